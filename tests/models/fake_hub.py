@@ -1,0 +1,131 @@
+"""The few answers of the Hugging Face Hub that a download needs, served from memory."""
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+COMMIT = "c0ffee" * 6 + "c0ff"
+
+
+@dataclass
+class FakeHub:
+    """Repositories by name, each a mapping from path to bytes; `refuse` answers for a whole one.
+
+    `requests` has the path of every request; `broken` are paths that fail in the middle.
+    """
+
+    repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    requests: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Be unreachable from now on."""
+        self.server.shutdown()
+        self.server.server_close()
+
+    def fetched(self) -> set[str]:
+        """The names of the files whose bytes were asked for."""
+        marker = f"/resolve/{COMMIT}/"
+        return {path.partition(marker)[2] for path in self.requests if marker in path}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: FakeHub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the tests' output clean."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = urlsplit(self.path).path
+        self.owner.requests.append(path)
+        repo = "/".join(path.removeprefix("/api/models").split("/")[1:3])
+        files = self.owner.repositories.get(repo)
+        if repo in self.owner.refuse:
+            self._send(*self.owner.refuse[repo])
+        elif files is None:
+            self._send(404, "RepoNotFound")
+        elif "/revision/" in path and not path.endswith(("/main", COMMIT)):
+            self._send(404, "RevisionNotFound")
+        elif "/resolve/" in path:
+            name = path.partition(f"/resolve/{COMMIT}/")[2]
+            self._send_file(files[name], cut=name in self.owner.broken, with_body=with_body)
+        else:
+            self._send(200, "", json.dumps(self._listing(path, repo, files)).encode())
+
+    def _listing(self, path: str, repo: str, files: dict[str, bytes]) -> object:
+        if "/tree/" in path:
+            return [
+                {"type": "file", "path": name, "size": len(data), "oid": _digest(data)}
+                for name, data in files.items()
+            ]
+        siblings = [{"rfilename": name} for name in files]
+        return {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings}
+
+    def _send(self, status: int, code: str, body: bytes = b"") -> None:
+        self.send_response(status)
+        if code:
+            self.send_header("X-Error-Code", code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_file(self, data: bytes, *, cut: bool, with_body: bool) -> None:
+        self.send_response(200)
+        self.send_header("ETag", f'"{_digest(data)}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data[: len(data) // 2] if cut else data)
+        if cut:
+            self.close_connection = True
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def fill_cache(cache: Path, repo: str, files: dict[str, bytes], commit: str = COMMIT) -> Path:
+    """Lay a repository out as the Hub's library does: blobs, links to them, and a ref for main."""
+    root = cache / ("models--" + repo.replace("/", "--"))
+    snapshot = root / "snapshots" / commit
+    for name, data in files.items():
+        blob = root / "blobs" / _digest(data)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(blob)
+    (root / "refs").mkdir(exist_ok=True)
+    (root / "refs" / "main").write_text(commit)
+    return snapshot

@@ -1,0 +1,43 @@
+"""Tokenizers that the tests read: each directory is made once, and read once by each side."""
+
+from pathlib import Path
+
+import pytest
+
+from . import llama3, synthetic
+from .pairs import Pair
+
+
+@pytest.fixture(scope="session")
+def llama3_directory(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The Tülu 3 tokenizer; kept between runs where pytest has a cache."""
+    kept = getattr(request.config, "cache", None)
+    cache = kept.mkdir("llama3") if kept else tmp_path_factory.mktemp("llama3")
+    return llama3.llama3_directory(cache)
+
+
+@pytest.fixture(scope="session")
+def pairs(
+    demo_directory: Path, llama3_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Pair]:
+    """Each kind of tokenizer, read by us and by transformers."""
+    made = {
+        name: make(tmp_path_factory.mktemp("tokenizers") / name)
+        for name, make in synthetic.KINDS.items()
+    }
+    directories = {"tulu": llama3_directory, "demo": demo_directory, **made}
+    return {name: Pair.load(directory) for name, directory in directories.items()}
+
+
+@pytest.fixture(params=["tulu", "demo", *synthetic.KINDS], scope="session")
+def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
+    """Each of them in turn."""
+    return pairs[request.param]
+
+
+@pytest.fixture(scope="session")
+def tulu(pairs: dict[str, Pair]) -> Pair:
+    """The Llama-3 tokenizer with the Tülu 3 template."""
+    return pairs["tulu"]

@@ -1,0 +1,152 @@
+"""The values that flow through the program. All are frozen; none knows how it is made or shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "interrupted", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `extra` holds what else a template may read (tool_calls)."""
+
+    role: str
+    content: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Conversation = tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """The structure that an answer must have.
+
+    `source` is a JSON schema's text, a regular expression, or the JSON array of the choices.
+    """
+
+    kind: Literal["json_schema", "regex", "choice"]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen and when to end, all decided: no value here is still unset.
+
+    `max_tokens` None means up to the context length. `temperature` 0 is greedy. `top_k` 0,
+    `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `logprobs` is the number of
+    alternatives reported a token; None reports none. Choice i of `n` draws with `seed` + i.
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+
+    @property
+    def greedy(self) -> bool:
+        """True where no random draw is made."""
+        return self.temperature == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt for an engine, as token ids: no engine ever sees text.
+
+    `stop_token_ids` are the end tokens of the model; `sampling.ignore_eos` disarms them.
+    """
+
+    prompt_token_ids: tuple[int, ...]
+    sampling: Sampling
+    stop_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural-log probability of a chosen token, and of the `top` alternatives, best first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of choice `index`: whole characters, never a part of a stop string.
+
+    `token_ids` are the tokens sampled since the last piece, the end token included, so that the
+    pieces of a choice add up to all that the model generated; `text` may then be empty.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    index: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts; `cached_tokens` of the prompt were not computed again."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds: waiting in the engine, from the request to the first token, and to the end."""
+
+    queue: float
+    first_token: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of choice `index`. `stop` is the stop string or end token that ended it, if any."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    seed: int
+    stop: str | int | None = None
+    index: int = 0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed after the first token; 0 where there is no second one."""
+        seconds = self.timings.total - self.timings.first_token
+        return (self.usage.completion_tokens - 1) / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished choice, put together from its events."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob, ...]
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is running: enough to say later how an answer was made."""
+
+    engine: str
+    model: str
+    revision: str | None
+    device: str
+    dtype: str
+    max_model_len: int
+    versions: Mapping[str, str]

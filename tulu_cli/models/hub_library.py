@@ -1,0 +1,100 @@
+"""The three questions that we put to the Hub's library, and nothing else of it."""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tulu_cli.models.progress import Progress
+from tulu_cli.models.reference import ModelRef
+from tulu_cli.models.weights import missing_files
+
+# *.py is text here: it is run only by an engine that was told to trust it.
+_TEXT_FILES = ["*.json", "*.jinja", "*.py", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"]
+_WEIGHTS = ["*.safetensors"]
+# Second copies of the weights that some repositories hold in another layout.
+_COPIES = ["consolidated*", "original/*", "onnx/*"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a full commit hash, which always names the same files."""
+    return bool(_COMMIT.fullmatch(revision or ""))
+
+
+def full_name(ref: ModelRef) -> str:
+    """The repository, with the revision if one was asked for."""
+    return f"{ref.repo}@{ref.revision}" if ref.revision else str(ref.repo)
+
+
+def cached(ref: ModelRef, *, weights: bool) -> Path | None:
+    """The directory of this revision if the cache has it whole: no socket is opened."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from tulu_cli.models.hub_errors import translated
+
+    with translated(full_name(ref)):
+        try:
+            found = snapshot_download(
+                ref.repo or "",
+                revision=ref.revision,
+                allow_patterns=_patterns(weights=weights),
+                ignore_patterns=_COPIES,
+                local_files_only=True,
+            )
+        except LocalEntryNotFoundError:
+            return None
+    return None if missing_files(Path(found), weights=weights) else Path(found)
+
+
+def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
+    """Fetch what the cache lacks of a revision, and return its directory.
+
+    Raises the exceptions that hub_errors names FOREIGN.
+    """
+    from huggingface_hub import snapshot_download
+
+    from tulu_cli.models.hub_progress import silent_bar
+
+    if ref.revision and is_commit(ref.revision):
+        # For a commit the library goes on for half a minute if the Hub is out of reach.
+        names_on_the_hub(ref, ref.revision)
+    with warnings.catch_warnings(), _quiet():
+        # The library only warns of it, and then fills the disk.
+        warnings.filterwarnings("error", message="Not enough free disk space")
+        return Path(
+            snapshot_download(
+                ref.repo or "",
+                revision=ref.revision,
+                allow_patterns=_patterns(weights=weights),
+                ignore_patterns=_COPIES,
+                tqdm_class=silent_bar(f"Downloading {ref.repo}", progress),
+            )
+        )
+
+
+def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
+    """The files of a repository: one request, which the library does not try again."""
+    from huggingface_hub import HfApi
+
+    information = HfApi().model_info(ref.repo or "", revision=revision)
+    return [Path(file.rfilename) for file in information.siblings or ()]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's warnings off the terminal: what matters of them becomes an error here."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _patterns(*, weights: bool) -> list[str]:
+    return _TEXT_FILES + (_WEIGHTS if weights else [])

@@ -1,0 +1,96 @@
+"""Conversation to prompt: the chat template's text and its token ids.
+
+Control tokens come from the template alone. A message that holds the text of one is given to the
+model as that text, unless the caller says `allow_special`. (Added tokens that a tokenizer does
+not call special, as <think> often is, are ordinary vocabulary.)
+"""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypedDict, Unpack
+
+from tulu_cli.core import Message
+from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.prompt.renamed import encode_pieces
+from tulu_cli.prompt.render import render_messages
+from tulu_cli.prompt.shield import Shield, private_characters
+from tulu_cli.prompt.templates import choose_template
+from tulu_cli.prompt.tokenizer import Tokenizer
+
+Variables = Mapping[str, Any]
+NOTHING: Variables = MappingProxyType({})
+OURS = frozenset(("messages", "tools", "add_generation_prompt"))
+
+
+class ChatOptions(TypedDict, total=False):
+    """How a conversation becomes a prompt.
+
+    `continue_final` leaves the last message open for the model to go on with, and then there is
+    no generation prompt. `template` is the name of one of the model's templates, or a Jinja
+    source. `kwargs` are variables for the template, trusted as the template is; the documents
+    among them are not. With `allow_special`, text in messages can become control tokens.
+    """
+
+    add_generation_prompt: bool
+    continue_final: bool
+    tools: Sequence[Variables] | None
+    template: str | None
+    kwargs: Variables
+    allow_special: bool
+
+
+def render_chat(
+    tokenizer: Tokenizer, messages: Sequence[Message], **options: Unpack[ChatOptions]
+) -> str:
+    """The prompt as text, for `ChatOptions`; raises BadInput, UsageError."""
+    return "".join(chat_pieces(tokenizer, messages, **options))
+
+
+def encode_chat(
+    tokenizer: Tokenizer, messages: Sequence[Message], **options: Unpack[ChatOptions]
+) -> tuple[int, ...]:
+    """The prompt as token ids, for `ChatOptions`; raises BadInput, UsageError."""
+    pieces = chat_pieces(tokenizer, messages, **options)
+    if options.get("allow_special", False):
+        return tokenizer.encode_text("".join(pieces))
+    return encode_pieces(tokenizer, pieces)
+
+
+def chat_pieces(
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = True,
+    continue_final: bool = False,
+    tools: Sequence[Variables] | None = None,
+    template: str | None = None,
+    kwargs: Variables = NOTHING,
+    allow_special: bool = False,
+) -> list[str]:
+    """The prompt as plain texts with the template's control tokens between them."""
+    check(messages, kwargs)
+    source = choose_template(tokenizer.chat_templates, template, with_tools=tools is not None)
+    prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}
+    trusted = {**tokenizer.named_tokens, **kwargs, **prompt}
+    data = {
+        "messages": [{"role": m.role, "content": m.content, **m.extra} for m in messages],
+        "tools": tools,
+        "documents": kwargs.get("documents"),
+    }
+
+    def render(data: Variables) -> str:
+        return render_messages(source, {**trusted, **data}, continue_final)
+
+    control = tokenizer.control_texts
+    if allow_special:
+        return control.split(render(data))
+    free = private_characters(data, source, trusted, control.texts)
+    return Shield(control, source, free).pieces(render, data)
+
+
+def check(messages: Sequence[Message], kwargs: Variables) -> None:
+    """Raise where there is nothing to say, or a variable has a name that is taken."""
+    if not messages:
+        raise BadInput("The conversation is empty: give at least one message.")
+    if OURS & kwargs.keys():
+        raise UsageError(f"A template variable cannot be named {min(OURS & kwargs.keys())}.")

@@ -1,0 +1,81 @@
+"""Encoding a text in which only chosen places are control tokens.
+
+A second tokenizer, whose control tokens have other names with the same ids, reads the whole
+text: so merges, spaces and strip flags across a control token work as they do in the first one,
+and a control token's text that a user typed is plain text.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.prompt.shield import private_characters
+from tulu_cli.prompt.tokenizer import Tokenizer, encode
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+def encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
+    """The ids of plain texts (even positions) with control tokens between them (odd ones)."""
+    text = "".join(pieces)
+    if tokenizer.reads_literally and tokenizer.control_texts.split(text) == pieces:
+        # The first tokenizer finds these very control tokens: no need for the other one.
+        return tokenizer.encode_text(text)
+    return encode_renamed(tokenizer, pieces)
+
+
+def encode_renamed(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
+    """The same by the second tokenizer: only the odd pieces become control tokens."""
+    mark = next(private_characters(pieces))
+    names = control_names(tokenizer, mark)
+    text = "".join(names[piece] if odd % 2 else piece for odd, piece in enumerate(pieces))
+    return encode(renamed_backend(tokenizer, mark), text, add_special_tokens=False)
+
+
+def control_names(tokenizer: Tokenizer, mark: str) -> dict[str, str]:
+    """A new name for each control token, between two `mark`s, which occur in no text."""
+    return {text: f"{mark}{number}{mark}" for text, number in tokenizer.special_tokens.items()}
+
+
+@lru_cache(maxsize=2)
+def renamed_backend(tokenizer: Tokenizer, mark: str) -> "tokenizers.Tokenizer":
+    """The tokenizer with its control tokens renamed, ids kept."""
+    import tokenizers
+
+    names = control_names(tokenizer, mark)
+    definition = json.loads(tokenizer.backend.to_str())
+    rename_added_tokens(definition["added_tokens"], names)
+    rename_model(definition["model"], names)
+    # Control tokens are written by the template; none is added around the text.
+    definition["post_processor"] = None
+    backend = tokenizers.Tokenizer.from_str(json.dumps(definition))
+    assert all(
+        backend.token_to_id(names[text]) == number
+        for text, number in tokenizer.special_tokens.items()
+    ), "a renamed control token keeps its id"
+    return backend
+
+
+def rename_added_tokens(added: list[dict[str, Any]], names: Mapping[str, str]) -> None:
+    """Rename in the list of added tokens."""
+    for token in added:
+        if token["special"]:
+            token["content"] = names[token["content"]]
+
+
+def rename_model(model: dict[str, Any], names: Mapping[str, str]) -> None:
+    """Rename in the vocabulary too: a model finds a token by its text there, special or not."""
+    vocab = model["vocab"]
+    if isinstance(vocab, dict):
+        model["vocab"] = {names.get(text, text): number for text, number in vocab.items()}
+    else:
+        model["vocab"] = [[names.get(text, text), score] for text, score in vocab]
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    if "merges" in model:
+        # A merge that makes a control token of plain text has nothing to make any more.
+        model["merges"] = [
+            merge for merge in model["merges"] if not {*merge, "".join(merge)} & names.keys()
+        ]

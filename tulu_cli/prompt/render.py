@@ -1,0 +1,55 @@
+"""Running a chat template, with its failures as one sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tulu_cli.errors import BadInput
+
+CONTINUE_TAG = "CONTINUE_FINAL_MESSAGE_TAG "  # the text that transformers uses
+
+
+def render_template(source: str, variables: Mapping[str, Any]) -> str:
+    """The template's text; raises BadInput where the template is broken or refuses."""
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    from tulu_cli.prompt.environment import compile_template
+
+    try:
+        return compile_template(source).render(variables)
+    except TemplateSyntaxError as error:
+        raise BadInput(
+            f"The chat template has a syntax error in line {error.lineno}: {error.message}."
+        ) from error
+    except TemplateError as error:
+        raise BadInput(f"The chat template refuses this conversation: {one_line(error)}") from error
+    except Exception as error:  # a template is a program: it can fail in any way
+        raise BadInput(
+            f"The chat template fails on this conversation: {type(error).__name__}: "
+            f"{one_line(error)}"
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """The error's message as one sentence."""
+    return " ".join(str(error).split()).rstrip(".") + "."
+
+
+def render_messages(source: str, variables: Mapping[str, Any], continue_final: bool) -> str:
+    """Render; with `continue_final` the text ends where the last message's content ends."""
+    if not continue_final:
+        return render_template(source, variables)
+    *before, last = variables["messages"]
+    tagged = {**last, "content": last["content"] + CONTINUE_TAG}
+    text = render_template(source, {**variables, "messages": [*before, tagged]})
+    if last["content"].strip() not in text or CONTINUE_TAG.strip() not in text:
+        raise BadInput(
+            "The chat template does not show the last message as it is, so it cannot be continued."
+        )
+    return cut_at_tag(text)
+
+
+def cut_at_tag(text: str) -> str:
+    """The text before the tag; without trailing space if the template stripped the tag's own."""
+    place = text.rindex(CONTINUE_TAG.strip())
+    before = text[:place]
+    return before if text.startswith(CONTINUE_TAG, place) else before.rstrip()

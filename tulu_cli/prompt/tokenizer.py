@@ -1,0 +1,165 @@
+"""A model's own tokenizer, read from its files with the `tokenizers` library alone."""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.prompt.control import ControlTexts
+from tulu_cli.prompt.files import parse_json, read_json_object, read_text
+from tulu_cli.prompt.special import Declarations, read_declarations, tokens_to_add
+from tulu_cli.prompt.templates import read_chat_templates
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+class Tokenizer:
+    """Text to token ids and back, equal to what transformers' AutoTokenizer gives.
+
+    `chat_templates` holds the named templates and `chat_template` the default one, if any.
+    `named_tokens` are the tokens that templates read as variables (bos_token, eos_token, ...).
+    """
+
+    def __init__(
+        self,
+        backend: "tokenizers.Tokenizer",
+        named_tokens: Mapping[str, str],
+        chat_templates: Mapping[str, str],
+    ) -> None:
+        self.backend = backend
+        self.named_tokens = named_tokens
+        self.chat_templates = chat_templates
+
+    @classmethod
+    def load(cls, directory: Path) -> "Tokenizer":
+        """Read the tokenizer of the model in `directory`; raises ModelNotFound, BadInput."""
+        config = read_json_object(directory / "tokenizer_config.json")
+        declared = read_declarations(directory, config)
+        backend = load_backend(directory / "tokenizer.json", declared)
+        backend.encode_special_tokens = bool(config.get("split_special_tokens", False))
+        return cls(backend, declared.texts(), read_chat_templates(directory, config))
+
+    @property
+    def chat_template(self) -> str | None:
+        """The default chat template, as Jinja source."""
+        return self.chat_templates.get("default")
+
+    @property
+    def bos_token(self) -> str | None:
+        """The text of the token that begins a sequence."""
+        return self.named_tokens.get("bos_token")
+
+    @property
+    def eos_token(self) -> str | None:
+        """The text of the token that ends a sequence."""
+        return self.named_tokens.get("eos_token")
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id of `bos_token`."""
+        return self.token_id(self.bos_token)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of `eos_token`."""
+        return self.token_id(self.eos_token)
+
+    @cached_property
+    def special_tokens(self) -> Mapping[str, int]:
+        """The control tokens, text to id: never shown, and never made from a user's text."""
+        added = sorted(self.backend.get_added_tokens_decoder().items())
+        return {token.content: token_id for token_id, token in added if token.special}
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of `special_tokens`."""
+        return frozenset(self.special_tokens.values())
+
+    @cached_property
+    def control_texts(self) -> ControlTexts:
+        """The texts that the tokenizer reads as control tokens: none if it is told to split."""
+        return ControlTexts(() if self.backend.encode_special_tokens else self.special_tokens)
+
+    @cached_property
+    def reads_literally(self) -> bool:
+        """True where control tokens are found by their exact text.
+
+        False where some are looked for after normalization: then other spellings match too.
+        """
+        added = self.backend.get_added_tokens_decoder().values()
+        return self.backend.normalizer is None or not any(
+            token.special and token.normalized for token in added
+        )
+
+    @cached_property
+    def joins_bytes(self) -> bool:
+        """True where the decoder makes characters of byte tokens such as <0xF0>."""
+        decoder = self.backend.decoder
+        return decoder is not None and bool(decoder.decode(["<0x41>", "<0x42>"]) == "AB")
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens, added ones included."""
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    def token_id(self, text: str | None) -> int | None:
+        """The id of the token with exactly this text."""
+        return None if text is None else self.backend.token_to_id(text)
+
+    def token_text(self, token_id: int) -> str | None:
+        """The vocabulary's own spelling of a token; None for an id outside the vocabulary."""
+        return self.backend.id_to_token(token_id) if 0 <= token_id < 2**32 else None
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """The ids of `text`, nothing added; texts of control tokens become control tokens."""
+        return encode(self.backend, text, add_special_tokens=False)
+
+    def encode_raw(self, text: str) -> tuple[int, ...]:
+        """The ids of a plain text, with the BOS or EOS that the tokenizer adds by its own rule.
+
+        A BOS that the text already spells out is not doubled; transformers would double it.
+        """
+        ids = encode(self.backend, text, add_special_tokens=True)
+        if ids[:2] == (self.bos_token_id,) * 2 and text.startswith(self.bos_token or ""):
+            return ids[1:]
+        return ids
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """The text of `ids`; ids outside the vocabulary give nothing."""
+        return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+
+def load_backend(path: Path, declared: Declarations) -> "tokenizers.Tokenizer":
+    """Read tokenizer.json, drop its truncation and padding, and add the declared tokens."""
+    import tokenizers
+
+    text = read_text(path)
+    if text is None:
+        raise ModelNotFound(
+            f"{path.parent} has no tokenizer.json. Only models with a fast tokenizer can be used."
+        )
+    try:
+        backend = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exceptions
+        parse_json(text, str(path))
+        raise BadInput(f"{path} is not a tokenizer: {error}.") from error
+    backend.no_truncation()
+    backend.no_padding()
+    backend.add_tokens(tokens_to_add(declared, backend.get_added_tokens_decoder()))
+    return backend
+
+
+def encode(
+    backend: "tokenizers.Tokenizer", text: str, *, add_special_tokens: bool
+) -> tuple[int, ...]:
+    """The ids of `text`; raises BadInput where it holds half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"Character {error.start} of the text is a lone surrogate "
+            f"(U+{ord(text[error.start]):04X}), which has no UTF-8 form. Remove it."
+        ) from error
+    return tuple(backend.encode(text, add_special_tokens=add_special_tokens).ids)
