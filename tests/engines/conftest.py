@@ -1,0 +1,52 @@
+"""Engines, each loaded once; vLLM's tests run in a process of their own (see the Makefile).
+
+vLLM forks its worker, and a fork is safe only where no other library has computed with threads.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tulu_cli.engines.base import Engine
+
+from .loading import Asker, load_engine
+
+ENGINES = ("fake", "transformers", pytest.param("vllm", marks=pytest.mark.vllm))
+
+
+@pytest.fixture(scope="session")
+def asker(demo_directory: Path) -> Asker:
+    """Makes requests for the demo model."""
+    return Asker(demo_directory)
+
+
+@pytest.fixture(scope="session")
+def loaded_engines(demo_directory: Path) -> Iterator[Callable[[str], Engine]]:
+    """Loads an engine by its name, once."""
+    loaded: dict[str, Engine] = {}
+
+    def get(name: str) -> Engine:
+        if name not in loaded:
+            # A worker is forked with our filters; vLLM's own warnings must not end it.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                loaded[name] = load_engine(name, demo_directory)
+        return loaded[name]
+
+    yield get
+    for engine in loaded.values():
+        engine.close()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, loaded_engines: Callable[[str], Engine]) -> Engine:
+    """Each engine in turn."""
+    return loaded_engines(request.param)
+
+
+@pytest.fixture(params=ENGINES[1:])
+def real_engine(request: pytest.FixtureRequest, loaded_engines: Callable[[str], Engine]) -> Engine:
+    """Each engine that runs the model."""
+    return loaded_engines(request.param)

@@ -1,0 +1,38 @@
+"""An engine with the demo model, and requests for it."""
+
+from pathlib import Path
+from typing import Any
+
+from tulu_cli import engines
+from tulu_cli.core import Message, Request, Sampling
+from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.machine import read_machine
+from tulu_cli.prompt import Tokenizer, encode_chat
+
+END = (2,)
+CONTEXT = 2048
+
+
+def load_engine(name: str, directory: Path, **changes: Any) -> Engine:
+    """Load the model in float32, in which two engines can be compared."""
+    values: dict[str, Any] = {"dtype": "float32", "max_model_len": CONTEXT} | changes
+    spec = EngineSpec("demo", directory, Tokenizer.load(directory), **values)
+    return engines.load(engines.choose(name, read_machine()), spec)
+
+
+class Asker:
+    """Makes requests for an engine whose tokenizer it knows."""
+
+    def __init__(self, directory: Path) -> None:
+        self.tokenizer = Tokenizer.load(directory)
+
+    def ids(self, text: str, *earlier: str) -> tuple[int, ...]:
+        """The prompt of a conversation: `earlier` turns alternate, then the user says `text`."""
+        roles = ("user", "assistant")
+        turns = [Message(roles[i % 2], turn) for i, turn in enumerate(earlier)]
+        return encode_chat(self.tokenizer, (*turns, Message("user", text)))
+
+    def request(self, text: str = "Why is the sky blue?", **sampling: Any) -> Request:
+        """A greedy request of at most 16 tokens, unless `sampling` says otherwise."""
+        values: dict[str, Any] = {"temperature": 0.0, "max_tokens": 16} | sampling
+        return Request(self.ids(text), Sampling(**values), END)

@@ -1,0 +1,260 @@
+"""What every engine promises, the real ones included."""
+
+import json
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from tulu_cli.core import Constraint, Done, Request, Sampling, Text
+from tulu_cli.engines.assemble import collect
+from tulu_cli.engines.base import Engine
+from tulu_cli.errors import BadInput, PromptTooLong
+from tulu_cli.structure import check
+
+from .loading import CONTEXT, END, Asker
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "colour": {"enum": ["red", "blue"]},
+        "number": {"type": "integer", "minimum": 1, "maximum": 9},
+    },
+    "required": ["colour", "number"],
+    "additionalProperties": False,
+}
+
+
+def test_the_pieces_add_up_to_what_was_generated(engine: Engine, asker: Asker) -> None:
+    request = asker.request()
+    events = list(engine.stream(request))
+    pieces = [event for event in events if isinstance(event, Text)]
+    ids = [token for piece in pieces for token in piece.token_ids]
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert "".join(piece.text for piece in pieces) == asker.tokenizer.decode(ids)
+    assert done.usage.completion_tokens == len(ids) == 16
+    assert done.usage.prompt_tokens == len(request.prompt_token_ids)
+    assert done.finish_reason == "length"
+    assert 0 <= done.timings.first_token <= done.timings.total
+
+
+def test_greedy_is_the_same_twice(engine: Engine, asker: Asker) -> None:
+    first, second = (collect(engine.stream(asker.request(max_tokens=24))) for _ in range(2))
+    assert first[0].token_ids == second[0].token_ids
+
+
+def test_the_end_token_ends_the_answer_and_is_counted(engine: Engine, asker: Asker) -> None:
+    text = "What is the capital of France? Answer with one word."
+    (answer,) = collect(engine.stream(asker.request(text, max_tokens=200)))
+    assert answer.done.finish_reason == "stop"
+    assert answer.done.stop == END[0] == answer.token_ids[-1]
+    assert answer.token_ids.count(END[0]) == 1
+    assert "<|im_end|>" not in answer.text
+
+
+def test_an_end_token_can_be_ignored(engine: Engine, asker: Asker) -> None:
+    text = "What is the capital of France? Answer with one word."
+    request = asker.request(text, max_tokens=100, ignore_eos=True)
+    (answer,) = collect(engine.stream(request))
+    assert answer.done.finish_reason == "length"
+    assert len(answer.token_ids) == 100
+
+
+def test_a_stop_string_ends_the_answer_and_never_shows(engine: Engine, asker: Asker) -> None:
+    (whole,) = collect(engine.stream(asker.request(max_tokens=30)))
+    words = whole.text.split()
+    stop = f"{words[4]} {words[5]}"  # spans tokens
+    events = list(engine.stream(asker.request(max_tokens=30, stop=("\0", stop))))
+    (answer,) = collect(events)
+    assert answer.done.finish_reason == "stop"
+    assert answer.done.stop == stop
+    assert answer.text == whole.text[: whole.text.index(stop)]
+    assert not any(stop in event.text for event in events if isinstance(event, Text))
+
+
+def test_the_same_seed_gives_the_same_choices(engine: Engine, asker: Asker) -> None:
+    request = asker.request(n=3, seed=7, temperature=1.0)
+    first, second = collect(engine.stream(request)), collect(engine.stream(request))
+    assert [choice.token_ids for choice in first] == [choice.token_ids for choice in second]
+    assert [choice.done.seed for choice in first] == [7, 8, 9]
+    assert [choice.done.index for choice in first] == [0, 1, 2]
+
+
+def test_another_seed_gives_another_answer(real_engine: Engine, asker: Asker) -> None:
+    answers = {
+        collect(real_engine.stream(asker.request(seed=seed, temperature=1.0)))[0].token_ids
+        for seed in range(4)
+    }
+    assert len(answers) == 4
+
+
+def test_choices_differ_from_one_another(real_engine: Engine, asker: Asker) -> None:
+    choices = collect(real_engine.stream(asker.request(n=4, seed=1, temperature=1.0)))
+    assert len({choice.token_ids for choice in choices}) == 4
+
+
+def test_greedy_choices_are_all_the_same(engine: Engine, asker: Asker) -> None:
+    choices = collect(engine.stream(asker.request(n=2)))
+    assert choices[0].token_ids == choices[1].token_ids
+    assert len(choices) == 2
+
+
+def test_logprobs_belong_to_the_tokens(real_engine: Engine, asker: Asker) -> None:
+    (answer,) = collect(real_engine.stream(asker.request(logprobs=3)))
+    assert [entry.token_id for entry in answer.logprobs] == list(answer.token_ids)
+    for entry in answer.logprobs:
+        assert len(entry.top) == 3
+        assert entry.top[0] == (entry.token_id, pytest.approx(entry.logprob))
+        assert [value for _, value in entry.top] == sorted(
+            (value for _, value in entry.top), reverse=True
+        )
+        assert entry.logprob <= 0
+
+
+def test_logprobs_are_those_of_the_model_not_of_the_sampling(
+    real_engine: Engine, asker: Asker
+) -> None:
+    plain = collect(real_engine.stream(asker.request(max_tokens=1, logprobs=1)))[0].logprobs[0]
+    warm = collect(
+        real_engine.stream(asker.request(max_tokens=1, logprobs=1, temperature=0.01, top_k=1))
+    )[0].logprobs[0]
+    assert warm.token_id == plain.token_id
+    assert warm.logprob == pytest.approx(plain.logprob, abs=1e-3)
+
+
+def test_no_alternatives_can_be_asked_for(real_engine: Engine, asker: Asker) -> None:
+    (answer,) = collect(real_engine.stream(asker.request(max_tokens=2, logprobs=0)))
+    assert len(answer.logprobs) == 2
+    assert all(entry.top == () for entry in answer.logprobs)
+
+
+def test_top_k_one_is_greedy(real_engine: Engine, asker: Asker) -> None:
+    greedy = collect(real_engine.stream(asker.request()))
+    drawn = collect(real_engine.stream(asker.request(temperature=1.5, top_k=1, seed=3)))
+    assert drawn[0].token_ids == greedy[0].token_ids
+
+
+def test_a_tiny_top_p_and_a_full_min_p_are_greedy(real_engine: Engine, asker: Asker) -> None:
+    greedy = collect(real_engine.stream(asker.request()))
+    for narrow in ({"top_p": 1e-6}, {"min_p": 1.0}):
+        drawn = collect(real_engine.stream(asker.request(temperature=1.0, seed=3, **narrow)))
+        assert drawn[0].token_ids == greedy[0].token_ids
+
+
+def test_a_repetition_penalty_changes_the_answer(real_engine: Engine, asker: Asker) -> None:
+    plain = collect(real_engine.stream(asker.request(max_tokens=32)))
+    punished = collect(real_engine.stream(asker.request(max_tokens=32, repetition_penalty=2.0)))
+    assert len(set(punished[0].token_ids)) > len(set(plain[0].token_ids))
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        ("json_schema", json.dumps(SCHEMA)),
+        ("regex", "[0-9]{3}-[a-f]{2}"),
+        ("choice", json.dumps(["Paris", "Rome ü", "x"])),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_structured_answer_satisfies_its_structure(
+    real_engine: Engine, asker: Asker, kind: str, source: str, temperature: float
+) -> None:
+    constraint = Constraint(kind, source)  # type: ignore[arg-type]
+    request = asker.request(
+        max_tokens=80, constraint=constraint, temperature=temperature, seed=5, n=2
+    )
+    for answer in collect(real_engine.stream(request)):
+        check(constraint, answer)
+        assert answer.done.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        Constraint("regex", "(unclosed"),
+        Constraint("json_schema", '{"type": "nonsense"}'),
+    ],
+)
+def test_an_impossible_structure_is_refused(
+    real_engine: Engine, asker: Asker, constraint: Constraint
+) -> None:
+    with pytest.raises(BadInput, match="cannot be used"):
+        list(real_engine.stream(asker.request(constraint=constraint)))
+    assert collect(real_engine.stream(asker.request(max_tokens=2)))
+
+
+def test_closing_cancels_at_once_and_the_engine_goes_on(engine: Engine, asker: Asker) -> None:
+    request = asker.request("Write a long story.", max_tokens=1500, ignore_eos=True)
+    with closing(engine.stream(request)) as events:  # type: ignore[type-var]
+        seen = [next(events) for _ in range(8)]
+        started = time.perf_counter()
+    assert time.perf_counter() - started < 0.2
+    assert seen
+    started = time.perf_counter()
+    (answer,) = collect(engine.stream(asker.request("Hello", max_tokens=2)))
+    assert len(answer.token_ids) == 2
+    # Had the long answer gone on, this one would have shared the machine with it or waited.
+    assert time.perf_counter() - started < 3
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_the_engine_goes_on(
+    engine: Engine, asker: Asker
+) -> None:
+    ids = asker.ids("word " * CONTEXT)
+    with pytest.raises(PromptTooLong, match=f"{CONTEXT:,}"):
+        list(engine.stream(Request(ids, Sampling(), END)))
+    assert collect(engine.stream(asker.request(max_tokens=2)))
+
+
+def test_an_answer_ends_at_the_context_length(real_engine: Engine, asker: Asker) -> None:
+    ids = asker.ids("word " * (CONTEXT - 60))
+    sampling = Sampling(temperature=0.0, ignore_eos=True)
+    (answer,) = collect(real_engine.stream(Request(ids, sampling, END)))
+    assert answer.done.finish_reason == "length"
+    assert len(ids) + len(answer.token_ids) == CONTEXT
+
+
+def test_characters_come_whole(real_engine: Engine, asker: Asker) -> None:
+    text = "Repeat exactly: 😀🇫🇷👩‍👩‍👧 שלום 你好 ñandú 😀🇫🇷👩‍👩‍👧"
+    request = asker.request(text, max_tokens=40, ignore_eos=True, temperature=1.0, seed=2)
+    events = [event for event in real_engine.stream(request) if isinstance(event, Text)]
+    # A half character would show as U+FFFD; only the very end may be cut in the middle of one.
+    whole = asker.tokenizer.decode([token for event in events for token in event.token_ids])
+    assert "".join(event.text for event in events) == whole
+
+
+def test_a_second_turn_finds_the_first_in_the_cache(real_engine: Engine, asker: Asker) -> None:
+    story = "Once there was a fox who lived near a river. " * 40
+    first = Request(asker.ids(story), Sampling(temperature=0.0, max_tokens=8), END)
+    (answer,) = collect(real_engine.stream(first))
+    ids = asker.ids("And then?", story, answer.text)
+    (second,) = collect(real_engine.stream(replace(first, prompt_token_ids=ids)))
+    assert second.done.usage.cached_tokens >= 256
+    assert second.done.usage.prompt_tokens == len(ids)
+
+
+def test_a_batch_gives_every_request_its_own_answer(engine: Engine, asker: Asker) -> None:
+    texts = ("Hi", "Name a colour.", "Why is the sky blue? Explain it in detail, please.")
+    requests = [asker.request(text, n=1 + i % 2) for i, text in enumerate(texts)]
+    too_long = Request(asker.ids("word " * CONTEXT), Sampling(), END)
+    answers = dict(engine.batch([requests[0], too_long, *requests[1:]]))
+    assert isinstance(answers.pop(1), PromptTooLong)
+    assert sorted(answers) == [0, 2, 3]
+    for position, request in zip((0, 2, 3), requests, strict=True):
+        choices = answers[position]
+        assert isinstance(choices, list)
+        assert len(choices) == request.sampling.n
+        alone = collect(engine.stream(request))
+        assert [c.token_ids for c in choices] == [c.token_ids for c in alone]
+
+
+def test_an_empty_batch_has_no_answers(engine: Engine) -> None:
+    assert list(engine.batch([])) == []
+
+
+def test_what_runs_is_said(engine: Engine) -> None:
+    info = engine.info
+    assert (info.model, info.device, info.max_model_len) == ("demo", "cpu", CONTEXT)
+    assert info.engine == "fake" or (info.dtype == "float32" and info.versions["torch"])

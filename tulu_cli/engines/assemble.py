@@ -1,0 +1,118 @@
+"""From sampled token ids to events: the same ending rules for every engine.
+
+An engine only samples. Whether a token ends the answer, which text may be shown already and what
+the usage was is decided here, once, so that two engines cannot differ in it.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from tulu_cli.core import (
+    Completion,
+    Done,
+    FinishReason,
+    Request,
+    Text,
+    Timings,
+    TokenLogprob,
+    Usage,
+)
+from tulu_cli.prompt import TextStream, Tokenizer
+
+
+class ChoiceAssembler:
+    """Turns the tokens of one choice into `Text` pieces and its `Done`.
+
+    `finish` is None while the choice runs. Times are seconds on time.perf_counter's clock.
+    """
+
+    def __init__(
+        self, request: Request, tokenizer: Tokenizer, index: int, started: float, cached: int = 0
+    ) -> None:
+        sampling = request.sampling
+        self.index = index
+        self.finish: FinishReason | None = None
+        self.stop: str | int | None = None
+        self.cached_tokens = cached
+        self.queue_seconds = 0.0
+        self._request = request
+        self._text = TextStream(tokenizer, sampling.stop)
+        self._end_tokens = frozenset(() if sampling.ignore_eos else request.stop_token_ids)
+        self._limit = sampling.max_tokens
+        self._ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._completion_tokens = 0
+        self._started = started
+        self._first: float | None = None
+
+    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Iterator[Text]:
+        """Take one sampled token; yields what may be shown now, and sets `finish` at an end."""
+        self._first = self._first or time.perf_counter()
+        self._completion_tokens += 1
+        self._ids.append(token_id)
+        if logprob is not None:
+            self._logprobs.append(logprob)
+        if token_id in self._end_tokens:
+            self._end("stop", token_id)
+            yield from self._piece(self._text.finish())
+            return
+        text = self._text.push(token_id)
+        if self._text.stopped is not None:
+            self._end("stop", self._text.stopped)
+        elif self._completion_tokens == self._limit:
+            self._end("length", None)
+            text += self._text.finish()
+        if text or self.finish is not None:
+            yield from self._piece(text)
+
+    def close(self, reason: FinishReason) -> Iterator[Text]:
+        """End a choice from outside, its held-back text included."""
+        if self.finish is None:
+            self._end(reason, None)
+            yield from self._piece(self._text.finish())
+
+    def done(self) -> Done:
+        """The closing event; call it once `finish` is set."""
+        now = time.perf_counter()
+        usage = Usage(
+            len(self._request.prompt_token_ids), self._completion_tokens, self.cached_tokens
+        )
+        first = (self._first or now) - self._started
+        return Done(
+            finish_reason=self.finish or "error",
+            usage=usage,
+            timings=Timings(self.queue_seconds, first, now - self._started),
+            seed=self._request.sampling.seed + self.index,
+            stop=self.stop,
+            index=self.index,
+        )
+
+    def _end(self, reason: FinishReason, stop: str | int | None) -> None:
+        self.finish, self.stop = reason, stop
+
+    def _piece(self, text: str) -> Iterator[Text]:
+        if text or self._ids:
+            yield Text(text, tuple(self._ids), self.index, tuple(self._logprobs))
+            self._ids, self._logprobs = [], []
+
+
+def collect(events: Iterable[Text | Done]) -> list[Completion]:
+    """The finished choices of a stream, in the order of their index."""
+    pieces: dict[int, list[Text]] = {}
+    finished: dict[int, Done] = {}
+    for event in events:
+        if isinstance(event, Done):
+            finished[event.index] = event
+        else:
+            pieces.setdefault(event.index, []).append(event)
+    return [completion(pieces.get(index, []), finished[index]) for index in sorted(finished)]
+
+
+def completion(pieces: list[Text], done: Done) -> Completion:
+    """One choice put together from its pieces."""
+    return Completion(
+        text="".join(piece.text for piece in pieces),
+        token_ids=tuple(token for piece in pieces for token in piece.token_ids),
+        logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+        done=done,
+    )

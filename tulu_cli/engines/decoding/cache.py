@@ -1,0 +1,142 @@
+"""A key-value cache that grows in place and can be kept between requests.
+
+transformers' DynamicCache concatenates, so every token copies the whole cache of every layer. These
+layers write into a buffer that doubles when it is full, and can be cut back to any length, also
+after an exception in the middle of a forward pass has left the layers at different lengths.
+"""
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+_FIRST_CAPACITY = 256
+
+
+class GrowingLayer(DynamicLayer):
+    """One layer's keys and values, of shape (batch, KV heads, tokens, head size)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._length = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append the new tokens; returns all keys and values so far, as views."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        total = self._length + key_states.shape[-2]
+        buffers = self._room(key_states, value_states, total)
+        for buffer, states in zip(buffers, (key_states, value_states), strict=True):
+            buffer[..., self._length : total, :] = states
+        self._view(buffers, total)
+        return self.keys, self.values
+
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` tokens; shorter layers stay as they are."""
+        if self._buffers is not None:
+            self._view(self._buffers, min(length, self._length))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Give each row `repeats` times."""
+        if self._buffers is not None:
+            self._replace(tuple(buffer.repeat_interleave(repeats, 0) for buffer in self._buffers))
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Keep only the rows at `indices`."""
+        if self._buffers is not None:
+            self._replace(tuple(buffer[indices, ...] for buffer in self._buffers))
+
+    def get_seq_length(self) -> int:
+        """Tokens held."""
+        return self._length
+
+    def _room(
+        self, keys: torch.Tensor, values: torch.Tensor, total: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._buffers is not None and total <= self._buffers[0].shape[-2]:
+            return self._buffers
+        capacity = max(_FIRST_CAPACITY, 2 * total)
+        old = self._buffers
+        key_buffer, value_buffer = (
+            states.new_empty(*states.shape[:-2], capacity, states.shape[-1])
+            for states in (keys, values)
+        )
+        if old is not None:
+            key_buffer[..., : self._length, :] = old[0][..., : self._length, :]
+            value_buffer[..., : self._length, :] = old[1][..., : self._length, :]
+        return key_buffer, value_buffer
+
+    def _replace(self, buffers: tuple[torch.Tensor, ...]) -> None:
+        self._view((buffers[0], buffers[1]), self._length)
+
+    def _view(self, buffers: tuple[torch.Tensor, torch.Tensor], length: int) -> None:
+        self._buffers, self._length = buffers, length
+        self.keys, self.values = (buffer[..., :length, :] for buffer in buffers)
+
+
+def new_cache(config: Any) -> DynamicCache:
+    """A cache for this model: plain attention layers grow in place, others stay the library's."""
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+class KeptCache:
+    """The cache of the last request and the token ids in it, for the next one to start from.
+
+    A model with layers that cannot be cut back (sliding windows, state spaces) is only continued
+    where the new prompt begins with everything that is held.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._cache: DynamicCache | None = None
+        self._ids: list[int] = []
+
+    def take(self, prompt: tuple[int, ...]) -> tuple[DynamicCache, int]:
+        """The cache to use for `prompt`, and how many of its first tokens are in it already.
+
+        At least one token is left to feed, because only a fed token has logits. The cache belongs
+        to the caller until `keep` gives it back: what breaks in between leaves nothing wrong here.
+        """
+        cache, shared = self._cache, common_prefix(self._ids, prompt[:-1])
+        self._cache = None
+        if cache is None or not shared:
+            return new_cache(self._config), 0
+        if shared < len(self._ids) and not truncate(cache, shared):
+            return new_cache(self._config), 0
+        return cache, shared
+
+    def keep(self, cache: DynamicCache, ids: list[int]) -> None:
+        """Hold `cache`, which has at least the tokens `ids` in it, for the next request."""
+        if truncate(cache, len(ids)) or cache.get_seq_length() == len(ids):
+            self._cache, self._ids = cache, ids
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._cache, self._ids = None, []
+
+
+def common_prefix(left: list[int], right: tuple[int, ...]) -> int:
+    """Length of the longest common prefix."""
+    length = 0
+    for one, other in zip(left, right, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length
+
+
+def truncate(cache: DynamicCache, length: int) -> bool:
+    """Cut all layers back to `length` tokens; False, and nothing done, where one cannot be cut."""
+    layers = cache.layers
+    if not all(isinstance(layer, GrowingLayer) for layer in layers):
+        return False
+    for layer in layers:
+        layer.truncate(length)
+    return True

@@ -1,0 +1,138 @@
+"""Prefill and decode: the model's forward passes, one token a step, for one row or many."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tulu_cli.core import Done, Text, TokenLogprob
+from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.decoding.constraint import ConstraintMask
+from tulu_cli.engines.decoding.sampler import Sampler
+
+
+@dataclass
+class Row:
+    """One running choice: `position` is its request's place in the input."""
+
+    position: int
+    assembler: ChoiceAssembler
+    sampler: Sampler
+    mask: ConstraintMask | None = None
+
+    def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:
+        """Take a sampled token: the text that it makes, and the end if it is one."""
+        yield from self.assembler.push(token, logprob)
+        if self.mask is not None and self.assembler.finish is None:
+            self.mask.take(token)
+        if self.assembler.finish is not None:
+            yield self.assembler.done()
+
+
+@dataclass
+class Padding:
+    """Left padding of a batch: `attention` has a 1 for each real token, shape (rows, tokens)."""
+
+    attention: torch.Tensor
+
+    @classmethod
+    def of(cls, prompts: list[tuple[int, ...]], device: torch.device) -> "Padding":
+        """The padding that brings these prompts to one length."""
+        longest = max(map(len, prompts))
+        masks = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
+        return cls(torch.tensor(masks, device=device))
+
+    def arguments(self, start: int, end: int) -> dict[str, torch.Tensor]:
+        """What the model needs to know to read the tokens from `start` to `end`."""
+        positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
+        return {
+            "attention_mask": self.attention[:, :end],
+            "position_ids": positions[:, start:end],
+        }
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only these rows."""
+        self.attention = self.attention[rows]
+
+    def grow(self) -> None:
+        """One more real token in each row."""
+        self.attention = torch.cat(
+            [self.attention, self.attention.new_ones(len(self.attention), 1)], -1
+        )
+
+
+class Decoder:
+    """Runs forward passes of `model`; `chunk` prompt tokens at a time, to notice a cancel."""
+
+    def __init__(self, model: Any, chunk: int) -> None:
+        self.device: torch.device = model.device
+        self._model = model
+        self._chunk = chunk
+
+    def prefill(
+        self, ids: list[tuple[int, ...]], cache: Any, start: int, padding: Padding | None = None
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Feed the rows `ids`, of one length, from `start`: each chunk's end, and its logits."""
+        tokens = torch.tensor(ids, device=self.device)
+        length = tokens.shape[1]
+        for begin in range(start, length, self._chunk):
+            end = min(begin + self._chunk, length)
+            extra = padding.arguments(begin, end) if padding else {}
+            yield end, self._forward(tokens[:, begin:end], cache, extra)
+
+    def decode(
+        self,
+        rows: list[Row],
+        logits: torch.Tensor,
+        cache: Any,
+        fed: list[int],
+        padding: Padding | None = None,
+    ) -> Iterator[tuple[Row, Text | Done]]:
+        """Sample and feed until every row has ended. `fed` grows by the first row's fed tokens."""
+        while True:
+            sampled = sample(rows, logits)
+            for row, (token, logprob) in zip(rows, sampled, strict=True):
+                for event in row.push(token, logprob):
+                    yield row, event
+            alive = [i for i, row in enumerate(rows) if row.assembler.finish is None]
+            if not alive:
+                return
+            if len(alive) < len(rows):
+                rows = self._select(rows, alive, cache, padding)
+            logits = self._step([sampled[i][0] for i in alive], cache, padding)
+            fed.append(sampled[alive[0]][0])
+
+    def _step(self, tokens: list[int], cache: Any, padding: Padding | None) -> torch.Tensor:
+        ids = torch.tensor([[token] for token in tokens], device=self.device)
+        if padding is None:
+            return self._forward(ids, cache, {})
+        padding.grow()
+        end = padding.attention.shape[1]
+        return self._forward(ids, cache, padding.arguments(end - 1, end))
+
+    def _select(
+        self, rows: list[Row], alive: list[int], cache: Any, padding: Padding | None
+    ) -> list[Row]:
+        indices = torch.tensor(alive, device=self.device)
+        cache.batch_select_indices(indices)
+        if padding is not None:
+            padding.select(indices)
+        return [rows[i] for i in alive]
+
+    def _forward(
+        self, ids: torch.Tensor, cache: Any, extra: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
+            )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+
+def sample(rows: list[Row], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
+    """The next token of each row from `logits`, shape (rows, vocabulary)."""
+    if all(row.sampler.plain for row in rows):
+        return [(token, None) for token in logits.argmax(-1).tolist()]
+    return [row.sampler.next(logits[i]) for i, row in enumerate(rows)]

@@ -1,0 +1,78 @@
+"""An engine without a model: it says back the end of the prompt. For tests of what sits above."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Text, TokenLogprob
+from tulu_cli.engines.assemble import ChoiceAssembler, collect
+from tulu_cli.engines.base import EngineSpec, bounded
+from tulu_cli.errors import TuluError
+from tulu_cli.machine import Machine
+
+
+def why_not(_machine: Machine) -> str | None:
+    """Never chosen by itself: it answers nothing that was asked."""
+    return "fake answers no question: it is for tests, by --engine fake"
+
+
+def load(spec: EngineSpec) -> "FakeEngine":
+    """Nothing to load."""
+    return FakeEngine(spec)
+
+
+class FakeEngine:
+    """Repeats the prompt's tokens from the first on, then ends as a model would."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._tokenizer = spec.tokenizer
+        self.info = EngineInfo(
+            engine="fake",
+            model=spec.name,
+            revision=spec.revision,
+            device="cpu",
+            dtype="none",
+            max_model_len=spec.max_model_len,
+            versions={},
+        )
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """Each choice in turn, a token at a time."""
+        request = bounded(request, self.info.max_model_len)
+        for index in range(request.sampling.n):
+            yield from self._choice(request, index)
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """One request after the other."""
+        for position, request in enumerate(requests):
+            try:
+                yield position, collect(self.stream(request))
+            except TuluError as error:
+                yield position, error
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _choice(self, request: Request, index: int) -> Iterator[Text | Done]:
+        choice = ChoiceAssembler(request, self._tokenizer, index, time.perf_counter())
+        wanted = request.sampling.logprobs
+        for token in script(request):
+            top = tuple((token, 0.0) for _ in range(min(wanted or 0, 1)))
+            logprob = None if wanted is None else TokenLogprob(token, 0.0, top)
+            yield from choice.push(token, logprob)
+            if choice.finish is not None:
+                break
+        yield from choice.close("length")
+        yield choice.done()
+
+
+def script(request: Request) -> Iterator[int]:
+    """The prompt's tokens without its end tokens, then an end token; forever if that is ignored."""
+    ends = request.stop_token_ids
+    while True:
+        yield from (token for token in request.prompt_token_ids if token not in ends)
+        if ends and not request.sampling.ignore_eos:
+            yield ends[0]
+        if not request.prompt_token_ids:
+            return

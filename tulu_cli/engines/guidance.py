@@ -1,0 +1,51 @@
+"""Structured answers: one grammar library for every engine, so that all accept the same language.
+
+llguidance does the work here, and inside vLLM as its `guidance` backend.
+"""
+
+import json
+from typing import Any
+
+from tulu_cli.core import Constraint
+from tulu_cli.errors import BadInput, NoEngine
+
+
+def grammar(constraint: Constraint) -> str:
+    """The constraint in llguidance's own form; BadInput where it cannot be one."""
+    try:
+        import llguidance
+    except ImportError as error:
+        raise NoEngine(
+            "Structured answers need llguidance (pip install 'tulu_cli[transformers]')."
+        ) from error
+
+    try:
+        if constraint.kind == "json_schema":
+            made = llguidance.LLMatcher.grammar_from_json_schema(
+                constraint.source, defaults={"whitespace_flexible": True}
+            )
+        elif constraint.kind == "regex":
+            made = llguidance.grammar_from("regex", constraint.source)
+        else:
+            made = llguidance.grammar_from("choice", json.loads(constraint.source))
+    except ValueError as error:
+        raise _refused(constraint, str(error)) from error
+    problem = llguidance.LLMatcher.validate_grammar(made)
+    if problem:
+        raise _refused(constraint, problem)
+    return str(made)
+
+
+def arguments(constraint: Constraint) -> dict[str, Any]:
+    """The same constraint as keyword arguments for vLLM; BadInput where it cannot be one."""
+    grammar(constraint)
+    if constraint.kind == "json_schema":
+        return {"json": constraint.source}
+    if constraint.kind == "regex":
+        return {"regex": constraint.source}
+    return {"choice": json.loads(constraint.source)}
+
+
+def _refused(constraint: Constraint, reason: str) -> BadInput:
+    kind = constraint.kind.replace("_", " ")
+    return BadInput(f"The {kind} cannot be used: {' '.join(reason.split())}.")

@@ -1,0 +1,197 @@
+"""The transformers engine: any architecture that AutoModelForCausalLM knows, on GPUs or the CPU."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
+from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
+from tulu_cli.machine import Machine
+
+if TYPE_CHECKING:
+    from tulu_cli.engines.decoding.loop import Row
+
+QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
+_CHUNK = {"cpu": 256, "cuda": 2048}
+_BATCH_ROWS = 32
+
+
+def why_not(machine: Machine) -> str | None:
+    """Why this engine cannot run here, or None."""
+    for package in ("torch", "transformers"):
+        if package not in machine.packages:
+            return f"{package} is not installed (pip install 'tulu_cli[transformers]')"
+    return None
+
+
+def load(spec: EngineSpec) -> "TransformersEngine":
+    """Load the model's weights. Raises DoesNotFit, NoEngine, UsageError or EngineError."""
+    # Every file is here already, so nothing below has a reason to open a socket.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            spec.directory, **_arguments(spec, torch)
+        )
+    except torch.OutOfMemoryError as error:
+        raise DoesNotFit(f"{spec.name} does not fit in GPU memory: {first_line(error)}.") from error
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise EngineError(f"transformers cannot load {spec.name}: {first_line(error)}.") from error
+    return TransformersEngine(spec, model)
+
+
+def _arguments(spec: EngineSpec, torch: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "dtype": spec.dtype if spec.dtype == "auto" else getattr(torch, spec.dtype),
+        "device_map": _device_map(spec, torch),
+        "trust_remote_code": spec.trust_remote_code,
+        "use_safetensors": True,
+        "local_files_only": True,
+        **spec.engine_args,
+    }
+    if spec.quantization is not None:
+        arguments["quantization_config"] = _quantization(spec.quantization)
+    return arguments
+
+
+def _device_map(spec: EngineSpec, torch: Any) -> Any:
+    if spec.device != "auto":
+        return {"": spec.device}
+    if torch.cuda.is_available():
+        return "auto" if torch.cuda.device_count() > 1 else {"": 0}
+    return {"": "mps"} if torch.backends.mps.is_available() else {"": "cpu"}
+
+
+def _quantization(name: str) -> Any:
+    if name not in QUANTIZATIONS:
+        raise UsageError(
+            f"transformers quantizes with {' or '.join(QUANTIZATIONS)}, not {name}; "
+            "fp8, awq and gptq need --engine vllm."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise NoEngine(f"--quantization {name} needs bitsandbytes (pip install bitsandbytes).")
+    from transformers import BitsAndBytesConfig
+
+    if name == "bitsandbytes-int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+
+
+class TransformersEngine:
+    """A model in this process. The thread that loaded it runs it: OpenMP pools are a thread's."""
+
+    def __init__(self, spec: EngineSpec, model: Any) -> None:
+        from tulu_cli.engines.decoding.cache import KeptCache
+        from tulu_cli.engines.decoding.linear import use_matrix_vector_products
+        from tulu_cli.engines.decoding.loop import Decoder
+        from tulu_cli.engines.decoding.rows import RowMaker
+
+        model.eval()
+        use_matrix_vector_products(model)
+        self._decoder = Decoder(model, _CHUNK.get(model.device.type, _CHUNK["cuda"]))
+        self._kept = KeptCache(model.config)
+        self._rows = RowMaker(spec.tokenizer, model)
+        self.info = EngineInfo(
+            engine="transformers",
+            model=spec.name,
+            revision=spec.revision,
+            device=str(model.device),
+            dtype=str(model.dtype).removeprefix("torch."),
+            max_model_len=spec.max_model_len,
+            versions=versions("transformers", "torch"),
+        )
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """The events of one request; what the prompt shares with the last one is not computed."""
+        request = bounded(request, self.info.max_model_len)
+        started = time.perf_counter()
+        prompt = request.prompt_token_ids
+        cache, shared = self._kept.take(prompt)
+        fed = list(prompt[:shared])
+        rows = self._rows.make(0, request, started, shared)
+        try:
+            with translated():
+                prefill = self._decoder.prefill([prompt], cache, shared)
+                for end, logits in prefill:  # noqa: B007 (the last counts)
+                    fed += prompt[len(fed) : end]
+                    yield Text("")  # where a consumer can close us in the middle of a prompt
+                yield from self._choices(rows, logits, cache, fed)
+        finally:
+            self._kept.keep(cache, fed)
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """Answer all requests in padded groups; within a window, like lengths go together."""
+        numbered = enumerate(requests)
+        while window := list(islice(numbered, 4 * _BATCH_ROWS)):
+            fitting: list[tuple[int, Request]] = []
+            for position, request in window:
+                try:
+                    fitting.append((position, bounded(request, self.info.max_model_len)))
+                except TuluError as error:
+                    yield position, error
+            fitting.sort(key=lambda item: len(item[1].prompt_token_ids))
+            for start in range(0, len(fitting), _BATCH_ROWS):
+                yield from self._group(fitting[start : start + _BATCH_ROWS])
+
+    def close(self) -> None:
+        """Give the memory back; the engine cannot be used again."""
+        self._kept.clear()
+        del self._decoder, self._rows
+
+    def _choices(
+        self, rows: "list[Row]", logits: Any, cache: Any, fed: list[int]
+    ) -> Iterator[Text | Done]:
+        """Decode one request's choices. Of several, only the prompt is common: `fed` stays it."""
+        several = len(rows) > 1
+        if several:
+            cache.batch_repeat_interleave(len(rows))
+            logits = logits.expand(len(rows), -1)
+        try:
+            events = self._decoder.decode(rows, logits, cache, [] if several else fed)
+            for _, event in events:
+                yield event
+        finally:
+            if several:
+                cache.batch_select_indices([0])
+
+    def _group(
+        self, group: list[tuple[int, Request]]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        from tulu_cli.engines.decoding.group import run_group
+
+        waiting = {position for position, _ in group}
+        try:
+            with translated():
+                for position, choices in run_group(self._decoder, self._rows, group):
+                    waiting.discard(position)
+                    yield position, choices
+        except TuluError as error:
+            for position in sorted(waiting):
+                yield position, error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of torch and transformers while generating, as ours."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DoesNotFit(
+            "Memory ran out while generating; a shorter context, a smaller dtype or quantization "
+            f"needs less ({first_line(error)})."
+        ) from error
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise EngineError(f"transformers failed while generating: {first_line(error)}.") from error
