@@ -104,7 +104,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds: waiting in the engine, from the request to the first token, and to the end."""
+    """Seconds: waiting in the engine, from the request to the first token, and to the end.
+
+    In a batch an engine may not watch each token: `first_token` is then the same as `total`.
+    """
 
     queue: float
     first_token: float

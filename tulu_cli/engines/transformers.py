@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tulu_cli.engines.decoding.loop import Row
 
 QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
-_CHUNK = {"cpu": 256, "cuda": 2048}
+# Prompt tokens a forward pass. A Ctrl-C lands inside a pass, between two operations; a server can
+# only cancel between two passes. On two cores 512 costs a long prompt a fifth, 2,048 nothing.
+_CHUNK = {"one-shot": 2048, "server": 512}
 _BATCH_ROWS = 32
 
 
@@ -38,13 +40,12 @@ def load(spec: EngineSpec) -> "TransformersEngine":
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    arguments = _arguments(spec, torch)
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            spec.directory, **_arguments(spec, torch)
-        )
+        model = transformers.AutoModelForCausalLM.from_pretrained(spec.directory, **arguments)
     except torch.OutOfMemoryError as error:
         raise DoesNotFit(f"{spec.name} does not fit in GPU memory: {first_line(error)}.") from error
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except Exception as error:
         raise EngineError(f"transformers cannot load {spec.name}: {first_line(error)}.") from error
     return TransformersEngine(spec, model)
 
@@ -97,7 +98,7 @@ class TransformersEngine:
 
         model.eval()
         use_matrix_vector_products(model)
-        self._decoder = Decoder(model, _CHUNK.get(model.device.type, _CHUNK["cuda"]))
+        self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
         self.info = EngineInfo(

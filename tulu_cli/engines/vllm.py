@@ -1,6 +1,7 @@
 """The vLLM engine: AsyncLLM in this process, its model in a worker process that dies with us."""
 
 import asyncio
+import logging
 import os
 import queue
 import threading
@@ -50,8 +51,7 @@ def _environment(spec: EngineSpec) -> None:
     settings = {
         "HF_HUB_OFFLINE": "1",  # every file is here already
         "VLLM_NO_USAGE_STATS": "1",
-        # Its errors reach us as exceptions; the worker's log goes to a file.
-        "VLLM_LOGGING_LEVEL": "CRITICAL",
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     }
     if not _has_gpu(spec):
@@ -170,6 +170,8 @@ class VllmEngine:
             self._stop_loop()
 
     async def _start(self) -> "AsyncLLM":
+        # What vLLM logs here is in the exceptions that it raises; the worker's log goes to a file.
+        logging.disable(logging.CRITICAL)
         with quiet_stdout():
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
@@ -202,21 +204,25 @@ class VllmEngine:
     ) -> None:
         try:
             request = bounded(request, self._spec.max_model_len)
-            events = [event async for event in self._generate(request, time.perf_counter())]
+            # Stop strings are found here, in the text, and only a watched answer can be cut short.
+            watched = bool(request.sampling.stop)
+            events = [e async for e in self._generate(request, time.perf_counter(), watched)]
             put((position, collect(events)))
         except TuluError as error:
             put((position, error))
         except Exception as error:  # noqa: BLE001 (becomes the answer)
             put((position, self._run_error(error)))
 
-    async def _generate(self, request: Request, started: float) -> AsyncIterator[Text | Done]:
+    async def _generate(
+        self, request: Request, started: float, watched: bool = True
+    ) -> AsyncIterator[Text | Done]:
         choices = [
             ChoiceAssembler(request, self._spec.tokenizer, index, started)
             for index in range(request.sampling.n)
         ]
         outputs = self._engine.generate(
             {"prompt_token_ids": list(request.prompt_token_ids)},
-            sampling_params(request),
+            sampling_params(request, watched),
             f"tulu-{next(self._numbers)}",
         )
         try:
@@ -246,6 +252,7 @@ class VllmEngine:
         self._thread.join()
         self._loop.close()
         self._log.close()
+        logging.disable(logging.NOTSET)
 
     def _load_error(self, error: Exception) -> TuluError:
         if isinstance(error, TuluError):
@@ -303,8 +310,11 @@ def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
     )
 
 
-def sampling_params(request: Request) -> "SamplingParams":
-    """The request's sampling in vLLM's class. Text is not its business: detokenize is off."""
+def sampling_params(request: Request, watched: bool) -> "SamplingParams":
+    """The request's sampling in vLLM's class. Text is not its business: detokenize is off.
+
+    An answer that is not `watched` comes whole at its end, which costs less.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -327,6 +337,6 @@ def sampling_params(request: Request) -> "SamplingParams":
         ignore_eos=sampling.ignore_eos,
         stop_token_ids=[] if sampling.ignore_eos else list(request.stop_token_ids),
         structured_outputs=structure,
-        output_kind=RequestOutputKind.DELTA,
+        output_kind=RequestOutputKind.DELTA if watched else RequestOutputKind.FINAL_ONLY,
         detokenize=False,
     )

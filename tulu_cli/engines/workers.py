@@ -75,7 +75,7 @@ def _in_child() -> None:
         return  # a worker's worker: it has the group and the log already
     os.setpgid(0, 0)
     log.take_output()
-    logging.getLogger("vllm").setLevel(logging.INFO)
+    logging.disable(logging.NOTSET)
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""The vLLM engine against vLLM itself: cold start to the first token, and warm throughput."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.engines.loading import END, Asker, load_engine
+from tests.engines.prompts import PROMPTS
+from tulu_cli.core import Request, Sampling
+from tulu_cli.models import locate, resolve
+
+from .report import Row, print_rows
+
+CONTEXT = 2048
+# Without it vLLM on a CPU takes 92 % of the memory, and fails where that much is not free.
+os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+TOKENS = 64
+ROUNDS = 5
+
+
+def prompts(asker: Asker) -> list[tuple[int, ...]]:
+    """32 different prompts."""
+    texts = [*PROMPTS, *(f"{text} Be brief." for text in PROMPTS)][:32]
+    return [asker.ids(text) for text in texts]
+
+
+def seconds_to_first_byte(command: list[str]) -> float:
+    """From the start of a process to the first byte on its stdout."""
+    started = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        seconds = time.perf_counter() - started
+        process.stdout.read()
+    assert process.returncode == 0
+    return seconds
+
+
+def child(role: str, directory: Path) -> list[str]:
+    """This module as a process of its own: two engines never share one."""
+    return [sys.executable, "-m", "tests.benchmarks.vllm_engine", role, str(directory)]
+
+
+def vllm_cold(directory: Path) -> None:
+    """vLLM as it comes: AsyncLLM with default settings, the first token's text on stdout."""
+    import asyncio
+
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+    from vllm import SamplingParams
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    async def answer() -> None:
+        args = AsyncEngineArgs(model=str(directory), max_model_len=CONTEXT)
+        engine = AsyncLLM.from_engine_args(args)
+        ids = list(Asker(directory).ids("Why is the sky blue?"))
+        params = SamplingParams(temperature=0, max_tokens=8)
+        async for output in engine.generate({"prompt_token_ids": ids}, params, "one"):
+            os.write(descriptor, output.outputs[0].text.encode())
+        engine.shutdown()
+
+    asyncio.run(answer())
+
+
+def vllm_warm(directory: Path, **settings: Any) -> None:
+    """Tokens a second of vllm.LLM.generate, as JSON: a warm-up, then each round."""
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(str(directory), max_model_len=CONTEXT, **settings)
+    params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
+    inputs: Any = [{"prompt_token_ids": list(ids)} for ids in prompts(Asker(directory))]
+    rates = []
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        outputs = llm.generate(inputs, params, use_tqdm=False)
+        tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
+        rates.append(tokens / (time.perf_counter() - started))
+        llm.reset_prefix_cache()
+    os.write(descriptor, json.dumps(rates[1:]).encode())
+
+
+def ours_warm(directory: Path) -> None:
+    """Tokens a second of the engine's batch, as JSON: a warm-up, then each round."""
+    engine = load_engine("vllm", directory, dtype="auto", max_model_len=CONTEXT)
+    sampling = Sampling(temperature=0.0, max_tokens=TOKENS, ignore_eos=True)
+    requests = [Request(ids, sampling, END) for ids in prompts(Asker(directory))]
+    rates = []
+    for _ in range(ROUNDS + 1):
+        started = time.perf_counter()
+        answers = [answer for _, answer in engine.batch(requests)]
+        tokens = sum(len(choices[0].token_ids) for choices in answers)  # type: ignore[index]
+        rates.append(tokens / (time.perf_counter() - started))
+    engine.close()
+    print(json.dumps(rates[1:]))
+
+
+def rates(role: str, directory: Path, environment: dict[str, str]) -> list[float]:
+    """The rates that a child process measures."""
+    done = subprocess.run(
+        child(role, directory), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
+        env=os.environ | environment,
+    )  # fmt: skip
+    measured: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def cold(directory: Path) -> Row:
+    """Process start to first token, in turns, after one run of the peer that fills its caches."""
+    tulu = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "-m", str(directory)]
+    tulu += ["--max-model-len", str(CONTEXT), "--greedy", "--max-tokens", "8", "Why is it blue?"]
+    print(f"vLLM's very first start: {seconds_to_first_byte(child('vllm-cold', directory)):.1f} s")
+    ours, peer = [], []
+    for _ in range(3):
+        ours.append(seconds_to_first_byte(tulu))
+        peer.append(seconds_to_first_byte(child("vllm-cold", directory)))
+    one, other = statistics.median(ours), statistics.median(peer)
+    return Row("cold start to first token, vLLM / tulu", one, other, "s", other / one, ">= 2")
+
+
+def warm(directory: Path) -> list[Row]:
+    """Throughput, the processes of both sides in turns."""
+    same = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    same |= {"TORCHDYNAMO_DISABLE": "1"}
+    ours: list[float] = []
+    eager: list[float] = []
+    compiled: list[float] = []
+    for _ in range(2):
+        eager += rates("vllm-warm-eager", directory, same)
+        ours += rates("ours-warm", directory, {})
+        compiled += rates("vllm-warm", directory, {})
+    rows = []
+    for what, peer, goal in (
+        ("the same settings", eager, ">= 0.97"),
+        ("vLLM's defaults, compiled", compiled, "reported"),
+    ):
+        one, other = statistics.median(ours), statistics.median(peer)
+        rows.append(Row(f"batch / LLM.generate, {what}", one, other, "tokens/s", one / other, goal))
+    return rows
+
+
+def main() -> None:
+    """Cold, then warm."""
+    directory = locate(resolve("demo")).directory
+    print_rows([*warm(directory), cold(directory)])
+
+
+ROLES = {
+    "vllm-cold": vllm_cold,
+    "vllm-warm": vllm_warm,
+    "vllm-warm-eager": lambda directory: vllm_warm(directory, enforce_eager=True),
+    "ours-warm": ours_warm,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        ROLES[sys.argv[1]](Path(sys.argv[2]))
+    else:
+        main()

@@ -1,0 +1,184 @@
+"""What only the transformers engine does: its kept cache, its memory, its refusals."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from tulu_cli.core import Request, Sampling
+from tulu_cli.engines.assemble import collect
+from tulu_cli.engines.base import Engine
+from tulu_cli.errors import EngineError, NoEngine, UsageError
+from tulu_cli.machine import Machine
+
+from .loading import END, Asker, load_engine
+
+
+@pytest.fixture
+def engine(loaded_engines: Callable[[str], Engine]) -> Any:
+    """The engine with the demo model and nothing kept."""
+    loaded: Any = loaded_engines("transformers")
+    loaded._kept.clear()
+    return loaded
+
+
+def ask(engine: Engine, ids: tuple[int, ...], **sampling: Any) -> tuple[int, ...]:
+    values: dict[str, Any] = {"temperature": 0.0, "max_tokens": 24} | sampling
+    return collect(engine.stream(Request(ids, Sampling(**values), END)))[0].token_ids
+
+
+def cold(engine: Any, ids: tuple[int, ...]) -> tuple[int, ...]:
+    engine._kept.clear()
+    return ask(engine, ids)
+
+
+def test_three_turns_from_the_kept_cache_are_those_without_it(engine: Any, asker: Asker) -> None:
+    turns = ["Tell me about foxes."]
+    for question in ("And wolves?", "Which is larger?", "Thank you."):
+        ids = asker.ids(turns[-1], *turns[:-1])
+        kept = ask(engine, ids)
+        again = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=1), END)))
+        assert again[0].done.usage.cached_tokens == len(ids) - 1
+        turns += [asker.tokenizer.decode(kept), question]
+    final = asker.ids(turns[-1], *turns[:-1])
+    assert ask(engine, final) == cold(engine, final)
+
+
+def test_another_conversation_keeps_only_what_is_common(engine: Any, asker: Asker) -> None:
+    first, second = asker.ids("Tell me about foxes."), asker.ids("Tell me about the sea.")
+    ask(engine, first)
+    sampling = Sampling(temperature=0.0, max_tokens=24)
+    (answer,) = collect(engine.stream(Request(second, sampling, END)))
+    common = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    assert answer.done.usage.cached_tokens == common
+    assert answer.token_ids == cold(engine, second)
+
+
+def test_after_several_choices_the_prompt_is_kept(engine: Any, asker: Asker) -> None:
+    ids = asker.ids("Tell me about foxes.")
+    ask(engine, ids, n=3, temperature=1.0, seed=4)
+    (answer,) = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END)))
+    assert answer.done.usage.cached_tokens == len(ids) - 1
+    assert answer.token_ids == cold(engine, ids)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_an_interrupt_inside_a_layer_leaves_a_usable_cache(
+    engine: Any, asker: Asker, step: int
+) -> None:
+    ids = asker.ids("Tell me about foxes.")
+    expected = cold(engine, ids)
+    engine._kept.clear()
+    calls = 0
+
+    def interrupt(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == step + 1:
+            raise KeyboardInterrupt
+
+    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ask(engine, ids)
+    finally:
+        hook.remove()
+    (answer,) = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END)))
+    assert answer.token_ids == expected
+    assert (answer.done.usage.cached_tokens > 0) == (step > 0)
+
+
+def test_a_failure_inside_the_model_is_one_sentence_and_no_end(engine: Any, asker: Asker) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("kernel exploded\nwith details")
+
+    hook = engine._decoder._model.model.layers[0].register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(EngineError, match=r"^transformers failed .*kernel exploded\.$"):
+            ask(engine, asker.ids("Hi"))
+        ((_, error),) = engine.batch([asker.request()])
+        assert isinstance(error, EngineError)
+    finally:
+        hook.remove()
+    assert ask(engine, asker.ids("Hi"))
+
+
+def test_a_batch_of_very_different_lengths_is_as_each_alone(engine: Any, asker: Asker) -> None:
+    requests = [asker.request("word " * count, max_tokens=6) for count in (1, 300, 40, 700, 3)]
+    answers = dict(engine.batch(iter(requests)))
+    for position, request in enumerate(requests):
+        assert answers[position][0].token_ids == ask(engine, request.prompt_token_ids, max_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def sliding_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Mistral whose layers see a window of 16 tokens, with the demo's tokenizer."""
+    directory = tmp_path_factory.mktemp("sliding")
+    torch.manual_seed(0)
+    config = transformers.MistralConfig(
+        vocab_size=49152, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, sliding_window=16,
+    )  # fmt: skip
+    transformers.MistralForCausalLM(config).save_pretrained(directory)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(demo_directory / name, directory)
+    return directory
+
+
+@pytest.fixture
+def sliding(sliding_directory: Path) -> Iterator[Any]:
+    """An engine whose cache cannot be cut back."""
+    engine = load_engine("transformers", sliding_directory)
+    yield engine
+    engine.close()
+
+
+def test_a_sliding_window_is_continued_or_computed_anew(sliding: Any, asker: Asker) -> None:
+    first = asker.ids("Tell me about foxes and wolves and bears.")
+    answer = ask(sliding, first, ignore_eos=True)
+    continued = (*first, *answer, 198, 198)
+    other = asker.ids("Tell me about the sea.")
+    for ids, cached in ((continued, len(first) + len(answer) - 1), (other, 0)):
+        (warm,) = collect(
+            sliding.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END))
+        )
+        assert warm.done.usage.cached_tokens == cached
+        kept, sliding._kept._cache = sliding._kept._cache, None
+        assert warm.token_ids == ask(sliding, ids)
+        sliding._kept._cache = kept
+        ask(sliding, first, ignore_eos=True)
+
+
+def test_quantization_is_refused_with_what_would_do(demo_directory: Path) -> None:
+    with pytest.raises(UsageError, match="fp8, awq and gptq need --engine vllm"):
+        load_engine("transformers", demo_directory, quantization="fp8")
+    with pytest.raises(NoEngine, match="pip install bitsandbytes"):
+        load_engine("transformers", demo_directory, quantization="bitsandbytes")
+
+
+def test_broken_weights_are_one_sentence(demo_directory: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(demo_directory, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    with pytest.raises(EngineError, match=r"^transformers cannot load demo: [^\n]+\.$"):
+        load_engine("transformers", broken)
+
+
+def test_arguments_of_its_own_are_passed_through(demo_directory: Path, asker: Asker) -> None:
+    engine: Any = load_engine(
+        "transformers", demo_directory, engine_args={"attn_implementation": "eager"}
+    )
+    assert engine._decoder._model.config._attn_implementation == "eager"
+    assert ask(engine, asker.ids("Hi"), max_tokens=2)
+    engine.close()
+
+
+def test_it_says_what_is_missing() -> None:
+    from tulu_cli.engines import transformers as module
+
+    assert module.why_not(Machine(packages={"torch": "2", "transformers": "5"})) is None
+    assert "transformers is not installed" in str(module.why_not(Machine(packages={"torch": "2"})))

