@@ -2,6 +2,7 @@
 # make test    set up everything, and run the whole suite, both real engines included
 # make check   lint, types and the suite
 # make lint    ruff and mypy alone
+# make bench   the figures of the README, each against its peer in the same run
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -10,16 +11,24 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Without byte code on disk every start of an engine compiles it again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint
+.PHONY: demo test check lint bench
 .DELETE_ON_ERROR:
 
 demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not vllm"
+	@# vLLM forks, which is safe only in a process where nothing else has computed with threads;
+	@# it leaves sockets of its own to the garbage collector.
+	$(BIN)/python -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
 
 check: lint test
+
+bench: .venv/.test
+	$(BIN)/python -m tests.benchmarks.startup
+	$(BIN)/python -m tests.benchmarks.transformers_engine
+	$(BIN)/python -m tests.benchmarks.vllm_engine
 
 lint: .venv/.test
 	$(BIN)/ruff check

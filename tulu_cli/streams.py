@@ -5,8 +5,11 @@ import os
 import select
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
+
+from tulu_cli.errors import BadInput, TuluError
 
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _VISIBLE = {
@@ -46,12 +49,18 @@ class Streams:
 
     @classmethod
     def standard(cls, color: str = "auto") -> "Streams":
-        """The process's own streams; `color` is auto, always or never."""
+        """The process's own streams; `color` is auto, always or never.
+
+        A closed stdin is an empty one and a closed stderr swallows the talk, but TuluError is
+        raised for a closed stdout: there is no point in making an answer.
+        """
+        if sys.stdout is None:
+            raise TuluError("stdout is closed: there is nowhere to write the answer.")
         stdout_tty = _isatty(sys.stdout)
         return cls(
             stdin=sys.stdin.buffer if sys.stdin else io.BytesIO(),
-            stdout=sys.stdout.buffer,
-            stderr=sys.stderr.buffer,
+            stdout=_writer(sys.stdout),
+            stderr=_writer(sys.stderr) if sys.stderr else io.BytesIO(),
             stdin_tty=_isatty(sys.stdin),
             stdout_tty=stdout_tty,
             stderr_tty=_isatty(sys.stderr),
@@ -65,19 +74,45 @@ class Streams:
         return cls(io.BytesIO(stdin), io.BytesIO(), io.BytesIO(), tty, tty, tty, color)
 
     def write(self, text: str) -> None:
-        """Data for stdout, at once. A terminal gets it made safe, a pipe gets it as it is."""
-        self.stdout.write(_encode(terminal_safe(text) if self.stdout_tty else text))
-        self.stdout.flush()
+        """Data for stdout, at once. A terminal gets it made safe, a pipe gets it as it is.
+
+        Raises BrokenPipeError where nobody reads it, and TuluError where it cannot be written.
+        """
+        self.write_styled(terminal_safe(text) if self.stdout_tty else text)
 
     def write_styled(self, text: str) -> None:
         """Text of our own making for stdout, escape sequences included: only from safe parts."""
-        self.stdout.write(_encode(text))
-        self.stdout.flush()
+        try:
+            self.stdout.write(_encode(text))
+            self.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise TuluError(f"stdout cannot be written: {error.strerror or error}.") from error
 
     def say(self, line: str) -> None:
-        """One line of talk for stderr, always made safe: logs are read in terminals too."""
-        self.stderr.write(_encode(terminal_safe(line) + "\n"))
-        self.stderr.flush()
+        """One line of talk for stderr, always made safe: logs are read in terminals too.
+
+        A stderr that takes no more costs the talk and not the answer.
+        """
+        self._talk(terminal_safe(line) + "\n")
+
+    def show_status(self, text: str) -> None:
+        """A line on a terminal's stderr, in the place of the one before; an empty one ends it."""
+        if self.stderr_tty and os.environ.get("TERM") != "dumb":
+            self._talk("\r\x1b[K" + terminal_safe(text).replace("\n", " ")[: self.width - 1])
+
+    def read(self) -> bytes:
+        """All of stdin. Raises BadInput where it cannot be read."""
+        try:
+            return self.stdin.read()
+        except OSError as error:
+            raise BadInput(f"stdin cannot be read: {error.strerror or error}.") from error
+
+    def _talk(self, text: str) -> None:
+        with suppress(OSError):
+            self.stderr.write(_encode(text))
+            self.stderr.flush()
 
     def stdin_ready(self, seconds: float) -> bool:
         """Whether stdin has data, or has ended, within so many seconds: read() will not idle."""
@@ -101,6 +136,14 @@ def wants_color(choice: str, tty: bool, environ: dict[str, str]) -> bool:
 
 def _isatty(stream: object) -> bool:
     return stream is not None and bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _writer(stream: TextIO) -> BinaryIO:
+    """A buffer of our own over a standard stream: whole writes, also under `python -u`.
+
+    What it could not write is not tried once more, with a complaint, when the interpreter ends.
+    """
+    return open(stream.fileno(), "wb", closefd=False)
 
 
 def _encode(text: str) -> bytes:

@@ -32,7 +32,7 @@ class Asker:
         turns = [Message(roles[i % 2], turn) for i, turn in enumerate(earlier)]
         return encode_chat(self.tokenizer, (*turns, Message("user", text)))
 
-    def request(self, text: str = "Why is the sky blue?", **sampling: Any) -> Request:
+    def request(self, text: str = "Why is the sky blue?", /, **sampling: Any) -> Request:
         """A greedy request of at most 16 tokens, unless `sampling` says otherwise."""
         values: dict[str, Any] = {"temperature": 0.0, "max_tokens": 16} | sampling
         return Request(self.ids(text), Sampling(**values), END)

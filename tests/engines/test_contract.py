@@ -106,7 +106,8 @@ def test_logprobs_belong_to_the_tokens(real_engine: Engine, asker: Asker) -> Non
     assert [entry.token_id for entry in answer.logprobs] == list(answer.token_ids)
     for entry in answer.logprobs:
         assert len(entry.top) == 3
-        assert entry.top[0] == (entry.token_id, pytest.approx(entry.logprob))
+        assert entry.top[0][0] == entry.token_id
+        assert entry.top[0][1] == pytest.approx(entry.logprob)
         assert [value for _, value in entry.top] == sorted(
             (value for _, value in entry.top), reverse=True
         )
@@ -138,8 +139,9 @@ def test_top_k_one_is_greedy(real_engine: Engine, asker: Asker) -> None:
 
 def test_a_tiny_top_p_and_a_full_min_p_are_greedy(real_engine: Engine, asker: Asker) -> None:
     greedy = collect(real_engine.stream(asker.request()))
-    for narrow in ({"top_p": 1e-6}, {"min_p": 1.0}):
-        drawn = collect(real_engine.stream(asker.request(temperature=1.0, seed=3, **narrow)))
+    for name, value in (("top_p", 1e-6), ("min_p", 1.0)):
+        request = asker.request(**{"temperature": 1.0, "seed": 3, name: value})
+        drawn = collect(real_engine.stream(request))
         assert drawn[0].token_ids == greedy[0].token_ids
 
 

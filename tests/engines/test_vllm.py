@@ -43,7 +43,7 @@ def wait_until_gone(processes: list[psutil.Process]) -> None:
 
 def workers(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     """The processes that the command has started."""
-    found = psutil.Process(process.pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     assert found
     return found
 

@@ -1,0 +1,84 @@
+"""The program as its users run it: a process with streams, signals and an exit code."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from struct import unpack
+from time import monotonic, sleep
+from typing import IO, Any
+
+TULU = (sys.executable, "-m", "tulu_cli")
+DEADLINE_SECONDS = 60
+NOTHING: Mapping[str, str] = {}
+_NOT_PASSED_ON = ("TULU_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NO_COLOR", "FORCE_COLOR")
+
+
+def environment(extra: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """The environment of a child: nothing of the user's settings, and no network."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
+    fixed = {"TULU_CONFIG": os.devnull, "HF_HUB_OFFLINE": "1", "TERM": "xterm-256color"}
+    return kept | fixed | dict(extra)
+
+
+def tulu(
+    *arguments: str | bytes,
+    stdin: bytes | IO[Any] | int = subprocess.DEVNULL,
+    env: Mapping[str, str] = NOTHING,
+    **options: Any,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `tulu` to its end; `stdin` is the bytes to pipe in, or a file."""
+    given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    settings: dict[str, Any] = {"capture_output": True, "env": environment(env)} | given | options
+    return subprocess.run([*TULU, *arguments], timeout=DEADLINE_SECONDS, check=False, **settings)
+
+
+@contextmanager
+def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """`tulu` with pipes for all three streams; killed at the end if it still runs."""
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    settings: dict[str, Any] = {"env": environment(), "start_new_session": True, **streams}
+    process = subprocess.Popen([*TULU, *arguments], **settings | options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    """A stream of a process that was given a pipe for it."""
+    assert stream
+    return stream
+
+
+def unread(stream: IO[bytes] | None) -> int:
+    """The bytes that nobody has read yet from a pipe."""
+    (count,) = unpack("i", fcntl.ioctl(pipe(stream), termios.FIONREAD, b"\0" * 4))
+    return int(count)
+
+
+def shell(script: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which "$@" is `tulu` with these arguments."""
+    command = ["bash", "-c", script, "bash", *TULU, *arguments]
+    return subprocess.run(
+        command,
+        env=environment(),
+        timeout=DEADLINE_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true before the deadline."""
+    end = monotonic() + DEADLINE_SECONDS
+    while not condition():
+        if monotonic() > end:
+            return False
+        sleep(0.002)  # leaves the processor to the process that is watched
+    return True

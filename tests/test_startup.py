@@ -1,0 +1,67 @@
+"""What starting the program costs: which libraries it loads, and that it opens no socket."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.program import environment
+
+# Runs the program inside a process that watches it, and reports on stderr.
+WATCHED = """
+import json, sys
+sockets = []
+sys.addaudithook(lambda event, _: event.startswith("socket.") and sockets.append(event))
+from tulu_cli.main import main
+try:
+    main()
+except SystemExit as error:
+    code = error.code
+print(json.dumps([code, sorted(name for name in sys.modules if "." not in name), sockets]),
+      file=sys.stderr)
+"""
+ENGINES = {"torch", "transformers", "vllm"}
+HEAVY = ENGINES | {"rich", "pydantic", "huggingface_hub", "tokenizers", "jinja2", "httpx", "numpy"}
+
+
+def watched(*arguments: str) -> tuple[int, set[str], list[str]]:
+    """The exit code, the top modules that were loaded, and what was done with sockets."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *arguments],
+        env=environment(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    code, modules, sockets = json.loads(done.stderr.splitlines()[-1])
+    return code, set(modules), sockets
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    ids=" ".join,
+)
+def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
+    code, modules, sockets = watched(*arguments)
+    assert code == 0
+    assert modules & HEAVY == set()
+    assert sockets == []
+
+
+def test_an_answer_of_the_fake_engine_loads_no_engine_library(demo_directory: Path) -> None:
+    options = ["--engine", "fake", "-m", str(demo_directory), "--json", "--stats"]
+    code, modules, sockets = watched("complete", *options, "hello")
+    assert code == 0
+    assert modules & (ENGINES | {"rich", "huggingface_hub", "httpx", "numpy"}) == set()
+    assert sockets == []
+
+
+def test_the_console_script_is_the_program() -> None:
+    script = Path(sys.executable).with_name("tulu")
+    done = subprocess.run([script, "--version"], capture_output=True, check=True, env=environment())
+    module = [sys.executable, "-m", "tulu_cli", "--version"]
+    again = subprocess.run(module, capture_output=True, check=True, env=environment())
+    assert done.stdout == again.stdout == b"tulu 0.1.0\n"

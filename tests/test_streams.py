@@ -1,0 +1,164 @@
+"""The three streams: what reaches a terminal, what reaches a pipe, and what is said."""
+
+import io
+import os
+from typing import Any
+
+import pytest
+
+from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.streams import Streams, terminal_safe, wants_color
+
+C0 = [chr(code) for code in range(0x20) if chr(code) not in "\n\t"]
+C1 = [chr(code) for code in range(0x80, 0xA0)]
+BIDI = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+COMMANDS = [*C0, "\x7f", *C1, *BIDI]
+SEQUENCES = {
+    "clipboard": "\x1b]52;c;aGk=\x07",
+    "cursor report": "\x1b[6n",
+    "8-bit CSI": "\x9b31m",
+    "title": "\x1b]0;pwned\x1b\\",
+    "device control": "\x1bP$q\x1b\\",
+    "application": "\x1b_Gpayload\x1b\\",
+    "private message": "\x9e\x9c",
+}
+
+
+class Broken(io.BytesIO):
+    """A stream whose other end is in trouble."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, _data: Any) -> int:
+        raise self.error
+
+    def read(self, _size: int | None = -1) -> bytes:
+        raise self.error
+
+
+def written(streams: Streams) -> bytes:
+    assert isinstance(streams.stdout, io.BytesIO)
+    return streams.stdout.getvalue()
+
+
+def said(streams: Streams) -> bytes:
+    assert isinstance(streams.stderr, io.BytesIO)
+    return streams.stderr.getvalue()
+
+
+@pytest.mark.parametrize("char", COMMANDS, ids=lambda char: f"{ord(char):04x}")
+def test_each_command_character_is_shown_on_a_terminal_and_passed_to_a_pipe(char: str) -> None:
+    terminal, pipe = Streams.test(tty=True), Streams.test()
+    for streams in (terminal, pipe):
+        streams.write(f"a{char}b")
+    shown = written(terminal).decode()
+    assert char not in shown
+    assert shown.startswith("a")
+    assert shown.endswith("b")
+    assert len(shown) > 2, "nothing disappears"
+    assert shown.isprintable()
+    assert written(pipe).decode() == f"a{char}b"
+
+
+def test_each_has_a_look_of_its_own() -> None:
+    assert len({terminal_safe(char) for char in COMMANDS}) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("text", ["a\tb\nc", "Tülu 🐪 汉字", "\u200f\u05d0", "e\u0301", "\xa0"])
+def test_everything_else_is_left_alone(text: str) -> None:
+    assert terminal_safe(text) == text
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES.values(), ids=SEQUENCES)
+def test_a_sequence_is_as_harmless_in_pieces_as_whole(sequence: str) -> None:
+    whole, pieces = Streams.test(tty=True), Streams.test(tty=True)
+    whole.write(sequence)
+    for char in sequence:
+        pieces.write(char)
+    assert written(whole) == written(pieces)
+    assert not set(written(whole).decode()) & set(COMMANDS)
+
+
+def test_talk_is_made_safe_in_a_pipe_too() -> None:
+    streams = Streams.test()
+    streams.say("\x1b[2J and \x9b2J")
+    assert said(streams).decode() == "␛[2J and <9B>2J\n"
+
+
+def test_half_a_surrogate_pair_does_not_break_the_answer() -> None:
+    streams = Streams.test()
+    streams.write("a\udcffb")
+    assert written(streams) == b"a?b"
+
+
+def test_styled_text_is_ours_and_passes() -> None:
+    streams = Streams.test(tty=True)
+    streams.write_styled("\x1b[1mbold\x1b[0m")
+    assert written(streams) == b"\x1b[1mbold\x1b[0m"
+
+
+def test_a_stdout_that_takes_no_more_is_one_sentence() -> None:
+    streams = Streams.test()
+    streams.stdout = Broken(OSError(28, "No space left on device"))
+    with pytest.raises(TuluError, match=r"^stdout cannot be written: No space left on device\.$"):
+        streams.write("x")
+
+
+def test_a_reader_that_has_gone_is_told_apart() -> None:
+    streams = Streams.test()
+    streams.stdout = Broken(BrokenPipeError())
+    with pytest.raises(BrokenPipeError):
+        streams.write("x")
+
+
+def test_a_stderr_that_takes_no_more_costs_only_the_talk() -> None:
+    streams = Streams.test()
+    streams.stderr = Broken(BrokenPipeError())
+    streams.say("unheard")
+
+
+def test_a_stdin_that_cannot_be_read_is_bad_input() -> None:
+    streams = Streams.test()
+    streams.stdin = Broken(OSError(5, "Input/output error"))
+    with pytest.raises(BadInput, match="stdin cannot be read: Input/output error"):
+        streams.read()
+
+
+def test_stdin_is_ready_when_it_has_data_or_has_ended() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stdin:
+        streams = Streams(stdin, io.BytesIO(), io.BytesIO())
+        assert not streams.stdin_ready(0)
+        os.write(writing, b"x")
+        assert streams.stdin_ready(0)
+        assert stdin.read(1) == b"x"
+        assert not streams.stdin_ready(0)
+        os.close(writing)
+        assert streams.stdin_ready(0)
+
+
+def test_a_buffer_is_always_ready() -> None:
+    assert Streams.test(b"").stdin_ready(0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "tty", "environ", "expected"),
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"NO_COLOR": ""}, True),
+        ("auto", False, {"FORCE_COLOR": "1"}, True),
+        ("auto", True, {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("auto", True, {"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+        ("always", False, {"NO_COLOR": "1", "TERM": "dumb"}, True),
+        ("never", True, {"FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_who_decides_about_colour(
+    choice: str, tty: bool, environ: dict[str, str], expected: bool
+) -> None:
+    assert wants_color(choice, tty, environ) is expected

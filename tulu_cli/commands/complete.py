@@ -1,0 +1,304 @@
+"""`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
+
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import StoppedByLength, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.core import Completion, Constraint, Conversation, FinishReason, Request
+    from tulu_cli.engines.base import Engine
+    from tulu_cli.inputs import Given
+    from tulu_cli.launch import Prepared
+    from tulu_cli.machine import Machine
+    from tulu_cli.render import Renderer
+    from tulu_cli.settings import Settings
+    from tulu_cli.streams import Streams
+
+
+def complete(
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="The prompt; - or none reads it from stdin.", metavar="[PROMPT]"),
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("-f", "--file", help="Add a file as a named block; repeatable."),
+    ] = None,
+    messages: Annotated[
+        str | None,
+        typer.Option(help="A conversation as JSON: [{role, content}, ...].", metavar="FILE|-"),
+    ] = None,
+    system: options.System = None,
+    prefill: Annotated[
+        str | None, typer.Option(help="The answer begins with this.", metavar="TEXT")
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Complete the plain text, without a chat template.")
+    ] = False,
+    model: options.Model = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    greedy: options.Greedy = False,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    n: options.Choices = 1,
+    logprobs: options.Logprobs = None,
+    ignore_eos: options.IgnoreEos = False,
+    schema: options.Schema = None,
+    regex: options.Regex = None,
+    choice: options.Choice = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with all that is known.")
+    ] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Print token counts and times on stderr.")
+    ] = False,
+    fail_on_length: Annotated[
+        bool, typer.Option("--fail-on-length", help="Exit 8 if the answer was cut by a limit.")
+    ] = False,
+    engine: options.Engine = None,
+    dtype: options.Dtype = None,
+    quantization: options.Quantization = None,
+    tensor_parallel_size: options.TensorParallelSize = None,
+    pipeline_parallel_size: options.PipelineParallelSize = None,
+    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    max_model_len: options.MaxModelLen = None,
+    device: options.Device = None,
+    engine_arg: options.EngineArg = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_special: options.AllowSpecial = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Answer one prompt: an argument, what is piped in, or both.
+
+    The answer goes to stdout and nothing else does. Exit codes: 0 answered, 2 usage, 3 out of
+    memory, 4 no engine, 5 model not found, 6 prompt too long, 7 engine died, 8 cut by length,
+    65 bad input data, 130 interrupted (the partial answer is on stdout).
+    """
+    flags = dict(locals())
+    from tulu_cli.inputs import Given
+    from tulu_cli.machine import read_machine
+    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.streams import Streams
+    from tulu_cli.structure import read_constraint
+
+    if greedy:
+        if temperature:
+            raise UsageError("--greedy and --temperature exclude one another.")
+        flags["temperature"] = 0.0
+    chosen = CompleteOptions(
+        settings=read_settings({key.name: flags[key.name] for key in KEYS}),
+        given=Given(prompt, tuple(file or ()), messages),
+        prefill=prefill,
+        raw=raw,
+        stop=tuple(stop or ()),
+        n=n,
+        logprobs=logprobs,
+        ignore_eos=ignore_eos,
+        constraint=read_constraint(schema, regex, tuple(choice or ())),
+        json_output=json_output,
+        stats=stats,
+        fail_on_length=fail_on_length,
+        engine_args=options.read_engine_args(engine_arg or []),
+        trust_remote_code=trust_remote_code,
+        allow_special=allow_special,
+        offline=offline,
+        verbose=verbose,
+    )
+    run(chosen, Streams.standard(), read_machine())
+
+
+@dataclass(frozen=True)
+class CompleteOptions:
+    """What the command line asks for, understood."""
+
+    settings: "Settings"
+    given: "Given"
+    prefill: str | None = None
+    raw: bool = False
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    constraint: "Constraint | None" = None
+    json_output: bool = False
+    stats: bool = False
+    fail_on_length: bool = False
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+    allow_special: bool = False
+    offline: bool = False
+    verbose: bool = False
+
+
+def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
+    """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
+    from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
+    from tulu_cli.launch import fetch, load, prepare
+    from tulu_cli.render.talk import progress_on, status
+
+    check_combinations(chosen)
+    check_given(chosen.given, streams)
+    with progress_on(streams) as progress:
+        prepared = prepare(
+            chosen.settings,
+            machine,
+            say=streams.say,
+            progress=progress,
+            offline=chosen.offline,
+            trust_remote_code=chosen.trust_remote_code,
+            engine_args=chosen.engine_args,
+        )
+    if chosen.verbose:
+        say_choices(prepared, streams)
+    data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
+    request = make_request(chosen, prepared, data)
+    with progress_on(streams) as progress:
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
+    with status(streams, f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."):
+        engine = load(prepared)
+    with closing(engine):
+        if stdin_is_idle(chosen.given, streams, data):
+            data = read_stdin(chosen.given, streams, 0)
+            if data is None:
+                streams.say("tulu: stdin is open but silent, so it is left out; -f - waits for it.")
+            else:
+                request = make_request(chosen, prepared, data)
+        answer(chosen, engine, prepared, request, streams)
+
+
+def check_combinations(chosen: CompleteOptions) -> None:
+    """Raises UsageError for options that contradict one another."""
+    if chosen.raw:
+        needs_template = {
+            "--messages": chosen.given.messages is not None,
+            "--prefill": chosen.prefill is not None,
+            "--system": chosen.settings.is_flag("system"),
+        }
+        for name in filter(needs_template.get, needs_template):
+            raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
+    if chosen.logprobs is not None and not chosen.json_output:
+        raise UsageError("--logprobs are part of the --json output: add --json.")
+
+
+def say_choices(prepared: "Prepared", streams: "Streams") -> None:
+    """Which engine and which model, and why."""
+    for name, reason in prepared.choice.reasons:
+        streams.say(f"tulu: engine {name}: {reason}")
+    streams.say(f"tulu: model {prepared.spec.name} in {prepared.spec.directory}")
+
+
+def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":
+    """The prompt's token ids with the sampling. Raises BadInput, UsageError or PromptTooLong."""
+    from tulu_cli.core import Request
+    from tulu_cli.engines.base import bounded
+    from tulu_cli.inputs import empty_prompt, user_text, well_formed
+    from tulu_cli.prompt import encode_chat
+    from tulu_cli.sampling import decide
+
+    if chosen.raw:
+        text = user_text(chosen.given, data)
+        if not text:
+            raise empty_prompt()
+        ids = prepared.tokenizer.encode_raw(text)
+    else:
+        ids = encode_chat(
+            prepared.tokenizer,
+            make_conversation(chosen, prepared, data),
+            continue_final=chosen.prefill is not None,
+            allow_special=chosen.allow_special,
+        )
+    sampling = decide(
+        chosen.settings,
+        prepared.files.generation_config,
+        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
+        n=chosen.n,
+        logprobs=chosen.logprobs,
+        ignore_eos=chosen.ignore_eos,
+        constraint=chosen.constraint,
+    )
+    request = Request(ids, sampling, prepared.end_token_ids)
+    return bounded(request, prepared.spec.max_model_len)
+
+
+def make_conversation(
+    chosen: CompleteOptions, prepared: "Prepared", data: bytes | None
+) -> "Conversation":
+    """The messages to answer, behind the system prompt that applies."""
+    from tulu_cli.inputs import conversation, with_system
+    from tulu_cli.launch import system_prompt
+
+    messages = conversation(chosen.given, data, chosen.prefill)
+    system = system_prompt(chosen.settings, prepared.files)
+    return with_system(messages, system, asked=chosen.settings.is_flag("system"))
+
+
+def answer(
+    chosen: CompleteOptions,
+    engine: "Engine",
+    prepared: "Prepared",
+    request: "Request",
+    streams: "Streams",
+) -> None:
+    """Stream the answer. What has come is kept whatever ends it: a Ctrl-C, a signal, an error."""
+    from tulu_cli.render.talk import stats_line
+
+    renderer = make_renderer(chosen, engine, prepared, request, streams)
+    cut: FinishReason = "interrupted"
+    events = engine.stream(request)
+    try:
+        with closing(events):  # type: ignore[type-var]
+            for event in events:
+                renderer.show(event)
+    except Exception:
+        cut = "error"
+        raise
+    finally:
+        renderer.finish(cut)
+        if chosen.stats:
+            streams.say(f"tulu: {stats_line(renderer.completions)}")
+    conclude(chosen, renderer.completions)
+
+
+def make_renderer(
+    chosen: CompleteOptions,
+    engine: "Engine",
+    prepared: "Prepared",
+    request: "Request",
+    streams: "Streams",
+) -> "Renderer":
+    """The renderer for the output that was asked for."""
+    from tulu_cli.render.collector import Collector
+    from tulu_cli.render.jsonl import JsonRenderer
+    from tulu_cli.render.plain import PlainRenderer
+
+    sampling = request.sampling
+    collector = Collector(sampling.n, len(request.prompt_token_ids), sampling.seed)
+    if not chosen.json_output:
+        return PlainRenderer(streams, collector)
+    extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": chosen.prefill}
+    token_text = prepared.tokenizer.token_text
+    return JsonRenderer(streams, collector, engine.info, sampling, token_text, extra)
+
+
+def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
+    """Raises the errors that a finished answer can still be."""
+    from tulu_cli.structure import check
+
+    if chosen.constraint is not None:
+        for completion in completions:
+            check(chosen.constraint, completion)
+    if chosen.fail_on_length and any(c.done.finish_reason == "length" for c in completions):
+        tokens = max(completion.done.usage.completion_tokens for completion in completions)
+        raise StoppedByLength(f"The answer was cut at {tokens:,} tokens: raise --max-tokens.")

@@ -1,0 +1,135 @@
+"""What the user gives to be answered, arguments, files, stdin and conversations, as messages."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tulu_cli.core import Conversation, Message
+from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.prompt import compose_user_text, decode_utf8, parse_messages
+from tulu_cli.streams import Streams
+
+# How long a command that has its prompt already waits for a first byte on a stdin that is open.
+PATIENCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line names: the prompt argument, files, and a conversation's file."""
+
+    argument: str | None = None
+    files: tuple[str, ...] = ()
+    messages: str | None = None
+
+    @property
+    def dashes(self) -> int:
+        """How many of them are `-`, which is stdin."""
+        return (self.argument, self.messages, *self.files).count("-")
+
+    @property
+    def needs_stdin(self) -> bool:
+        """Whether there is nothing to answer without stdin, so that waiting for it is right."""
+        return bool(self.dashes) or (self.argument, self.messages, self.files) == (None, None, ())
+
+    @property
+    def may_use_stdin(self) -> bool:
+        """Whether what is piped in belongs to the prompt, if something is."""
+        return self.needs_stdin or self.messages is None
+
+
+def check_given(given: Given, streams: Streams) -> None:
+    """Raises UsageError where stdin would be read twice, or a terminal that nobody named."""
+    if given.dashes > 1:
+        raise UsageError("stdin can be read only once: give one - and name the other inputs.")
+    if given.needs_stdin and streams.stdin_tty and not given.dashes:
+        raise UsageError("There is no prompt: give one as an argument, or pipe it in.")
+
+
+def read_stdin(given: Given, streams: Streams, patience: float) -> bytes | None:
+    """All of stdin where it is part of the prompt; None where it is not, or stays silent.
+
+    An open stdin that nobody writes to (cron, ssh, a subprocess) is given `patience` seconds where
+    the command can do without it.
+    """
+    if given.needs_stdin:
+        return streams.read()
+    if streams.stdin_tty or not given.may_use_stdin or not streams.stdin_ready(patience):
+        return None
+    return streams.read()
+
+
+def stdin_is_idle(given: Given, streams: Streams, data: bytes | None) -> bool:
+    """Whether a stdin that could have been part of the prompt has said nothing yet."""
+    return data is None and given.may_use_stdin and not streams.stdin_tty
+
+
+def user_text(given: Given, data: bytes | None) -> str:
+    """The text of the user's turn. Raises BadInput for what is not UTF-8, with the byte offset."""
+    data = data or b""
+    files = [_read_file(name, data) for name in given.files]
+    if given.argument == "-":
+        return compose_user_text(decode_utf8(data, "stdin"), None, files)
+    argument = None if given.argument is None else well_formed(given.argument, "The prompt")
+    piped = decode_utf8(data, "stdin") if data and not given.dashes else None
+    return compose_user_text(argument, piped, files)
+
+
+def conversation(given: Given, data: bytes | None, prefill: str | None = None) -> Conversation:
+    """The messages to answer. Raises BadInput, or UsageError where there is nothing to answer."""
+    earlier = _read_messages(given.messages, data or b"")
+    text = user_text(given, data)
+    if not text and not earlier:
+        raise empty_prompt()
+    last = (Message("user", text),) if text else ()
+    begun = () if prefill is None else (Message("assistant", well_formed(prefill, "--prefill")),)
+    return (*earlier, *last, *begun)
+
+
+def empty_prompt() -> UsageError:
+    """The error for a command that was given nothing to answer."""
+    return UsageError("The prompt is empty: give one as an argument, or pipe it in.")
+
+
+def with_system(messages: Conversation, system: str | None, *, asked: bool) -> Conversation:
+    """The messages behind a system prompt; their own, if they have one, goes before a default.
+
+    `asked` says that the prompt is none: UsageError is raised where both are there.
+    """
+    if any(message.role == "system" for message in messages):
+        if asked:
+            raise UsageError("--system and a system message in --messages exclude one another.")
+        return messages
+    if system is None:
+        return messages
+    return (Message("system", well_formed(system, "The system prompt")), *messages)
+
+
+def well_formed(text: str, source: str) -> str:
+    """A text of the command line or the environment; raises BadInput where it was not UTF-8."""
+    return decode_utf8(text.encode("utf-8", "surrogateescape"), source)
+
+
+def _read_messages(source: str | None, data: bytes) -> Conversation:
+    if source is None:
+        return ()
+    if source == "-":
+        return parse_messages(data, "stdin")
+    return parse_messages(_bytes_of(source), shown(source))
+
+
+def _read_file(name: str, data: bytes) -> tuple[str, str]:
+    """What a file is called in the prompt, and its text."""
+    if name == "-":
+        return "stdin", decode_utf8(data, "stdin")
+    return name, decode_utf8(_bytes_of(name), shown(name))
+
+
+def _bytes_of(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise BadInput(f"{shown(name)} cannot be read: {error.strerror or error}.") from error
+
+
+def shown(name: str) -> str:
+    """A file name in a sentence: on one line, whatever is in it."""
+    return name if name.isprintable() and name else repr(name)

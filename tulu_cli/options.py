@@ -1,0 +1,154 @@
+"""Every option that more than one command has, declared once: its names, its type and its help."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from tulu_cli.errors import UsageError
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="8b, 70b, 405b and their -sft and -dpo stages, demo, org/name[@revision], "
+        "a directory or a .gguf file.  [default: Tülu 3 8B where a GPU can hold it, else demo]",
+        metavar="MODEL",
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "-s",
+        "--system",
+        help="System prompt: a text, the name of one in the settings, tulu (the prompt of Ai2's "
+        "demo, the default for Tülu models) or none.",
+        metavar="TEXT|tulu|none",
+    ),
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="Most tokens to generate.  [default: up to the context length]")
+]
+Temperature = Annotated[
+    float | None, typer.Option(help="0 is greedy.  [default for these six: the model's own]")
+]
+Greedy = Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")]
+TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens up to this sum.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens; 0 is off.")]
+MinP = Annotated[
+    float | None, typer.Option(help="Draw from tokens with this share of the best one's chance.")
+]
+RepetitionPenalty = Annotated[
+    float | None, typer.Option(help="Over 1 makes tokens that were there before less likely.")
+]
+Seed = Annotated[
+    int | None, typer.Option(help="Same seed, same engine, same answer.  [default: drawn]")
+]
+Stop = Annotated[
+    list[str] | None, typer.Option(help="End before this text; repeatable.", metavar="TEXT")
+]
+Choices = Annotated[
+    int, typer.Option("-n", "--n", min=1, max=1024, help="How many answers to give.")
+]
+Logprobs = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=20, help="With --json: log-probabilities, with this many alternatives a token."
+    ),
+]
+IgnoreEos = Annotated[
+    bool, typer.Option("--ignore-eos", help="Go on after the model's end token, up to a limit.")
+]
+Schema = Annotated[
+    str | None,
+    typer.Option(help="The answer is JSON of this JSON schema.", metavar="FILE|JSON"),
+]
+Regex = Annotated[
+    str | None,
+    typer.Option(help="The answer matches this regular expression as a whole.", metavar="PATTERN"),
+]
+Choice = Annotated[
+    list[str] | None, typer.Option(help="The answer is one of these; repeat it.", metavar="TEXT")
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, vllm, transformers, or fake for tests.  [default: auto]", metavar="ENGINE"
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="auto, bfloat16, float16 or float32.  [default: auto, the model's own]",
+        metavar="DTYPE",
+    ),
+]
+Quantization = Annotated[
+    str | None,
+    typer.Option(
+        help="vllm: fp8, awq, gptq, bitsandbytes; transformers: bitsandbytes (nf4) or "
+        "bitsandbytes-int8.",
+        metavar="METHOD",
+    ),
+]
+TensorParallelSize = Annotated[
+    int | None,
+    typer.Option(
+        "-tp", "--tensor-parallel-size", help="GPUs that share each layer (vllm).", metavar="GPUS"
+    ),
+]
+PipelineParallelSize = Annotated[
+    int | None,
+    typer.Option(
+        "-pp",
+        "--pipeline-parallel-size",
+        help="GPUs that layers are split over (vllm).",
+        metavar="GPUS",
+    ),
+]
+GpuMemoryUtilization = Annotated[
+    float | None, typer.Option(help="Share of each GPU's memory to take (vllm).")
+]
+MaxModelLen = Annotated[
+    int | None,
+    typer.Option(help="Context length.  [default: the smaller of the model's and 8192]"),
+]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="NAME")
+]
+EngineArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An argument of the engine's own, passed through; repeatable.", metavar="KEY=VALUE"
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the model's repository run its Python.")
+]
+AllowSpecial = Annotated[
+    bool,
+    typer.Option(
+        "--allow-special", help="Let the text of a control token in a message become that token."
+    ),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say on stderr what is chosen, and why.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+
+
+def read_engine_args(pairs: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs as keyword arguments; a value that is JSON is that value, else a text."""
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        name = key.replace("-", "_")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--engine-arg takes KEY=VALUE, not {pair!r}.")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments

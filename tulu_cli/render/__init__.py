@@ -1,0 +1,20 @@
+"""From events to stdout: the only place where an answer is written."""
+
+from typing import Protocol
+
+from tulu_cli.core import Completion, Done, FinishReason, Text
+
+
+class Renderer(Protocol):
+    """Shows a stream of events as it comes. `completions` is what it has seen so far.
+
+    `finish` writes what is left to write, always: `cut` is the finish reason of the choices that
+    have not come to their own end.
+    """
+
+    @property
+    def completions(self) -> list[Completion]: ...
+
+    def show(self, event: Text | Done) -> None: ...
+
+    def finish(self, cut: FinishReason) -> None: ...

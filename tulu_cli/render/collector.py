@@ -1,0 +1,51 @@
+"""What a stream has said so far: every renderer keeps it, an interrupted one too."""
+
+import time
+
+from tulu_cli.core import Completion, Done, FinishReason, Text, Timings, Usage
+
+
+class Collector:
+    """Collects the events of `n` choices, from the moment when it is made.
+
+    A choice whose end has not come is `cut`, and its times are those that were seen from here.
+    """
+
+    def __init__(self, n: int, prompt_tokens: int, seed: int) -> None:
+        self.cut: FinishReason = "interrupted"
+        self._pieces: list[list[Text]] = [[] for _ in range(n)]
+        self._done: dict[int, Done] = {}
+        self._first: dict[int, float] = {}
+        self._prompt_tokens = prompt_tokens
+        self._seed = seed
+        self._started = time.perf_counter()
+
+    def add(self, event: Text | Done) -> None:
+        """One more event of the stream."""
+        if isinstance(event, Done):
+            self._done[event.index] = event
+        else:
+            self._first.setdefault(event.index, time.perf_counter())
+            self._pieces[event.index].append(event)
+
+    @property
+    def completions(self) -> list[Completion]:
+        """The choices in order, as far as they have come."""
+        return [self._completion(index) for index in range(len(self._pieces))]
+
+    def _completion(self, index: int) -> Completion:
+        pieces = self._pieces[index]
+        ids = tuple(token for piece in pieces for token in piece.token_ids)
+        return Completion(
+            text="".join(piece.text for piece in pieces),
+            token_ids=ids,
+            logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+            done=self._done.get(index) or self._unfinished(index, len(ids)),
+        )
+
+    def _unfinished(self, index: int, tokens: int) -> Done:
+        now = time.perf_counter()
+        first = self._first.get(index, now) - self._started
+        timings = Timings(0.0, first, now - self._started)
+        usage = Usage(self._prompt_tokens, tokens)
+        return Done(self.cut, usage, timings, self._seed + index, index=index)

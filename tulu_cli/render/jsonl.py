@@ -1,0 +1,132 @@
+"""The answer as one JSON object on one line."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tulu_cli.core import (
+    Completion,
+    Done,
+    EngineInfo,
+    FinishReason,
+    Sampling,
+    Text,
+    TokenLogprob,
+)
+from tulu_cli.render.collector import Collector
+from tulu_cli.streams import Streams
+
+TokenText = Callable[[int], str | None]
+
+
+class JsonRenderer:
+    """Writes nothing until the end, then everything that is known about the answer."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        collector: Collector,
+        info: EngineInfo,
+        sampling: Sampling,
+        token_text: TokenText,
+        extra: Mapping[str, Any],
+    ) -> None:
+        self._streams = streams
+        self._collector = collector
+        self._head = {**head(info, sampling), **extra}
+        self._token_text = token_text
+
+    @property
+    def completions(self) -> list[Completion]:
+        """What has come so far."""
+        return self._collector.completions
+
+    def show(self, event: Text | Done) -> None:
+        """Keep it."""
+        self._collector.add(event)
+
+    def finish(self, cut: FinishReason) -> None:
+        """Write the object; also of an answer that was cut."""
+        self._collector.cut = cut
+        choices = self.completions
+        document = {
+            **self._head,
+            "choices": [choice_object(choice, self._token_text) for choice in choices],
+            "usage": usage_object(choices),
+            "timings": timings_object(choices),
+        }
+        self._streams.write(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def head(info: EngineInfo, sampling: Sampling) -> dict[str, Any]:
+    """Which model answered, on what, and with which sampling parameters."""
+    return {
+        "model": info.model,
+        "revision": info.revision,
+        "engine": {
+            "name": info.engine,
+            "device": info.device,
+            "dtype": info.dtype,
+            "max_model_len": info.max_model_len,
+            "versions": dict(info.versions),
+        },
+        "sampling": asdict(sampling),
+    }
+
+
+def choice_object(completion: Completion, token_text: TokenText) -> dict[str, Any]:
+    """One choice; logprobs only where they were asked for."""
+    done = completion.done
+    choice: dict[str, Any] = {
+        "index": done.index,
+        "text": completion.text,
+        "token_ids": list(completion.token_ids),
+        "finish_reason": done.finish_reason,
+        "stop": done.stop,
+        "seed": done.seed,
+    }
+    if completion.logprobs:
+        choice["logprobs"] = [logprob_object(entry, token_text) for entry in completion.logprobs]
+    return choice
+
+
+def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]:
+    """A token with its log-probability and its best alternatives."""
+    return {
+        "token_id": entry.token_id,
+        "token": token_text(entry.token_id),
+        "logprob": number(entry.logprob),
+        "top": [
+            {"token_id": token, "token": token_text(token), "logprob": number(logprob)}
+            for token, logprob in entry.top
+        ],
+    }
+
+
+def number(value: float) -> float | None:
+    """A number for JSON, which has no infinity: the logprob of a token that cannot come is null."""
+    return value if math.isfinite(value) else None
+
+
+def usage_object(choices: list[Completion]) -> dict[str, int]:
+    """Token counts of the whole request: the prompt once, the completions together."""
+    usage = choices[0].done.usage
+    completion = sum(choice.done.usage.completion_tokens for choice in choices)
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": completion,
+        "total_tokens": usage.prompt_tokens + completion,
+    }
+
+
+def timings_object(choices: list[Completion]) -> dict[str, float]:
+    """Seconds of the whole request: to the first token of any choice, to the end of the last."""
+    timings = [choice.done.timings for choice in choices]
+    return {
+        "queue": timings[0].queue,
+        "first_token": min(timing.first_token for timing in timings),
+        "total": max(timing.total for timing in timings),
+    }

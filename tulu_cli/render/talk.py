@@ -1,0 +1,93 @@
+"""What is said on stderr beside the answer: progress and statistics."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tulu_cli.core import Completion
+from tulu_cli.streams import Streams, terminal_safe
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+def stats_line(choices: list[Completion]) -> str:
+    """Tokens, time to first token in seconds, and decoding speed of all choices together."""
+    first = choices[0].done
+    completion_tokens = sum(choice.done.usage.completion_tokens for choice in choices)
+    seconds = max(choice.done.timings.total for choice in choices) - first.timings.first_token
+    # The first token of each choice came with the prompt.
+    later = max(0, completion_tokens - len(choices))
+    speed = later / seconds if seconds > 0 else 0.0
+    cached = f" ({first.usage.cached_tokens:,} cached)" if first.usage.cached_tokens else ""
+    return (
+        f"{first.usage.prompt_tokens:,} prompt tokens{cached}, "
+        f"{completion_tokens:,} completion tokens, "
+        f"first token {first.timings.first_token:.2f} s, {speed:.1f} tokens/s, "
+        f"stopped by {', '.join(dict.fromkeys(choice.done.finish_reason for choice in choices))}"
+    )
+
+
+@contextmanager
+def progress_on(streams: Streams) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on a terminal's stderr, a line for each new stage anywhere else.
+
+    Shows nothing until there is something to show.
+    """
+    if not streams.stderr_tty:
+        yield _Lines(streams).show
+        return
+    bars = _Bars()
+    try:
+        yield bars.show
+    finally:
+        bars.close()
+
+
+@contextmanager
+def status(streams: Streams, text: str) -> Iterator[None]:
+    """What is being waited for, on a terminal's stderr and for as long as it lasts."""
+    streams.show_status(text)
+    try:
+        yield
+    finally:
+        streams.show_status("")
+
+
+class _Lines:
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._stage = ""
+
+    def show(self, stage: str, _done: int, _total: int) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._streams.say(f"tulu: {stage}")
+
+
+class _Bars:
+    """One bar for each stage, all gone at the end."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        progress = self._progress = self._progress or _opened()
+        if stage not in self._bars:
+            self._bars[stage] = progress.add_task(terminal_safe(stage), total=None)
+        progress.update(self._bars[stage], completed=done, total=total or None)
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+
+def _opened() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    progress.start()
+    return progress
