@@ -38,10 +38,13 @@ def tulu(
 
 @contextmanager
 def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """`tulu` with pipes for all three streams; killed at the end if it still runs."""
+    """`tulu` with pipes for all three streams; killed at the end if it still runs.
+
+    The pipes have no buffer on this side, out of whose sight `communicate` would read on.
+    """
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    settings: dict[str, Any] = {"env": environment(), "start_new_session": True, **streams}
-    process = subprocess.Popen([*TULU, *arguments], **settings | options)
+    settings: dict[str, Any] = {"env": environment(), "bufsize": 0, **streams}
+    process = subprocess.Popen([*TULU, *arguments], start_new_session=True, **settings | options)
     try:
         yield process
     finally:

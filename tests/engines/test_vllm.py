@@ -84,16 +84,26 @@ def test_an_interrupt_keeps_the_partial_and_leaves_no_worker(
     wait_until_gone(started)
 
 
-def test_an_answer_is_all_that_is_on_stdout(demo_directory: Path) -> None:
+def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
+    demo_directory: Path, tmp_path: Path
+) -> None:
+    def left() -> set[Path]:
+        return {*Path("/dev/shm").iterdir(), *Path("/tmp").glob("tulu-vllm-*")}
+
+    before = left()
     done = subprocess.run(
         [*TULU, "-m", str(demo_directory), "--greedy", "--max-tokens", "8", "Why is the sky blue?"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    # torch keeps a cache for each user there.
+    assert [path.name for path in tmp_path.iterdir() if "torchinductor" not in path.name] == []
+    assert left() <= before
     assert done.stdout == "The answer to this question lies in the\n"
 
 

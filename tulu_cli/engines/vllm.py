@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -103,6 +104,11 @@ class VllmEngine:
         self._spec = spec
         self._numbers = count()
         self._log = WorkerLog()
+        # vLLM leaves its sockets behind, open to all; a folder of our own is closed, and goes.
+        # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
+        self._sockets = tempfile.TemporaryDirectory(
+            prefix="tulu-vllm-", dir="/tmp", ignore_cleanup_errors=True
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
@@ -186,6 +192,7 @@ class VllmEngine:
             # Forking skips a second import of vLLM. The config of a CPU has just set "spawn"; once
             # CUDA is running vLLM spawns whatever is asked for.
             os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+            os.environ["VLLM_RPC_BASE_PATH"] = self._sockets.name
             with die_with_parent(self._log):
                 return AsyncLLM.from_vllm_config(config)
 
@@ -252,6 +259,7 @@ class VllmEngine:
         self._thread.join()
         self._loop.close()
         self._log.close()
+        self._sockets.cleanup()
         logging.disable(logging.NOTSET)
 
     def _load_error(self, error: Exception) -> TuluError:

@@ -41,8 +41,8 @@ class PlainRenderer:
 
     def _write(self, text: str) -> None:
         if text:
+            self._last = text[-1]  # first: a signal arrives while we write more often than not
             self._streams.write(text)
-            self._last = text[-1]
 
     def _end_line(self) -> None:
         if self._last != "\n":
