@@ -62,29 +62,47 @@ def test_debug_shows_where_but_not_for_an_interruption(capfd: pytest.CaptureFixt
     assert explained(KeyboardInterrupt(), capfd, debug=True) == "130 "
 
 
+def program(script: str, *arguments: str, shell: str = '"$@"') -> tuple[int, str, str]:
+    """What `main` does where the script has put something in the place of `m.run`."""
+    code = f"import atexit, os, signal, tulu_cli.main as m\n{script}\nm.main()"
+    command = ["bash", "-c", shell, "bash", sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment(), capture_output=True, check=False, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_a_bug_is_one_sentence_and_a_traceback_with_debug() -> None:
-    script = "import tulu_cli.main as m; m.run = lambda _arguments: {}['x']; m.main()"
-    command = [sys.executable, "-c", script]
-    plain, debug = (
-        subprocess.run([*command, *flag], env=environment(), capture_output=True, check=False)
-        for flag in ([], ["--debug"])
-    )
-    assert plain.returncode == debug.returncode == 1
-    assert plain.stderr == b"tulu: this is a bug, KeyError: 'x'; --debug shows where.\n"
-    assert debug.stderr.startswith(b"Traceback (most recent call last):")
-    assert debug.stderr.endswith(plain.stderr)
+    bug = "m.run = lambda _arguments: {}['x']"
+    sentence = "tulu: this is a bug, KeyError: 'x'; --debug shows where.\n"
+    assert program(bug) == (1, "", sentence)
+    code, _, stderr = program(bug, "--debug")
+    assert code == 1
+    assert stderr.startswith("Traceback (most recent call last):")
+    assert stderr.endswith(sentence)
 
 
 def test_a_pipe_of_someone_elses_is_no_reader_that_left() -> None:
+    script = "def run(_arguments): raise BrokenPipeError(32, 'Broken pipe')\nm.run = run"
+    assert program(script) == (1, "", "tulu: Broken pipe; --debug shows where.\n")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "m.run = lambda _: {}['x']; m.explain = lambda *_, **__: os.kill(os.getpid(), 2)",
+        "m.run = lambda _: 0; atexit.register(os.kill, os.getpid(), 2)",
+    ],
+    ids=["while an error is explained", "while the interpreter ends"],
+)
+def test_a_late_ctrl_c_is_quiet_too(script: str) -> None:
+    assert program(script) == (130, "", "")
+
+
+def test_the_place_of_a_closed_stream_is_taken() -> None:
     script = (
-        "import tulu_cli.main as m\n"
-        "def run(_arguments): raise BrokenPipeError(32, 'Broken pipe')\n"
-        "m.run = run; m.main()"
+        "m.run = lambda _: sum(os.fstat(n).st_rdev != os.stat('/dev/null').st_rdev for n in {})"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (1, b"tulu: Broken pipe; --debug shows where.\n")
+    for closed, numbers in (("<&-", (0,)), (">&-", (1,)), ("2>&-", (2,)), ("<&- >&-", (0, 1))):
+        assert program(script.format(numbers), shell=f'"$@" {closed}')[0] == 0
 
 
 def test_the_subcommands_are_the_modules_of_the_folder() -> None:
@@ -121,22 +139,6 @@ def test_without_a_command_help_is_talk() -> None:
     done = tulu()
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == tulu("--help").stdout
-
-
-def test_closed_streams_are_held_so_that_no_file_takes_their_place() -> None:
-    script = (
-        "import os; from tulu_cli.main import reserve_descriptors as reserve; reserve();"
-        "name = os.ttyname if os.isatty(0) else os.fstat;"
-        "print(all(os.path.samestat(os.fstat(n), os.stat('/dev/null')) for n in (0, 1)),"
-        "file=open(2, 'w', closefd=False))"
-    )
-    done = subprocess.run(
-        ["bash", "-c", '"$@" <&- >&-', "bash", sys.executable, "-c", script],
-        env=environment(),
-        capture_output=True,
-        check=True,
-    )
-    assert done.stderr == b"True\n"
 
 
 def test_nohup_is_respected() -> None:

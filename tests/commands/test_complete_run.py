@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tulu_cli import launch
 from tulu_cli.commands import complete
 from tulu_cli.commands.complete import CompleteOptions
 from tulu_cli.core import Done, Request, Text
@@ -150,3 +151,24 @@ def test_a_bad_prompt_is_refused_before_the_weights_are_loaded(
     monkeypatch.setattr(fake, "load", lambda _spec: pytest.fail("it was loaded"))
     stdout, _, caught = outcome(replace(options, given=Given("")), Streams.test())
     assert (stdout, str(caught)[:20]) == ("", "The prompt is empty:")
+
+
+def test_what_was_asked_for_reaches_the_model(
+    options: CompleteOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def prepare(*_arguments: Any, **keywords: Any) -> None:
+        seen.update(keywords)
+        raise ModelNotFound("enough")
+
+    monkeypatch.setattr(launch, "prepare", prepare)
+    outcome(
+        replace(options, offline=True, trust_remote_code=True, engine_args={"a": 1}),
+        Streams.test(),
+    )
+    assert (seen["offline"], seen["trust_remote_code"], seen["engine_args"]) == (
+        True,
+        True,
+        {"a": 1},
+    )

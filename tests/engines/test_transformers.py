@@ -160,6 +160,21 @@ def test_quantization_is_refused_with_what_would_do(demo_directory: Path) -> Non
         load_engine("transformers", demo_directory, quantization="bitsandbytes")
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"tensor_parallel_size": 2},
+        {"pipeline_parallel_size": 2},
+        {"gpu_memory_utilization": 0.5},
+    ],
+)
+def test_an_option_of_vllm_is_refused_and_not_dropped(
+    demo_directory: Path, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match="--engine vllm"):
+        load_engine("transformers", demo_directory, **option)
+
+
 def test_broken_weights_are_one_sentence(demo_directory: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(demo_directory, tmp_path / "broken")
     weights = broken / "model.safetensors"

@@ -107,6 +107,12 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
     assert done.stdout == "The answer to this question lies in the\n"
 
 
+def test_a_device_of_another_build_is_a_usage_error(demo_directory: Path) -> None:
+    done = run_once(demo_directory, "--device", "cuda:1", "Hi")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("tulu: This vLLM is built for cpu and cannot run on cuda:1")
+
+
 def test_an_unknown_argument_is_a_usage_error(demo_directory: Path) -> None:
     done = run_once(demo_directory, "--engine-arg", "no_such_thing=1", "Hi")
     assert done.returncode == 2

@@ -40,6 +40,7 @@ def load(spec: EngineSpec) -> "TransformersEngine":
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    _refuse_foreign_options(spec)
     arguments = _arguments(spec, torch)
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(spec.directory, **arguments)
@@ -48,6 +49,16 @@ def load(spec: EngineSpec) -> "TransformersEngine":
     except Exception as error:
         raise EngineError(f"transformers cannot load {spec.name}: {first_line(error)}.") from error
     return TransformersEngine(spec, model)
+
+
+def _refuse_foreign_options(spec: EngineSpec) -> None:
+    if spec.tensor_parallel_size > 1 or spec.pipeline_parallel_size > 1:
+        raise UsageError(
+            "transformers spreads a model over all visible GPUs by itself: "
+            "--tensor-parallel-size and --pipeline-parallel-size need --engine vllm."
+        )
+    if spec.gpu_memory_utilization is not None:
+        raise UsageError("--gpu-memory-utilization needs --engine vllm.")
 
 
 def _arguments(spec: EngineSpec, torch: Any) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Text, TokenLogprob
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.engines.vllm_settings import check_device, engine_arguments, set_environment
+from tulu_cli.engines.vllm_values import pairs, sampling_params, take
 from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
 from tulu_cli.errors import DoesNotFit, EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine
 
 if TYPE_CHECKING:
-    from vllm import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
 _IN_FLIGHT = 512
@@ -43,58 +44,8 @@ def why_not(machine: Machine) -> str | None:
 
 def load(spec: EngineSpec) -> "VllmEngine":
     """Start the worker and load the model. Raises DoesNotFit, UsageError or EngineError."""
-    _environment(spec)
+    set_environment(spec)
     return VllmEngine(spec)
-
-
-def _environment(spec: EngineSpec) -> None:
-    """The settings that vLLM reads from the environment; the user's own are left alone."""
-    settings = {
-        "HF_HUB_OFFLINE": "1",  # every file is here already
-        "VLLM_NO_USAGE_STATS": "1",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-    }
-    if not _has_gpu(spec):
-        cores = str(len(os.sched_getaffinity(0)))
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        settings |= {
-            "OMP_NUM_THREADS": cores,
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, min(4, memory // 2**33))),
-            # Without it the first request for logprobs compiles for 11 seconds.
-            "TORCHDYNAMO_DISABLE": "1",
-        }
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
-
-
-def _has_gpu(spec: EngineSpec) -> bool:
-    from tulu_cli.machine import read_gpus
-
-    return spec.device not in ("auto", "cpu") or (spec.device == "auto" and bool(read_gpus()))
-
-
-def _arguments(spec: EngineSpec) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "model": str(spec.directory),
-        "dtype": spec.dtype,
-        "quantization": spec.quantization,
-        "tensor_parallel_size": spec.tensor_parallel_size,
-        "pipeline_parallel_size": spec.pipeline_parallel_size,
-        "max_model_len": spec.max_model_len,
-        "trust_remote_code": spec.trust_remote_code,
-        "enable_prefix_caching": True,
-        # Sampling defaults are resolved before a request is made, the same for every engine.
-        "generation_config": "vllm",
-        "structured_outputs_config": {"backend": "guidance"},
-        "disable_log_stats": True,
-        # Compiling and CUDA graphs pay for themselves over many answers, not over one.
-        "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec),
-    }
-    if spec.gpu_memory_utilization is not None:
-        arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
-    return arguments | dict(spec.engine_args)
 
 
 class VllmEngine:
@@ -180,11 +131,13 @@ class VllmEngine:
         logging.disable(logging.CRITICAL)
         with quiet_stdout():
             from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
             from vllm.v1.engine.async_llm import AsyncLLM
 
+            check_device(self._spec.device, current_platform.device_type)
             method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
             try:
-                config = AsyncEngineArgs(**_arguments(self._spec)).create_engine_config()
+                config = AsyncEngineArgs(**engine_arguments(self._spec)).create_engine_config()
             except TypeError as error:
                 raise UsageError(
                     f"vLLM does not take this --engine-arg: {first_line(error)}."
@@ -280,71 +233,3 @@ class VllmEngine:
             said = f" Its last error: {reason}." if reason else ""
             return EngineDied(f"vLLM's worker process died; start again.{said}")
         return EngineError(f"vLLM failed while generating: {first_line(error)}.")
-
-
-def pairs(
-    choices: list[ChoiceAssembler], outputs: list[Any], shared: bool
-) -> Iterator[tuple[ChoiceAssembler, Any]]:
-    """Which output belongs to which choice: the only one of a greedy request belongs to all."""
-    for piece in outputs:
-        if shared:
-            yield from ((choice, piece) for choice in choices)
-        else:
-            yield choices[piece.index], piece
-
-
-def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]:
-    """The events that one output of vLLM makes; what comes after the end of a choice is ignored."""
-    if choice.finish is not None:
-        return
-    entries = piece.logprobs or [None] * len(piece.token_ids)
-    for token, entry in zip(piece.token_ids, entries, strict=True):
-        yield from choice.push(token, token_logprob(token, entry, top))
-        if choice.finish is not None:
-            break
-    if piece.finish_reason is not None:
-        yield from choice.close("length" if piece.finish_reason == "length" else "stop")
-    if choice.finish is not None:
-        yield choice.done()
-
-
-def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
-    """From vLLM's table of one position: {token id: Logprob}, the chosen one always among them."""
-    if entry is None:
-        return None
-    best = sorted((value.rank, other) for other, value in entry.items() if value.rank <= top)
-    return TokenLogprob(
-        token, entry[token].logprob, tuple((other, entry[other].logprob) for _, other in best)
-    )
-
-
-def sampling_params(request: Request, watched: bool) -> "SamplingParams":
-    """The request's sampling in vLLM's class. Text is not its business: detokenize is off.
-
-    An answer that is not `watched` comes whole at its end, which costs less.
-    """
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-
-    sampling = request.sampling
-    structure = None
-    if sampling.constraint is not None:
-        from tulu_cli.engines.guidance import arguments
-
-        structure = StructuredOutputsParams(**arguments(sampling.constraint))
-    return SamplingParams(
-        n=1 if sampling.greedy else sampling.n,  # vLLM refuses to answer the same thing n times
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        seed=None if sampling.greedy else sampling.seed,
-        logprobs=sampling.logprobs,
-        ignore_eos=sampling.ignore_eos,
-        stop_token_ids=[] if sampling.ignore_eos else list(request.stop_token_ids),
-        structured_outputs=structure,
-        output_kind=RequestOutputKind.DELTA if watched else RequestOutputKind.FINAL_ONLY,
-        detokenize=False,
-    )

@@ -1,0 +1,66 @@
+"""How vLLM is started: its environment variables and its arguments."""
+
+import os
+from typing import Any
+
+from tulu_cli.engines.base import EngineSpec
+from tulu_cli.errors import UsageError
+
+
+def set_environment(spec: EngineSpec) -> None:
+    """The settings that vLLM reads from the environment; the user's own are left alone."""
+    settings = {
+        "HF_HUB_OFFLINE": "1",  # every file is here already
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    }
+    if not _has_gpu(spec):
+        cores = str(len(os.sched_getaffinity(0)))
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        settings |= {
+            "OMP_NUM_THREADS": cores,
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_CPU_KVCACHE_SPACE": str(max(1, min(4, memory // 2**33))),
+            # Without it the first request for logprobs compiles for 11 seconds.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _has_gpu(spec: EngineSpec) -> bool:
+    from tulu_cli.machine import read_gpus
+
+    return spec.device not in ("auto", "cpu") or (spec.device == "auto" and bool(read_gpus()))
+
+
+def check_device(asked: str, built_for: str) -> None:
+    """Raises UsageError for a device that this build of vLLM cannot use."""
+    if asked in ("auto", built_for):
+        return
+    hint = "CUDA_VISIBLE_DEVICES says which GPUs" if built_for == "cuda" else "leave --device out"
+    raise UsageError(f"This vLLM is built for {built_for} and cannot run on {asked}; {hint}.")
+
+
+def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
+    """The keyword arguments of vLLM's AsyncEngineArgs; the user's own win over ours."""
+    arguments: dict[str, Any] = {
+        "model": str(spec.directory),
+        "dtype": spec.dtype,
+        "quantization": spec.quantization,
+        "tensor_parallel_size": spec.tensor_parallel_size,
+        "pipeline_parallel_size": spec.pipeline_parallel_size,
+        "max_model_len": spec.max_model_len,
+        "trust_remote_code": spec.trust_remote_code,
+        "enable_prefix_caching": True,
+        # Sampling defaults are resolved before a request is made, the same for every engine.
+        "generation_config": "vllm",
+        "structured_outputs_config": {"backend": "guidance"},
+        "disable_log_stats": True,
+        # Compiling and CUDA graphs pay for themselves over many answers, not over one.
+        "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec),
+    }
+    if spec.gpu_memory_utilization is not None:
+        arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
+    return arguments | dict(spec.engine_args)
