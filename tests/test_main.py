@@ -85,6 +85,15 @@ def test_a_pipe_of_someone_elses_is_no_reader_that_left() -> None:
     assert program(script) == (1, "", "tulu: Broken pipe; --debug shows where.\n")
 
 
+def test_an_end_of_file_of_someone_elses_has_its_own_name(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    error = typer.Abort()
+    error.__cause__ = EOFError("gone")
+    expected = "1 tulu: this is a bug, EOFError: gone; --debug shows where.\n"
+    assert explained(error, capfd) == expected
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import environment
+from tulu_cli import __version__
 
 # Runs the program inside a process that watches it, and reports on stderr.
 WATCHED = """
@@ -41,7 +42,7 @@ def watched(*arguments: str) -> tuple[int, set[str], list[str]]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
@@ -64,4 +65,4 @@ def test_the_console_script_is_the_program() -> None:
     done = subprocess.run([script, "--version"], capture_output=True, check=True, env=environment())
     module = [sys.executable, "-m", "tulu_cli", "--version"]
     again = subprocess.run(module, capture_output=True, check=True, env=environment())
-    assert done.stdout == again.stdout == b"tulu 0.1.0\n"
+    assert done.stdout == again.stdout == f"tulu {__version__}\n".encode()

@@ -19,6 +19,8 @@ import typer
 from tulu_cli import __version__
 from tulu_cli.errors import ExitCode, TuluError
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+
 
 def main() -> NoReturn:
     """The program. Ends the process with one of the codes of `ExitCode`."""
@@ -63,7 +65,7 @@ def single(name: str) -> typer.Typer:
 def build_app() -> typer.Typer:
     """The app with all subcommands."""
     app = _empty_app()
-    app.callback(invoke_without_command=True)(root)
+    app.callback(invoke_without_command=True, context_settings=_HELP)(root)
     for name in command_names():
         _add(app, name)
     return app
@@ -86,12 +88,13 @@ def _empty_app() -> typer.Typer:
 
 def _add(app: typer.Typer, name: str) -> None:
     module = import_module(f"tulu_cli.commands.{name}")
-    names = {"help_option_names": ["-h", "--help"]}
-    app.command(name, context_settings=names)(getattr(module, name))
+    app.command(name, context_settings=_HELP)(getattr(module, name))
 
 
 def explain(error: BaseException, *, debug: bool = False) -> int:
     """Say on stderr what went wrong, in one sentence; returns the exit code that it has."""
+    if isinstance(error, typer.Abort) and error.__cause__:  # Typer's word for an EOFError
+        error = error.__cause__
     if debug and isinstance(error, Exception):
         from traceback import format_exception
 

@@ -28,33 +28,48 @@ System = Annotated[
     ),
 ]
 MaxTokens = Annotated[
-    int | None, typer.Option(help="Most tokens to generate.  [default: up to the context length]")
+    int | None,
+    typer.Option(help="Most tokens to generate.  [default: up to the context length]", metavar="N"),
 ]
 Temperature = Annotated[
-    float | None, typer.Option(help="0 is greedy.  [default for these six: the model's own]")
+    float | None,
+    typer.Option(help="0 is greedy.  [default of these five: the model's own]", metavar="X"),
 ]
 Greedy = Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")]
-TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens up to this sum.")]
-TopK = Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens; 0 is off.")]
+TopP = Annotated[
+    float | None,
+    typer.Option(help="Draw from the likeliest tokens, up to this sum of chances.", metavar="X"),
+]
+TopK = Annotated[
+    int | None,
+    typer.Option(help="Draw from this many likeliest tokens; 0 is off.", metavar="N"),
+]
 MinP = Annotated[
-    float | None, typer.Option(help="Draw from tokens with this share of the best one's chance.")
+    float | None,
+    typer.Option(help="Draw from tokens with this share of the best one's chance.", metavar="X"),
 ]
 RepetitionPenalty = Annotated[
-    float | None, typer.Option(help="Over 1 makes tokens that were there before less likely.")
+    float | None,
+    typer.Option(help="Over 1 makes tokens that were there before less likely.", metavar="X"),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Same seed, same engine, same answer.  [default: drawn]")
+    int | None,
+    typer.Option(help="Same seed, same engine, same answer.  [default: drawn]", metavar="N"),
 ]
 Stop = Annotated[
     list[str] | None, typer.Option(help="End before this text; repeatable.", metavar="TEXT")
 ]
 Choices = Annotated[
-    int, typer.Option("-n", "--n", min=1, max=1024, help="How many answers to give.")
+    int,
+    typer.Option("-n", "--n", min=1, max=1024, help="How many answers to give.", metavar="N"),
 ]
 Logprobs = Annotated[
     int | None,
     typer.Option(
-        min=0, max=20, help="With --json: log-probabilities, with this many alternatives a token."
+        min=0,
+        max=20,
+        help="With --json: log-probabilities, with this many alternatives a token.",
+        metavar="K",
     ),
 ]
 IgnoreEos = Annotated[
@@ -108,11 +123,14 @@ PipelineParallelSize = Annotated[
     ),
 ]
 GpuMemoryUtilization = Annotated[
-    float | None, typer.Option(help="Share of each GPU's memory to take (vllm).")
+    float | None,
+    typer.Option(help="Share of each GPU's memory to take (vllm).", metavar="X"),
 ]
 MaxModelLen = Annotated[
     int | None,
-    typer.Option(help="Context length.  [default: the smaller of the model's and 8192]"),
+    typer.Option(
+        help="Context length.  [default: the smaller of the model's and 8192]", metavar="N"
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="NAME")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tulu_cli.inputs import Given
     from tulu_cli.launch import Prepared
     from tulu_cli.machine import Machine
-    from tulu_cli.render import Renderer
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
@@ -23,19 +22,27 @@ if TYPE_CHECKING:
 def complete(
     prompt: Annotated[
         str | None,
-        typer.Argument(help="The prompt; - or none reads it from stdin.", metavar="[PROMPT]"),
+        typer.Argument(help="The prompt; - or none reads it from stdin.", metavar="PROMPT"),
     ] = None,
     file: Annotated[
         list[str] | None,
-        typer.Option("-f", "--file", help="Add a file as a named block; repeatable."),
+        typer.Option(
+            "-f", "--file", help="Add a file as a named block; repeatable.", metavar="FILE|-"
+        ),
     ] = None,
     messages: Annotated[
         str | None,
-        typer.Option(help="A conversation as JSON: [{role, content}, ...].", metavar="FILE|-"),
+        typer.Option(
+            help="A conversation as JSON: [{role, content}, ...]. PROMPT, if given, follows it.",
+            metavar="FILE|-",
+        ),
     ] = None,
     system: options.System = None,
     prefill: Annotated[
-        str | None, typer.Option(help="The answer begins with this.", metavar="TEXT")
+        str | None,
+        typer.Option(
+            help="The answer goes on from this text, which is not repeated.", metavar="TEXT"
+        ),
     ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Complete the plain text, without a chat template.")
@@ -252,9 +259,17 @@ def answer(
     streams: "Streams",
 ) -> None:
     """Stream the answer. What has come is kept whatever ends it: a Ctrl-C, a signal, an error."""
+    from tulu_cli.render.choose import one_shot
     from tulu_cli.render.talk import stats_line
 
-    renderer = make_renderer(chosen, engine, prepared, request, streams)
+    renderer = one_shot(
+        streams,
+        request,
+        engine.info,
+        prepared.tokenizer.token_text,
+        as_json=chosen.json_output,
+        prefill=chosen.prefill,
+    )
     cut: FinishReason = "interrupted"
     events = engine.stream(request)
     try:
@@ -269,27 +284,6 @@ def answer(
         if chosen.stats:
             streams.say(f"tulu: {stats_line(renderer.completions)}")
     conclude(chosen, renderer.completions)
-
-
-def make_renderer(
-    chosen: CompleteOptions,
-    engine: "Engine",
-    prepared: "Prepared",
-    request: "Request",
-    streams: "Streams",
-) -> "Renderer":
-    """The renderer for the output that was asked for."""
-    from tulu_cli.render.collector import Collector
-    from tulu_cli.render.jsonl import JsonRenderer
-    from tulu_cli.render.plain import PlainRenderer
-
-    sampling = request.sampling
-    collector = Collector(sampling.n, len(request.prompt_token_ids), sampling.seed)
-    if not chosen.json_output:
-        return PlainRenderer(streams, collector)
-    extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": chosen.prefill}
-    token_text = prepared.tokenizer.token_text
-    return JsonRenderer(streams, collector, engine.info, sampling, token_text, extra)
 
 
 def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
