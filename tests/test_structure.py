@@ -2,12 +2,19 @@
 
 import json
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from tulu_cli.core import Completion, Constraint, Done, FinishReason, Timings, Usage
-from tulu_cli.errors import BadInput, ConstraintNotMet, StoppedByLength, UsageError
+from tulu_cli.errors import (
+    BadInput,
+    ConstraintNotMet,
+    NoEngine,
+    StoppedByLength,
+    UsageError,
+)
 from tulu_cli.structure import check, read_constraint
 
 AGE = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}'
@@ -62,6 +69,12 @@ def test_one_choice_is_none() -> None:
 def test_a_bad_schema_is_bad_input(schema: str, complaint: str) -> None:
     with pytest.raises(BadInput, match=complaint):
         read_constraint(schema, None, ())
+
+
+def test_a_base_install_says_what_a_schema_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    with pytest.raises(NoEngine, match="pip install"):
+        read_constraint("{}", None, ())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import Completion, Constraint
-from tulu_cli.errors import BadInput, ConstraintNotMet, StoppedByLength, UsageError
+from tulu_cli.errors import (
+    BadInput,
+    ConstraintNotMet,
+    NoEngine,
+    StoppedByLength,
+    UsageError,
+)
 
 
 def read_constraint(
@@ -40,7 +46,13 @@ def read_regex(regex: str) -> str:
 
 def read_schema(schema: str) -> str:
     """The schema's text, known to be JSON and a JSON schema. Raises BadInput."""
-    import jsonschema
+    try:
+        import jsonschema
+    except ImportError as error:
+        raise NoEngine(
+            "--schema needs jsonschema, which comes with an engine: "
+            "pip install 'tulu_cli[transformers]'."
+        ) from error
 
     inline = schema.lstrip().startswith("{")
     try:

@@ -1,6 +1,11 @@
 """What only the transformers engine does: its kept cache, its memory, its refusals."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,3 +202,27 @@ def test_it_says_what_is_missing() -> None:
 
     assert module.why_not(Machine(packages={"torch": "2", "transformers": "5"})) is None
     assert "transformers is not installed" in str(module.why_not(Machine(packages={"torch": "2"})))
+
+
+def test_a_ctrl_c_stops_the_answer_within_200_ms(demo_directory: Path) -> None:
+    command = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "transformers"]
+    command += ["-m", str(demo_directory), "--ignore-eos", "--max-tokens", "1500", "Tell a story."]
+    pipes: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        descriptor = process.stdout.fileno()
+        assert os.read(descriptor, 4096)
+        process.send_signal(signal.SIGINT)
+        sent = last = time.perf_counter()
+        text = b""
+        while piece := os.read(descriptor, 4096):
+            text, last = text + piece, time.perf_counter()
+        assert last - sent < 0.2
+        assert text.endswith(b"\n")
+        assert process.wait() == 130
+        assert process.stderr.read() == b""
