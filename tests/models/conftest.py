@@ -13,10 +13,12 @@ from tulu_cli.models import ModelFiles, locate, resolve
 from .fake_hub import FakeHub
 from .tiny_gguf import write_tiny_gguf
 
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN"):
+    for name in (*OFFLINE, "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
     # The library reads its switch once, when it is imported; an engine may have set it by then.
@@ -43,6 +45,10 @@ def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFiles]
     shared = os.environ.get("TULU_CACHE_DIR") or str(tmp_path_factory.mktemp("demo-cache"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TULU_CACHE_DIR", shared)
+        # A fixture of the session is set up before the one above that serves each test, and an
+        # engine that ran earlier in this process has switched the Hub's library off line.
+        for name in OFFLINE:
+            patch.delenv(name, raising=False)
         yield locate(resolve("demo"))
 
 
