@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
-import tulu_cli
 from tests.program import environment, shell, tulu
-from tulu_cli import errors, main
+from tulu_cli import commands, errors, main
 from tulu_cli.errors import ExitCode, TuluError
 
 CLASSES = sorted(
@@ -114,11 +113,74 @@ def test_the_place_of_a_closed_stream_is_taken() -> None:
         assert program(script.format(numbers), shell=f'"$@" {closed}')[0] == 0
 
 
-def test_the_subcommands_are_the_modules_of_the_folder() -> None:
-    folder = Path(tulu_cli.__file__).parent / "commands"
-    assert main.command_names() == sorted(
-        path.stem for path in folder.glob("*.py") if path.stem != "__init__"
-    )
+GROUPS = {
+    "__init__.py": "",
+    "one.py": "def one() -> None: print('one')",
+    "silent/__init__.py": '"""A group of two."""',
+    "silent/_shared.py": "",
+    "silent/import_.py": "def import_(name: str) -> None: print('import', name)",
+    "silent/important.py": "def important() -> int: return 8",
+    "speaking/__init__.py": """
+import typer
+def speaking(context: typer.Context, loud: bool = False) -> None:
+    'A group that does something.'
+    if context.invoked_subcommand is None: print('speaking', loud)
+""",
+    "speaking/broken.py": "import nothing_of_this_name",
+}
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commands/ folder of the test's own, with groups in it."""
+    for name, source in GROUPS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    monkeypatch.setattr(main, "_COMMANDS", tmp_path)
+    monkeypatch.setattr(commands, "__path__", [str(tmp_path)])
+    for name in [name for name in sys.modules if name.startswith("tulu_cli.commands.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_a_module_is_a_command_and_a_folder_a_group(groups: None) -> None:
+    assert main.command_names() == ["one", "silent", "speaking"]
+    assert main.command_names("silent") == ["import", "important"]
+    assert main.route(["silent", "import", "one"]) == ("silent", "import")
+    assert main.route(["silent", "one"]) == ("silent",)
+    assert main.route(["one", "silent"]) == ("one",)
+    assert main.route(["--help", "one"]) == ()
+
+
+def test_only_the_verb_that_was_asked_for_is_imported(
+    groups: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["one"]) == 0
+    assert main.run(["silent", "import", "it"]) == 0
+    assert main.run(["silent", "important"]) == 8
+    assert capsys.readouterr().out == "one\nimport it\n"
+    with pytest.raises(ModuleNotFoundError):
+        main.run(["speaking"])  # a group knows all its verbs
+
+
+def test_a_group_is_the_same_from_the_root(
+    groups: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "speaking/broken.py").unlink()
+    main.run(["speaking", "--loud"])
+    main.app_of(())(["speaking"], standalone_mode=False)
+    main.app_of(())(["silent", "import", "it"], standalone_mode=False)
+    assert capsys.readouterr().out == "speaking True\nspeaking False\nimport it\n"
+
+
+def test_a_silent_group_says_its_help(groups: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["silent"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Usage: tulu silent [OPTIONS] COMMAND" in err
+    assert "A group of two." in err
+
+
+def test_the_subcommands_are_there() -> None:
     assert "complete" in main.command_names()
 
 

@@ -20,6 +20,7 @@ from tulu_cli import __version__
 from tulu_cli.errors import ExitCode, TuluError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+_COMMANDS = Path(__file__).parent / "commands"
 
 
 def main() -> NoReturn:
@@ -41,33 +42,39 @@ def run(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:  # before Typer, which would load pydantic to read the flag
         typer.echo(f"tulu {__version__}")
         return ExitCode.OK
-    if arguments and arguments[0] in command_names():
-        app, program, arguments = single(arguments[0]), f"tulu {arguments[0]}", arguments[1:]
-    else:
-        app, program = build_app(), "tulu"
-    code = app(arguments, prog_name=program, standalone_mode=False)
+    path = route(arguments)
+    program = " ".join(("tulu", *path))
+    code = app_of(path)(arguments[len(path) :], prog_name=program, standalone_mode=False)
     return code if isinstance(code, int) else ExitCode.OK
 
 
-def command_names() -> list[str]:
-    """The subcommands: the modules in commands/."""
-    folder = Path(__file__).parent / "commands"
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+def command_names(*group: str) -> list[str]:
+    """The subcommands of `tulu`, or of a group of them: the modules and folders of its folder.
+
+    A folder in commands/ is a group, and the modules in it are its verbs. What begins with an
+    underscore is no command; one that ends with it is named like a word of Python (import_.py).
+    """
+    entries = _COMMANDS.joinpath(*group).iterdir()
+    names = (entry.stem for entry in entries if entry.suffix == ".py" or _is_group(entry))
+    return sorted(name.rstrip("_") for name in names if not name.startswith("_"))
 
 
-def single(name: str) -> typer.Typer:
-    """An app of one subcommand: quicker to start, as no other is imported."""
+def route(arguments: list[str]) -> tuple[str, ...]:
+    """The command that the arguments begin with: no name, one, or a group's and its verb's."""
+    path: tuple[str, ...] = ()
+    for word in arguments:
+        if not _is_group(_COMMANDS.joinpath(*path)) or word not in command_names(*path):
+            break
+        path = (*path, word)
+    return path
+
+
+def app_of(path: tuple[str, ...]) -> typer.Typer:
+    """The app of one command, which is quicker to start as no other is imported, or of a group."""
+    if _is_group(_COMMANDS.joinpath(*path)):
+        return _group_app(path)
     app = _empty_app()
-    _add(app, name)
-    return app
-
-
-def build_app() -> typer.Typer:
-    """The app with all subcommands."""
-    app = _empty_app()
-    app.callback(invoke_without_command=True, context_settings=_HELP)(root)
-    for name in command_names():
-        _add(app, name)
+    _add(app, path)
     return app
 
 
@@ -76,6 +83,11 @@ def root(
     _version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """The terminal suite for the Tülu 3 models, and any other chat model on Hugging Face."""
+    show_commands(context)
+
+
+def show_commands(context: typer.Context) -> None:
+    """What a group without a verb does, if its package has no function of its name: say help."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(ExitCode.USAGE)
@@ -86,9 +98,31 @@ def _empty_app() -> typer.Typer:
     return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 
 
-def _add(app: typer.Typer, name: str) -> None:
-    module = import_module(f"tulu_cli.commands.{name}")
-    app.command(name, context_settings=_HELP)(getattr(module, name))
+def _group_app(path: tuple[str, ...]) -> typer.Typer:
+    app = _empty_app()
+    package = import_module(".".join(("tulu_cli.commands", *path)))
+    callback = getattr(package, path[-1], None) if path else root
+    about = None if callback else package.__doc__
+    app.callback(help=about, invoke_without_command=True, context_settings=_HELP)(
+        callback or show_commands
+    )
+    for name in command_names(*path):
+        _add(app, (*path, name))
+    return app
+
+
+def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
+    if _is_group(_COMMANDS.joinpath(*path)):
+        app.add_typer(_group_app(path), name=path[-1])
+        return
+    *group, name = path
+    word = name if _COMMANDS.joinpath(*group, f"{name}.py").is_file() else f"{name}_"
+    module = import_module(".".join(("tulu_cli.commands", *group, word)))
+    app.command(name, context_settings=_HELP)(getattr(module, word))
+
+
+def _is_group(entry: Path) -> bool:
+    return (entry / "__init__.py").is_file()
 
 
 def explain(error: BaseException, *, debug: bool = False) -> int:
