@@ -1,0 +1,127 @@
+"""Opening the history: where it is, who may read it, and what to do with a file that is damaged.
+
+chats/             0700
+chats/history.db   0600, with -wal and -shm beside it while it is in use
+chats/.lock        held while the file is opened, made, migrated or set aside
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tulu_cli.chat.schema import migrate, prepare_search
+from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.errors import HistoryError
+
+# How long one program waits while another one writes.
+BUSY_SECONDS = 20.0
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def data_root() -> Path:
+    """TULU_DATA_DIR if it is set, else the place that this system keeps a user's data in."""
+    chosen = os.environ.get("TULU_DATA_DIR")
+    if chosen:
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("tulu"))
+
+
+def history_path() -> Path:
+    """The file of the history, which need not be there yet."""
+    return data_root() / "chats" / "history.db"
+
+
+def open_history(
+    path: Path, say: Callable[[str], None], clock: Callable[[], float] = time.time
+) -> SqliteStore:
+    """The history at `path`, made if need be; where it may not be written, it can be read.
+
+    A file that is damaged is kept aside under another name, said with `say`, and a new one begun.
+    Raises HistoryError where there is none that can be used.
+    """
+    try:
+        with _locked(path.parent):
+            return _opened(path, say, clock)
+    except (OSError, sqlite3.Error) as error:
+        if path.exists() and (store := _read_only(path, clock)):
+            return store
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise HistoryError(
+            f"The history {str(path)!r} cannot be used ({reason}): mend its permissions or make "
+            "room, or set TULU_DATA_DIR to another folder."
+        ) from error
+
+
+def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
+    try:
+        return _connected(path, clock)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGED:
+            raise
+        aside = _set_aside(path)
+        say(f"tulu: the history was damaged ({error}); it is kept as {aside}, and a new one begun.")
+        return _connected(path, clock)
+
+
+def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
+    # SQLite gives the files beside it the mode of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        # auto_vacuum is for a file that is still empty.
+        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+        for pragma in ("foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        migrate(connection)
+        has_index = prepare_search(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteStore(connection, path, has_index=has_index, clock=clock)
+
+
+def _read_only(path: Path, clock: Callable[[], float]) -> SqliteStore | None:
+    """The store over a file that cannot be written, None where it cannot even be read."""
+    flags = ["mode=ro"]
+    if not path.with_name(f"{path.name}-wal").exists():  # so nobody is writing it
+        flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks
+    for flag in flags:
+        with suppress(sqlite3.Error):
+            connection = sqlite3.connect(
+                f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if {"sessions", "nodes"} <= names:
+                return SqliteStore(connection, path, has_index=False, clock=clock)
+            connection.close()
+    return None
+
+
+def _set_aside(path: Path) -> Path:
+    """Give the damaged file and those beside it a name that nothing has."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
+        number += 1
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    return aside
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which is made with it, for its user alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with (folder / ".lock").open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
