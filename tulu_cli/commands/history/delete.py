@@ -19,7 +19,10 @@ def delete(
     yes: Yes = False,
     _debug: options.Debug = False,
 ) -> None:
-    """Delete sessions with all their branches, for ever. Asks before, on a terminal."""
+    """Delete sessions with all their branches.
+
+    They are gone for ever: on a terminal you are asked before, anywhere else --yes is needed.
+    """
     from tulu_cli.streams import Streams
 
     run(Streams.standard(), sessions, yes=yes)
@@ -34,9 +37,8 @@ def run(streams: "Streams", names: list[str], *, yes: bool) -> None:
         found = dict.fromkeys(find_session(known.values(), name) for name in names)
         for session_id in found:
             streams.say(f"tulu: {label(known[session_id])}, {known[session_id].turns} turns")
-        if confirm(
-            f"Delete {'it' if len(found) == 1 else f'these {len(found)}'}?", streams, yes=yes
-        ):
+        what = "it" if len(found) == 1 else f"these {len(found)}"
+        if confirm(f"Delete {what}?", streams, yes=yes):
             store.delete(*found)
         else:
             streams.say("tulu: nothing was deleted.")

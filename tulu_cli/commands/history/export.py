@@ -44,9 +44,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
     _debug: options.Debug = False,
 ) -> None:
-    """Export sessions: the branch that each one stands on, or every branch.
+    """Write sessions as Markdown, HTML or JSON.
 
-    What the format cannot hold is said on stderr.
+    Of each session it is the branch that it stands on, or with --branches every one. What the
+    format cannot hold is said on stderr.
     """
     from tulu_cli.chat.export import format_named, format_of
     from tulu_cli.streams import Streams

@@ -33,9 +33,9 @@ def import_(
     ] = None,
     _debug: options.Debug = False,
 ) -> None:
-    """Import conversations, all of the files or, if one of them cannot be read, none.
+    """Read conversations from files.
 
-    JSON may be a conversation, an array or a line each, in the shape of OpenAI, ShareGPT, or the
+    If one of the files cannot be read, nothing is imported. JSON may be a conversation, an array or a line each, in the shape of OpenAI, ShareGPT, or the
     Tülu 3 SFT mixture. The new ids go to stdout.
     """
     from tulu_cli.chat.place import history_path, open_history

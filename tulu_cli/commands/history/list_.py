@@ -21,7 +21,7 @@ def list_(
     json_output: Json = False,
     _debug: options.Debug = False,
 ) -> None:
-    """List the sessions, the last written first.
+    """List the sessions, the newest first.
 
     A pipe gets a line each: id, time (UTC), turns, name and title, with tabs between them.
     """

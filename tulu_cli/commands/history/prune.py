@@ -21,7 +21,7 @@ def prune(
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Delete what was last written before: 90m, 12h, 30d, 8w, 1y.", metavar="AGE"
+            help="Delete what was last written longer ago: 90m, 12h, 30d, 8w, 1y.", metavar="AGE"
         ),
     ] = None,
     keep: Annotated[
@@ -36,9 +36,10 @@ def prune(
     yes: Yes = False,
     _debug: options.Debug = False,
 ) -> None:
-    """Delete old sessions, for ever: those that every option given agrees on.
+    """Delete old sessions.
 
-    What goes is listed on stdout, id and title; on a terminal you are asked before.
+    With both options, what is neither new enough nor among the newest goes. It is listed on
+    stdout (id, age, title), and on a terminal you are asked before; anywhere else --yes is needed.
     """
     from tulu_cli.streams import Streams
 

@@ -13,7 +13,7 @@ def rename(
     name: Annotated[str, typer.Argument(help="The new name.", metavar="NEW-NAME")],
     _debug: options.Debug = False,
 ) -> None:
-    """Give a session a name, which `--session` and all verbs of `history` take."""
+    """Give a session a name, by which it is found."""
     from tulu_cli.chat.store import checked_name, find_session
     from tulu_cli.streams import Streams
 

@@ -22,9 +22,10 @@ def search(
     json_output: Json = False,
     _debug: options.Debug = False,
 ) -> int:
-    """Find the turns that hold every word, also as a part of its words and in any case.
+    """Find the turns in which words were said.
 
-    The newest come first. Exit code 1 says that nothing was found.
+    Every word has to be there, in any case, and may be a part of a longer one. The newest turns
+    come first. Exit code 1 says that nothing was found.
     """
     from tulu_cli.streams import Streams
 

@@ -19,7 +19,7 @@ def show(
     json_output: Json = False,
     _debug: options.Debug = False,
 ) -> None:
-    """Show what was said in a session."""
+    """Show what was said in a session, or its tree."""
     from tulu_cli.streams import Streams
 
     if tree and json_output:
