@@ -35,8 +35,9 @@ def import_(
 ) -> None:
     """Read conversations from files.
 
-    If one of the files cannot be read, nothing is imported. JSON may be a conversation, an array or a line each, in the shape of OpenAI, ShareGPT, or the
-    Tülu 3 SFT mixture. The new ids go to stdout.
+    If one of the files cannot be read, nothing is imported. JSON may be one conversation, an
+    array of them or a line each, in the shape of OpenAI, ShareGPT, or the Tülu 3 SFT mixture. The
+    new ids go to stdout.
     """
     from tulu_cli.chat.place import history_path, open_history
     from tulu_cli.streams import Streams

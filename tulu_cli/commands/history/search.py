@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tulu_cli.chat.find import Hit
     from tulu_cli.streams import Streams
 
+NARROW = 20  # columns that a hit should have at least
+
 
 def search(
     text: Annotated[list[str], typer.Argument(help="The words to look for.", metavar="TEXT...")],
@@ -61,6 +63,8 @@ def show(hit: "Hit", streams: "Streams") -> None:
     if not streams.stdout_tty:
         streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
         return
+    if streams.width < len(begin) + NARROW:
+        begin = f"{hit.session_id}  "
     before, match, after = fitted(hit, streams.width - len(begin))
     if streams.color:
         match = f"\x1b[1m{match}\x1b[0m"
