@@ -186,6 +186,7 @@ def test_damage_inside_is_one_sentence_and_nothing_is_overwritten(path: Path) ->
     with pytest.raises(HistoryError, match="malformed"):
         store.load(session.id)
     chatting = FallbackStore(store, heard.append)
+    assert chatting.search("x") == []
     chatting.write(session)
     assert chatting.load(session.id) == session
     assert len(heard) == 1

@@ -130,12 +130,12 @@ class SqliteStore:
             connection.executemany("DELETE FROM sessions WHERE id = ?", rows)
             if self._has_index:  # whose old segments still hold the words
                 connection.execute("INSERT INTO search (search) VALUES ('optimize')")
-        with self._errors():
+        with self._lock, self._errors():  # the file gets smaller, and the log empty
             self._connection.execute("PRAGMA incremental_vacuum").fetchall()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        with self._errors():
+        with self._lock, self._errors():
             self._connection.close()
 
     @contextmanager
