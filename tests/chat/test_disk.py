@@ -61,8 +61,9 @@ def test_nobody_else_may_read_it(path: Path, tmp_path: Path) -> None:
     assert mode(path.parent) == 0o700
     store.close()
     path.parent.chmod(0o755)
+    path.chmod(0o644)
     open_history(path, pytest.fail).close()
-    assert mode(path.parent) == 0o700
+    assert (mode(path.parent), mode(path)) == (0o700, 0o600)
 
 
 def test_incognito_writes_nothing(path: Path) -> None:

@@ -93,3 +93,20 @@ def test_two_that_make_the_history_at_once(path: Path) -> None:
         for _ in range(4)
     ]
     assert [maker.communicate(timeout=60)[0] for maker in makers] == [b""] * 4
+
+
+def test_a_second_one_in_this_program_does_not_take_its_locks(
+    path: Path, opened: Callable[[], SqliteStore]
+) -> None:
+    """POSIX locks are a process's: closing any descriptor of a file drops all of them."""
+    store = opened()
+    store.write(Session("before", 0.0))
+    opened()
+    script = "import sys, tests.chat.writer as w; w.open_store(w.Path(sys.argv[1]), print).close()"
+    subprocess.run([sys.executable, "-c", script, str(path)], env=environment(), check=True)
+    store.write(Session("after", 0.0))
+    seen = "import sys, tests.chat.writer as w; s = w.open_store(w.Path(sys.argv[1]), print);"
+    seen += "print(*sorted(one.id for one in s.summaries()))"
+    command = [sys.executable, "-c", seen, str(path)]
+    done = subprocess.run(command, env=environment(), capture_output=True, check=True)
+    assert done.stdout == b"after before\n"

@@ -77,8 +77,7 @@ def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) 
 
 
 def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
-    # SQLite gives the files beside it the mode of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make_private(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
@@ -93,6 +92,18 @@ def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
         connection.close()
         raise
     return SqliteStore(connection, path, has_index=has_index, clock=clock)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is not there, and its user's own; SQLite makes those beside it alike.
+
+    One that is there is not opened: to close it would drop the locks that this process has on it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
 
 
 def _may_be_read(error: Exception) -> bool:
