@@ -155,6 +155,8 @@ def test_json_that_is_no_conversation(text: str, complaint: str) -> None:
         lambda value: value["nodes"].reverse(),
         lambda value: value.update(head="nobody"),
         lambda value: value.update(undone=["nobody"]),
+        lambda value: value.update(created=1e300),
+        lambda value: value["nodes"][0].update(created=float("nan")),
         lambda value: value.update(system=7),
         lambda value: value.update(system="\ud800"),
         lambda value: value["nodes"][0].update(content=None),

@@ -1,11 +1,13 @@
 """The HTML page: whatever a model says in it, it is text, and nothing is fetched or run."""
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
-from tests.chat.sessions import answered, chat, stamp
+from tests.chat.sessions import INFO, RECORD, answered, chat, done, stamp
 from tulu_cli.chat.export.page import write
+from tulu_cli.core import Message
 
 HOSTILE = """\
 <script>alert(1)</script> </script> <img src="http://evil/x"> <b onclick=x>b</b>
@@ -59,13 +61,14 @@ class Page(HTMLParser):
 @pytest.mark.parametrize("place", ["user", "assistant", "system", "name", "role", "model"])
 def test_nothing_of_a_message_is_markup(place: str) -> None:
     session = chat(
-        HOSTILE if place == "user" else "q",
-        HOSTILE if place == "assistant" else "a",
-        system=HOSTILE if place == "system" else "s",
-        name="<script>alert(3)</script>" if place == "name" else None,
+        HOSTILE if place == "user" else "q", system=HOSTILE if place == "system" else "s"
     )
-    if place == "role":
-        session = session.edit(session.numbered(1).id, "x", stamp())
+    model = HOSTILE if place == "model" else "m"
+    session = session.answer(replace(RECORD, engine=replace(INFO, model=model)), stamp())
+    answer = HOSTILE if place == "assistant" else "a"
+    session = session.extend(session.head or "", answer, done())
+    session = session.add(Message(HOSTILE if place == "role" else "tool", "x"), stamp())
+    session = replace(session, name=HOSTILE if place == "name" else None)
     page = Page(write([session]))
     scripts = [attributes for tag, attributes in page.tags if tag == "script"]
     assert scripts == [{"type": "application/json", "id": "conversation"}]
@@ -75,8 +78,7 @@ def test_nothing_of_a_message_is_markup(place: str) -> None:
         assert not any(name.startswith("on") for name in attributes)
         target = attributes.get("href") or ""
         assert target.partition(":")[0] in ("", "http", "https")
-    if place in ("user", "assistant", "system"):
-        assert "<script>alert(1)</script>" in page.text
+    assert "<script>alert(1)</script>" in page.text, "it is there, as text"
     assert not {"\x1b", "\0", "\u202e"} & set(page.text)
 
 

@@ -11,6 +11,7 @@ from tulu_cli.errors import BadInput
 
 # Tells a dump from the formats of others, and this form of it from later ones.
 VERSION_KEY, VERSION = "tulu_session", 1
+_YEAR_9999 = 253_402_300_800  # seconds since the epoch; no calendar of ours goes further
 
 
 def session_to_value(session: Session) -> dict[str, Any]:
@@ -82,5 +83,8 @@ def _checked(session: Session) -> Session:
     texts = [text for text in (session.name, session.system) if text is not None]
     for node in session.nodes.values():
         texts += (node.id, node.role, node.content)
+    times = (session.created, *(node.created for node in session.nodes.values()))
+    if not all(0 <= at < _YEAR_9999 for at in times):
+        raise ValueError("a time is out of range")
     "".join(texts).encode()  # what is no text fails here, and so does half a character
     return session

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chat.sessions import answered, chat
+from tests.chat.sessions import answered, chat, stamp
 from tests.commands.history.run import NOW, Run, kept, shown, terminal
 from tests.program import tulu
 from tests.test_startup import HEAVY, watched
 from tulu_cli.chat.sqlite import SqliteStore
 from tulu_cli.commands.history import list_, search, show
+from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
 
 
@@ -74,12 +75,14 @@ def test_a_session_is_shown(store: SqliteStore, run: Run) -> None:
 def test_nothing_that_was_said_commands_a_terminal(store: SqliteStore, form: str) -> None:
     hostile = "\x1b]52;c;aGk=\x07 \x1b[6n \x9b31m \u202e\r"
     session = chat(hostile, hostile, system=hostile, name=hostile)
+    session = session.add(Message(f"{hostile}\n", hostile), stamp())
     store.write(session)
     for color in (False, True):
         streams = terminal(color=color)
         show.run(session.id, form, streams)
         search.run(streams, "52", limit=9, json_output=form == "json")
         list_.run(streams, NOW, limit=None, json_output=form == "json")
+        assert form != "tree" or shown(streams).count("\n") == 3 + 3 + 1
         left = shown(streams).replace("\x1b[1m", "").replace("\x1b[0m", "")
         assert left.replace("\n", "").isprintable()
 

@@ -59,7 +59,9 @@ def as_json(hit: "Hit") -> str:
 
 def show(hit: "Hit", streams: "Streams") -> None:
     """One hit on a line; on a terminal it fits, and the match is in bold where there is colour."""
-    begin = f"{hit.session_id}  {iso(hit.created)}  {hit.role}: "
+    from tulu_cli.chat.cells import one_line
+
+    begin = f"{hit.session_id}  {iso(hit.created)}  {one_line(hit.role)}: "
     if not streams.stdout_tty:
         streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
         return
