@@ -10,6 +10,7 @@
     │   └── EngineDied        7    the engine's process or server is gone
     ├── StoppedByLength       8    the answer was cut and the user asked to be told
     ├── ConstraintNotMet      1    the answer does not satisfy --schema, --regex or --choice
+    ├── HistoryError          1    the history of chats cannot be read or written
     └── BadInput             65    data that cannot be read: says where
 
 A message is one sentence or two: what happened, and what to do next. `main` is the only place
@@ -90,6 +91,10 @@ class StoppedByLength(TuluError):
 
 class ConstraintNotMet(TuluError):
     """The answer does not satisfy the structure that was asked for."""
+
+
+class HistoryError(TuluError):
+    """The history cannot be opened, read or written: a disk, its permissions, or a damaged file."""
 
 
 class BadInput(TuluError):

@@ -1,0 +1,73 @@
+"""A conversation's tree as lines: the way to the head goes straight down, branches hang off it.
+
+  1 user       Why is the sky blue?
+  ├─ 2 assistant  Because it is. [interrupted]
+  3 assistant  Sunlight is scattered by the air.
+* 4 user       And at night?
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tulu_cli.chat.cells import clip, one_line
+from tulu_cli.chat.session import Node, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node as it is drawn: what stands before it, and the number that a person names."""
+
+    lead: str
+    number: int
+    node: Node
+    is_head: bool
+    is_on_path: bool
+
+
+def rows(session: Session) -> Iterator[Row]:
+    """The nodes from the top to the bottom, each behind the lines that lead to it."""
+    numbers = {node_id: number for number, node_id in enumerate(session.nodes, 1)}
+    path = {node.id for node in session.path()}
+    below: dict[str | None, list[Node]] = {}
+    for node in session.nodes.values():
+        below.setdefault(node.parent, []).append(node)
+    todo = _branches(below.get(None, []), path, "", is_root=True)
+    while todo:
+        lead, trunk, node = todo.pop()
+        yield Row(lead, numbers[node.id], node, node.id == session.head, node.id in path)
+        todo += _branches(below.get(node.id, []), path, trunk)
+
+
+def draw(session: Session, width: int) -> list[str]:
+    """The lines for a terminal of that many columns; a star is before the head."""
+    return [clip(_line(row, width), width) for row in rows(session)]
+
+
+def marks(node: Node) -> str:
+    """What there is to know of an answer's making, beside its text."""
+    is_continued = node.record is not None and node.record.start > 0
+    ending = node.finish_reason if node.finish_reason not in (None, "stop") else ""
+    return " ".join(f"[{mark}]" for mark in ("continued" if is_continued else "", ending) if mark)
+
+
+def _branches(
+    nodes: list[Node], path: set[str], trunk: str, *, is_root: bool = False
+) -> list[tuple[str, str, Node]]:
+    """What to draw next, the last first: how a node is led to, what leads on below it, the node.
+
+    The branch with the head, or else the newest one, is the trunk and comes after the others.
+    """
+    ordered = sorted(nodes, key=lambda node: (node.id in path, node is nodes[-1]))
+    branches = [(f"{trunk}├─ ", f"{trunk}│  ", node) for node in ordered[:-1]]
+    if is_root and branches:
+        branches[0] = ("┌─ ", *branches[0][1:])
+    return [*branches, *((trunk, trunk, node) for node in ordered[-1:])][::-1]
+
+
+def _line(row: Row, width: int) -> str:
+    star = "*" if row.is_head else " "
+    begin = f"{star} {row.lead}{row.number} {one_line(row.node.role):<10} "
+    mark = marks(row.node)
+    text = one_line(row.node.content[: 4 * width])
+    room = max(8, width - len(begin) - len(mark) - 1)
+    return f"{begin}{clip(text, room)} {mark}".rstrip()
