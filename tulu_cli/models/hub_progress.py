@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import threading
 from typing import Any
 
 from tulu_cli.models.progress import Progress
@@ -29,3 +30,38 @@ def silent_bar(stage: str, progress: Progress) -> type[Any]:
                 progress(stage, min(reported, total), total)
 
     return SilentBar
+
+
+class Meter:
+    """Adds up how far several files have come, and reports each of them and all together.
+
+    It may be told from several threads; its own calls come one at a time, and none after `stop`,
+    which also ends the files at their next report.
+    """
+
+    def __init__(self, stage: str, total: int, progress: Progress) -> None:
+        self._stage = stage
+        self._total = total
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def show(self, name: str, done: int, size: int) -> None:
+        """A file has come so far. Raises InterruptedError after `stop`."""
+        with self._lock:
+            if self._stopped:
+                raise InterruptedError
+            self._done[name] = done
+            self._progress(self._stage, sum(self._done.values()), self._total)
+            self._progress(name, done, size)
+
+    def say(self, text: str) -> None:
+        """Something else that is being done, of no known size."""
+        with self._lock:
+            self._progress(text, 0, 0)
+
+    def stop(self) -> None:
+        """Report nothing more."""
+        with self._lock:
+            self._stopped = True
