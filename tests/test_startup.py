@@ -42,7 +42,15 @@ def watched(*arguments: str) -> tuple[int, set[str], list[str]]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["complete", "--help"],
+        ["complete", "-h"],
+        ["models", "--help"],
+        ["models", "pull", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
@@ -57,6 +65,23 @@ def test_an_answer_of_the_fake_engine_loads_no_engine_library(demo_directory: Pa
     code, modules, sockets = watched("complete", *options, "hello")
     assert code == 0
     assert modules & (ENGINES | {"rich", "huggingface_hub", "httpx", "numpy"}) == set()
+    assert sockets == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models"],
+        ["models", "--json"],
+        ["models", "show", "8b"],
+        ["models", "show", "70b", "--csv"],
+    ],
+    ids=" ".join,
+)
+def test_the_card_and_the_caches_are_read_without_a_socket(arguments: list[str]) -> None:
+    code, modules, sockets = watched(*arguments, *(["--benchmarks"] * ("--csv" in arguments)))
+    assert code == 0
+    assert modules & (ENGINES | {"rich", "tokenizers", "jinja2", "numpy"}) == set()
     assert sockets == []
 
 

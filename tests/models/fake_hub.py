@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,7 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self.owner.ranges.append((name, begin))
-            self._send_body(name, data[begin:])
+            with suppress(ConnectionError):  # who asked may be gone
+                self._send_body(name, data[begin:])
 
     def _send_body(self, name: str, data: bytes) -> None:
         half = len(data) // 2

@@ -12,6 +12,7 @@ from tulu_cli.errors import BadInput
 # The limit of the format itself; the length of the header is the file's first eight bytes.
 _MOST_BYTES = 100_000_000
 _LENGTH_BYTES = 8
+_METADATA = "__metadata__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,19 @@ def _header(path: Path) -> dict[str, Any]:
             if length > _MOST_BYTES:
                 raise ValueError
             document = json.loads(file.read(length))
-        document.pop("__metadata__", None)
-        if not all(_is_tensor(tensor) for tensor in document.values()):
+        if not _is_header(document):
             raise ValueError
-    except (ValueError, RecursionError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{str(path)!r} is no safetensors file: fetch it again.") from error
     except OSError as error:
         raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    return dict(document)
+    return {name: tensor for name, tensor in document.items() if name != _METADATA}
+
+
+def _is_header(document: Any) -> bool:
+    return isinstance(document, dict) and all(
+        name == _METADATA or _is_tensor(tensor) for name, tensor in document.items()
+    )
 
 
 def _is_tensor(tensor: Any) -> bool:

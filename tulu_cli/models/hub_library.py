@@ -129,6 +129,8 @@ def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's warnings off the terminal: what matters of them becomes an error here."""
+    import huggingface_hub.utils.logging  # noqa: F401  which sets the level when it is imported
+
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)

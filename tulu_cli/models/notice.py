@@ -31,7 +31,7 @@ def lines() -> list[str]:
     """The licence and the limits in the card's own words, for a terminal of 80 columns."""
     says = [*card().license_and_use, card().limits]
     head = "tulu: Licence and limits of the Tülu 3 models, as their card states them:"
-    end = f"{card().links[card().license]}; shown once, and by `tulu models show 8b`."
+    end = f"The licence: {card().links[card().license]}. `tulu models show 8b` has all of it."
     paragraphs = [_indented(text) for text in (*says, end)]
     return [head, *(line for paragraph in paragraphs for line in paragraph)]
 

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,19 +98,18 @@ def _remove_repository(ref: ModelRef) -> None:
 
 
 def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
+    """What the library would delete of the revisions that are meant."""
     from huggingface_hub import constants, scan_cache_dir
 
-    info = scan_cache_dir(constants.HF_HUB_CACHE)
-    commits = [path.name for path in snapshots(ref)]
-    known = {
-        revision.commit_hash
-        for repo in info.repos
-        if repo.repo_id == ref.repo and repo.repo_type == "model"
-        for revision in repo.revisions
-    }
-    if not known.intersection(commits):
+    everything = scan_cache_dir(constants.HF_HUB_CACHE)
+    ours = [repo for repo in everything.repos if repo.repo_path == hub_folder(ref.repo or "")]
+    # The library looks for a commit in all repositories, and a copy of one has the same commits.
+    info = replace(everything, repos=frozenset(ours))
+    known = {revision.commit_hash for repo in ours for revision in repo.revisions}
+    meant = known & {path.name for path in snapshots(ref)}
+    if not meant:
         raise _nothing(ref)
-    return info.delete_revisions(*known.intersection(commits))
+    return info.delete_revisions(*meant)
 
 
 def _refuse_if_busy(ref: ModelRef) -> None:

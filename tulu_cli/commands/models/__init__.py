@@ -56,5 +56,5 @@ def notes(machine: "Machine", memory_free: int) -> list[str]:
     free = [f"GPU {gpu.index} {gib(gpu.free_bytes)}" for gpu in machine.gpus]
     return [
         f"Free now: {', '.join([*free, f'RAM {gib(memory_free)}'])}.",
-        "Fits is about the weights alone, in bf16: the context needs memory besides.",
+        "Fits is about the weights alone, in bf16; the context needs more.",
     ]

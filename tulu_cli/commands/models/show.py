@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tulu_cli import options
-from tulu_cli.errors import ModelNotFound, TuluError, UsageError
+from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.models import FamilyModel, ModelRef
@@ -204,11 +204,13 @@ def _read_facts(
     try:
         with progress_on(streams) as progress:
             files = locate(ref, offline=offline, weights=False, progress=progress, say=streams.say)
-    except ModelNotFound:
+        return facts(files)
+    except (ModelNotFound, BadInput) as error:
         if fetch:
             raise
+        if isinstance(error, BadInput):  # what is broken in the cache does not hide the card
+            streams.say(f"tulu: {error}")
         return None
-    return facts(files)
 
 
 def _write(streams: "Streams", lines: list[str]) -> None:
