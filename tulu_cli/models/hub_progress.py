@@ -3,7 +3,7 @@
 import importlib
 import io
 import threading
-from typing import Any
+from typing import Any, Self
 
 from tulu_cli.models.progress import Progress
 
@@ -56,10 +56,32 @@ class Meter:
             self._progress(self._stage, sum(self._done.values()), self._total)
             self._progress(name, done, size)
 
+    def counter(self, name: str, size: int) -> type[Any]:
+        """What the library takes for a progress bar of one file, which begins where that does."""
+        meter = self
+
+        class Counter:
+            def __init__(self, *_: Any, initial: int = 0, **__: Any) -> None:
+                self._done = initial
+                self.update(0)
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                pass
+
+            def update(self, count: int) -> None:
+                self._done += count
+                meter.show(name, self._done, size)
+
+        return Counter
+
     def say(self, text: str) -> None:
         """Something else that is being done, of no known size."""
         with self._lock:
-            self._progress(text, 0, 0)
+            if not self._stopped:
+                self._progress(text, 0, 0)
 
     def stop(self) -> None:
         """Report nothing more."""

@@ -17,7 +17,7 @@ from tulu_cli.errors import TuluError
 from tulu_cli.models.cached import hub_folder
 from tulu_cli.models.disk import gib
 from tulu_cli.models.hub_library import RemoteFile
-from tulu_cli.models.hub_progress import Meter, silent_bar
+from tulu_cli.models.hub_progress import Meter
 from tulu_cli.models.locks import locked, locked_if_free
 from tulu_cli.models.progress import Progress
 from tulu_cli.models.reference import ModelRef
@@ -119,7 +119,7 @@ class _Fetching:
             resume_size=target.tell(),
             headers=build_hf_headers(),
             expected_size=file.size,
-            tqdm_class=silent_bar(file.name, self._meter.show),
+            tqdm_class=self._meter.counter(file.name, file.size),
         )
 
 
