@@ -81,8 +81,8 @@ def test_free_memory_is_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = read_machine().memory_bytes
     assert 0 < free_memory() <= everything
 
-    def refuse(*_: object, **__: object) -> str:
+    def refuse(*_: object, **__: object) -> None:
         raise FileNotFoundError
 
-    monkeypatch.setattr("pathlib.Path.read_text", refuse)  # a system without /proc
+    monkeypatch.setattr("builtins.open", refuse)  # a system without /proc
     assert free_memory() == everything

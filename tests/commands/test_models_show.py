@@ -287,6 +287,13 @@ def test_a_repository_in_the_cache(hub_cache: Path, demo_directory: Path) -> Non
     assert "\nFiles\n" in shown("8b")
 
 
+def test_the_demo_is_not_built_to_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TULU_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TULU_DEMO_WHEEL", "/nowhere.whl")
+    assert json.loads(shown("demo", form="json"))["files"] is None
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_broken_cache_does_not_hide_the_card(hub_cache: Path) -> None:
     names = ("config.json", "tokenizer.json", "model.safetensors")
     fill_cache(hub_cache, REPO, dict.fromkeys(names, b"{"))

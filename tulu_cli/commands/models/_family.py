@@ -7,7 +7,7 @@ from tulu_cli.models import FamilyModel, family_models, resolve
 from tulu_cli.models.cached import Cached, look
 from tulu_cli.models.disk import gib
 from tulu_cli.models.fits import Fit, weights_fit
-from tulu_cli.render.table import aligned
+from tulu_cli.render.columns import aligned
 
 _PLACES = {"memory": "RAM", "nowhere": "no"}
 

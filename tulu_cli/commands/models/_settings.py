@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from tulu_cli.models.card import Hyperparameter, card
-from tulu_cli.render.table import GAP, aligned
+from tulu_cli.render.columns import GAP, aligned
 
 TITLE = "PPO settings for RLVR"
 _NARROWEST = 20

@@ -194,12 +194,15 @@ def _read_facts(
     """The facts in a model's files; None where they are not here and need not be."""
     from tulu_cli.commands.models._facts import facts, gguf_facts
     from tulu_cli.models import locate
+    from tulu_cli.models.cached import look
     from tulu_cli.models.gguf_header import read_header
     from tulu_cli.render.talk import progress_on
 
     if ref.kind == "gguf":
         path = ref.path or Path()
         return gguf_facts(read_header(path), path.stat().st_size)
+    if ref.kind == "demo" and look(ref).state != "complete":
+        return None  # to have it would be to build it
     offline = chosen.offline or not fetch
     try:
         with progress_on(streams) as progress:

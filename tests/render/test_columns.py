@@ -2,7 +2,7 @@
 
 import pytest
 
-from tulu_cli.render.table import aligned, score_table
+from tulu_cli.render.columns import aligned, score_table
 
 LABELS = ("MMLU", "DROP")
 COLUMNS = [("Tülu 3 8B", ("68.2*", "62.6 ")), ("A name of many words", ("7.0 ", "61.5*"))]
