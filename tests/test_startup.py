@@ -60,6 +60,26 @@ def test_an_answer_of_the_fake_engine_loads_no_engine_library(demo_directory: Pa
     assert sockets == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["models", "--help"], set()),
+        (["models", "pull", "--help"], set()),
+        (["models"], {"huggingface_hub"}),  # for the place of its cache
+        (["models", "show", "8b"], {"huggingface_hub", "httpx"}),
+        (["models", "show", "70b", "--benchmarks", "--csv"], set()),
+    ],
+    ids=str,
+)
+def test_the_card_and_the_caches_are_read_without_a_socket(
+    arguments: list[str], loaded: set[str]
+) -> None:
+    code, modules, sockets = watched(*arguments)
+    assert code == 0
+    assert modules & HEAVY <= loaded | {"pydantic"}
+    assert sockets == []
+
+
 def test_the_console_script_is_the_program() -> None:
     script = Path(sys.executable).with_name("tulu")
     done = subprocess.run([script, "--version"], capture_output=True, check=True, env=environment())

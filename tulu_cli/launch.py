@@ -24,13 +24,14 @@ _DEFAULT_NEEDS_BYTES = 20 * 2**30
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that is understood but not loaded."""
+    """A model that is understood but not loaded. `say` takes what is said on the way."""
 
     files: ModelFiles
     tokenizer: Tokenizer
     choice: engines.Choice
     spec: EngineSpec
     end_token_ids: tuple[int, ...]
+    say: Callable[[str], None] | None = None
 
 
 def prepare(
@@ -47,7 +48,7 @@ def prepare(
     choice = engines.choose(settings.get("engine", "auto"), machine)
     name = settings.get("model")
     ref = resolve(default_model(machine, say) if name is None else name, settings.aliases)
-    files = locate(ref, offline=offline, weights=False, progress=progress)
+    files = locate(ref, offline=offline, weights=False, progress=progress, say=say)
     _refuse_reward_model(files)
     tokenizer = Tokenizer.load(files.directory)
     spec = EngineSpec(
@@ -60,7 +61,7 @@ def prepare(
         engine_args=engine_args or {},
         **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )
-    return Prepared(files, tokenizer, choice, spec, end_tokens(files, tokenizer))
+    return Prepared(files, tokenizer, choice, spec, end_tokens(files, tokenizer), say)
 
 
 _PASSED_ON = (
@@ -75,7 +76,8 @@ _PASSED_ON = (
 
 def fetch(prepared: Prepared, *, progress: Progress, offline: bool = False) -> Prepared:
     """The same with the weights on this machine. Raises what `locate` raises."""
-    files = locate(prepared.files.ref, offline=offline, progress=progress)
+    ref = prepared.files.ref
+    files = locate(ref, offline=offline, progress=progress, say=prepared.say)
     spec = replace(prepared.spec, directory=files.directory, revision=files.revision)
     return replace(prepared, files=files, spec=spec)
 

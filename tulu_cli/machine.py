@@ -33,6 +33,18 @@ def read_machine() -> Machine:
     return Machine(gpus=read_gpus(), memory_bytes=pages, packages=read_packages())
 
 
+def free_memory() -> int:
+    """Bytes of memory that programs can still get: all there is, where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def read_packages() -> dict[str, str]:
     """The engine packages that are installed, with their versions."""
     found = {}

@@ -102,7 +102,7 @@ def _group_app(path: tuple[str, ...]) -> typer.Typer:
     app = _empty_app()
     package = import_module(".".join(("tulu_cli.commands", *path)))
     callback = getattr(package, path[-1], None) if path else root
-    about = None if callback else package.__doc__
+    about = callback.__doc__ if callback else package.__doc__
     app.callback(help=about, invoke_without_command=True, context_settings=_HELP)(
         callback or show_commands
     )

@@ -9,14 +9,23 @@ Stage = Literal["SFT", "DPO", "RLVR", "RM"]
 
 @dataclass(frozen=True, slots=True)
 class FamilyModel:
-    """One row of the table. `stage` is the last step of training, `base` the pretrained model."""
+    """One row of the table. `stage` is the last step of training, `base` the pretrained model.
+
+    `parameters` is how many weights the model has; family.toml says how each number is known.
+    """
 
     alias: str
     repository: str
     stage: Stage
     size: str
+    parameters: int
     base: str
     license: str
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in bfloat16, as the models are published."""
+        return 2 * self.parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +54,24 @@ def demo_source() -> DemoSource:
     return DemoSource(**_table()["demo"])
 
 
+def family_model(name: str | None) -> FamilyModel | None:
+    """The row with that alias or repository, if there is one."""
+    return next((row for row in family_models() if name in (row.alias, row.repository)), None)
+
+
 def tulu_system_prompt() -> str:
     """The system prompt of Ai2's demos, as the model card gives it."""
     return str(_table()["system_prompt"])
 
 
 @cache
-def _table() -> dict[str, Any]:
+def read_table(name: str) -> dict[str, Any]:
+    """A TOML file of this package, which nobody may change."""
     import tomllib
     from importlib.resources import files
 
-    table = files("tulu_cli.models") / "family.toml"
-    return tomllib.loads(table.read_text(encoding="utf-8"))
+    return tomllib.loads((files("tulu_cli.models") / name).read_text(encoding="utf-8"))
+
+
+def _table() -> dict[str, Any]:
+    return read_table("family.toml")
