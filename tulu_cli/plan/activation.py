@@ -15,6 +15,10 @@ _HOPPER = (9, 0)
 _LARGE_WORKSPACE = 32 * MIB
 _WORKSPACE = 8 * MIB + 128 * 1024
 _FULL_PRECISION = 4
+# One part in so many may be wrong, by model runner: no log of the second one was seen whole.
+_SHARE = {1: 10, 2: 4}
+# Bits for each logit that the second runner keeps: a counter, and a bit that says it was seen.
+_COUNTER_BITS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +46,28 @@ def workspace(chip: Chip) -> int:
 def activation_peak(
     shape: Shape, batch: Batch, rules: Rules, chip: Chip, *, samples: bool, staged: bool = False
 ) -> Range:
-    """The peak beyond the weights. `samples` says that this GPU has the head and samples too,
-    `staged` that the layers are dealt to several stages, which pass their state on.
+    """The peak beyond the weights.
+
+    `samples` says that this GPU has the head and samples too, `staged` that the layers are dealt
+    to several stages, which pass their state on.
     """
     expected = forward_peak(shape, batch, rules)
     if staged:  # the state that is received: hidden states and residual
         expected += 2 * batch.tokens * shape.hidden * shape.dtype_bytes
     if samples and shape.labels is None:
         expected = max(expected, sampler_peak(shape, batch, rules, chip))
+        expected += sampler_state(shape, batch, rules)
     expected += expert_buffers(shape, batch) + workspace(chip)
-    # A cold compile cache held 0.8 GiB more in one pair of runs (vLLM 0.28); what attention and
-    # quantized layers keep for a moment is inside the tenth.
-    return Range(expected * 9 // 10, expected, expected * 11 // 10)
+    # What attention and quantized layers hold for a moment is inside this share. A cold compile
+    # cache held 0.8 GiB more in one pair of runs (0.28), with the second runner.
+    share = _SHARE[_runner(shape, rules)]
+    return Range(expected - expected // share, expected, expected + expected // share)
 
 
 def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
-    """The widest moment of a layer, which is inside its MLP: gate and up beside their product,
-    with three tensors of the hidden size alive in V0, and a fourth between compiled pieces.
+    """The widest moment of a layer, which is inside its MLP: gate and up beside their product.
+
+    Three tensors of the hidden size are alive then in V0, and a fourth between compiled pieces.
     """
     width = shape.intermediate
     if shape.experts and shape.experts.first == 0:
@@ -71,14 +80,27 @@ def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
 
 def sampler_peak(shape: Shape, batch: Batch, rules: Rules, chip: Chip) -> int:
     """The logits of every sequence with what sampling makes of them, beside the hidden states."""
-    logit = shape.dtype_bytes + rules.sampler_bytes
+    logit = shape.dtype_bytes
     rows = min(batch.sequences, batch.tokens)
     held = batch.tokens * shape.hidden * shape.dtype_bytes
     if rules.engine == 1:
         held += 2 * rows * shape.hidden * shape.dtype_bytes
-    if rules.sampler_buffer:
+    if _runner(shape, rules) == 1:
+        logit += rules.sampler_bytes
+    if _runner(shape, rules) == 1 and rules.sampler_buffer:
         held += min(chip.processors, rows) * shape.vocabulary * _FULL_PRECISION
     return rows * shape.vocabulary * logit + held
+
+
+def sampler_state(shape: Shape, batch: Batch, rules: Rules) -> int:
+    """What the second model runner keeps for penalties (vllm/v1/worker/gpu/sample/penalties.py)."""
+    if _runner(shape, rules) == 1 or not rules.state_in_budget:
+        return 0
+    return batch.sequences * shape.vocabulary * _COUNTER_BITS // 8
+
+
+def _runner(shape: Shape, rules: Rules) -> int:
+    return rules.experts_runner if shape.experts else rules.runner
 
 
 def expert_buffers(shape: Shape, batch: Batch) -> int:

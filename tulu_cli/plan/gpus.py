@@ -71,8 +71,9 @@ def find_card(name: str) -> Card | None:
 
 
 def card_of_driver(name: str, total_bytes: int) -> Card | None:
-    """The row for a name that the driver gives, such as "NVIDIA A100-SXM4-80GB": the one with the
-    longest name in it whose memory is the right one too.
+    """The row for a name that the driver gives, such as "NVIDIA A100-SXM4-80GB".
+
+    It is the one with the longest name in it whose memory is the right one too.
     """
     plain = _plain(name)
     near = [card for card in CARDS if abs(total_bytes / GIB / card.gib - 1) < 0.04]

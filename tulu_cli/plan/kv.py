@@ -1,4 +1,4 @@
-"""The KV cache of vLLM: blocks of tokens, the layers that share a block table, what a request takes.
+"""The KV cache of vLLM: blocks of tokens, groups of layers, and what a request takes.
 
 vllm/v1/core/kv_cache_utils.py: layers of one kind form a group; where a model mixes full attention
 and sliding windows, the groups are made equally large, with padding, and share one pool of blocks.
@@ -16,8 +16,10 @@ _PADDING_LIMIT = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """How a model's KV cache is cut up. `windows` has one entry for each group of layers: its
-    sliding window, or None. `block_bytes` is what one block costs on the GPU that pays most.
+    """How a model's KV cache is cut up on one GPU.
+
+    `windows` has one entry for each group of layers: its sliding window, or None. `block_bytes`
+    is what one block costs in the layers that are here.
     """
 
     block_size: int

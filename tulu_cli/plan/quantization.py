@@ -31,8 +31,11 @@ GGUF_BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """A way to store weights. `group` is the number of weights that share a scale; `skipped`
-    names modules that stay as they are; `nested` says that the scales are quantized themselves.
+    """A way to store weights.
+
+    `group` is the number of weights that share a scale; `skipped` names modules that stay as they
+    are; `nested` says that the scales are quantized themselves, `index` that GPTQ's order of the
+    inputs is stored too.
     """
 
     method: str
@@ -183,7 +186,9 @@ def _fp8(found: Mapping[str, Any]) -> Quantization:
     sizes = found.get("weight_block_size")
     if not sizes:
         return Quantization("tensor", skipped=_skipped(found))
-    return Quantization("block", group=_whole(sizes[0], "weight_block_size"), skipped=_skipped(found))
+    return Quantization(
+        "block", group=_whole(sizes[0], "weight_block_size"), skipped=_skipped(found)
+    )
 
 
 def _modelopt(found: Mapping[str, Any]) -> Quantization:
@@ -215,7 +220,8 @@ def _bitsandbytes(found: Mapping[str, Any]) -> Quantization:
 
 def _compressed(found: Mapping[str, Any]) -> Quantization:
     groups = found.get("config_groups")
-    weights = next(iter(groups.values()), {}).get("weights") if isinstance(groups, dict) else None
+    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = first.get("weights") if isinstance(first, dict) else None
     if not isinstance(weights, dict):
         raise BadInput("The quantization_config of config.json has no config_groups.")
     bits, kind = _whole(weights.get("num_bits", 8), "num_bits"), weights.get("type")

@@ -69,8 +69,9 @@ def check_layout(shape: Shape, layout: Layout) -> None:
 
 
 def stages(layers: int, pipeline: int) -> tuple[range, ...]:
-    """The layers of each stage. Where they do not divide, the last stage gets none of the rest,
-    nor does the first if the others can take it (vllm/distributed/utils.py: get_pp_indices).
+    """The layers of each stage (vllm/distributed/utils.py: get_pp_indices).
+
+    Where they do not divide, the last stage gets none of the rest, and the first is the last to.
     """
     counts = [layers // pipeline] * pipeline
     for place in range(2, layers % pipeline + 2):

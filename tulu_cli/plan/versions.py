@@ -20,10 +20,14 @@ class Rules:
     `large_*` and `small_*` are those for the server's max_num_seqs and max_num_batched_tokens.
     `huge_bytes` has a still larger batch. `chunk` is the batch of V0 where the context is beyond
     32,768 tokens. `sampler_bytes` is what sampling holds for each logit beside the logit itself;
-    `sampler_buffer` says that it also keeps a row of logits for each multiprocessor. `graphs_in_
-    budget` says that CUDA graphs are taken off the KV cache. `capture_limit` is the largest batch
-    that has a graph, and `full_graphs` that decoding has whole graphs beside the pieces. `nvls`:
-    NCCL may keep buffers for NVLink switches. `reserved_blocks` are held back from requests.
+    `sampler_buffer` says that it also keeps a row of logits for each multiprocessor. `runner` is
+    the model runner, and `experts_runner` that of models with experts; the second one samples
+    without these, but keeps counters for penalties, which `state_in_budget` takes off the KV
+    cache. `graphs_in_budget` says that CUDA graphs are
+    taken off the KV cache. `capture_limit` is the largest batch that has a graph, and
+    `full_graphs` that decoding has whole graphs beside the pieces. `nvls`: NCCL may keep buffers
+    for NVLink switches. `library_bytes` is what CUDA's libraries take, `hopper_library_bytes` on
+    data-centre GPUs from Hopper on. `reserved_blocks` are held back from requests.
     """
 
     engine: int = 0
@@ -38,6 +42,9 @@ class Rules:
     chunk: int = 512
     sampler_bytes: int = 36
     sampler_buffer: bool = False
+    runner: int = 1
+    experts_runner: int = 1
+    state_in_budget: bool = False
     graphs_in_budget: bool = False
     capture_limit: int = 256
     full_graphs: bool = False
@@ -45,12 +52,20 @@ class Rules:
     nvls: bool = False
     nested_scales: bool = True
     reserved_blocks: int = 0
-    library_bytes: int = 150 * 2**20
+    library_bytes: int = 300 * 2**20
+    hopper_library_bytes: int = 300 * 2**20
 
 
 # (release, rule, value, where it is from)
 CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 6, 4), "chunk", 2048, "vllm/config.py: SchedulerConfig, chunked prefill of 2,048"),
+    (
+        (0, 7, 0),
+        "library_bytes",
+        75 * 2**20,
+        "logs: 0.02 to 0.07 GiB, the CUDA context aside",
+    ),
+    ((0, 7, 0), "hopper_library_bytes", 150 * 2**20, "logs of H100: 0.13 to 0.16 GiB"),
     ((0, 8, 0), "engine", 1, "release notes of v0.8.0: V1 is the default"),
     ((0, 8, 0), "small_seqs", 1024, "PR #16158 describes the 1,024 that it takes back"),
     ((0, 8, 0), "large_seqs", 1024, "PR #16158"),
@@ -61,12 +76,16 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 10, 0), "hybrid_cache", True, "vllm/v1/core/kv_cache_utils.py: groups of layers"),
     ((0, 11, 0), "full_graphs", True, "docs: cudagraph_mode FULL_AND_PIECEWISE is the default"),
     ((0, 11, 1), "nvls", True, "PR #24141: NCCL_CUMEM_ENABLE=0 is no longer set"),
-    ((0, 12, 0), "library_bytes", 256 * 2**20, "accuracy report of llm-d-planner: 0.24-0.26 GiB"),
+    ((0, 12, 0), "library_bytes", 128 * 2**20, "a log of 0.19 on 24 GB: 0.10 GiB"),
+    ((0, 12, 0), "hopper_library_bytes", 256 * 2**20, "llm-d-planner's report: 0.24-0.26 GiB"),
     ((0, 17, 0), "sampler_bytes", 12, "topk_topp_triton.py: masks in place, sorts no more"),
     ((0, 17, 0), "sampler_buffer", True, "topk_topp_triton.py: one row a program"),
     ((0, 21, 0), "graphs_in_budget", True, "its own log: default since v0.21.0"),
+    ((0, 25, 0), "runner", 2, "PR #44443: Model Runner V2 by default for dense models"),
     ((0, 25, 0), "utilization", 0.92, "vllm/config/cache.py of v0.25.0; 0.90 in older logs"),
-    ((0, 31, 0), "huge_bytes", 160 * 2**30, "vllm/engine/arg_utils.py: get_batch_defaults"),
+    ((0, 28, 0), "state_in_budget", True, "mem_utils.py: total consumed, as 0.28 logs name it"),
+    ((0, 29, 0), "experts_runner", 2, "vLLM's blog: V2 for all supported models in v0.29.0"),
+    ((0, 30, 0), "huge_bytes", 160 * 2**30, "vllm/engine/arg_utils.py: get_batch_defaults"),
     ((0, 32, 0), "reserved_blocks", 1, "kv_cache_utils.py: the null block is held back"),
 )
 NEWEST: Version = (0, 32, 0)

@@ -1,8 +1,8 @@
 """What vLLM will do with a model on given GPUs: the budget of each rank, and the cache it leaves.
 
-    requested   = total memory x utilization
-    KV cache    = requested - weights - activation peak - non-torch (- CUDA graphs since 0.21)
-    blocks      = KV cache / bytes of a block, the least of all ranks
+requested   = total memory x utilization
+KV cache    = requested - weights - activation peak - non-torch (- CUDA graphs since 0.21)
+blocks      = KV cache / bytes of a block, the least of all ranks
 """
 
 from collections.abc import Sequence
@@ -212,7 +212,7 @@ def non_torch(gpu: Gpu, layout: Layout, rules: Rules) -> Range:
     on two RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used.
     """
     hopper = gpu.chip.capability[0] in (9, 10)
-    single = rules.library_bytes if hopper else rules.library_bytes // 2
+    single = rules.hopper_library_bytes if hopper else rules.library_bytes
     found = Range(20 * MIB, single, 2 * single + 40 * MIB)
     if layout.tensor == 1:
         return found
