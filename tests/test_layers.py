@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "options": {"errors"},
     "inputs": {"core", "errors", "streams", "prompt"},
     "engines": {"core", "errors", "prompt", "machine", "models", "plan"},
+    "planning": {"errors", "machine", "models", "plan"},
     "launch": {"engines", "errors", "machine", "models", "prompt", "settings"},
     "server": {"core", "errors", "machine", "models", "plan", "settings"},
     "render": {"core", "streams"},

@@ -1,12 +1,13 @@
 """What vLLM will do with a model on given GPUs: the budget of each rank, and the cache it leaves.
 
-requested   = total memory x utilization
-KV cache    = requested - weights - activation peak - non-torch (- CUDA graphs since 0.21)
-blocks      = KV cache / bytes of a block, the least of all ranks
+Of the memory that it may take, which is the total times the utilization, what the weights, the
+activation peak and the libraries leave is the KV cache; since 0.21 CUDA graphs come off it too.
+The rank with the fewest blocks decides for all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from tulu_cli.plan.activation import Batch, Chip, activation_peak, workspace
 from tulu_cli.plan.allocator import allocated
@@ -18,6 +19,7 @@ from tulu_cli.plan.tensors import Tensor
 from tulu_cli.plan.values import MIB, Range
 from tulu_cli.plan.versions import Rules
 
+ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
 # The CUDA context and the kernels' code: on the card, but in nobody's budget.
 CONTEXT = Range(300 * MIB, 500 * MIB, 700 * MIB)
@@ -28,7 +30,7 @@ class Run:
     """How vLLM is started. None is its own default for the release and the GPU."""
 
     max_model_len: int
-    layout: Layout = Layout()
+    layout: Layout = ONE_GPU
     utilization: float | None = None
     kv_dtype: str = "auto"
     block_size: int = 16
@@ -37,13 +39,17 @@ class Run:
     eager: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A shape with its tensors."""
+    """A shape with its tensors, and the name of their quantization if they have one.
+
+    Two models are equal only if they are the same object, which makes them quick to look up.
+    """
 
     name: str
     shape: Shape
     tensors: tuple[Tensor, ...]
+    quantization: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,10 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What comes out. `blocks` are those of the rank that has the fewest, and are never negative;
-    `request_blocks` are what one request of max_model_len takes.
+    """What comes out.
+
+    `blocks` are those of the rank that has the fewest, and are never negative; `request_blocks`
+    are what one request of max_model_len takes.
     """
 
     model: Model
@@ -84,19 +92,24 @@ class Estimate:
         return min(self.ranks, key=lambda rank: rank.blocks.expected)
 
     def tokens(self, blocks: int) -> int:
-        """vLLM's "KV cache size": what so many blocks hold in requests of max_model_len."""
+        """The "KV cache size" of vLLM's log: the tokens that so many blocks hold."""
         if len(self.caches[0].windows) == 1 and self.caches[0].windows[0] is None:
             return blocks * self.run.block_size
         return int(self.concurrency(blocks) * self.run.max_model_len)
 
     def concurrency(self, blocks: int) -> float:
-        """vLLM's "Maximum concurrency for L tokens per request"."""
+        """The "Maximum concurrency for L tokens per request" of vLLM's log."""
         return blocks / self.request_blocks
 
     def needed_blocks(self, tokens: int, concurrency: int) -> int:
         """Blocks for so many requests at once, with the one that vLLM holds back."""
         blocks = self.caches[0].request_blocks(tokens, self.batched)
         return blocks * concurrency + self.rules.reserved_blocks
+
+    def occupied(self, rank: Rank) -> Range:
+        """What will be in use on a card: the budget, and what is in nobody's."""
+        outside = CONTEXT if self.rules.graphs_in_budget else CONTEXT + rank.graphs
+        return Range.exact(self.requested) + outside
 
 
 def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
@@ -150,6 +163,7 @@ def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
     return min(sequences, batched), batched
 
 
+@cache
 def weight_bytes(model: Model, layout: Layout, stage: int) -> int:
     """What "Model loading took" will say: the tensors as allocated, and the rotary tables."""
     shape = model.shape
