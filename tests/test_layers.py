@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "render": {"core", "streams"},
     "chat": {"core", "errors", "streams", "prompt"},
     "batch": {"core", "errors", "streams", "prompt"},
-    "main": {"", "commands", "errors", "streams", "settings"},
+    "arguments": set(),
+    "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"main"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}

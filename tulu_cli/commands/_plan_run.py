@@ -1,17 +1,12 @@
 """The steps of `tulu plan`: the models, the GPUs, the plans, and what is printed of them."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.commands import _plan_views as views
 from tulu_cli.errors import DoesNotFit, TuluError, UsageError
-from tulu_cli.plan.catalogue import CARDS
-from tulu_cli.plan.changes import nearest_changes
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
-from tulu_cli.plan.ready import ready_commands
-from tulu_cli.plan.report import report, transformers_report
 from tulu_cli.plan.search import (
     fewest_gpus,
     layout_for,
@@ -20,7 +15,6 @@ from tulu_cli.plan.search import (
     most_requests,
 )
 from tulu_cli.plan.sharding import Layout
-from tulu_cli.plan.transformers import Generation, plan_transformers
 from tulu_cli.plan.verdict import Judgement, Verdict, judge
 from tulu_cli.plan.versions import Version, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
@@ -61,6 +55,9 @@ def plan_for_transformers(
     chosen: "PlanOptions", streams: "Streams", machine: "Callable[[], Machine]"
 ) -> None:
     """Plan for transformers, which takes memory as it goes."""
+    from tulu_cli.plan.report import transformers_report
+    from tulu_cli.plan.transformers import Generation, plan_transformers
+
     gpu, count = choose_gpus(chosen.gpu, streams, machine)
     if gpu is None:
         raise UsageError("There is no GPU here: name one with --gpu, such as --gpu 24GiB.")
@@ -153,10 +150,9 @@ def conclude(streams: "Streams", judgements: Sequence[tuple[str, Judgement]]) ->
 
 
 def _release(chosen: "PlanOptions") -> Version:
-    from tulu_cli.machine import read_packages
     from tulu_cli.planning import release
 
-    return release({} if chosen.vllm_version else read_packages(), chosen.vllm_version)
+    return release(chosen.vllm_version)
 
 
 def _context(chosen: "PlanOptions", model: Model) -> int:
@@ -171,6 +167,9 @@ def _context(chosen: "PlanOptions", model: Model) -> int:
 def _rank_alternatives(
     chosen: "PlanOptions", streams: "Streams", model: Model, version: Version, gpu: Gpu | None
 ) -> None:
+    from tulu_cli.plan.catalogue import CARDS
+    from tulu_cli.plan.report import report
+
     gpus = [gpu] if gpu else [catalogue_gpu(card) for card in CARDS]
     run, rules = run_of(chosen, model, Layout()), rules_of(version)
     found = [fewest_gpus(model, gpu, run, rules, chosen.concurrency) for gpu in gpus]
@@ -189,7 +188,7 @@ def _print_found(chosen: "PlanOptions", streams: "Streams", plan: Estimate) -> N
     if not found:
         raise DoesNotFit(f"There is no {chosen.find} with which {plan.model.name} fits here.")
     if chosen.json_output:
-        streams.write(json.dumps({"find": chosen.find, "value": found}) + "\n")
+        _print_json(streams, [{"find": chosen.find, "value": found}])
     else:
         streams.write(f"{found}\n")
 
@@ -206,6 +205,8 @@ def _print_plans(
     chosen: "PlanOptions", streams: "Streams", plans: Sequence[Estimate], version: Version
 ) -> None:
     if chosen.json_output:
+        from tulu_cli.plan.report import report
+
         release = ".".join(map(str, version))
         _print_json(
             streams,
@@ -219,9 +220,13 @@ def _print_plans(
     text = views.plan_text(plan, chosen.concurrency, version, bars=streams.stdout_tty)
     streams.write(text)
     if judge(plan, chosen.concurrency).fits:
+        from tulu_cli.plan.ready import ready_commands
+
         lines = ready_commands(plan, _name_for_engines(chosen, name), chosen.nodes)
         streams.write("\n" + "".join(f"  {line}\n" for line in lines))
     else:
+        from tulu_cli.plan.changes import nearest_changes
+
         streams.write("\n" + views.changes_text(nearest_changes(plan, chosen.concurrency)))
     if chosen.explain:
         streams.write("\n" + "".join(f"{line}\n" for line in views.explained(plan, version)))
@@ -236,6 +241,8 @@ def _name_for_engines(chosen: "PlanOptions", name: str) -> str:
 
 
 def _print_json(streams: "Streams", reports: Sequence[dict[str, Any]]) -> None:
+    import json
+
     document = reports[0] if len(reports) == 1 else {"plans": list(reports)}
     streams.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
 

@@ -1,15 +1,17 @@
 """What `tulu plan` shows: plans as lines of text."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tulu_cli.plan.search import longest_context
 from tulu_cli.plan.speed import Speed, bounds
-from tulu_cli.plan.transformers import TransformersPlan
 from tulu_cli.plan.verdict import gib, judge
 from tulu_cli.plan.versions import Version
 from tulu_cli.plan.vllm import CONTEXT, Estimate, Rank
 from tulu_cli.render.table import bar, table
+
+if TYPE_CHECKING:
+    from tulu_cli.plan.transformers import TransformersPlan
 
 _BAR_WIDTH = 48
 # The letters of a bar and what they stand for.
@@ -35,7 +37,7 @@ def plan_text(plan: Estimate, concurrency: int, version: Version, *, bars: bool)
     return "\n".join([*lines, ""])
 
 
-def transformers_text(plan: TransformersPlan) -> str:
+def transformers_text(plan: "TransformersPlan") -> str:
     """One plan for transformers, part by part."""
     rows = [
         ("weights", gib(plan.weights)),

@@ -99,7 +99,6 @@ def plan(
     not found, 65 bad input data.
     """
     flags = dict(locals())
-    from tulu_cli.machine import read_machine
     from tulu_cli.settings import KEYS, read_settings
     from tulu_cli.streams import Streams
 
@@ -130,7 +129,7 @@ def plan(
         json_output=json_output,
         offline=offline,
     )
-    run(chosen, Streams.standard(), read_machine)
+    run(chosen, Streams.standard(), _read_machine)
 
 
 @dataclass(frozen=True)
@@ -168,6 +167,12 @@ def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]
         plan_for_transformers(chosen, streams, machine)
     else:
         plan_for_vllm(chosen, streams, machine)
+
+
+def _read_machine() -> "Machine":
+    from tulu_cli.machine import read_machine  # loads importlib.metadata, for tens of milliseconds
+
+    return read_machine()
 
 
 def _models(model: str | None, compare: str | None, settings: "Settings") -> tuple[str, ...]:

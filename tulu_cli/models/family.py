@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 Stage = Literal["SFT", "DPO", "RLVR", "RM"]
@@ -52,8 +53,7 @@ def tulu_system_prompt() -> str:
 
 @cache
 def _table() -> dict[str, Any]:
-    import tomllib
-    from importlib.resources import files
+    import tomli
 
-    table = files("tulu_cli.models") / "family.toml"
-    return tomllib.loads(table.read_text(encoding="utf-8"))
+    # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
+    return tomli.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))
