@@ -140,4 +140,4 @@ def _block_name(name: str) -> str:
     path, _, part = name.rpartition(".")
     parent, _, module = path.rpartition(".")
     parent = re.sub(r"experts\.\d+", "experts", parent)
-    return f"{parent}.{_FUSED.get(module, module)}.{part}"
+    return ".".join(filter(None, (parent, _FUSED.get(module, module), part)))

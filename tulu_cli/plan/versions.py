@@ -28,6 +28,7 @@ class Rules:
     `full_graphs` that decoding has whole graphs beside the pieces. `nvls`: NCCL may keep buffers
     for NVLink switches. `library_bytes` is what CUDA's libraries take, `hopper_library_bytes` on
     data-centre GPUs from Hopper on. `reserved_blocks` are held back from requests.
+    `tokens_by_request`: the cache size is printed as what requests of the longest context can use.
     """
 
     engine: int = 0
@@ -52,6 +53,7 @@ class Rules:
     nvls: bool = False
     nested_scales: bool = True
     reserved_blocks: int = 0
+    tokens_by_request: bool = False
     library_bytes: int = 300 * 2**20
     hopper_library_bytes: int = 300 * 2**20
 
@@ -84,6 +86,7 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 25, 0), "runner", 2, "PR #44443: Model Runner V2 by default for dense models"),
     ((0, 25, 0), "utilization", 0.92, "vllm/config/cache.py of v0.25.0; 0.90 in older logs"),
     ((0, 28, 0), "state_in_budget", True, "mem_utils.py: total consumed, as 0.28 logs name it"),
+    ((0, 28, 0), "tokens_by_request", True, "kv_cache_utils.py: get_kv_cache_capacity"),
     ((0, 29, 0), "experts_runner", 2, "vLLM's blog: V2 for all supported models in v0.29.0"),
     ((0, 30, 0), "huge_bytes", 160 * 2**30, "vllm/engine/arg_utils.py: get_batch_defaults"),
     ((0, 32, 0), "reserved_blocks", 1, "kv_cache_utils.py: the null block is held back"),

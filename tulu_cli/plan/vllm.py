@@ -93,9 +93,9 @@ class Estimate:
 
     def tokens(self, blocks: int) -> int:
         """The "KV cache size" of vLLM's log: the tokens that so many blocks hold."""
-        if len(self.caches[0].windows) == 1 and self.caches[0].windows[0] is None:
-            return blocks * self.run.block_size
-        return int(self.concurrency(blocks) * self.run.max_model_len)
+        if self.rules.tokens_by_request:
+            return int(self.concurrency(blocks) * self.run.max_model_len)
+        return blocks // len(self.caches[0].windows) * self.run.block_size
 
     def concurrency(self, blocks: int) -> float:
         """The "Maximum concurrency for L tokens per request" of vLLM's log."""
