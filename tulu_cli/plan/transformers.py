@@ -79,15 +79,11 @@ def weight_bytes(model: Model) -> int:
 def cache_bytes(shape: Shape, generation: Generation) -> int:
     """Keys and values of every layer; a layer with a window keeps no more than the window.
 
-    A dynamic cache keeps one token less than a window has (DynamicSlidingWindowLayer), as the
-    next one is about to come; the last token generated is never in it.
+    The last token that is generated is in no dynamic cache.
     """
     token = _token_bytes(shape)
     held = generation.tokens if generation.static else generation.tokens - 1
-    return sum(
-        generation.rows * token * _held(window, held, static=generation.static)
-        for window in shape.windows
-    )
+    return generation.rows * token * sum(min(window or held, held) for window in shape.windows)
 
 
 def activation_peak(shape: Shape, generation: Generation) -> Range:
@@ -100,12 +96,6 @@ def activation_peak(shape: Shape, generation: Generation) -> Range:
     # would hold it for every head.
     mask = generation.rows * generation.tokens**2 if generation.batch > 1 else 0
     return Range(forward // 2, forward + logits, 2 * (forward + logits) + mask)
-
-
-def _held(window: int | None, tokens: int, *, static: bool) -> int:
-    if window is None:
-        return tokens
-    return min(tokens, window if static else window - 1)
 
 
 def _token_bytes(shape: Shape) -> int:
