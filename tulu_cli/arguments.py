@@ -51,7 +51,8 @@ def read_plain(value: Any, kind: tuple[type, float, float]) -> Any:
     if wanted is str and type(value) is str:
         return value
     # A flag is no text, and its callback may have something to do.
-    number = wanted(value) if wanted in (int, float) and str(value).isascii() else None
+    plain = wanted in (int, float) and str(value).isascii() and "_" not in str(value)
+    number = wanted(value) if plain else None
     if number is None or not least <= number <= most:
         raise ValueError(value)
     return number

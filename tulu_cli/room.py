@@ -112,7 +112,7 @@ def _beyond_gpus(wish: Wish, model: "Model", machine: "Machine") -> str | None:
     if plan is None or (judgement := judge(plan)).fits:
         return None
     changes = nearest_changes(plan)
-    hint = f"{_option(changes[0].option)} would fit" if changes else "no single change makes it fit"
+    hint = f"{spelled(changes[0].option)} would fit" if changes else "no single change makes it fit"
     return f"{model.name} does not fit: {judgement.reason}; {hint}, or --force to try."
 
 
@@ -144,7 +144,8 @@ def _plan(wish: Wish, model: "Model", machine: "Machine") -> "Estimate | None":
     return estimate(model, gpu, run, rules_of(release()))
 
 
-def _option(option: str) -> str:
+def spelled(option: str) -> str:
+    """An option of `tulu plan` as it is written where a model is run."""
     name, _, value = option.partition(" ")
-    spelled = _OPTIONS.get(name)
-    return f"{spelled}{value}" if spelled else option
+    here = _OPTIONS.get(name)
+    return f"{here}{value}" if here else option

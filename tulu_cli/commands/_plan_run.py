@@ -20,7 +20,7 @@ from tulu_cli.plan.versions import Version, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
 
 if TYPE_CHECKING:
-    from tulu_cli.commands.plan import PlanOptions
+    from tulu_cli.commands._plan_options import PlanOptions
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
 
@@ -222,7 +222,12 @@ def _print_plans(
     if judge(plan, chosen.concurrency).fits:
         from tulu_cli.plan.ready import ready_commands
 
-        lines = ready_commands(plan, _name_for_engines(chosen, name), chosen.nodes)
+        lines = ready_commands(
+            plan,
+            _name_for_engines(chosen, name),
+            nodes=chosen.nodes,
+            quantization=chosen.quantization,
+        )
         streams.write("\n" + "".join(f"  {line}\n" for line in lines))
     else:
         from tulu_cli.plan.changes import nearest_changes

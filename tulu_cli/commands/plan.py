@@ -1,12 +1,12 @@
 """`tulu plan`: does a model fit, how long a context, how many users, on which GPUs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tulu_cli import options
+from tulu_cli.commands._plan_options import PlanOptions
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -130,33 +130,6 @@ def plan(
         offline=offline,
     )
     run(chosen, Streams.standard(), _read_machine)
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What the command line asks for, understood."""
-
-    models: tuple[str, ...]
-    settings: "Settings"
-    gpu: str | None = None
-    nodes: int = 1
-    engine: Literal["vllm", "transformers"] = "vllm"
-    quantization: str | None = None
-    concurrency: int = 1
-    kv_cache_dtype: str = "auto"
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    block_size: int = 16
-    eager: bool = False
-    vllm_version: str | None = None
-    batch: int = 1
-    beams: int = 1
-    static_cache: bool = False
-    find: str | None = None
-    explain: bool = False
-    plot: str | None = None
-    json_output: bool = False
-    offline: bool = False
 
 
 def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]") -> None:

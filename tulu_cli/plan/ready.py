@@ -4,14 +4,24 @@ from shlex import join
 
 from tulu_cli.plan.vllm import Estimate
 
+# What vLLM can do to a plain checkpoint while it loads it; anything else needs one made so.
+_AT_LOAD = ("fp8", "bitsandbytes")
 
-def ready_commands(plan: Estimate, model: str, nodes: int = 1) -> tuple[str, ...]:
+
+def ready_commands(
+    plan: Estimate, model: str, *, nodes: int = 1, quantization: str | None = None
+) -> tuple[str, ...]:
     """Lines for `tulu serve`, `vllm serve` and `tulu complete`; for several nodes Ray's first.
 
-    `model` is what each of them is to be given: a repository or a path.
+    `model` is what each of them is to be given: a repository or a path. `quantization` is the one
+    that was asked for, beyond what the checkpoint has itself.
     """
     flags = _flags(plan)
     lines = []
+    if quantization in _AT_LOAD:
+        flags += ["--quantization", quantization]
+    elif quantization is not None:
+        lines.append(f"# with a checkpoint of the model that is quantized to {quantization}:")
     if nodes > 1:
         lines += [
             "ray start --head --port=6379                  # on the first node",
@@ -33,8 +43,6 @@ def _flags(plan: Estimate) -> list[str]:
         flags += ["--tensor-parallel-size", str(run.layout.tensor)]
     if run.layout.pipeline > 1:
         flags += ["--pipeline-parallel-size", str(run.layout.pipeline)]
-    if plan.model.quantization:
-        flags += ["--quantization", plan.model.quantization]
     return flags
 
 
