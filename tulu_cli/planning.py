@@ -27,11 +27,17 @@ from tulu_cli.plan.vllm import Model
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
 
+_HALF_BYTES = 2
 _INSTALLED = re.compile(r"vllm(?:_cpu)?-(\d+\.\d+[^-]*)\.dist-info")
 
 
 def plan_model(
-    ref: ModelRef, *, offline: bool = False, dtype: str = "auto", quantization: str | None = None
+    ref: ModelRef,
+    *,
+    engine: str = "vllm",
+    offline: bool = False,
+    dtype: str = "auto",
+    quantization: str | None = None,
 ) -> Model:
     """The model behind a name, as it will be loaded: exact if its headers can be read.
 
@@ -40,7 +46,9 @@ def plan_model(
     """
     built_in = _built_in(ref)
     config, headers = (built_in, None) if built_in else _read(ref, offline=offline)
-    return model_of(ref.name, config, headers, dtype=dtype, quantization=quantization)
+    return model_of(
+        ref.name, config, headers, engine=engine, dtype=dtype, quantization=quantization
+    )
 
 
 def model_of(
@@ -48,11 +56,14 @@ def model_of(
     config: Mapping[str, Any],
     headers: list[Header] | None = None,
     *,
+    engine: str = "vllm",
     dtype: str = "auto",
     quantization: str | None = None,
 ) -> Model:
     """A model from its config, and from the headers of its weights if they are at hand."""
     shape = read_shape(config, name)
+    if dtype == "auto" and engine == "vllm" and shape.dtype_bytes > _HALF_BYTES:
+        dtype = "bfloat16"  # vLLM loads float32 models in half precision unless told otherwise
     if dtype != "auto":
         shape = replace(shape, dtype=dtype)
     own = read_quantization(config)

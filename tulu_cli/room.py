@@ -68,7 +68,13 @@ def refusal(wish: Wish, machine: "Machine") -> str | None:
 def _model(wish: Wish) -> "Model":
     from tulu_cli.planning import model_of
 
-    return model_of(wish.name, wish.config, dtype=wish.dtype, quantization=wish.quantization)
+    return model_of(
+        wish.name,
+        wish.config,
+        engine=wish.engine,
+        dtype=wish.dtype,
+        quantization=wish.quantization,
+    )
 
 
 def _beyond_memory(model: "Model", memory: int) -> str | None:

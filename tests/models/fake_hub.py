@@ -77,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/revision/" in path and not path.endswith(("/main", COMMIT)):
             self._send(404, "RevisionNotFound")
         elif "/resolve/" in path:
-            name = path.partition(f"/resolve/{COMMIT}/")[2]
+            _, _, name = path.partition("/resolve/")[2].partition("/")
+            if name not in files:
+                return self._send(404, "EntryNotFound")
             self._send_file(files[name], cut=name in self.owner.broken, with_body=with_body)
         else:
             self._send(200, "", json.dumps(self._listing(path, repo, files)).encode())

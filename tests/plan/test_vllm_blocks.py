@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tulu_cli.plan.kv import cache_of, kv_dtype
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Range
 from tulu_cli.plan.versions import NEWEST, rules_of
-from tulu_cli.plan.vllm import Run, estimate
+from tulu_cli.plan.vllm import Estimate, Run, estimate
 from tulu_cli.planning import model_of
 
 pytestmark = pytest.mark.vllm
@@ -34,16 +35,26 @@ BASE: dict[str, Any] = {
     "eos_token_id": 2,
     "hidden_act": "silu",
 }
-SHAPES: dict[str, tuple[dict[str, Any], int, int, int]] = {
-    # name: (what differs, block size, max_model_len, max_num_batched_tokens)
-    "llama": ({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}, 16, 2048, 2048),
+# name: (what differs, dtype, block size, max_model_len, max_num_batched_tokens)
+SHAPES: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
+    "llama-float32-as-it-comes": (
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "torch_dtype": "float32",
+        },
+        "auto",
+        32,
+        2048,
+        2048,
+    ),
     "llama-float32-all-heads": (
         {
             "architectures": ["LlamaForCausalLM"],
             "model_type": "llama",
             "num_key_value_heads": 8,
-            "torch_dtype": "float32",
         },
+        "float32",
         128,
         1000,
         2048,
@@ -56,6 +67,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int, int]] = {
             "tie_word_embeddings": True,
             "torch_dtype": "float16",
         },
+        "auto",
         32,
         4096,
         4096,
@@ -67,6 +79,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int, int]] = {
             "head_dim": 128,
             "num_key_value_heads": 4,
         },
+        "auto",
         64,
         3000,
         2048,
@@ -83,6 +96,7 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int, int]] = {
             "hidden_activation": "gelu_pytorch_tanh",
             "tie_word_embeddings": True,
         },
+        "auto",
         32,
         4096,
         1024,
@@ -92,12 +106,12 @@ SHAPES: dict[str, tuple[dict[str, Any], int, int, int]] = {
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_blocks_and_tokens_are_those_of_the_real_engine(name: str, tmp_path: Path) -> None:
-    changes, block_size, max_model_len, batched = SHAPES[name]
+    changes, dtype, block_size, max_model_len, batched = SHAPES[name]
     config = BASE | changes
     (tmp_path / "config.json").write_text(json.dumps(config))
     numbers = map(str, (block_size, max_model_len, batched))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.plan.vllm_blocks", str(tmp_path), *numbers],
+        [sys.executable, "-m", "tests.plan.vllm_blocks", str(tmp_path), dtype, *numbers],
         capture_output=True,
         env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
         timeout=180,
@@ -107,17 +121,17 @@ def test_blocks_and_tokens_are_those_of_the_real_engine(name: str, tmp_path: Pat
     real = json.loads(done.stdout.splitlines()[-1])
     assert real["block_size"] == block_size
 
-    plan = cpu_plan(config, block_size, max_model_len, batched)
+    plan = cpu_plan(config, dtype, block_size, max_model_len, batched)
     assert plan.blocks.expected == real["blocks"]
     assert plan.tokens(plan.blocks.expected) == real["tokens"]
     assert plan.concurrency(plan.blocks.expected) == pytest.approx(real["concurrency"])
 
 
-def cpu_plan(config: dict[str, Any], block_size: int, max_model_len: int, batched: int) -> Any:
+def cpu_plan(
+    config: dict[str, Any], dtype: str, block_size: int, max_model_len: int, batched: int
+) -> Estimate:
     """The plan with 1 GiB for the cache, as VLLM_CPU_KVCACHE_SPACE says."""
-    from dataclasses import replace
-
-    model = model_of("small", config)
+    model = model_of("small", config, dtype=dtype)
     run = Run(max_model_len, block_size=block_size, max_num_batched_tokens=batched)
     plan = estimate(model, Gpu("cpu", 64 * GIB, 64 * GIB), run, rules_of(NEWEST))
     (cache,) = cache_of(

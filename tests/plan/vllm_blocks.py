@@ -1,6 +1,6 @@
 """Start the real vLLM on this CPU with dummy weights, and print what its KV cache came to.
 
-    python -m tests.plan.vllm_blocks DIRECTORY BLOCK_SIZE MAX_MODEL_LEN BATCHED_TOKENS
+    python -m tests.plan.vllm_blocks DIRECTORY DTYPE BLOCK_SIZE MAX_MODEL_LEN BATCHED_TOKENS
 
 It runs in a process of its own: vLLM keeps the state of one engine in its process.
 """
@@ -10,7 +10,9 @@ import os
 import sys
 
 
-def main(directory: str, block_size: str, max_model_len: str, batched_tokens: str) -> None:
+def main(
+    directory: str, dtype: str, block_size: str, max_model_len: str, batched_tokens: str
+) -> None:
     os.environ |= {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -24,6 +26,7 @@ def main(directory: str, block_size: str, max_model_len: str, batched_tokens: st
 
     engine = LLM(
         directory,
+        dtype=dtype,
         load_format="dummy",
         skip_tokenizer_init=True,
         enforce_eager=True,

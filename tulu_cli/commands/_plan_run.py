@@ -85,6 +85,7 @@ def read_model(chosen: "PlanOptions", name: str) -> Model:
 
     return plan_model(
         resolve(name, chosen.settings.aliases),
+        engine=chosen.engine,
         offline=chosen.offline,
         dtype=chosen.settings.get("dtype", "auto"),
         quantization=chosen.quantization,

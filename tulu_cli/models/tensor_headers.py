@@ -38,19 +38,20 @@ def read_headers(path: Path) -> Iterator[TensorHeader]:
             if len(start) < _LENGTH_BYTES or length > _MOST_HEADER_BYTES:
                 raise BadInput(f"{str(path)!r} is no safetensors file, or is cut short.")
             text = file.read(length)
+            size = file.seek(0, 2)
     except OSError as error:
         raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     if len(text) < length:
         raise BadInput(
             f"{str(path)!r} is cut short: its header has {len(text):,} of {length:,} bytes."
         )
-    return _tensors(path, text)
+    return _tensors(path, text, size - _LENGTH_BYTES - length)
 
 
 def hub_headers(ref: ModelRef) -> list[TensorHeader]:
-    """The tensors of a repository on the Hub, by range requests. Raises what the Hub's errors are.
+    """The tensors of a repository on the Hub, by range requests: none where it has no such files.
 
-    An empty list is a repository without safetensors files.
+    Raises ModelNotFound or TuluError where the Hub refuses or is out of reach.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import NotASafetensorsRepoError
@@ -70,7 +71,7 @@ def hub_headers(ref: ModelRef) -> list[TensorHeader]:
     ]
 
 
-def _tensors(path: Path, text: bytes) -> Iterator[TensorHeader]:
+def _tensors(path: Path, text: bytes, size: int) -> Iterator[TensorHeader]:
     try:
         header = json.loads(text)
     except ValueError as error:
@@ -79,11 +80,15 @@ def _tensors(path: Path, text: bytes) -> Iterator[TensorHeader]:
         raise BadInput(f"The header of {str(path)!r} is not a JSON object.")
     for name, tensor in header.items():
         if name != "__metadata__":
-            yield name, *_checked(path, name, tensor)
+            yield name, *_checked(path, name, tensor, size)
 
 
-def _checked(path: Path, name: str, tensor: Any) -> tuple[str, tuple[int, ...]]:
+def _checked(path: Path, name: str, tensor: Any, size: int) -> tuple[str, tuple[int, ...]]:
     shape = tensor.get("shape") if isinstance(tensor, dict) else None
     if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
         raise BadInput(f"The header of {str(path)!r} has no shape for the tensor {name!r}.")
+    offsets = tensor.get("data_offsets")
+    end = offsets[-1] if isinstance(offsets, list) and offsets else 0
+    if not isinstance(end, int) or end > size:
+        raise BadInput(f"{str(path)!r} is cut short: it ends within the tensor {name!r}.")
     return str(tensor.get("dtype")), tuple(shape)

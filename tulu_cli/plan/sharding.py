@@ -11,7 +11,8 @@ from tulu_cli.plan.values import ceil_div, round_up
 
 # vllm/model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE
 _VOCABULARY_STEP = 64
-_LAYER = re.compile(r"(?:.*\.)?layers\.(\d+)\.")
+_EXPERT = re.compile(r"experts\.\d+")
+_LAYER = re.compile(r"(?:\w+\.)*layers\.(\d+)\.")
 # How each linear layer is cut: by its output (columns of the product), by its input (rows), by
 # heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
 _CUTS = {
@@ -139,5 +140,6 @@ def _block_name(name: str) -> str:
     """The name of the allocation that a tensor is a part of: vLLM fuses some layers into one."""
     path, _, part = name.rpartition(".")
     parent, _, module = path.rpartition(".")
-    parent = re.sub(r"experts\.\d+", "experts", parent)
+    if "experts." in parent:
+        parent = _EXPERT.sub("experts", parent)
     return ".".join(filter(None, (parent, _FUSED.get(module, module), part)))

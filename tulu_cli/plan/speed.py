@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from tulu_cli.plan.kv import kv_dtype, token_bytes
-from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.tensors import tensors_of
-from tulu_cli.plan.vllm import Estimate
+from tulu_cli.plan.vllm import Estimate, Model
 
 # A sequential read of a good NVMe disk; what a network disk gives is a tenth of it.
 DISK_BYTES_PER_SECOND = 3 * 10**9
@@ -34,7 +33,7 @@ def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
         return Speed(None, None, None, load)
     bandwidth = card.bandwidth * 1e9
     layout = plan.run.layout
-    used, everything = used_weights(plan.model.shape)
+    used, everything = used_weights(plan.model)
     # A token goes through one stage after the other, and each GPU reads its part of each layer.
     read = sum(rank.weights for rank in plan.ranks) * used / everything
     contexts = concurrency * _context_bytes(plan) / layout.pipeline
@@ -47,10 +46,11 @@ def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
     )
 
 
-def used_weights(shape: Shape) -> tuple[int, int]:
+def used_weights(model: Model) -> tuple[int, int]:
     """The weights that one token is multiplied with, and all weights, in numbers of them."""
+    shape = model.shape
     used = everything = 0
-    for tensor in tensors_of(shape):
+    for tensor in model.tensors if model.quantization is None else tensors_of(shape):
         count = tensor.size // shape.dtype_bytes
         everything += count
         if "embed_tokens" in tensor.name and not shape.tied:
