@@ -76,10 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, "RepoNotFound")
         elif "/revision/" in path and not path.endswith(("/main", COMMIT)):
             self._send(404, "RevisionNotFound")
+        elif "/resolve/" in path and (name := _file_name(path)) not in files:
+            self._send(404, "EntryNotFound")
         elif "/resolve/" in path:
-            _, _, name = path.partition("/resolve/")[2].partition("/")
-            if name not in files:
-                return self._send(404, "EntryNotFound")
             self._send_file(files[name], cut=name in self.owner.broken, with_body=with_body)
         else:
             self._send(200, "", json.dumps(self._listing(path, repo, files)).encode())
@@ -112,6 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2] if cut else data)
         if cut:
             self.close_connection = True
+
+
+def _file_name(path: str) -> str:
+    """What follows the revision."""
+    return path.partition("/resolve/")[2].partition("/")[2]
 
 
 def _digest(data: bytes) -> str:
