@@ -32,6 +32,7 @@ def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
     """
     kind = str(header.values.get("general.architecture"))
     found = {key: header.values.get(f"{kind}.{name}") for key, name in _KEYS.items()}
+    found["vocab_size"] = found["vocab_size"] or header.counts.get("tokenizer.ggml.tokens")
     if not isinstance(found["vocab_size"], int):
         raise BadInput(f"{name!r} does not say how large its vocabulary is: convert it first.")
     return {
