@@ -77,7 +77,12 @@ def test_without_a_gpu_the_catalogue_is_ranked_by_fewest() -> None:
 
 @pytest.mark.parametrize(
     ("what", "least", "most"),
-    [("max-model-len", 8192, 131072), ("concurrency", 10, 100), ("utilization", 0.2, 0.4)],
+    [
+        ("max-model-len", 8192, 131072),
+        ("concurrency", 10, 100),
+        ("utilization", 0.2, 0.4),
+        ("gpus", 1, 1),
+    ],
 )
 def test_find_prints_one_value(what: str, least: float, most: float) -> None:
     code, output, _ = plan("8b", "--gpu", "h100", "--find", what)
@@ -137,6 +142,7 @@ def test_transformers() -> None:
         (("8b", "--engine", "llama.cpp"), "vllm or transformers"),
         (("8b", "--compare", "8b,70b"), "--compare only"),
         (("--compare", "8b"), "two or more"),
+        (("--compare", "8b,70b", "--find", "gpus"), "one MODEL"),
     ],
 )
 def test_a_mistake_is_exit_2_and_one_sentence(arguments: tuple[str, ...], problem: str) -> None:

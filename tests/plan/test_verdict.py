@@ -66,7 +66,7 @@ def test_the_fewest_gpus() -> None:
     plan = fewest_gpus(tulu("70B"), parse_gpu("h100")[0], Run(8192), RULES)
     assert plan is not None
     assert plan.run.layout == Layout(2)
-    assert fewest_gpus(tulu("405B"), parse_gpu("6GiB")[0], Run(8192), RULES) is None
+    assert fewest_gpus(tulu("405B"), parse_gpu("2GiB")[0], Run(8192), RULES) is None
 
 
 def changed(run: Run, option: str, value: str) -> Run:

@@ -16,7 +16,7 @@ from tulu_cli.plan.search import (
 )
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.verdict import Judgement, Verdict, judge
-from tulu_cli.plan.versions import Version, rules_of
+from tulu_cli.plan.versions import Rules, Version, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
 
 if TYPE_CHECKING:
@@ -34,16 +34,21 @@ def plan_for_vllm(
     models = [read_model(chosen, name) for name in chosen.models]
     version = _release(chosen)
     gpu, count = choose_gpus(chosen.gpu, streams, machine)
-    if gpu is None or chosen.find == "gpus":
-        _rank_alternatives(chosen, streams, models[0], version, gpu)
-        return
     rules = rules_of(version)
+    if gpu is None:
+        _rank_alternatives(chosen, streams, models[0], rules)
+        return
+    if chosen.find == "gpus":
+        run = run_of(chosen, models[0], Layout())
+        fewest = fewest_gpus(models[0], gpu, run, rules, chosen.concurrency)
+        _print_found(chosen, streams, models[0], fewest.run.layout.gpus if fewest else None)
+        return
     plans = [
         estimate(model, gpu, run_of(chosen, model, choose_layout(chosen, model, count)), rules)
         for model in models
     ]
     if chosen.find:
-        _print_found(chosen, streams, plans[0])
+        _print_found(chosen, streams, models[0], _find(chosen, plans[0]))
         return
     _print_plans(chosen, streams, plans, version)
     if chosen.plot:
@@ -166,13 +171,13 @@ def _context(chosen: "PlanOptions", model: Model) -> int:
 
 
 def _rank_alternatives(
-    chosen: "PlanOptions", streams: "Streams", model: Model, version: Version, gpu: Gpu | None
+    chosen: "PlanOptions", streams: "Streams", model: Model, rules: Rules
 ) -> None:
     from tulu_cli.plan.catalogue import CARDS
     from tulu_cli.plan.report import report
 
-    gpus = [gpu] if gpu else [catalogue_gpu(card) for card in CARDS]
-    run, rules = run_of(chosen, model, Layout()), rules_of(version)
+    gpus = [catalogue_gpu(card) for card in CARDS]
+    run = run_of(chosen, model, Layout())
     found = [fewest_gpus(model, gpu, run, rules, chosen.concurrency) for gpu in gpus]
     plans = [plan for plan in found if plan is not None]
     plans.sort(key=lambda plan: (plan.run.layout.gpus, plan.gpu.total_bytes))
@@ -184,17 +189,18 @@ def _rank_alternatives(
         raise DoesNotFit(f"{model.name} fits on none of them: a shorter context needs less.")
 
 
-def _print_found(chosen: "PlanOptions", streams: "Streams", plan: Estimate) -> None:
-    found = _find(chosen, plan)
+def _print_found(
+    chosen: "PlanOptions", streams: "Streams", model: Model, found: float | None
+) -> None:
     if not found:
-        raise DoesNotFit(f"There is no {chosen.find} with which {plan.model.name} fits here.")
+        raise DoesNotFit(f"There is no {chosen.find} with which {model.name} fits here.")
     if chosen.json_output:
         _print_json(streams, [{"find": chosen.find, "value": found}])
     else:
         streams.write(f"{found}\n")
 
 
-def _find(chosen: "PlanOptions", plan: Estimate) -> int | float | None:
+def _find(chosen: "PlanOptions", plan: Estimate) -> float | None:
     if chosen.find == "concurrency":
         return most_requests(plan)
     if chosen.find == "utilization":

@@ -106,6 +106,8 @@ def plan(
     own = ("engine", "quantization", "model")
     names = [key.name for key in KEYS if key.name in flags and key.name not in own]
     settings = read_settings({name: flags[name] for name in names})
+    if compare is not None and find is not None:
+        raise UsageError("--find is for one MODEL, not for --compare.")
     chosen = PlanOptions(
         models=_models(model, compare, settings),
         settings=settings,
