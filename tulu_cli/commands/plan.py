@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
 _MOST = 2**30
-Whole = Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N")]
 
 
 def plan(
@@ -55,8 +54,14 @@ def plan(
     tensor_parallel_size: options.TensorParallelSize = None,
     pipeline_parallel_size: options.PipelineParallelSize = None,
     gpu_memory_utilization: options.GpuMemoryUtilization = None,
-    max_num_seqs: Whole = None,
-    max_num_batched_tokens: Whole = None,
+    max_num_seqs: Annotated[
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Sequences in a batch (vllm).", metavar="N"),
+    ] = None,
+    max_num_batched_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Tokens in a batch (vllm).", metavar="N"),
+    ] = None,
     block_size: Annotated[
         int, typer.Option(min=1, max=2**20, help="Tokens a block.", metavar="N")
     ] = 16,
