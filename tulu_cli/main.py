@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tulu_cli import __version__
+from tulu_cli.arguments import Command
 from tulu_cli.errors import ExitCode, TuluError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -118,7 +119,7 @@ def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
     *group, name = path
     word = name if _COMMANDS.joinpath(*group, f"{name}.py").is_file() else f"{name}_"
     module = import_module(".".join(("tulu_cli.commands", *group, word)))
-    app.command(name, context_settings=_HELP)(getattr(module, word))
+    app.command(name, cls=Command, context_settings=_HELP)(getattr(module, word))
 
 
 def _is_group(entry: Path) -> bool:

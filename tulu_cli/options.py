@@ -150,6 +150,9 @@ AllowSpecial = Annotated[
         "--allow-special", help="Let the text of a control token in a message become that token."
     ),
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Load the model even if the plan says that it cannot fit.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Say on stderr what is chosen, and why.")

@@ -113,20 +113,22 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 def read_file(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The TOML document, empty where there is no file. Raises BadInput, which says where."""
-    import tomli
-
     try:
-        return tomli.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         if required:
             raise BadInput(f"{path} (from TULU_CONFIG) does not exist.") from error
         return {}
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8: byte {error.start} is wrong.") from error
-    except tomli.TOMLDecodeError as error:
-        raise BadInput(f"{path} is not TOML: {error}.") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    import tomli
+
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise BadInput(f"{path} is not TOML: {error}.") from error
 
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:

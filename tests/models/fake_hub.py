@@ -83,8 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, "RepoNotFound")
         elif "/revision/" in path and not path.endswith(("/main", COMMIT)):
             self._send(404, "RevisionNotFound")
+        elif "/resolve/" in path and (name := _file_name(path)) not in files:
+            self._send(404, "EntryNotFound")
         elif "/resolve/" in path:
-            name = path.partition(f"/resolve/{COMMIT}/")[2]
             self._send_file(name, files[name], with_body=with_body)
         else:
             self._send(200, "", json.dumps(self._listing(path, repo, files)).encode())
@@ -130,6 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.wfile.write(data[half:])
+
+
+def _file_name(path: str) -> str:
+    """What follows the revision."""
+    return path.partition("/resolve/")[2].partition("/")[2]
 
 
 def _sibling(name: str, data: bytes) -> dict[str, object]:

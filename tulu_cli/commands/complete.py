@@ -83,6 +83,7 @@ def complete(
     engine_arg: options.EngineArg = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    force: options.Force = False,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -120,6 +121,7 @@ def complete(
         engine_args=options.read_engine_args(engine_arg or []),
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
+        force=force,
         offline=offline,
         verbose=verbose,
     )
@@ -145,6 +147,7 @@ class CompleteOptions:
     engine_args: dict[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
     allow_special: bool = False
+    force: bool = False
     offline: bool = False
     verbose: bool = False
 
@@ -152,7 +155,7 @@ class CompleteOptions:
 def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
     """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
     from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
-    from tulu_cli.launch import fetch, load, prepare
+    from tulu_cli.launch import fetch, load, prepare, require_room
     from tulu_cli.render.talk import progress_on, status
 
     check_combinations(chosen)
@@ -169,6 +172,8 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
         )
     if chosen.verbose:
         say_choices(prepared, streams)
+    if not chosen.force:
+        require_room(prepared, machine)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
     request = make_request(chosen, prepared, data)
     with progress_on(streams) as progress:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 Stage = Literal["SFT", "DPO", "RLVR", "RM"]
@@ -67,10 +68,10 @@ def tulu_system_prompt() -> str:
 @cache
 def read_table(name: str) -> dict[str, Any]:
     """A TOML file of this package, which nobody may change."""
-    import tomllib
-    from importlib.resources import files
+    import tomli
 
-    return tomllib.loads((files("tulu_cli.models") / name).read_text(encoding="utf-8"))
+    # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
+    return tomli.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 def _table() -> dict[str, Any]:
