@@ -30,8 +30,9 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
     except BadInput:
         raise
     except TemplateSyntaxError as error:
+        message = (error.message or "unknown").rstrip(".")
         raise BadInput(
-            f"The chat template has a syntax error in line {error.lineno}: {error.message}."
+            f"The chat template has a syntax error in line {error.lineno}: {message}."
         ) from error
     except TemplateError as error:
         raise BadInput(f"The chat template refuses this conversation: {one_line(error)}") from error

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 from tulu_cli.errors import BadInput
@@ -33,7 +34,7 @@ class Chunk:
         for number, line in enumerate(self.lines, self.first):
             if common and (row := read_common(line)):
                 yield number, row
-            elif not line.isspace():
+            elif line.strip():
                 source = self.place(number)
                 yield number, read_row(parse_line(line, source), source, name)
 
@@ -56,11 +57,23 @@ def read_chunks(file: BinaryIO, source: str) -> Iterator[Chunk]:
         unit = "conversation" if len(whole) > 1 else ""
         yield Chunk(source, 1, [_encode(value, source) for value in whole], unit)
         return
-    lines = [head]
-    while lines:
+    for lines in chain([[head]], _as_they_come(file)):
         yield Chunk(source, first, lines)
         first += len(lines)
-        lines = file.readlines(CHUNK_BYTES)
+
+
+def _as_they_come(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines of a file, as many at a time as can be read without waiting."""
+    read = getattr(file, "read1", file.read)
+    begun: list[bytes] = []
+    while data := read(CHUNK_BYTES):
+        whole, end, rest = data.rpartition(b"\n")
+        if end:
+            yield b"".join((*begun, whole)).split(b"\n")
+            begun = []
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [last]
 
 
 def _first_line(file: BinaryIO) -> tuple[int, bytes]:
@@ -74,9 +87,12 @@ def _first_line(file: BinaryIO) -> tuple[int, bytes]:
 def _document(head: bytes, file: BinaryIO, source: str) -> list[Any] | None:
     """The conversations of a file that is one document, None for lines."""
     try:
-        value = parse_line(head, source)
-    except BadInput:
-        # Not a line of JSON: a longer document, or the error in it is found there.
+        value = json.loads(head)
+    except RecursionError:
+        return None
+    except ValueError as error:
+        if getattr(error, "pos", 0) < len(head.rstrip()):
+            return None  # a mistake in a line, not a document that goes on in the next
         value = parse_line(head + file.read(), source)
         return value if _is_list_of_rows(value) else [value]
     return value if _is_list_of_rows(value) else None
@@ -117,7 +133,17 @@ def is_suspicious(line: bytes) -> bool:
 
 def parse_line(line: bytes, source: str) -> Any:
     """The JSON value of one line. Raises BadInput, also for texts that are no Unicode."""
-    value = parse_json(decode_utf8(line, source), source)
+    text = decode_utf8(line, source)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if "\n" not in text.strip():
+            raise BadInput(
+                f"{source} is not valid JSON: column {error.colno}: {error.msg}."
+            ) from error
+        value = parse_json(text, source)
+    except (RecursionError, ValueError):
+        value = parse_json(text, source)
     if is_suspicious(line):
         for path, item in parts("", value):
             refuse_unusable(item, source, path.lstrip("."))

@@ -59,7 +59,13 @@ def run(
         first = opened.readline()
         if read_text_line(first) is None:
             text = decode_utf8(first + opened.read(), name)
-            streams.write(as_json(parse_text(text, name, writer)))
+            messages = parse_text(text, name, writer)
+            streams.write(as_json(messages))
+            if is_open(messages, text):
+                streams.say(
+                    "tulu: the last message has no end token of this template, so it is taken as "
+                    "open; --eos and --card choose another one."
+                )
             return
         for number, line in enumerate((first, *opened), 1):
             where = f"{name}, line {number:,}"
@@ -80,6 +86,12 @@ def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
         return parse_prompt(text, writer.grammar, writer.render)
     except BadInput as error:
         raise BadInput(f"{name}: {error}") from error
+
+
+def is_open(messages: "Conversation", text: str) -> bool:
+    """Whether the text ends in the middle of the assistant's last message."""
+    last = messages[-1]
+    return last.role == "assistant" and bool(last.content) and text.endswith(last.content)
 
 
 def read_text_line(line: bytes) -> str | None:

@@ -51,7 +51,8 @@ class Subject:
     @cached_property
     def closing(self) -> str:
         """What stands behind an answer at the end of a conversation."""
-        return (self.text(*TURN) or "").rpartition(ANSWERED)[2]
+        _, content, closing = (self.text(*TURN) or "").rpartition(ANSWERED)
+        return closing if content else ""
 
     def text(self, *messages: Message, asked: bool = False) -> str | None:
         """The prompt of a conversation, None where the template refuses it."""

@@ -22,7 +22,9 @@ def explained(error: BadInput) -> Finding:
     from jinja2 import TemplateSyntaxError
     from jinja2.exceptions import SecurityError
 
-    cause = error.__cause__
+    cause: BaseException | None = error
+    while isinstance(cause, BadInput):  # each layer says it in its own words
+        cause = cause.__cause__
     if isinstance(cause, TemplateSyntaxError):
         return Finding("T001", "error", str(error), "Mend the Jinja syntax.")
     if isinstance(cause, SecurityError):
