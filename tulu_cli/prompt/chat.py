@@ -102,7 +102,7 @@ def chat_pieces(
         refuse_markers(messages, source, trusted, control)
     if allow_special:
         return control.split(render(data))
-    free = private_characters(data, source, trusted, control.texts)
+    free = private_characters(data, source, trusted, control.joined)
     return Shield(control, source, free).pieces(render, data)
 
 

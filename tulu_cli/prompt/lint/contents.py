@@ -5,7 +5,6 @@ from itertools import pairwise
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import role_markers
 from tulu_cli.prompt.lint.finding import Finding, Subject
 from tulu_cli.prompt.strict import find_markers
 
@@ -15,7 +14,7 @@ def lint_conversation(
 ) -> Iterator[Finding]:
     """T100 to T103 for one conversation, which `place` names."""
     control = subject.writer.vocabulary.control_texts
-    for index, marker in find_markers(messages, role_markers(subject.writer.grammar, control)):
+    for index, marker in find_markers(messages, subject.markers):
         yield Finding(
             "T100",
             "error",

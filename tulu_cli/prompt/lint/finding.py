@@ -7,6 +7,7 @@ from typing import Literal
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.grammar import role_markers
 from tulu_cli.prompt.tokenizer import Tokenizer
 from tulu_cli.prompt.writer import PromptWriter
 
@@ -53,6 +54,11 @@ class Subject:
         """What stands behind an answer at the end of a conversation."""
         _, content, closing = (self.text(*TURN) or "").rpartition(ANSWERED)
         return closing if content else ""
+
+    @cached_property
+    def markers(self) -> tuple[str, ...]:
+        """The plain texts that announce a turn."""
+        return role_markers(self.writer.grammar, self.writer.vocabulary.control_texts)
 
     def text(self, *messages: Message, asked: bool = False) -> str | None:
         """The prompt of a conversation, None where the template refuses it."""
