@@ -63,6 +63,20 @@ LOOKING = {
     "chance": "{{ [1, 2] | random }}",
     "complaint": "{{ raise_exception(messages[0].content) }}",
     "or": "{{ messages[0].content or 'x' }}",
+    "else of a variable": (
+        "{% for m in messages %}{% if x %}{% set c = m.content %}{% endif %}"
+        "{% if c is string %}a{% else %}{{ m.content | upper }}{% endif %}{% endfor %}"
+    ),
+    "else of a namespace": (
+        "{% set n = namespace(c=none) %}{% for m in messages %}"
+        "{% if n.c is string %}a{% else %}{{ m.content | upper }}{% endif %}"
+        "{% set n.c = m.content %}{% endfor %}"
+    ),
+    "else of another loop": (
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% for m in tools %}"
+        "{% if m.content is string %}a{% else %}{{ messages[0].content | upper }}{% endif %}"
+        "{% endfor %}"
+    ),
     "list": "{{ [messages[0].content] | length }}",
     "key": "{{ messages[0][messages[0].role] }}",
 }
@@ -114,6 +128,25 @@ def test_filled_in_is_rendered(templates: dict[str, str], data: Any, roles: list
         assert outcome(lambda w=writer: w.text_of_row(PlainRow(values))) == expected  # type: ignore[misc]
 
 
+def test_contents_side_by_side_are_stripped_each_for_itself() -> None:
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content | trim }}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    assert copies_content(source)
+    assert PromptWriter(Templates({"default": source}, {})).text(turns(" a ", " b ", " c ")) == (
+        "a b c"
+    )
+
+
+def test_an_else_that_no_content_reaches_may_look() -> None:
+    source = (
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}"
+        "{% else %}{{ m.content[0].text }}{% endif %}{% endfor %}"
+    )
+    assert copies_content(source)
+
+
 def test_stand_ins_in_the_template_or_its_tokens_are_no_slots() -> None:
     for source, eos in (("{{ messages[0].content }}\U000f0000", ""), (tulu_template(), "\u2003")):
         writer = PromptWriter(Templates({"default": source}, {"eos_token": eos}))
@@ -123,7 +156,7 @@ def test_stand_ins_in_the_template_or_its_tokens_are_no_slots() -> None:
 
 def test_stand_ins_in_contents_and_roles_are_contents_and_roles() -> None:
     writer = PromptWriter(tulu_templates())
-    text = writer.text(turns("\u2003\U000f0001\u2003", "\U000f0000"))
+    text = writer.text(turns("\u2003\U000f0001\u2002", "\U000f0000"))
     assert text.count("\U000f0000") == text.count("\U000f0001") == 1
     odd = PromptWriter(
         Templates({"default": "{{ messages[0].role }}{{ messages[0].content }}"}, {})

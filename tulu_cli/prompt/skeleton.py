@@ -11,10 +11,10 @@ from functools import lru_cache
 from tulu_cli.core import Message
 from tulu_cli.prompt.render import Render
 
-# White space of the stand-ins, which is gone where a template strips a content.
-SPACE = "\u2003"
+# White space around a stand-in, which is gone where a template strips a content.
+LEFT, RIGHT = "\u2003", "\u2002"
 FIRST = 0xF0000
-SLOT = re.compile(f"({SPACE}?)([\U000f0000-\U000ffffd])({SPACE}?)")
+SLOT = re.compile(f"({LEFT}?)([\U000f0000-\U000ffffd])({RIGHT}?)")
 MOST_MESSAGES = 0xFFFE
 
 
@@ -70,7 +70,7 @@ class Skeletons:
         if len(roles) > MOST_MESSAGES or has_stand_ins(roles):
             return None
         messages = [
-            Message(role, f"{SPACE}{chr(FIRST + index)}{SPACE}") for index, role in enumerate(roles)
+            Message(role, f"{LEFT}{chr(FIRST + index)}{RIGHT}") for index, role in enumerate(roles)
         ]
         skeleton = read(self._render(messages, asked=asked))
         return skeleton, skeleton.in_order and len(skeleton.slots) == len(roles)
@@ -88,4 +88,4 @@ def read(text: str) -> Skeleton:
 
 def has_stand_ins(texts: Iterable[str]) -> bool:
     """Whether any text has a character that stand-ins are made of."""
-    return any(SPACE in text or SLOT.search(text) for text in texts)
+    return any(LEFT in text or RIGHT in text or SLOT.search(text) for text in texts)

@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from tulu_cli.core import Message
-from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import NOTHING, OURS, Variables, Vocabulary, render_chat
 from tulu_cli.prompt.formats import PlainRow, Row, tools_of
 from tulu_cli.prompt.grammar import Grammar, learn
@@ -54,11 +53,8 @@ class PromptWriter:
         """The same of one whose last message is of this role."""
         if self.continue_final:
             return False
-        return (
-            role != "assistant"
-            if self.add_generation_prompt is None
-            else (self.add_generation_prompt)
-        )
+        wanted = self.add_generation_prompt
+        return role != "assistant" if wanted is None else wanted
 
     def text(self, messages: Sequence[Message], tools: Sequence[Variables] | None = None) -> str:
         """The prompt as text; `tools` are the conversation's own. Raises BadInput, UsageError."""
@@ -145,8 +141,4 @@ class PromptWriter:
             return None
         from tulu_cli.prompt.opaque import copies_content
 
-        try:
-            copies = copies_content(self.source)
-        except BadInput:
-            return None
-        return Skeletons(self.render) if copies else None
+        return Skeletons(self.render) if copies_content(self.source) else None

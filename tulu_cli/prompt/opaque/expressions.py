@@ -25,7 +25,8 @@ _STRUCTURAL_TESTS = frozenset(
 
 def _name(reader: Reader, node: nodes.Name) -> Kind:
     """A loop, or a namespace that holds contents, may be asked for its parts and no more."""
-    if node.name == "loop" or any(name.startswith(f"{node.name}.") for name in reader.names):
+    parts = (kind for name, kind in reader.names.items() if name.startswith(f"{node.name}."))
+    if node.name == "loop" or any(kind is not Kind.FREE for kind in parts):
         raise Looked
     return reader.names.get(node.name, Kind.FREE)
 
@@ -47,7 +48,7 @@ def _attribute(reader: Reader, node: nodes.Getattr | nodes.Getitem) -> Kind:
 def _member(reader: Reader, owner: nodes.Node, name: object) -> Kind:
     if isinstance(owner, nodes.Name) and owner.name == "loop":
         return Kind.MESSAGE if name in ("previtem", "nextitem") else Kind.FREE
-    if isinstance(owner, nodes.Name) and owner.name not in reader.names:
+    if isinstance(owner, nodes.Name) and reader.names.get(owner.name) in (None, Kind.FREE):
         return reader.names.get(f"{owner.name}.{name}", Kind.FREE)
     kind = reader.kind(owner)
     if kind is Kind.MESSAGES and isinstance(name, int):

@@ -25,7 +25,7 @@ Rules = Mapping[type, Callable[..., Kind]]
 
 
 class Reader:
-    """Reads a template's syntax tree; `names` are the variables that are not free of content."""
+    """Reads a template's syntax tree; `names` are the kinds of its variables."""
 
     def __init__(self, statements: Rules, expressions: Rules) -> None:
         self._statements = statements
@@ -49,12 +49,7 @@ class Reader:
 
     def assign(self, name: str, kind: Kind) -> None:
         """Remember what a variable may be, on any way through the template."""
-        known = self.names.get(name)
-        if known is None and kind is Kind.FREE:
-            return
-        if known not in (None, kind):
-            kind = joined(known or Kind.FREE, kind)
-        self.names[name] = kind
+        self.names[name] = joined(self.names.get(name, kind), kind)
 
     def condition(self, node: nodes.Node) -> None:
         """Require that the truth of an expression says nothing of a content.

@@ -23,15 +23,18 @@ def _if(reader: Reader, node: nodes.If) -> Kind:
 def _is_content_a_string(reader: Reader, test: nodes.Node) -> bool:
     if not isinstance(test, nodes.Test) or test.name != "string":
         return False
-    return reader.kind(test.node) in (Kind.CONTENT, Kind.TEXT)
+    # A variable might not be set on the way to here; the content of a message always is.
+    member = test.node
+    if not isinstance(member, nodes.Getattr | nodes.Getitem):
+        return False
+    return reader.kind(member) is Kind.CONTENT and reader.kind(member.node) is Kind.MESSAGE
 
 
 def _for(reader: Reader, node: nodes.For) -> Kind:
     over = reader.kind(node.iter)
     if node.recursive or over not in (Kind.FREE, Kind.MESSAGES):
         raise Looked
-    if over is Kind.MESSAGES:
-        _set(reader, node.target, Kind.MESSAGE)
+    _set(reader, node.target, Kind.MESSAGE if over is Kind.MESSAGES else Kind.FREE)
     reader.free(node.test)
     reader.statements((*node.body, *node.else_))
     return Kind.FREE
@@ -49,7 +52,10 @@ def _set(reader: Reader, target: nodes.Node, kind: Kind) -> None:
         if target.name == "messages" and kind is not Kind.MESSAGES:
             raise Looked
         reader.assign(target.name, kind)
-    elif kind is not Kind.FREE:
+    elif kind is Kind.FREE and isinstance(target, nodes.Tuple):
+        for item in target.items:
+            _set(reader, item, kind)
+    else:
         raise Looked
 
 
