@@ -156,6 +156,17 @@ def test_a_hostile_template_is_one_sentence(tmp_path: Path, source: str) -> None
     assert line.endswith("it is broken or hostile.")
 
 
+def test_a_hostile_model_is_one_sentence_in_complete_too(
+    demo_directory: Path, tmp_path: Path
+) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(demo_directory / name)
+    (tmp_path / "chat_template.jinja").write_text("{{ 'x' * 10**10 }}")
+    done = tulu("complete", "--engine", "fake", "-m", str(tmp_path), "Hi")
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert done.stderr.decode().endswith("characters; it is broken or hostile.\n")
+
+
 def test_a_reader_that_goes_away_is_quiet(tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text('{"prompt": "Hi"}\n' * 50_000)
