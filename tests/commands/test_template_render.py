@@ -188,7 +188,7 @@ def test_a_kill_leaves_no_worker_behind() -> None:
         assert process.stdin
         process.stdin.write(b'{"prompt": "Hi"}\n')
         # Two workers, and the process by which Python's multiprocessing cleans up.
-        assert eventually(lambda: len(children(process.pid)) == 3)
+        assert eventually(lambda: len(children(process.pid)) >= 3)
         workers = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
