@@ -49,6 +49,8 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         ["complete", "--help"],
         ["complete", "-h"],
         ["plan", "--help"],
+        ["template", "--help"],
+        ["template", "tokens", "--help"],
     ],
     ids=" ".join,
 )
@@ -91,6 +93,14 @@ def test_the_card_and_the_caches_are_read_without_a_socket(
     code, modules, sockets = watched(*arguments)
     assert code == 0
     assert modules & HEAVY <= loaded | {"pydantic"}
+    assert sockets == []
+
+
+@pytest.mark.parametrize("verb", ["render", "tokens", "lint"])
+def test_a_template_needs_no_engine_library(verb: str, demo_directory: Path) -> None:
+    code, modules, sockets = watched("template", verb, "-m", str(demo_directory), "hello")
+    assert code == 0
+    assert modules & (ENGINES | {"rich", "huggingface_hub", "httpx", "numpy"}) == set()
     assert sockets == []
 
 

@@ -150,6 +150,13 @@ AllowSpecial = Annotated[
         "--allow-special", help="Let the text of a control token in a message become that token."
     ),
 ]
+StrictRoles = Annotated[
+    bool,
+    typer.Option(
+        "--strict-roles",
+        help="Refuse (exit 65) a message that holds what begins or ends a turn, as <|assistant|>.",
+    ),
+]
 Force = Annotated[
     bool, typer.Option("--force", help="Load the model even if the plan says that it cannot fit.")
 ]

@@ -83,6 +83,7 @@ def complete(
     engine_arg: options.EngineArg = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    strict_roles: options.StrictRoles = False,
     force: options.Force = False,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
@@ -121,6 +122,7 @@ def complete(
         engine_args=options.read_engine_args(engine_arg or []),
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
+        strict_roles=strict_roles,
         force=force,
         offline=offline,
         verbose=verbose,
@@ -147,6 +149,7 @@ class CompleteOptions:
     engine_args: dict[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
     allow_special: bool = False
+    strict_roles: bool = False
     force: bool = False
     offline: bool = False
     verbose: bool = False
@@ -197,6 +200,7 @@ def check_combinations(chosen: CompleteOptions) -> None:
             "--messages": chosen.given.messages is not None,
             "--prefill": chosen.prefill is not None,
             "--system": chosen.settings.is_flag("system"),
+            "--strict-roles": chosen.strict_roles,
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
@@ -230,6 +234,7 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
             make_conversation(chosen, prepared, data),
             continue_final=chosen.prefill is not None,
             allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
         )
     sampling = decide(
         chosen.settings,
