@@ -21,6 +21,7 @@ INFINITE = (float("-inf"), float("inf"))
         (list[str] | None, (str, *INFINITE)),
         (Annotated[int, typer.Option(min=1, max=5)], (int, 1, 5)),
         (Annotated[float | None, typer.Option(min=0)], (float, 0, float("inf"))),
+        (Annotated[int, typer.Option(parser=int)], None),
         (int | str, None),
         (tuple[int, int], None),
         (dict, None),

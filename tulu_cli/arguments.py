@@ -21,7 +21,9 @@ class Command(TyperCommand):
         annotations: Mapping[str, Any] = getattr(self.callback, "__annotations__", {})
         for parameter in self.get_params(ctx):  # with --help, which no function declares
             kind = plain_kind(annotations.get(str(parameter.name), bool))
-            if kind is not None and not parameter.required:
+            # --help is a flag whose callback wants to know only that it was given.
+            free = parameter.callback is None or parameter.name == "help"
+            if kind is not None and free and not parameter.required:
                 parameter.process_value = _reader(  # type: ignore[method-assign]
                     parameter.process_value, kind, many=parameter.multiple
                 )
@@ -33,6 +35,8 @@ def plain_kind(annotation: Any) -> tuple[type, float, float] | None:
     least, most = float("-inf"), float("inf")
     if get_origin(annotation) is Annotated:
         annotation, *declared = get_args(annotation)
+        if any(getattr(option, "parser", None) for option in declared):
+            return None
         for option in declared:
             least = option.min if getattr(option, "min", None) is not None else least
             most = option.max if getattr(option, "max", None) is not None else most
