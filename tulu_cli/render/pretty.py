@@ -13,7 +13,7 @@ from tulu_cli.render.markdown.theme import Theme, theme
 from tulu_cli.streams import Streams, terminal_safe
 
 TAIL_ROWS = 6  # rows that may be live
-REDRAWN = 0.75  # bytes for the tail's changes, for each byte of the answer
+REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer
 SLACK = 512
 SEPARATOR = "---"
 

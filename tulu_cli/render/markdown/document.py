@@ -265,7 +265,7 @@ class Document:
         for made in rows:
             gap, self._gap = self._gap, None
             if gap is not None:
-                self._sheet.add(gap)
+                self._sheet.add(gap, ())
             before = containers.prefix(self._stack, self._theme, self._width)
             self._stack = containers.all_shown(self._stack)
-            self._sheet.add(row([*before, *made]))
+            self._sheet.add(row([*before, *made]), made)

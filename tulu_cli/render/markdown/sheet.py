@@ -5,7 +5,7 @@ from copy import copy
 from tulu_cli.render.markdown.rows import Row, encode, plain, row, unstyled
 from tulu_cli.render.markdown.theme import Theme
 
-THRIFT = 2.2  # bytes of a row with its styles for each byte of its text, over the whole answer
+THRIFT = 2.0  # bytes of a row with its styles for each byte of its text, over the whole answer
 SLACK = 512  # bytes that a short answer may take beyond that
 
 
@@ -33,13 +33,14 @@ class Sheet:
         rows, self._rows = self._rows, []
         return rows
 
-    def add(self, line: Row) -> None:
-        """One more row."""
+    def add(self, line: Row, text: Row) -> None:
+        """One more row, which shows this text."""
         if not self._affords(_size(line)):
             line = unstyled(line)
         self.begun = True
         self.spent += _size(line)
-        self._earned += len(plain(line).strip().encode()) + 1
+        words = plain(text).replace(self._theme.rule, "").split()
+        self._earned += len(" ".join(words).encode()) + 1
         self._rows.append(line)
 
     def rule(self, width: int) -> Row:
