@@ -24,3 +24,10 @@ def one_shot(
         return PlainRenderer(streams, collector)
     extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
+
+
+def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
+    """The renderer for one answer of a chat, whose time begins now."""
+    del plain  # there is no other yet
+    sampling = request.sampling
+    return PlainRenderer(streams, Collector(1, len(request.prompt_token_ids), sampling.seed))
