@@ -44,8 +44,9 @@ class Resident:
 
     @property
     def name(self) -> str:
-        """What the user calls the model."""
-        return self.prepared.files.ref.name
+        """What the user calls the model; of a path only the end."""
+        ref = self.prepared.files.ref
+        return ref.name if ref.path is None else ref.path.name
 
     @property
     def engine_name(self) -> str:

@@ -15,13 +15,9 @@ _NEWEST_BYTES = 4 * 2**20
 
 
 class InputHistory:
-    """The entries in one file; None keeps them in memory alone.
-
-    A file that cannot be written costs the history and not the chat: `problem` then says why.
-    """
+    """The entries in one file; None keeps them in memory alone, as a file that fails does."""
 
     def __init__(self, path: Path | None) -> None:
-        self.problem: str | None = None
         self._path = path
         self._unsaved: list[str] = []
 
@@ -36,12 +32,13 @@ class InputHistory:
 
     def add(self, entry: str) -> None:
         """Append an entry, to the file if there is one."""
-        if self._path is not None and self.problem is None:
-            try:
-                _append(self._path, json.dumps(entry).encode() + b"\n")
+        line = json.dumps(entry).encode() + b"\n"
+        try:
+            if self._path is not None and not self._unsaved:
+                _append(self._path, line)
                 return
-            except OSError as error:
-                self.problem = f"{self._path} cannot be written: {error.strerror or error}"
+        except OSError:  # the store of the sessions, on the same disk, says what is wrong
+            pass
         self._unsaved.append(entry)
 
     def _read(self) -> list[str]:

@@ -38,7 +38,7 @@ class Interrupts:
             self._welcome = False
 
     def forget(self) -> None:
-        """What was pressed before is no answer to what comes now."""
+        """Let what was pressed so far stop nothing any more."""
         self.pressed = False
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:

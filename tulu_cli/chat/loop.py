@@ -14,7 +14,8 @@ def converse(chat: Chat) -> int:
     """
     with chat.interrupts.held_back(), chat.type_ahead.kept():
         while not chat.leaving:
-            chat.interrupts.forget()
+            if chat.is_watched:  # what was pressed before is no answer to what comes now
+                chat.interrupts.forget()
             try:
                 step(chat)
             except EOFError:

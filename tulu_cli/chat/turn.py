@@ -110,7 +110,6 @@ def stream(chat: Chat, request: Request) -> None:
     growing = Growing(chat)
     cut: FinishReason = "interrupted"
     chat.type_ahead.again()
-    chat.interrupts.forget()
     try:
         with closing(events_of(chat, request)) as events:
             for event in events:
@@ -123,9 +122,11 @@ def stream(chat: Chat, request: Request) -> None:
         cut = "error"
         raise
     finally:
-        renderer.finish(cut)
-        chat.last = renderer.completions[0].done
-        growing.save(chat.last)
+        try:
+            renderer.finish(cut)
+        finally:  # also where nobody reads any more
+            chat.last = renderer.completions[0].done
+            growing.save(chat.last)
     say_how_it_ended(chat, chat.last)
 
 
