@@ -27,11 +27,11 @@ ENGINES = {"torch", "transformers", "vllm"}
 HEAVY = ENGINES | {"rich", "pydantic", "huggingface_hub", "tokenizers", "jinja2", "httpx", "numpy"}
 
 
-def watched(*arguments: str) -> tuple[int, set[str], list[str]]:
+def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]]:
     """The exit code, the top modules that were loaded, and what was done with sockets."""
     done = subprocess.run(
         [sys.executable, "-c", WATCHED, *arguments],
-        env=environment(),
+        env=environment(variables),
         capture_output=True,
         check=True,
         timeout=60,

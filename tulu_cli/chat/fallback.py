@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from tulu_cli.chat.find import Hit
 from tulu_cli.chat.place import open_history
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store import MemoryStore, Store, Summary
 from tulu_cli.errors import HistoryError, UsageError
+
+Found = TypeVar("Found", Summary, Hit)
 
 
 def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = False) -> Store:
@@ -52,15 +55,12 @@ class FallbackStore:
         return store.load(session_id)
 
     def summaries(self) -> list[Summary]:
-        on_disk: list[Summary] = []
-        with suppress(HistoryError):
-            on_disk = [one for one in self._disk.summaries() if one.id not in self._waiting]
-        return [*self._memory.summaries(), *on_disk]
+        on_disk = self._read(self._disk.summaries)
+        kept = [one for one in on_disk if one.id not in self._waiting]
+        return [*self._memory.summaries(), *kept]
 
     def search(self, text: str, limit: int = 50) -> list[Hit]:
-        on_disk: list[Hit] = []
-        with suppress(HistoryError):
-            on_disk = self._disk.search(text, limit)
+        on_disk = self._read(lambda: self._disk.search(text, limit))
         kept = [hit for hit in on_disk if hit.session_id not in self._waiting]
         return [*self._memory.search(text, limit), *kept][:limit]
 
@@ -80,6 +80,13 @@ class FallbackStore:
 
     def close(self) -> None:
         self._disk.close()
+
+    def _read(self, read: Callable[[], list[Found]]) -> list[Found]:
+        try:
+            return read()
+        except HistoryError as error:
+            self._warn(error)
+            return []
 
     def _warn(self, error: HistoryError) -> None:
         if not self._has_warned:

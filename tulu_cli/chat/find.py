@@ -23,22 +23,22 @@ class Hit:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words that have to be there, folded for comparison without regard to case."""
-    return tuple(word.casefold() for word in text.split())
+    """The words that have to be there, in the form in which case makes no difference."""
+    return tuple(text.lower().split())
 
 
 def holds(content: str, words: tuple[str, ...]) -> bool:
     """Whether every word is in the content, as a part of its words too."""
-    folded = content.casefold()
-    return all(word in folded for word in words)
+    lowered = content.lower()
+    return all(word in lowered for word in words)
 
 
 def snippet(content: str, words: tuple[str, ...]) -> tuple[str, str, str]:
     """The first word that was found, with what stands around it, each on one line."""
-    folded = content.casefold()
-    start, word = min((folded.find(word), word) for word in words)
-    if len(folded) != len(content):  # folding makes some letters two
-        start = _unfolded(content, start)
+    lowered = content.lower()
+    start, word = min((lowered.find(word), word) for word in words)
+    if len(lowered) != len(content):  # İ becomes two characters
+        start = _place(content, start)
     end = start + len(word)
     left, right = max(0, start - AROUND), end + AROUND
     before = ("…" if left else "") + _one_line(content[left:start])
@@ -55,13 +55,13 @@ def hits_in(session: Session, text: str) -> Iterator[Hit]:
             yield Hit(session.id, session.name, node.id, node.role, node.created, *parts)
 
 
-def _unfolded(content: str, start: int) -> int:
-    """The place in the content of a place in its folded form."""
+def _place(content: str, start: int) -> int:
+    """The place in the content of a place in its lower case."""
     length = 0
     for index, character in enumerate(content):
         if length >= start:
             return index
-        length += len(character.casefold())
+        length += len(character.lower())
     return len(content)
 
 

@@ -13,13 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tulu_cli.chat.schema import migrate, prepare_search
+from tulu_cli.chat.schema import migrate, prepare_search, version_of
 from tulu_cli.chat.sqlite import SqliteStore
 from tulu_cli.errors import HistoryError
 
 # How long one program waits while another one writes.
 BUSY_SECONDS = 20.0
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NOT_WRITABLE = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+)
 
 
 def data_root() -> Path:
@@ -49,7 +56,7 @@ def open_history(
         with _locked(path.parent):
             return _opened(path, say, clock)
     except (OSError, sqlite3.Error) as error:
-        if path.exists() and (store := _read_only(path, clock)):
+        if _may_be_read(error) and path.exists() and (store := _read_only(path, clock)):
             return store
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HistoryError(
@@ -70,23 +77,40 @@ def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) 
 
 
 def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
-    # SQLite gives the files beside it the mode of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _make_private(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        # auto_vacuum is for a file that is still empty.
-        for pragma in ("auto_vacuum = INCREMENTAL", "journal_mode = WAL", "synchronous = FULL"):
-            connection.execute(f"PRAGMA {pragma}")
-        for pragma in ("foreign_keys = ON", "secure_delete = ON"):
+        version_of(connection)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
         has_index = prepare_search(connection)
     except BaseException:
         connection.close()
         raise
     return SqliteStore(connection, path, has_index=has_index, clock=clock)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is not there, and its user's own; SQLite makes those beside it alike.
+
+    One that is there is not opened: to close it would drop the locks that this process has on it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def _may_be_read(error: Exception) -> bool:
+    """Whether the error is one of writing. The low byte of SQLite's code is its kind."""
+    return isinstance(error, OSError) or (
+        isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _NOT_WRITABLE
+    )
 
 
 def _read_only(path: Path, clock: Callable[[], float]) -> SqliteStore | None:
@@ -99,8 +123,7 @@ def _read_only(path: Path, clock: Callable[[], float]) -> SqliteStore | None:
             connection = sqlite3.connect(
                 f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
             )
-            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-            if {"sessions", "nodes"} <= names:
+            if version_of(connection):
                 return SqliteStore(connection, path, has_index=False, clock=clock)
             connection.close()
     return None

@@ -40,6 +40,7 @@ STEPS = (
         "ALTER TABLE nodes ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
         """UPDATE nodes SET indexed = 1 WHERE length(CAST(content AS BLOB)) <= 1000000
             AND instr(CAST(content AS BLOB), x'00') = 0
+            AND instr(content, char(0x130)) = 0 AND instr(content, char(0x212A)) = 0
             AND (record IS NULL OR json_extract(record, '$.done') IS NOT NULL)""",
         "CREATE INDEX unindexed ON nodes (seq) WHERE NOT indexed",
         "CREATE VIEW searchable AS SELECT seq, content FROM nodes WHERE indexed",
@@ -63,18 +64,15 @@ _TRIGGERS = {
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to this version, all of it or nothing. Raises HistoryError for a newer one.
+    """Bring the tables to this version, all of it or nothing. Raises what `version_of` raises.
 
     The caller holds a lock, or several programs would begin at once.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(STEPS):
-        raise HistoryError(
-            f"The history was written by a newer tulu (its version is {version}, and this one "
-            f"knows {len(STEPS)}): upgrade tulu."
-        )
+    version = version_of(connection)
     if version == len(STEPS):
         return
+    if version == 0:  # the file is still empty, as this needs it to be
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("BEGIN IMMEDIATE")
     for step in STEPS[version:]:
         for statement in step:
@@ -82,6 +80,17 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
     connection.execute("COMMIT")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The steps that a file has gone through. Raises HistoryError for one of a newer tulu."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(STEPS):
+        raise HistoryError(
+            f"The history was written by a newer tulu (its version is {version}, and this one "
+            f"knows {len(STEPS)}): upgrade tulu."
+        )
+    return int(version)
 
 
 def prepare_search(connection: sqlite3.Connection) -> bool:

@@ -17,6 +17,8 @@ from tulu_cli.errors import HistoryError
 
 # Longer texts, pasted files most often, would make a turn wait for the index.
 LONGEST_INDEXED = 1_000_000  # characters
+# SQL ends a text at a NUL; and lower case makes ASCII of these two, which LIKE does not know.
+_NOT_INDEXED = "\0\u0130\u212a"
 
 _WRITE_SESSION = """
     INSERT INTO sessions (id, name, system, created, updated, head, undone)
@@ -128,12 +130,12 @@ class SqliteStore:
             connection.executemany("DELETE FROM sessions WHERE id = ?", rows)
             if self._has_index:  # whose old segments still hold the words
                 connection.execute("INSERT INTO search (search) VALUES ('optimize')")
-        with self._errors():
+        with self._lock, self._errors():  # the file gets smaller, and the log empty
             self._connection.execute("PRAGMA incremental_vacuum").fetchall()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def close(self) -> None:
-        with self._errors():
+        with self._lock, self._errors():
             self._connection.close()
 
     @contextmanager
@@ -185,9 +187,10 @@ def _node_row(session_id: str, node: Node) -> tuple[Any, ...]:
 
 
 def _can_be_indexed(node: Node) -> bool:
-    """A node that will not change, whose text the index holds whole: a NUL ends it there."""
+    """Whether the node will not change any more, and the index finds all that `holds` does."""
     is_ended = node.record is None or node.record.done is not None
-    return is_ended and len(node.content) <= LONGEST_INDEXED and "\0" not in node.content
+    is_easy = not any(character in node.content for character in _NOT_INDEXED)
+    return is_ended and is_easy and len(node.content) <= LONGEST_INDEXED
 
 
 def _node(row: tuple[Any, ...]) -> Node:
@@ -204,7 +207,7 @@ def _hit(row: tuple[Any, ...], words: tuple[str, ...]) -> Hit:
 def _pattern(words: tuple[str, ...]) -> str:
     """What LIKE finds in every text that may hold the words, and in few others.
 
-    LIKE folds case in ASCII alone, so what is not ASCII is left to `holds`, as its wildcards are.
+    LIKE knows the case of ASCII alone, so all else is left to `holds`, and so are its wildcards.
     """
     patterns = ("".join(map(_like, word)) for word in words)
     return f"%{max(patterns, key=len)}%"

@@ -116,6 +116,13 @@ def title_of(text: str) -> str:
     return " ".join(text[:400].split())[:200]
 
 
+def checked_name(name: str) -> str:
+    """The name, if it can be told from an option and fits on a line. Raises UsageError."""
+    if not name or not name.isprintable() or name.startswith("-") or name != name.strip():
+        raise UsageError(f"{name!r} cannot be the name of a session: use letters and digits.")
+    return name
+
+
 def find_session(summaries: Iterable[Summary], text: str) -> str:
     """The id that is meant by an id, a name, or the beginning of an id that only one has.
 

@@ -66,7 +66,7 @@ def _branches(
 
 def _line(row: Row, width: int) -> str:
     star = "*" if row.is_head else " "
-    begin = f"{star} {row.lead}{row.number} {row.node.role:<10} "
+    begin = f"{star} {row.lead}{row.number} {one_line(row.node.role):<10} "
     mark = marks(row.node)
     text = one_line(row.node.content[: 4 * width])
     room = max(8, width - len(begin) - len(mark) - 1)

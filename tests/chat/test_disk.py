@@ -1,0 +1,210 @@
+"""Where the history is, who may read it, and what happens where the disk or the file is bad."""
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chat.sessions import answered, chat, said, stamp
+from tests.program import environment
+from tulu_cli.chat.fallback import FallbackStore, open_store
+from tulu_cli.chat.place import data_root, history_path, open_history
+from tulu_cli.chat.session import Session
+from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store import MemoryStore
+from tulu_cli.errors import HistoryError
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def mount(*arguments: str) -> bool:
+    done = subprocess.run(["mount", *arguments], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB of the test's own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)):
+        pytest.skip("only root may mount a small file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_the_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TULU_DATA_DIR", str(tmp_path / "data"))
+    assert history_path() == tmp_path / "data" / "chats" / "history.db"
+    monkeypatch.setenv("TULU_DATA_DIR", "")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert data_root() == tmp_path / "tulu"
+
+
+def test_nobody_else_may_read_it(path: Path, tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        store = open_history(path, pytest.fail)
+        store.write(chat("secret"))
+    finally:
+        os.umask(mask)
+    files = {file.name: mode(file) for file in path.parent.iterdir()}
+    assert files.pop(".lock") & 0o111 == 0
+    assert files == dict.fromkeys(("history.db", "history.db-wal", "history.db-shm"), 0o600)
+    assert mode(path.parent) == 0o700
+    store.close()
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    open_history(path, pytest.fail).close()
+    assert (mode(path.parent), mode(path)) == (0o700, 0o600)
+
+
+def test_incognito_writes_nothing(path: Path) -> None:
+    store = open_store(path, pytest.fail, incognito=True)
+    store.write(chat("secret"))
+    assert store.search("secret")
+    assert not path.parent.exists()
+
+
+def test_a_full_disk_warns_once_and_has_all_when_there_is_room_again(small_disk: Path) -> None:
+    path, heard = small_disk / "chats" / "history.db", list[str]()
+    store = open_store(path, heard.append)
+    session = chat("first", "1")
+    store.write(session)
+    (small_disk / "ballast").write_bytes(bytes(700_000))
+    for number in range(20):
+        session = answered(session.ask(f"{number} " * 20_000, stamp()), "yes")
+        store.write(session, *session.path()[-2:])
+        assert store.load(session.id) == session
+    store.write(chat("second"))
+    assert [line.partition(": ")[0] for line in heard] == ["tulu"]
+    assert "database or disk is full" in heard[0]
+    assert "This chat is kept in memory" in heard[0]
+    assert {one.title[:6] for one in store.summaries()} >= {"second"}
+    assert open_history(path, pytest.fail).load(session.id).path()[0].content == "first"
+    (small_disk / "ballast").unlink()
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    session = session.ask("last", stamp())
+    store.write(session, session.nodes[session.head or ""])
+    assert open_history(path, pytest.fail).load(session.id) == session
+    assert len(heard) == 1
+
+
+def test_a_disk_that_may_not_be_written_can_be_read(small_disk: Path) -> None:
+    path, heard = small_disk / "chats" / "history.db", list[str]()
+    store = open_history(path, pytest.fail)
+    session = chat("first", "1")
+    store.write(session)
+    store.close()
+    assert mount("-o", "remount,ro", str(small_disk))
+    chatting = open_store(path, heard.append)
+    assert chatting.load(session.id) == session
+    assert [hit.match for hit in chatting.search("FIRST")] == ["first"]
+    session = session.ask("two", stamp())
+    chatting.write(session, session.nodes[session.head or ""])
+    assert said(chatting.load(session.id)) == ["first", "1", "two"]
+    assert len(chatting.summaries()) == 1
+    assert len(heard) == 1
+    assert "readonly database" in heard[0]
+
+
+def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    heard = list[str]()
+    store = open_store(tmp_path / "file" / "chats" / "history.db", heard.append)
+    assert isinstance(store, MemoryStore)
+    assert len(heard) == 1
+    assert "(Not a directory)" in heard[0]
+    assert heard[0].endswith("or set TULU_DATA_DIR to another folder. "
+                             "This chat is kept in memory only.")  # fmt: skip
+
+
+def test_a_file_size_limit_is_a_full_disk(path: Path) -> None:
+    """Needs no rights: the kernel refuses to let any file grow beyond the limit."""
+    script = f"""
+import resource
+from pathlib import Path
+from tests.chat.sessions import chat, stamp
+from tulu_cli.chat.fallback import open_store
+store = open_store(Path({str(path)!r}), print)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, {resource.RLIM_INFINITY}))
+session = chat("first")
+for number in range(9):
+    store.write(session, *session.path()[-1:])
+    assert store.load(session.id) == session
+    session = session.ask("x" * 100_000, stamp())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("tulu: ") == 1
+    assert done.stderr == ""
+    store = open_history(path, pytest.fail)
+    nodes = store.load(store.summaries()[0].id).nodes.values()
+    assert [node.content[:5] for node in nodes] in (["first"], ["first", "xxxxx"])
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"not SQLite at all, but text\n" * 100, b"SQLite format 3\0junk"]
+)
+def test_a_damaged_file_is_kept_aside(path: Path, content: bytes) -> None:
+    heard = list[str]()
+    for number in (1, 2):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        path.with_name("history.db-wal").write_bytes(b"log")
+        store = open_history(path, heard.append)
+        store.write(chat("new"))
+        store.close()
+        aside = path.with_name(f"history.damaged-{number}.db")
+        assert aside.read_bytes() == content
+        assert str(aside) in heard[number - 1]
+    assert len(heard) == 2
+
+
+def test_damage_inside_is_one_sentence_and_nothing_is_overwritten(path: Path) -> None:
+    store = open_history(path, pytest.fail)
+    session = chat("x" * 100_000, "1")
+    store.write(session)
+    store.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[4096 * 3 :] = bytes(len(damaged) - 4096 * 3)
+    path.write_bytes(damaged)
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    with pytest.raises(HistoryError, match="malformed"):
+        store.load(session.id)
+    chatting = FallbackStore(store, heard.append)
+    assert chatting.search("x") == []
+    chatting.write(session)
+    assert chatting.load(session.id) == session
+    assert len(heard) == 1
+
+
+def test_a_text_that_is_not_unicode_changes_nothing(opened: Callable[[], SqliteStore]) -> None:
+    store = opened()
+    session = chat("one")
+    store.write(session)
+    worse = session.ask("\ud800", stamp())
+    with pytest.raises(UnicodeEncodeError):
+        store.write(worse, *worse.nodes.values())
+    assert store.load(session.id) == session
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    store = open_history(path, pytest.fail)
+    store.close()
+    with pytest.raises(HistoryError, match="closed"):
+        store.write(Session("x", 0.0))

@@ -1,0 +1,67 @@
+"""Conversations as files: the formats that they are written as and read from.
+
+A format writes the path to the head of each session; `losses` says what that leaves out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from tulu_cli.chat.export import json_forms, markdown, page, reading
+from tulu_cli.chat.session import Session
+from tulu_cli.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format: how it is written and read, and what it can hold beside roles and texts.
+
+    `read` raises BadInput. `holds_keys` says whether a message keeps other keys, such as tool
+    calls, and `holds_tree` whether the other branches and the records are in it.
+    """
+
+    name: str
+    suffix: str
+    write: Callable[[Sequence[Session]], str]
+    read: Callable[[bytes, str], list[Session]]
+    holds_many: bool = True
+    holds_keys: bool = True
+    holds_tree: bool = False
+
+
+FORMATS = (
+    Format("markdown", ".md", markdown.write, markdown.read, holds_many=False, holds_keys=False),
+    Format("jsonl", ".jsonl", json_forms.write_jsonl, reading.read),
+    Format("openai", ".json", json_forms.write_openai, reading.read, holds_many=False),
+    Format("sharegpt", ".json", json_forms.write_sharegpt, reading.read, holds_keys=False),
+    Format("html", ".html", page.write, page.read, holds_many=False),
+    Format("tulu", ".json", json_forms.write_tulu, reading.read, holds_tree=True),
+)
+
+
+def format_named(name: str) -> Format:
+    """The format of that name. Raises UsageError."""
+    for one in FORMATS:
+        if one.name == name:
+            return one
+    known = ", ".join(one.name for one in FORMATS)
+    raise UsageError(f"There is no format {name!r}: it is one of {known}.")
+
+
+def format_of(file: str, default: str) -> Format:
+    """The format that a file's name asks for."""
+    suffix = PurePath(file).suffix.lower()
+    suffix = {".htm": ".html", ".markdown": ".md", ".ndjson": ".jsonl"}.get(suffix, suffix)
+    return next((one for one in FORMATS if one.suffix == suffix), format_named(default))
+
+
+def losses(session: Session, form: Format) -> dict[str, int]:
+    """How many of what the file will not hold of a session."""
+    path = session.path()
+    made = sum(node.record is not None for node in path)
+    lost = {
+        "turns of other branches": 0 if form.holds_tree else len(session.nodes) - len(path),
+        "records of how answers were made": 0 if form.holds_tree else made,
+        "messages with other keys": 0 if form.holds_keys else sum(bool(n.extra) for n in path),
+    }
+    return {what: count for what, count in lost.items() if count}

@@ -1,0 +1,1 @@
+"""List, show, search, export, import and delete the conversations of `tulu chat`."""

@@ -1,0 +1,79 @@
+"""What the verbs of `tulu history` share: the store, the options, and how times are said."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.store import Store, Summary
+    from tulu_cli.streams import Streams
+
+SessionName = Annotated[
+    str, typer.Argument(help="An id, its beginning, or a name.", metavar="ID|NAME")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, with all that is known.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+
+
+@contextmanager
+def history(streams: "Streams") -> Iterator["Store"]:
+    """The history, open. Where there is none yet, none is made. Raises HistoryError."""
+    from tulu_cli.chat.place import history_path, open_history
+    from tulu_cli.chat.store import MemoryStore
+
+    path = history_path()
+    store: Store = open_history(path, streams.say) if path.exists() else MemoryStore()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def confirm(question: str, streams: "Streams", *, yes: bool) -> bool:
+    """Whether the user agrees. Raises UsageError where nobody can be asked and `--yes` is not."""
+    if yes:
+        return True
+    if not (streams.stdin_tty and streams.stderr_tty):
+        raise UsageError("Nobody is there to be asked: --yes does it without.")
+    streams.say(f"{question} [y/N] ")
+    answer = streams.stdin.readline()
+    return answer.strip().lower() in (b"y", b"yes")
+
+
+def label(summary: "Summary") -> str:
+    """What a sentence calls a session: its name or the beginning of what was said, and its id."""
+    return f"{summary.name or summary.title or '(empty)'} ({summary.id})"
+
+
+def iso(seconds: float) -> str:
+    """Local time to the minute, in the order of ISO 8601."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def iso_exact(seconds: float) -> str:
+    """UTC to the second, as other programs read it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def ago(seconds: float) -> str:
+    """How long ago that is, in the largest unit that fits."""
+    for unit, length in _UNITS.items():
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'' if count == 1 else 's'} ago"
+    return "just now"
+
+
+_UNITS = {
+    "year": 365 * 86400,
+    "month": 30 * 86400,
+    "week": 7 * 86400,
+    "day": 86400,
+    "hour": 3600,
+    "minute": 60,
+}

@@ -1,0 +1,44 @@
+"""`tulu history delete`: sessions that are to be gone."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import Yes, confirm, history, label
+
+if TYPE_CHECKING:
+    from tulu_cli.streams import Streams
+
+
+def delete(
+    sessions: Annotated[
+        list[str],
+        typer.Argument(help="Ids, their beginnings, or names.", metavar="ID|NAME..."),
+    ],
+    yes: Yes = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Delete sessions with all their branches.
+
+    They are gone for ever: on a terminal you are asked before, anywhere else --yes is needed.
+    """
+    from tulu_cli.streams import Streams
+
+    run(Streams.standard(), sessions, yes=yes)
+
+
+def run(streams: "Streams", names: list[str], *, yes: bool) -> None:
+    """Delete all that are named, or none. Raises UsageError."""
+    from tulu_cli.chat.store import find_session
+
+    with history(streams) as store:
+        known = {summary.id: summary for summary in store.summaries()}
+        found = dict.fromkeys(find_session(known.values(), name) for name in names)
+        for session_id in found:
+            streams.say(f"tulu: {label(known[session_id])}, {known[session_id].turns} turns")
+        what = "it" if len(found) == 1 else f"these {len(found)}"
+        if confirm(f"Delete {what}?", streams, yes=yes):
+            store.delete(*found)
+        else:
+            streams.say("tulu: nothing was deleted.")

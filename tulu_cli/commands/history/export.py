@@ -1,0 +1,132 @@
+"""`tulu history export`: sessions as a file for people or for other programs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import history
+from tulu_cli.errors import TuluError, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.export import Format
+    from tulu_cli.chat.session import Session
+    from tulu_cli.chat.store import Store
+    from tulu_cli.streams import Streams
+
+
+def export(
+    sessions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Ids, their beginnings, or names.  [default: the last session]", metavar="ID|NAME"
+        ),
+    ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="markdown, jsonl (a line each with `messages`, as the Tülu 3 SFT mixture has it), "
+            "openai, sharegpt, html, or tulu (all branches and how answers were made).  "
+            "[default: what FILE ends with, else markdown]",
+            metavar="FORMAT",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="Write here.", metavar="FILE|-")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Export all sessions.")] = False,
+    branches: Annotated[
+        bool, typer.Option("--branches", help="Each branch as a conversation of its own.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Write sessions as Markdown, HTML or JSON.
+
+    Of each session it is the branch that it stands on, or with --branches every one. What the
+    format cannot hold is said on stderr.
+    """
+    from tulu_cli.chat.export import format_named, format_of
+    from tulu_cli.streams import Streams
+
+    if everything and sessions:
+        raise UsageError("--all and the name of a session exclude one another.")
+    chosen = format_named(form) if form else format_of(output or "-", "markdown")
+    streams = Streams.standard()
+    with history(streams) as store:
+        found = [
+            branch
+            for session in selected(store, sessions or [], everything=everything)
+            for branch in (ends_of(session) if branches else [session])
+        ]
+    file = None if output in (None, "-") else output
+    run(streams, found, chosen, file, force=force)
+
+
+def run(
+    streams: "Streams", sessions: "list[Session]", form: "Format", file: str | None, *, force: bool
+) -> None:
+    """Write the sessions. Raises UsageError for what the format cannot be asked for."""
+    said = [session for session in sessions if session.conversation()]
+    if not said:
+        raise UsageError("There is nothing to export: nothing was said.")
+    if len(said) > 1 and not form.holds_many:
+        raise UsageError(
+            f"{form.name} holds one conversation, and these are {len(said)}: use --format jsonl."
+        )
+    text = form.write(said)
+    if file is None:
+        streams.write(text)
+    else:
+        save(text, Path(file), force=force)
+    say_losses(streams, said, form)
+
+
+def selected(store: "Store", names: list[str], *, everything: bool) -> "list[Session]":
+    """The sessions that are meant, the last one where none is named. Raises UsageError."""
+    from tulu_cli.chat.store import find_session
+
+    summaries = store.summaries()
+    if not summaries:
+        raise UsageError("There are no sessions yet.")
+    if everything:
+        ids = [one.id for one in reversed(summaries)]  # the oldest first
+    else:
+        ids = [find_session(summaries, name) for name in names] or [summaries[0].id]
+    return [store.load(session_id) for session_id in ids]
+
+
+def ends_of(session: "Session") -> "list[Session]":
+    """The session once for each of its branches, standing at its end."""
+    parents = {node.parent for node in session.nodes.values()}
+    return [replace(session, head=node_id) for node_id in session.nodes if node_id not in parents]
+
+
+def say_losses(streams: "Streams", sessions: "list[Session]", form: "Format") -> None:
+    """What is not in the file, added up over the sessions."""
+    from collections import Counter
+
+    from tulu_cli.chat.export import losses
+
+    lost: Counter[str] = Counter()
+    for session in sessions:
+        lost.update(losses(session, form))
+    if lost:
+        what = ", ".join(f"{count:,} {name}" for name, count in lost.items())
+        streams.say(f"tulu: {form.name} does not hold: {what}; --format tulu does.")
+
+
+def save(text: str, path: Path, *, force: bool) -> None:
+    """Write the file, whole or not at all. Raises UsageError for one that is there already."""
+    if path.exists() and not force:
+        raise UsageError(f"{str(path)!r} exists: --force writes over it.")
+    begun = path.with_name(f"{path.name}.part")
+    try:
+        begun.write_text(text, encoding="utf-8", newline="")
+        begun.replace(path)
+    except OSError as error:
+        begun.unlink(missing_ok=True)
+        raise TuluError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error

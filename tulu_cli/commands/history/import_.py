@@ -1,0 +1,86 @@
+"""`tulu history import`: conversations of files as sessions."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.session import Session
+    from tulu_cli.chat.store import Store
+    from tulu_cli.streams import Streams
+
+
+def import_(
+    files: Annotated[
+        list[str], typer.Argument(help="Files to read; - is stdin.", metavar="FILE|-...")
+    ],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="markdown, html, or for every kind of JSON jsonl.  [default: what FILE ends with, "
+            "else JSON]",
+            metavar="FORMAT",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name the session; for one alone.", metavar="NAME")
+    ] = None,
+    _debug: options.Debug = False,
+) -> None:
+    """Read conversations from files.
+
+    If one of the files cannot be read, nothing is imported. JSON may be one conversation, an
+    array of them or a line each, in the shape of OpenAI, ShareGPT, or the Tülu 3 SFT mixture. The
+    new ids go to stdout.
+    """
+    from tulu_cli.chat.place import history_path, open_history
+    from tulu_cli.streams import Streams
+
+    streams = Streams.standard()
+    sessions = [one for file in files for one in read(file, form, streams)]
+    if name is not None and len(sessions) != 1:
+        raise UsageError(f"--name is for one session, and these are {len(sessions)}.")
+    store = open_history(history_path(), streams.say)
+    try:
+        run(streams, store, sessions, name)
+    finally:
+        store.close()
+
+
+def run(
+    streams: "Streams", store: "Store", sessions: "list[Session]", name: str | None = None
+) -> None:
+    """Keep the sessions under new ids, and print these."""
+    from tulu_cli.chat.stamps import new_stamp
+    from tulu_cli.chat.store import checked_name
+
+    if name is not None:
+        sessions = [replace(session, name=checked_name(name)) for session in sessions]
+    taken = {summary.name for summary in store.summaries()}
+    for session in sessions:
+        new = replace(session, id=new_stamp().id)
+        if name is None and new.name in taken:
+            new = replace(new, name=None)
+        store.write(new)
+        streams.write(f"{new.id}\n")
+
+
+def read(file: str, form: str | None, streams: "Streams") -> "list[Session]":
+    """The sessions in a file. Raises BadInput, which says where."""
+    from tulu_cli.chat.export import format_named, format_of
+    from tulu_cli.inputs import shown
+
+    chosen = format_named(form) if form else format_of(file, "jsonl")
+    if file == "-":
+        return chosen.read(streams.read(), "stdin")
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        raise BadInput(f"{shown(file)} cannot be read: {error.strerror or error}.") from error
+    return chosen.read(data, shown(file))

@@ -1,0 +1,75 @@
+"""`tulu history list`: the sessions, the newest first."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import Json, ago, history, iso, iso_exact
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.store import Summary
+    from tulu_cli.streams import Streams
+
+
+def list_(
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
+    ] = None,
+    json_output: Json = False,
+    _debug: options.Debug = False,
+) -> None:
+    """List the sessions, the newest first.
+
+    A pipe gets a line each: id, time (UTC), turns, name and title, with tabs between them.
+    """
+    from tulu_cli.streams import Streams
+
+    run(Streams.standard(), time.time(), limit=limit, json_output=json_output)
+
+
+def run(streams: "Streams", now: float, *, limit: int | None, json_output: bool) -> None:
+    """Print the list. `now` is in seconds since the epoch."""
+    with history(streams) as store:
+        summaries = store.summaries()[:limit]
+    if json_output:
+        streams.write(json.dumps(list(map(as_value, summaries)), ensure_ascii=False) + "\n")
+    elif not streams.stdout_tty:
+        streams.write("".join(as_fields(summary) for summary in summaries))
+    elif summaries:
+        streams.write("".join(f"{line}\n" for line in table(summaries, streams.width, now)))
+    if not summaries:
+        streams.say("tulu: there are no sessions yet; `tulu chat` begins one.")
+
+
+def as_value(summary: "Summary") -> dict[str, Any]:
+    """All of it as JSON has it; the times are UTC."""
+    from dataclasses import asdict
+
+    times = {name: iso_exact(getattr(summary, name)) for name in ("created", "updated")}
+    return asdict(summary) | times
+
+
+def as_fields(summary: "Summary") -> str:
+    """One line for other programs: no field holds a tab or the end of a line."""
+    fields = (summary.id, iso_exact(summary.updated), str(summary.turns), summary.name or "")
+    return "\t".join((*fields, summary.title)) + "\n"
+
+
+def table(summaries: "list[Summary]", width: int, now: float) -> list[str]:
+    """Lines that fit: a narrow terminal shows fewer columns of them."""
+    from tulu_cli.chat.cells import clip, one_line, pad
+
+    lines = []
+    for one in summaries:
+        columns = [pad(one.id, 12)]
+        if width >= 80:
+            columns.append(iso(one.updated))
+        if width >= 50:
+            columns += [pad(ago(now - one.updated), 14), f"{one.turns:>4}"]
+        name = f"[{one.name}] " if one.name else ""
+        columns.append(one_line(f"{name}{one.title}"))
+        lines.append(clip("  ".join(columns), width))
+    return lines

@@ -1,0 +1,94 @@
+"""`tulu history prune`: old sessions that are to be gone."""
+
+import re
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import Yes, ago, confirm, history
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.store import Summary
+    from tulu_cli.streams import Streams
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def prune(
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            help="Delete what was last written longer ago: 90m, 12h, 30d, 8w, 1y.", metavar="AGE"
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, help="Keep this many, the newest ones.", metavar="N")
+    ] = None,
+    named: Annotated[
+        bool, typer.Option("--named", help="Also those that have a name, which else stay.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("-n", "--dry-run", help="Show what would go, and delete nothing.")
+    ] = False,
+    yes: Yes = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Delete old sessions.
+
+    With both options, what is neither new enough nor among the newest goes. It is listed on
+    stdout (id, age, title), and on a terminal you are asked before; anywhere else --yes is needed.
+    """
+    from tulu_cli.streams import Streams
+
+    if older_than is None and keep is None:
+        raise UsageError("Say what is old: --older-than 30d, --keep 100, or both.")
+    age = None if older_than is None else seconds_of(older_than)
+    run(Streams.standard(), time.time(), age, keep, named=named, dry_run=dry_run, yes=yes)
+
+
+def run(
+    streams: "Streams",
+    now: float,
+    age: float | None,
+    keep: int | None,
+    *,
+    named: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Delete what is old, after asking. `now` is in seconds since the epoch, `age` in seconds."""
+    with history(streams) as store:
+        old = choose(store.summaries(), now, age, keep, named=named)
+        for one in old:
+            streams.write(f"{one.id}\t{ago(now - one.updated)}\t{one.name or one.title}\n")
+        if not old:
+            streams.say("tulu: nothing is that old.")
+        elif dry_run:
+            streams.say(f"tulu: {len(old)} would be deleted.")
+        elif confirm(f"Delete these {len(old)}?", streams, yes=yes):
+            store.delete(*(one.id for one in old))
+            streams.say(f"tulu: {len(old)} deleted.")
+        else:
+            streams.say("tulu: nothing was deleted.")
+
+
+def choose(
+    summaries: "list[Summary]", now: float, age: float | None, keep: int | None, *, named: bool
+) -> "list[Summary]":
+    """What is to go, of summaries with the newest first. Pure."""
+    return [
+        one
+        for one in summaries[keep or 0 :]
+        if (named or one.name is None) and (age is None or now - one.updated > age)
+    ]
+
+
+def seconds_of(text: str) -> float:
+    """The seconds of an age such as 30d. Raises UsageError."""
+    found = re.fullmatch(r"([0-9]+)([mhdwy])", text)
+    if found is None:
+        raise UsageError(f"An age is a number and a unit, 90m, 12h, 30d, 8w or 1y; not {text!r}.")
+    return int(found[1]) * _SECONDS[found[2]]

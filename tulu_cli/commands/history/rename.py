@@ -1,0 +1,21 @@
+"""`tulu history rename`: a name for a session, by which it is found."""
+
+from typing import Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import SessionName, history
+
+
+def rename(
+    session: SessionName,
+    name: Annotated[str, typer.Argument(help="The new name.", metavar="NEW-NAME")],
+    _debug: options.Debug = False,
+) -> None:
+    """Give a session a name, by which it is found."""
+    from tulu_cli.chat.store import checked_name, find_session
+    from tulu_cli.streams import Streams
+
+    with history(Streams.standard()) as store:
+        store.rename(find_session(store.summaries(), session), checked_name(name))

@@ -1,0 +1,88 @@
+"""`tulu history search`: turns in which words were said, with what is around them."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import Json, history, iso
+from tulu_cli.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.find import Hit
+    from tulu_cli.streams import Streams
+
+NARROW = 20  # columns that a hit should have at least
+
+
+def search(
+    text: Annotated[list[str], typer.Argument(help="The words to look for.", metavar="TEXT...")],
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
+    ] = 50,
+    json_output: Json = False,
+    _debug: options.Debug = False,
+) -> int:
+    """Find the turns in which words were said.
+
+    Every word has to be there, in any case, and may be a part of a longer one. The newest turns
+    come first. Exit code 1 says that nothing was found.
+    """
+    from tulu_cli.streams import Streams
+
+    return run(Streams.standard(), " ".join(text), limit=limit, json_output=json_output)
+
+
+def run(streams: "Streams", text: str, *, limit: int, json_output: bool) -> int:
+    """Print what is found; returns the exit code. Raises UsageError for a text without a word."""
+    if not text.strip():
+        raise UsageError("There is nothing to look for: give a word.")
+    with history(streams) as store:
+        hits = store.search(text, limit)
+    if json_output:
+        streams.write("".join(f"{as_json(hit)}\n" for hit in hits))
+    else:
+        for hit in hits:
+            show(hit, streams)
+    if not hits:
+        streams.say("tulu: nothing was found.")
+    return ExitCode.OK if hits else ExitCode.FAILURE
+
+
+def as_json(hit: "Hit") -> str:
+    """One hit as an object on a line."""
+    from dataclasses import asdict
+
+    return json.dumps(asdict(hit), ensure_ascii=False)
+
+
+def show(hit: "Hit", streams: "Streams") -> None:
+    """One hit on a line; on a terminal it fits, and the match is in bold where there is colour."""
+    from tulu_cli.chat.cells import one_line
+
+    begin = f"{hit.session_id}  {iso(hit.created)}  {one_line(hit.role)}: "
+    if not streams.stdout_tty:
+        streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
+        return
+    if streams.width < len(begin) + NARROW:
+        begin = f"{hit.session_id}  "
+    before, match, after = fitted(hit, streams.width - len(begin))
+    if streams.color:
+        match = f"\x1b[1m{match}\x1b[0m"
+    streams.write_styled(f"{begin}{before}{match}{after}\n")
+
+
+def fitted(hit: "Hit", columns: int) -> tuple[str, str, str]:
+    """The snippet, safe for a terminal, with the match in the middle of so many columns."""
+    from rich.cells import cell_len
+
+    from tulu_cli.chat.cells import clip
+    from tulu_cli.streams import terminal_safe
+
+    match = clip(terminal_safe(hit.match), columns)
+    room = columns - cell_len(match)
+    before = terminal_safe(hit.before)
+    if cell_len(before) > room // 2:
+        before = clip(before[::-1], room // 2)[::-1]
+    return before, match, clip(terminal_safe(hit.after), room - cell_len(before))

@@ -1,0 +1,75 @@
+"""`tulu history show`: one session as it stands, its tree, or all that is known of it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.history._shared import Json, SessionName, history, iso
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.session import Node, Session
+    from tulu_cli.streams import Streams
+
+
+def show(
+    session: SessionName,
+    tree: Annotated[bool, typer.Option("--tree", help="Draw all branches, a line a turn.")] = False,
+    json_output: Json = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Show what was said in a session, or its tree."""
+    from tulu_cli.streams import Streams
+
+    if tree and json_output:
+        raise UsageError("--json has the whole tree already: leave --tree out.")
+    run(session, "tree" if tree else "json" if json_output else "text", Streams.standard())
+
+
+def run(name: str, form: str, streams: "Streams") -> None:
+    """Print the session that is named, as text, tree or json."""
+    from tulu_cli.chat.export.json_forms import write_tulu
+    from tulu_cli.chat.store import find_session
+    from tulu_cli.chat.tree import draw
+
+    with history(streams) as store:
+        session = store.load(find_session(store.summaries(), name))
+    if form == "json":
+        streams.write(write_tulu([session]))
+    elif form == "tree":
+        width = streams.width if streams.stdout_tty else 200
+        streams.write("".join(f"{line}\n" for line in draw(session, width)))
+    else:
+        show_text(session, streams)
+
+
+def show_text(session: "Session", streams: "Streams") -> None:
+    """The turns on the path, each below a line that says whose it is."""
+    if session.system is not None:
+        show_turn("system", session.system, streams)
+    for node in session.path():
+        show_turn(heading(node), node.content, streams)
+    others = len(session.nodes) - len(session.path())
+    if others:
+        streams.say(f"tulu: {others} more turns are on other branches: --tree shows them.")
+
+
+def heading(node: "Node") -> str:
+    """Whose turn it is, and when and how it was made."""
+    from tulu_cli.chat.tree import marks
+
+    model = [] if node.record is None else [node.record.engine.model]
+    return "  ".join([node.role, iso(node.created), *model, *filter(None, [marks(node)])])
+
+
+def show_turn(title: str, content: str, streams: "Streams") -> None:
+    """One turn; the line above it stands out where there is colour."""
+    from tulu_cli.streams import terminal_safe
+
+    if streams.color:
+        streams.write_styled(f"\x1b[1m{terminal_safe(title)}\x1b[0m\n")
+    else:
+        streams.write(f"{title}\n")
+    streams.write(content if content.endswith("\n") else f"{content}\n")
+    streams.write("\n")
