@@ -151,6 +151,10 @@ AllowSpecial = Annotated[
     ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
+Plain = Annotated[
+    bool,
+    typer.Option("--plain", help="On a terminal too: the text as it is, not drawn as Markdown."),
+]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Say on stderr what is chosen, and why.")
 ]

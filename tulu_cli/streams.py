@@ -73,6 +73,14 @@ class Streams:
         """Streams over buffers, for tests: nothing touches the process's own."""
         return cls(io.BytesIO(stdin), io.BytesIO(), io.BytesIO(), tty, tty, tty, color)
 
+    def size(self) -> os.terminal_size:
+        """Columns and lines of stdout's terminal as they are now: it may be resized any time."""
+        with suppress(OSError, ValueError):
+            size = os.get_terminal_size(self.stdout.fileno())
+            if size.columns and size.lines:
+                return size
+        return os.terminal_size((self.width, 24))
+
     def write(self, text: str) -> None:
         """Data for stdout, at once. A terminal gets it made safe, a pipe gets it as it is.
 

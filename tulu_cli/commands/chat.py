@@ -46,9 +46,7 @@ def chat(
         bool,
         typer.Option("--no-history", "--incognito", help="Write nothing to disk."),
     ] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Show answers as they are, not as Markdown.")
-    ] = False,
+    plain: options.Plain = False,
     overflow: Annotated[
         Overflow | None,
         typer.Option(

@@ -66,6 +66,7 @@ def complete(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with all that is known.")
     ] = False,
+    plain: options.Plain = False,
     stats: Annotated[
         bool, typer.Option("--stats", help="Print token counts and times on stderr.")
     ] = False,
@@ -111,6 +112,7 @@ def complete(
         ignore_eos=ignore_eos,
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         json_output=json_output,
+        plain=plain,
         stats=stats,
         fail_on_length=fail_on_length,
         engine_args=options.read_engine_args(engine_arg or []),
@@ -136,6 +138,7 @@ class CompleteOptions:
     ignore_eos: bool = False
     constraint: "Constraint | None" = None
     json_output: bool = False
+    plain: bool = False
     stats: bool = False
     fail_on_length: bool = False
     engine_args: dict[str, Any] = field(default_factory=dict)
@@ -258,6 +261,8 @@ def answer(
         prepared.tokenizer.token_text,
         as_json=chosen.json_output,
         prefill=chosen.prefill,
+        # The continuation of a raw text is a part of whatever that text is.
+        plain=chosen.plain or chosen.raw,
     )
     cut: FinishReason = "interrupted"
     events = engine.stream(request)

@@ -1,10 +1,13 @@
 """Which renderer shows an answer."""
 
+import os
+
 from tulu_cli.core import EngineInfo, Request
 from tulu_cli.render import Renderer
 from tulu_cli.render.collector import Collector
 from tulu_cli.render.jsonl import JsonRenderer, TokenText
 from tulu_cli.render.plain import PlainRenderer
+from tulu_cli.render.pretty import PrettyRenderer
 from tulu_cli.streams import Streams
 
 
@@ -16,18 +19,29 @@ def one_shot(
     *,
     as_json: bool,
     prefill: str | None,
+    plain: bool = False,
 ) -> Renderer:
-    """The renderer for the answer to one request, whose time begins now."""
+    """The renderer for the answer to one request, whose time begins now.
+
+    On a terminal an answer is Markdown, unless it is asked for `plain` or has another structure.
+    """
     sampling = request.sampling
     collector = Collector(sampling.n, len(request.prompt_token_ids), sampling.seed)
     if not as_json:
-        return PlainRenderer(streams, collector)
+        return text(streams, collector, plain=plain or sampling.constraint is not None)
     extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
 
 
 def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
     """The renderer for one answer of a chat, whose time begins now."""
-    del plain  # there is no other yet
     sampling = request.sampling
-    return PlainRenderer(streams, Collector(1, len(request.prompt_token_ids), sampling.seed))
+    collector = Collector(1, len(request.prompt_token_ids), sampling.seed)
+    return text(streams, collector, plain=plain)
+
+
+def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:
+    """The renderer for a text: as it is into a pipe and where a terminal can only be typed on."""
+    if plain or not streams.stdout_tty or os.environ.get("TERM", "dumb") == "dumb":
+        return PlainRenderer(streams, collector)
+    return PrettyRenderer(streams, collector)

@@ -1,0 +1,73 @@
+"""The last rows of the screen, which may still change; all above them is scrollback."""
+
+from collections.abc import Sequence
+from itertools import takewhile
+
+from tulu_cli.render.markdown.cells import cells
+from tulu_cli.render.markdown.rows import Row, encode, is_certain, plain
+
+_JOINERS = "\u200d\ufe0e\ufe0f"
+
+
+def redraw(old: Sequence[Row], new: Sequence[Row]) -> str:
+    """What turns the rows `old` into `new`, from the end of the last one to its new end.
+
+    Only what differs is written: as a rule that is what has come, behind what is there. Both have
+    at least one row. The cursor never leaves the rows, and nothing but them is erased.
+    """
+    equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+    if equal == len(old):
+        return "".join(f"\n{encode(line)}" for line in new[equal:])
+    first = min(equal, len(new) - 1)
+    parts = [_from(old[first], new[first], up=len(old) - 1 - first)]
+    for place in range(first + 1, len(new)):
+        erase = "\x1b[K" if place < len(old) and old[place] else ""
+        parts.append(f"\n{erase}{encode(new[place])}")
+    if (left := len(old) - len(new)) > 0:
+        parts += ["\n\x1b[K" * left, f"\x1b[{left}A", _back_to(new[-1])]
+    return "".join(parts)
+
+
+def _from(old: Row, new: Row, up: int) -> str:
+    """Turn one row into another, being so many rows below it at any column."""
+    kept, rest = common(old, new)
+    if not up and kept == old:
+        return encode(rest, cells(plain(kept)), is_certain(kept))
+    moves = "\r" + (f"\x1b[{up}A" if up else "")
+    if not is_certain(kept):
+        kept, rest = (), new
+    column = cells(plain(kept))
+    jump = f"\x1b[{column}C" if column else ""
+    erase = "\x1b[K" if old != kept else ""
+    return f"{moves}{jump}{erase}{encode(rest, column)}"
+
+
+def _back_to(line: Row) -> str:
+    """Go to the end of a row that is drawn, from anywhere in it."""
+    if not is_certain(line):
+        return "\r" + encode(line)
+    return f"\r\x1b[{cells(plain(line))}C" if line else "\r"
+
+
+def common(old: Row, new: Row) -> tuple[Row, Row]:
+    """The part that two rows begin with, and what follows it in the new one."""
+    place = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
+    if place == len(old) or place == len(new):
+        return new[:place], new[place:]
+    (before, style), (after, other) = old[place], new[place]
+    if style != other:
+        return new[:place], new[place:]
+    count = _common(before, after)
+    kept = (*new[:place], (after[:count], style)) if count else new[:place]
+    rest = ((after[count:], style),) if count < len(after) else ()
+    return kept, (*rest, *new[place + 1 :])
+
+
+def _common(before: str, after: str) -> int:
+    """How many characters two texts begin with, without splitting one that is put together."""
+    pairs = zip(before, after, strict=False)
+    count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if count == len(before) or (before.isascii() and after.isascii()):
+        return count
+    # The next character may belong to the one before it: go back to a space.
+    return max(0, after.rfind(" ", 0, count))

@@ -1,0 +1,271 @@
+"""Markdown in, rows out: a machine that reads lines as they come and never takes back a row."""
+
+import re
+from copy import copy
+
+from tulu_cli.render.markdown import containers, starts
+from tulu_cli.render.markdown.cells import TAB
+from tulu_cli.render.markdown.leaves import (
+    HELD,
+    Code,
+    Heading,
+    Html,
+    Indented,
+    Leaf,
+    Paragraph,
+)
+from tulu_cli.render.markdown.rows import Row, row
+from tulu_cli.render.markdown.sheet import Sheet
+from tulu_cli.render.markdown.table import Table
+from tulu_cli.render.markdown.theme import Theme
+
+LONGEST = 4000  # characters; a longer line is text, whatever its end would make of it
+_UNCLEAR = re.compile(r"[-=*_+~`#>|: ]*")
+_FENCE_LIKE = re.compile(r" *(?:`+|~+) *")
+
+
+class Document:
+    """An answer that grows.
+
+    `feed` gives the rows that nothing can change any more, `finish` the others, `tail` what
+    `finish` would give now. The first HELD characters of a line decide what it is; where they
+    cannot, the whole line does.
+    """
+
+    def __init__(self, theme: Theme, width: int) -> None:
+        self._sheet = Sheet(theme)
+        self._theme = theme
+        self._width = width
+        self._stack: containers.Stack = ()
+        self._leaf: Leaf | None = None
+        self._line = ""  # what has come of a line that is not understood yet
+        self._flows = False  # the line is understood, and what comes of it goes to the leaf
+        self._gap: Row | None = None  # the blank row before whatever comes next
+
+    @property
+    def spent(self) -> int:
+        """The bytes that draw all rows which are settled."""
+        return self._sheet.spent
+
+    def feed(self, text: str) -> list[Row]:
+        """The rows that are settled by this piece of the text."""
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._take(line)
+            self._end_line()
+        self._take(rest)
+        return self._sheet.take()
+
+    def finish(self, last: int | None = None) -> list[Row]:
+        """The rows that are left; of a table the `last` ones are enough, for a preview."""
+        if self._line or self._flows:
+            self._end_line()
+        self._close(0, last)
+        return self._sheet.take()
+
+    def tail(self, last: int) -> list[Row]:
+        """The last rows of those that are not settled, as far as they can be told."""
+        ahead = self.copy()
+        if ahead._is_unclear():
+            ahead._line = ""
+        return ahead.finish(last)[-last:]
+
+    def copy(self) -> "Document":
+        """A document of its own with the same past."""
+        other = copy(self)
+        other._leaf = self._leaf.copy() if self._leaf else None
+        other._sheet = self._sheet.copy()
+        return other
+
+    def resize(self, width: int) -> list[Row]:
+        """Go on with another width. The rows that this settles."""
+        self._width = width
+        if self._leaf:
+            self._emit(self._leaf.resize(self._room()))
+        return self._sheet.take()
+
+    def _is_unclear(self) -> bool:
+        """Whether the line so far may be the start of this as well as of that."""
+        pattern = _FENCE_LIKE if isinstance(self._leaf, Code) else _UNCLEAR
+        return not isinstance(self._leaf, Html) and bool(pattern.fullmatch(self._line))
+
+    def _take(self, text: str) -> None:
+        """More of a line."""
+        if not text:
+            return
+        if self._flows and self._leaf:
+            self._emit(self._leaf.feed(text))
+            return
+        self._line += text
+        if len(self._line) > LONGEST:
+            self._begin(LONGEST)
+        elif len(self._line) > HELD and not self._waits():
+            self._begin(HELD)
+
+    def _waits(self) -> bool:
+        """Whether only the whole line can be understood."""
+        head = self._line[:HELD]
+        return (
+            isinstance(self._leaf, Code | Html | Table)
+            or any(sign in head for sign in ("|", "```", "~~~"))
+            or head.lstrip(" >").startswith("<")
+            or bool(_UNCLEAR.fullmatch(head))
+        )
+
+    def _begin(self, count: int) -> None:
+        """Understand a line by its first characters, and let the rest flow."""
+        head, rest, self._line = self._line[:count], self._line[count:], ""
+        self._open(head.expandtabs(TAB), whole=False)
+        self._flows = True
+        self._take(rest)
+
+    def _end_line(self) -> None:
+        if self._flows and self._leaf:
+            self._emit(self._leaf.end())
+        else:
+            line, self._line = self._line, ""
+            self._open(line.expandtabs(TAB), whole=True)
+        self._flows = False
+        if isinstance(self._leaf, Heading | Indented):
+            self._close(len(self._stack))
+
+    def _open(self, line: str, *, whole: bool) -> None:
+        """Find the block that a line, or the first part of one, belongs to."""
+        depth, rest = containers.match(self._stack, line)
+        inside = depth == len(self._stack)
+        if whole and not rest.strip():
+            self._blank(depth)
+        elif inside and isinstance(self._leaf, Code | Html):
+            self._verbatim(self._leaf, rest, whole=whole)
+        elif not (inside and whole and self._retitled(rest)):
+            self._text(depth, rest, whole=whole)
+
+    def _blank(self, depth: int) -> None:
+        leaf = self._leaf
+        if depth == len(self._stack) and isinstance(leaf, Code | Html) and not leaf.ends_at_blank:
+            self._verbatim(leaf, "", whole=True)
+            return
+        self._close(depth)
+        if self._sheet.begun:
+            shown = containers.all_shown(self._stack)
+            self._gap = row(containers.prefix(shown, self._theme, self._width))
+
+    def _verbatim(self, leaf: Code | Html, text: str, *, whole: bool) -> None:
+        self._emit(leaf.line(text, whole=whole))
+        if leaf.closed:
+            self._leaf = None
+
+    def _retitled(self, line: str) -> bool:
+        """Make the held line above a heading or the head of a table, if this line says so."""
+        leaf = self._leaf
+        if not isinstance(leaf, Paragraph) or leaf.held is None:
+            return False
+        underline = starts.UNDERLINE.match(line)
+        if underline and leaf.title is not None:
+            self._leaf = Heading(self._theme, self._room(), 1 if "=" in underline[1] else 2)
+            self._emit(self._leaf.feed(leaf.title))
+            return True
+        if starts.is_table(leaf.held, line):
+            rows, head = leaf.head()
+            self._emit(rows)
+            self._leaf = Table(self._theme, self._room(), head, line)
+            return True
+        return False
+
+    def _text(self, depth: int, rest: str, *, whole: bool) -> None:
+        """A line that begins a block, goes on with a paragraph or is a row of a table."""
+        before = self._stack
+        rest = self._containers(depth, rest)
+        same = self._stack is before
+        if not rest.strip():
+            return
+        if self._starts(depth if same else len(self._stack), rest, whole=whole):
+            return
+        goes_on = isinstance(self._leaf, Paragraph) or (
+            isinstance(self._leaf, Table) and whole and depth == len(self._stack)
+        )
+        if self._leaf is None or not same or not goes_on:
+            if same:
+                self._close(depth)
+            code = starts.indent(rest) >= 4
+            self._set(Indented(self._room()) if code else Paragraph(self._theme, self._room()))
+        if self._leaf:
+            self._emit(self._leaf.line(rest, whole=whole))
+
+    def _containers(self, depth: int, rest: str) -> str:
+        """Open the quotes and list items that a line begins; what is left of the line."""
+        sibling = self._stack[depth] if depth < len(self._stack) else None
+        while starts.indent(rest) < 4:
+            if quote := starts.QUOTE.match(rest):
+                self._push(depth, containers.Quote())
+                rest = rest[quote.end() :]
+            elif (marker := starts.marker(rest)) and self._may_begin(marker, depth):
+                self._push(depth, containers.opened(marker, sibling))
+                rest = rest[marker.length :]
+            else:
+                break
+            sibling, depth = None, len(self._stack)
+        return rest
+
+    def _may_begin(self, marker: starts.Marker, depth: int) -> bool:
+        """An item in the middle of a paragraph has text, and is the first if it has a number."""
+        inside = isinstance(self._leaf, Paragraph) and depth == len(self._stack)
+        return not inside or (not marker.empty and marker.number in (None, 1))
+
+    def _push(self, depth: int, container: containers.Container) -> None:
+        self._close(depth)
+        self._stack = (*containers.filled(self._stack), container)
+
+    def _starts(self, depth: int, rest: str, *, whole: bool) -> bool:
+        """Whether the line begins a block that is no paragraph, which is then open."""
+        if starts.indent(rest) >= 4:
+            return False
+        if heading := starts.HEADING.match(rest):
+            self._close(depth)
+            leaf: Leaf = Heading(self._theme, self._room(), len(heading[1]))
+            self._set(leaf)
+            self._emit(leaf.line(rest[heading.end() :], whole=whole))
+        elif whole and (fence := starts.FENCE.match(rest)):
+            self._close(depth)
+            code = Code(self._theme, self._room(), fence)
+            self._set(code)
+            self._emit(code.opening)
+        elif whole and starts.RULE.match(rest):
+            self._close(depth)
+            self._emit([self._sheet.rule(self._room())])
+        elif end := starts.html_end(rest):
+            self._close(depth)
+            html = Html(self._theme, self._room(), end)
+            self._set(html)
+            self._verbatim(html, rest, whole=whole)
+        else:
+            return False
+        return True
+
+    def _set(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+        self._stack = containers.filled(self._stack)
+
+    def _close(self, depth: int, last: int | None = None) -> None:
+        """End the leaf, and the containers that are deeper."""
+        if self._leaf:
+            self._emit(self._leaf.finish() if last is None else self._leaf.preview(last))
+        self._leaf = None
+        if any(map(containers.is_hidden, self._stack[depth:])):
+            self._emit([()])
+        self._stack = self._stack[:depth] if depth < len(self._stack) else self._stack
+
+    def _room(self) -> int:
+        """The width that is left for text."""
+        before = containers.prefix(self._stack, self._theme, self._width)
+        return max(1, self._width - containers.span_cells(before))
+
+    def _emit(self, rows: list[Row]) -> None:
+        """Settle the rows of a leaf, with what stands before them."""
+        for made in rows:
+            gap, self._gap = self._gap, None
+            if gap is not None:
+                self._sheet.add(gap, ())
+            before = containers.prefix(self._stack, self._theme, self._width)
+            self._stack = containers.all_shown(self._stack)
+            self._sheet.add(row([*before, *made]), made)

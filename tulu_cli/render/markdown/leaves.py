@@ -1,0 +1,173 @@
+"""The blocks that hold text. Each gives rows as soon as they are settled.
+
+`line` takes a line or, where `whole` is False, its first part; the rest comes by `feed`, and `end`
+ends it. `finish` ends the block, and `preview` gives the last rows of what it would give. A copy
+of a leaf has a writer of its own.
+"""
+
+import re
+from copy import copy
+from typing import Generic, Protocol, Self, TypeVar
+
+from tulu_cli.render.markdown import starts
+from tulu_cli.render.markdown.flow import Flow
+from tulu_cli.render.markdown.highlight import Highlighter
+from tulu_cli.render.markdown.rows import Row
+from tulu_cli.render.markdown.theme import Theme
+from tulu_cli.render.markdown.verbatim import Verbatim
+
+HELD = 100  # characters; a longer line is no heading that only the next line would tell
+
+
+class Leaf(Protocol):
+    """A block of text that is open."""
+
+    def line(self, text: str, /, *, whole: bool) -> list[Row]: ...
+
+    def feed(self, text: str, /) -> list[Row]: ...
+
+    def end(self) -> list[Row]: ...
+
+    def finish(self) -> list[Row]: ...
+
+    def preview(self, last: int, /) -> list[Row]: ...
+
+    def resize(self, width: int) -> list[Row]: ...
+
+    def copy(self) -> Self: ...
+
+
+Writer = TypeVar("Writer", Flow, Verbatim)
+
+
+class _Leaf(Generic[Writer]):
+    """What leaves do alike: they are as settled as their writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer: Writer = writer
+
+    def feed(self, text: str) -> list[Row]:
+        return self._writer.feed(text)
+
+    def end(self) -> list[Row]:
+        return self._writer.end()
+
+    def finish(self) -> list[Row]:
+        return self._writer.finish()
+
+    def preview(self, _last: int) -> list[Row]:
+        return self.finish()
+
+    def resize(self, width: int) -> list[Row]:
+        return self._writer.resize(width)
+
+    def copy(self) -> Self:
+        other = copy(self)
+        other._writer = copy(self._writer)
+        return other
+
+
+class Paragraph(_Leaf[Flow]):
+    """Lines of text. A line that the next one may make a heading or a table's head is held."""
+
+    def __init__(self, theme: Theme, width: int) -> None:
+        super().__init__(Flow(theme, width))
+        self.held: str | None = None
+        self._lines = 0
+
+    def line(self, text: str, *, whole: bool) -> list[Row]:
+        rows = self._release()
+        self._lines += 1
+        if whole and ("|" in text or (self._lines == 1 and len(text) <= HELD)):
+            self.held = text.strip()
+            return rows
+        return rows + self._write(text.lstrip())
+
+    def _release(self) -> list[Row]:
+        held, self.held = self.held, None
+        return [] if held is None else self._write(held)
+
+    def _write(self, text: str) -> list[Row]:
+        return self._writer.feed(text if self._lines == 1 else "\n" + text)
+
+    @property
+    def title(self) -> str | None:
+        """The text that a line under it makes a heading."""
+        return self.held if self._lines == 1 else None
+
+    def head(self) -> tuple[list[Row], str]:
+        """The rows above the held line, and that line."""
+        held, self.held = self.held or "", None
+        return ([] if self._lines == 1 else self._writer.finish()), held
+
+    def finish(self) -> list[Row]:
+        return self._release() + self._writer.finish()
+
+    def preview(self, _last: int) -> list[Row]:
+        rows = self._release()
+        self._writer.close_markup()
+        return rows + self._writer.finish()
+
+
+class Heading(_Leaf[Flow]):
+    """One line, by its level."""
+
+    def __init__(self, theme: Theme, width: int, level: int) -> None:
+        super().__init__(Flow(theme, width, theme.style(f"heading{min(level, 3)}")))
+
+    def line(self, text: str, *, whole: bool) -> list[Row]:
+        return self._writer.feed(starts.heading_text(text) if whole else text.lstrip())
+
+
+class Indented(_Leaf[Verbatim]):
+    """A line of code that is code by its indentation, which it keeps."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(Verbatim(width))
+
+    def line(self, text: str, *, whole: bool) -> list[Row]:
+        return self._writer.line([(text, "")]) if whole else self._writer.feed(text)
+
+
+class Html(_Leaf[Verbatim]):
+    """HTML as it is, up to the line that ends it."""
+
+    def __init__(self, theme: Theme, width: int, end: re.Pattern[str]) -> None:
+        super().__init__(Verbatim(width, theme.style("faint")))
+        self._faint = theme.style("faint")
+        self._end = end
+        self.closed = False
+
+    def line(self, text: str, *, whole: bool) -> list[Row]:
+        self.closed = self._end is not starts.BLANK and bool(self._end.search(text))
+        return self._writer.line([(text, self._faint)]) if whole else self._writer.feed(text)
+
+    @property
+    def ends_at_blank(self) -> bool:
+        """Whether a blank line is its end."""
+        return self._end is starts.BLANK
+
+
+class Code(_Leaf[Verbatim]):
+    """A fenced block, its fences included: they say what it is where there is no colour."""
+
+    def __init__(self, theme: Theme, width: int, fence: re.Match[str]) -> None:
+        super().__init__(Verbatim(width))
+        self._theme = theme
+        spaces, self._fence, info = fence.groups()
+        self._indent = len(spaces)
+        self.ends_at_blank = False
+        self._highlighter = Highlighter(info.split(" ")[0].strip("{}.").lower())
+        self._closing = re.compile(rf" {{0,3}}{self._fence[0]}{{{len(self._fence)},}} *$")
+        self.closed = False
+        self.opening = self._writer.line([(self._fence + info.strip(), theme.style("faint"))])
+
+    def line(self, text: str, *, whole: bool) -> list[Row]:
+        if whole and self._closing.match(text):
+            self.closed = True
+            return self._writer.line([(text.strip(), self._theme.style("faint"))])
+        text = text[min(self._indent, starts.indent(text)) :]
+        if not whole:
+            return self._writer.feed(text)
+        spans, self._highlighter = self._highlighter.line(text, self._theme)
+        return self._writer.line(spans)

@@ -1,0 +1,97 @@
+"""A row of the screen: styled text, no wider than the terminal, and the bytes that draw it."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+from tulu_cli.render.markdown.cells import cells, certain
+from tulu_cli.streams import terminal_safe
+
+Span = tuple[str, str]  # text, and SGR parameters or ""
+Row = tuple[Span, ...]
+
+_RESET = "\x1b[m"
+_GAP = re.compile(r"( {8,})")
+_ANY_GAP = re.compile(r"( {2,})")
+
+
+def row(spans: Iterable[Span]) -> Row:
+    """Spans with equal neighbours joined and no space at the end.
+
+    Space has no colour, so it takes that of what is before it where the same follows.
+    """
+    joined: list[Span] = []
+    for text, style in spans:
+        if not text:
+            continue
+        if joined and joined[-1][1] == style:
+            joined[-1] = (joined[-1][0] + text, style)
+        elif len(joined) > 1 and joined[-2][1] == style and _invisible(joined[-1]):
+            space = joined.pop()[0]
+            joined[-1] = (joined[-1][0] + space + text, style)
+        else:
+            joined.append((text, style))
+    while joined and joined[-1][0].isspace():
+        joined.pop()
+    if joined:
+        joined[-1] = (joined[-1][0].rstrip(" "), joined[-1][1])
+    return tuple(joined)
+
+
+def _invisible(span: Span) -> bool:
+    return span[1] == "" and span[0].isspace()
+
+
+def plain(line: Row) -> str:
+    """The text of a row."""
+    return "".join(text for text, _style in line)
+
+
+def unstyled(line: Row) -> Row:
+    """The row without its colours."""
+    return row((text, "") for text, _style in line)
+
+
+def is_certain(line: Row) -> bool:
+    """Whether all terminals agree on where each character of the row stands."""
+    return certain(plain(line))
+
+
+@lru_cache(256)
+def encode(line: Row, column: int = 0, sure: bool = True) -> str:
+    """What draws a row from a column on, on cells that are blank, and ends without a style.
+
+    Wide gaps are jumped. Behind text on whose width terminals disagree (`sure` is False where it
+    stands before the row) every gap is a jump to the column where it ends, so that the columns of
+    a table stand one under the other on each of them.
+    """
+    parts, active = [], ""
+    for text, style in line:
+        if style != active:
+            parts.append(_change(active, style))
+            active = style
+        sure = sure and certain(text)
+        parts.append(_drawn(terminal_safe(text), column, sure=sure))
+        column += cells(text)
+    if active:
+        parts.append(_RESET)
+    return "".join(parts)
+
+
+def _change(active: str, style: str) -> str:
+    """From one style to another: by what is added, or by taking all back first."""
+    if not style:
+        return _RESET
+    added = style.removeprefix(f"{active};") if active else style
+    return f"\x1b[{added if added != style or not active else f'0;{style}'}m"
+
+
+def _drawn(text: str, column: int, *, sure: bool) -> str:
+    if "  " not in text:
+        return text
+    parts = []
+    for part in (_GAP if sure else _ANY_GAP).split(text):
+        column += cells(part)
+        jump = f"\x1b[{len(part)}C" if sure else f"\x1b[{column + 1}G"
+        parts.append(jump if part.isspace() and len(part) > (7 if sure else 1) else part)
+    return "".join(parts)

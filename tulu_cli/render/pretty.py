@@ -1,0 +1,142 @@
+"""The answer as Markdown on a terminal, written as it comes."""
+
+import locale
+from copy import copy
+from dataclasses import dataclass
+
+from tulu_cli.core import Completion, Done, FinishReason, Text
+from tulu_cli.render.collector import Collector
+from tulu_cli.render.live import redraw
+from tulu_cli.render.markdown.document import Document
+from tulu_cli.render.markdown.rows import Row
+from tulu_cli.render.markdown.theme import Theme, theme
+from tulu_cli.streams import Streams, terminal_safe
+
+TAIL_ROWS = 6  # rows that may be live
+REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer
+SLACK = 512
+SEPARATOR = "---"
+
+
+class PrettyRenderer:
+    """Streams the first choice; the others follow when they are complete, behind a rule.
+
+    A row that nothing can change any more is written once, into the normal scrollback. Below stands
+    the tail of at most TAIL_ROWS rows, which is redrawn in place, and less often where its changes
+    would be too much to write. What was written stays when the terminal's size changes.
+    """
+
+    def __init__(self, streams: Streams, collector: Collector) -> None:
+        self._collector = collector
+        self._streams = streams
+        self._theme = theme(color=streams.color, utf8=is_utf8(locale.getencoding()))
+        self._first = Answer(streams, self._theme)
+
+    @property
+    def completions(self) -> list[Completion]:
+        """What has come so far."""
+        return self._collector.completions
+
+    def show(self, event: Text | Done) -> None:
+        """Draw what belongs to the first choice, keep the rest."""
+        self._collector.add(event)
+        if isinstance(event, Text) and event.index == 0:
+            self._first.add(event.text)
+
+    def finish(self, cut: FinishReason) -> None:
+        """Settle what is drawn, then draw the other choices, as far as they were begun."""
+        self._collector.cut = cut
+        first, *others = self.completions
+        self._first.finish(first.text)
+        for completion in others:
+            if completion.token_ids or completion.done.finish_reason != cut:
+                self._streams.write(f"{SEPARATOR}\n")
+                Answer(self._streams, self._theme).finish(completion.text)
+
+
+class Answer:
+    """One answer on the screen, from a fresh line on."""
+
+    def __init__(self, streams: Streams, look: Theme) -> None:
+        self._streams = streams
+        size = streams.size()
+        self._state = _State(Document(look, size.columns), size.columns)
+
+    def add(self, text: str) -> None:
+        """Draw a piece of it."""
+        self._step(text)
+
+    def finish(self, text: str) -> None:
+        """Settle it; `text` is all of it, of which a signal may have kept the last piece away."""
+        self._step(text[self._state.taken :], ended=True)
+
+    def _step(self, text: str, *, ended: bool = False) -> None:
+        # A signal may come at any time: all is made ready first, and then is true at once.
+        state = copy(self._state)
+        drawn = state.step(text, *self._streams.size(), ended=ended)
+        self._state = state
+        if drawn:
+            self._streams.write_styled(drawn)
+
+
+@dataclass
+class _State:
+    """What has been taken, and what of it is on the screen."""
+
+    document: Document
+    width: int
+    live: tuple[Row, ...] = ((),)  # the cursor is at the end of the last one
+    taken: int = 0  # characters
+    received: int = 0  # bytes
+    written: int = 0  # bytes
+    held: str = ""  # a carriage return that a line feed may follow
+
+    def step(self, text: str, columns: int, lines: int, *, ended: bool) -> str:
+        """Take one more piece. What to write then."""
+        self.document = self.document.copy()
+        settled = self._resize(columns)
+        self.taken += len(text)
+        self.received += len(text.encode(errors="replace"))
+        settled = settled + self.document.feed(self._safe(text, ended=ended))
+        if ended:
+            settled += self.document.finish()
+        return self._draw(settled, [] if ended else self._tail(lines), must=ended)
+
+    def _resize(self, columns: int) -> list[Row]:
+        if columns == self.width:
+            return []
+        self.width = columns
+        # How the terminal has broken the old rows anew is not known: none of them is relied on.
+        self.live = tuple(((" ", "0"),) for _ in self.live)
+        return self.document.resize(columns)
+
+    def _safe(self, text: str, *, ended: bool) -> str:
+        text, self.held = self.held + text, ""
+        if text.endswith("\r") and not ended:
+            text, self.held = text[:-1], "\r"
+        return terminal_safe(text.replace("\r\n", "\n"))
+
+    def _tail(self, lines: int) -> list[Row]:
+        if self._excess(0) > 0:
+            return []
+        return self.document.tail(max(1, min(TAIL_ROWS, lines - 1)))
+
+    def _draw(self, settled: list[Row], tail: list[Row], *, must: bool) -> str:
+        """Draw the settled rows, and the tail if that is not too much."""
+        drawn = redraw(self.live, new := (*settled, *(tail or [()])))
+        if self._excess(len(drawn)) > 0 and not must:
+            if not settled:
+                return ""
+            drawn, tail = redraw(self.live, new := (*settled, ())), []
+        self.live = new[len(settled) :]
+        self.written += len(drawn.encode(errors="replace"))
+        return drawn
+
+    def _excess(self, more: int) -> float:
+        """Bytes that the tail has cost over what it may."""
+        return self.written + more - self.document.spent - REDRAWN * self.received - SLACK
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether the signs of a theme can be shown."""
+    return encoding.lower().replace("-", "") == "utf8"
