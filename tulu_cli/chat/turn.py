@@ -1,20 +1,18 @@
 """One turn: what is asked is stored first, then the answer as it comes, and its end always."""
 
-import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.session import Record
 from tulu_cli.chat.stamps import new_stamp
 from tulu_cli.chat.window import Fit, answer_room, complaint, describe, drop_oldest, too_long
+from tulu_cli.chat.writing import Writing
 from tulu_cli.core import Conversation, Done, FinishReason, Request, Text
 from tulu_cli.errors import PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
-
-# At least once a second: half of it leaves room for a slow disk.
-_SAVE_SECONDS = 0.5
+from tulu_cli.render import Renderer
 
 
 def send(chat: Chat, text: str) -> None:
@@ -107,27 +105,36 @@ def fitting(chat: Chat, messages: Conversation, *, continue_final: bool = False)
 def stream(chat: Chat, request: Request) -> None:
     """Show and store the answer at the head as it comes; whatever ends it, what came is kept."""
     renderer = chat.renderer(request)
-    growing = Growing(chat)
+    answer_id = chat.session.head or ""
     cut: FinishReason = "interrupted"
     chat.type_ahead.again()
+    writing = Writing(chat.store, chat.session)
     try:
-        with closing(events_of(chat, request)) as events:
-            for event in events:
-                renderer.show(event)
-                growing.add(event)
-    except KeyboardInterrupt:
-        if not chat.is_watched:
-            raise
-    except Exception:
-        cut = "error"
-        raise
+        with writing, closing(events_of(chat, request)) as events:
+            try:
+                for event in events:
+                    if isinstance(event, Text):
+                        writing.add(answer_id, event.text)
+                    renderer.show(event)
+            except KeyboardInterrupt:
+                if not chat.is_watched:
+                    raise
+            except Exception:
+                cut = "error"
+                raise
+            finally:
+                chat.last = ended(renderer, cut)
+                writing.end(answer_id, chat.last)
     finally:
-        try:
-            renderer.finish(cut)
-        finally:  # also where nobody reads any more
-            chat.last = renderer.completions[0].done
-            growing.save(chat.last)
+        chat.session = writing.session
     say_how_it_ended(chat, chat.last)
+
+
+def ended(renderer: Renderer, cut: FinishReason) -> Done:
+    """How the answer ended, with all of it shown, if there is still somebody who reads it."""
+    with suppress(BrokenPipeError):  # the error that ends the answer has said so
+        renderer.finish(cut)
+    return renderer.completions[0].done
 
 
 def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
@@ -159,26 +166,3 @@ def say_how_it_ended(chat: Chat, done: Done) -> None:
         chat.say(f"The answer was cut at {tokens}: /continue goes on.")
     if done.finish_reason == "interrupted":
         chat.say(f"Stopped after {tokens}: /continue goes on, /retry answers anew.")
-
-
-class Growing:
-    """The answer at the head of the session, stored as it grows."""
-
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
-        self._node_id = chat.session.head or ""
-        self._pieces: list[str] = []
-        self._saved = time.monotonic()
-
-    def add(self, event: Text | Done) -> None:
-        """One more event; stored when the last time is half a second ago."""
-        if isinstance(event, Text):
-            self._pieces.append(event.text)
-        if time.monotonic() - self._saved >= _SAVE_SECONDS:
-            self.save(None)
-
-    def save(self, done: Done | None) -> None:
-        """Store what has come, with its end if this is it."""
-        session = self._chat.session.extend(self._node_id, "".join(self._pieces), done)
-        self._pieces, self._saved = [], time.monotonic()
-        self._chat.keep(session, session.nodes[self._node_id])

@@ -162,7 +162,7 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
 
 def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
     """The session to go on with, None for a new one. Raises UsageError where it is not there."""
-    from tulu_cli.chat.store import find_session
+    from tulu_cli.chat.store import checked_name, find_session
 
     summaries = store.summaries()
     if chosen.continue_last:
@@ -171,9 +171,10 @@ def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
         return store.load(summaries[0].id)
     if chosen.resume is not None:
         return store.load(find_session(summaries, chosen.resume))
-    named = (one.id for one in summaries if one.name == chosen.session is not None)
-    found = next(named, None)
-    return None if found is None else store.load(found)
+    if chosen.session is None:
+        return None
+    name = checked_name(chosen.session)
+    return next((store.load(one.id) for one in summaries if one.name == name), None)
 
 
 def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "Streams") -> "Chat":

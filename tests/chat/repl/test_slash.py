@@ -264,6 +264,33 @@ def test_search_and_history_without_a_find(stage: Stage) -> None:
     assert "There is no session 'none'" in said.err
 
 
+@pytest.mark.parametrize("name", ["a b.md", "a.jsonl", "a.json", "a.html"])
+def test_save_and_load_bring_the_conversation_back(stage: Stage, tmp_path: Path, name: str) -> None:
+    file = str(tmp_path / name).replace(" ", "\\ ")
+    said = stage.play(ONE, "/system Be brief.", TWO, f"/save {file}", "/new", f"/load {file}")
+    assert contents(said) == [ONE, "one", TWO, "two"]
+    again = stage.play(ONE, f"/save {file}")
+    assert "is there already" in again.err
+
+
+def test_save_and_load_say_what_they_cannot(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    lines = (
+        "/save x",
+        ONE,
+        "/save",
+        "/save a b",
+        f"/save {tmp_path}/no/x.md",
+        f"/load {tmp_path}/bad.json",
+        f"/load {tmp_path}/none.md",
+    )
+    said = stage.play(*lines)
+    assert said.err.count("tulu: ") == 6
+    assert "bug" not in said.err
+    assert "line 1" in said.err
+    assert contents(said) == [ONE, "one"]
+
+
 def test_tokens_add_up_to_the_prompt(stage: Stage) -> None:
     said = stage.play(ONE, TWO, "/tokens")
     *turns, total = [line.split() for line in said.out.splitlines()[-5:]]
@@ -298,7 +325,7 @@ def test_a_bug_in_a_command_is_a_sentence(stage: Stage, monkeypatch: pytest.Monk
     ("line", "expected"),
     [
         ("/un", ["/undo"]),
-        ("/s", ["/search", "/set", "/shell", "/show", "/stats", "/switch", "/system"]),
+        ("/s", ["/save", "/search", "/set", "/shell", "/show", "/stats", "/switch", "/system"]),
         ("/set temp", ["temperature"]),
         ("/show ", ["prompt", "ids", "settings", "model"]),
         ("/model 8", ["8b"]),

@@ -24,7 +24,7 @@ _NARROW = 60
 def help_(chat: Chat, argument: str) -> None:
     """Each row as it is typed, and what it does."""
     chosen = [find(argument.removeprefix("/"))] if argument else list(rows())
-    narrow = chat.streams.width < _NARROW
+    narrow = chat.streams.size().columns < _NARROW
     for row in chosen:
         names = ", ".join([row.usage, *(f"/{alias}" for alias in row.aliases)])
         line = f"{names}\n  {row.about}\n" if narrow else f"{names:<32} {row.about}\n"

@@ -4,6 +4,7 @@ from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.row import slash
 from tulu_cli.chat.stamps import new_stamp
+from tulu_cli.chat.store import checked_name
 from tulu_cli.chat.tree import draw
 from tulu_cli.chat.typed import literal
 from tulu_cli.chat.words import plural, whole_number
@@ -43,7 +44,8 @@ def fork(chat: Chat, argument: str) -> None:
     """The old session stays as it is."""
     if not chat.session.nodes:
         raise UsageError("There is nothing to fork yet.")
-    chat.keep(chat.session.fork(argument or None, new_stamp()))
+    name = checked_name(argument) if argument else None
+    chat.keep(chat.session.fork(name, new_stamp()))
     chat.say(f"This is now session {chat.title}.")
 
 
@@ -52,7 +54,7 @@ def tree(chat: Chat, _argument: str) -> None:
     """Each turn with its number, the one that comes last marked."""
     if not chat.session.nodes:
         raise UsageError("Nothing was said yet.")
-    for line in draw(chat.session, chat.streams.width - 1):
+    for line in draw(chat.session, chat.streams.size().columns - 1):
         chat.streams.write(f"{line}\n")
 
 
@@ -72,4 +74,4 @@ def say_where(chat: Chat) -> None:
         return
     last = path[-1]
     line = f"{plural(len(path), 'turn')}, the last is {chat.session.number(last.id)}: "
-    chat.say(clip(one_line(line + last.content), chat.streams.width - 1))
+    chat.say(clip(one_line(line + last.content), chat.streams.size().columns - 1))
