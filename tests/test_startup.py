@@ -24,7 +24,16 @@ print(json.dumps([code, sorted(name for name in sys.modules if "." not in name),
       file=sys.stderr)
 """
 ENGINES = {"torch", "transformers", "vllm"}
-HEAVY = ENGINES | {"rich", "pydantic", "huggingface_hub", "tokenizers", "jinja2", "httpx", "numpy"}
+HEAVY = ENGINES | {
+    "rich",
+    "prompt_toolkit",
+    "pydantic",
+    "huggingface_hub",
+    "tokenizers",
+    "jinja2",
+    "httpx",
+    "numpy",
+}
 
 
 def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]]:
@@ -42,7 +51,7 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"], ["chat", "-h"]],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:

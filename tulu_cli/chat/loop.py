@@ -12,7 +12,7 @@ def converse(chat: Chat) -> int:
 
     On a terminal that is 0. A script gets that of the first error, or of a Ctrl-C, which ends it.
     """
-    with chat.interrupts.held_back(), chat.type_ahead.kept():
+    with chat.interrupts.held_back():
         while not chat.leaving:
             if chat.is_watched:  # what was pressed before is no answer to what comes now
                 chat.interrupts.forget()

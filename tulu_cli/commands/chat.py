@@ -153,9 +153,9 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
         )
         if chosen.verbose:
             model.say_choices()
-        with closing(model):
+        begun = make_chat(chosen, model, store, streams)
+        with closing(model), begun.type_ahead.kept():
             model.engine()
-            begun = make_chat(chosen, model, store, streams)
             begin(begun, session, chosen)
             return converse(begun)
 

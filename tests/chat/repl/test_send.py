@@ -131,6 +131,15 @@ def test_what_is_typed_during_an_answer_is_sent_after_it(sized_chat: OpenChat, d
     assert chat.text().count("> fake: say second") == 1, "seen once, on its prompt line"
 
 
+def test_what_is_typed_before_the_first_prompt_is_sent_too(open_chat: OpenChat, data: Path) -> None:
+    chat = open_chat()
+    chat.until(lambda: b"Loading" in chat.sent)
+    chat.say("fake: say early")
+    chat.until("\nearly")
+    chat.leave()
+    assert chat.text().count("fake: say early") == 1
+
+
 def test_ctrl_d_during_an_answer_waits_for_its_end(open_chat: OpenChat, data: Path) -> None:
     chat = open_chat("--engine-arg", "delay=0.01")
     chat.until_prompt()

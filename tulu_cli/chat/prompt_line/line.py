@@ -8,6 +8,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -56,7 +57,7 @@ class PromptLine:
         self._session: PromptSession[str] = PromptSession(
             [("class:prompt", _PROMPT)],
             multiline=True,
-            prompt_continuation=[("class:prompt", _CONTINUATION)],
+            prompt_continuation=_continuation,
             history=Recall(history),
             auto_suggest=AutoSuggestFromHistory(),
             completer=_Adapter(complete),
@@ -95,6 +96,11 @@ class PromptLine:
     def _names_a_command(self) -> bool:
         text = self._session.default_buffer.text
         return text.startswith("/") and text[1:2] not in ("/", "*") and "\n" not in text
+
+
+def _continuation(_width: int, _line: int, wraps: int) -> StyleAndTextTuples:
+    """What stands before a line of the text, and before a row that only continues one."""
+    return [("class:prompt", _CONTINUATION if wraps == 0 else " " * len(_CONTINUATION))]
 
 
 class _Output(Vt100_Output):
