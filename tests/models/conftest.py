@@ -21,7 +21,7 @@ def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*OFFLINE, "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    # The library reads its switch once, when it is imported; an engine may have set it by then.
+    # The library reads its switch once, when it is imported: with the user's environment.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
@@ -45,8 +45,7 @@ def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFiles]
     shared = os.environ.get("TULU_CACHE_DIR") or str(tmp_path_factory.mktemp("demo-cache"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TULU_CACHE_DIR", shared)
-        # A fixture of the session is set up before the one above that serves each test, and an
-        # engine that ran earlier in this process has switched the Hub's library off line.
+        # A fixture of the session is set up before the one above, which serves each test.
         for name in OFFLINE:
             patch.delenv(name, raising=False)
         yield locate(resolve("demo"))

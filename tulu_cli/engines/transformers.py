@@ -1,7 +1,6 @@
 """The transformers engine: any architecture that AutoModelForCausalLM knows, on GPUs or the CPU."""
 
 import importlib.util
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
 from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.engines.hub_switch import hub_switched_off
 from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
 from tulu_cli.machine import Machine
 
@@ -33,8 +33,11 @@ def why_not(machine: Machine) -> str | None:
 
 def load(spec: EngineSpec) -> "TransformersEngine":
     """Load the model's weights. Raises DoesNotFit, NoEngine, UsageError or EngineError."""
-    # Every file is here already, so nothing below has a reason to open a socket.
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    with hub_switched_off():
+        return TransformersEngine(spec, _load_model(spec))
+
+
+def _load_model(spec: EngineSpec) -> Any:
     import torch
     import transformers
 
@@ -43,12 +46,11 @@ def load(spec: EngineSpec) -> "TransformersEngine":
     _refuse_foreign_options(spec)
     arguments = _arguments(spec, torch)
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(spec.directory, **arguments)
+        return transformers.AutoModelForCausalLM.from_pretrained(spec.directory, **arguments)
     except torch.OutOfMemoryError as error:
         raise DoesNotFit(f"{spec.name} does not fit in GPU memory: {first_line(error)}.") from error
     except Exception as error:
         raise EngineError(f"transformers cannot load {spec.name}: {first_line(error)}.") from error
-    return TransformersEngine(spec, model)
 
 
 def _refuse_foreign_options(spec: EngineSpec) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.engines.hub_switch import hub_switched_off
 from tulu_cli.engines.vllm_settings import check_device, engine_arguments, set_environment
 from tulu_cli.engines.vllm_values import pairs, sampling_params, take
 from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
@@ -45,7 +46,8 @@ def why_not(machine: Machine) -> str | None:
 def load(spec: EngineSpec) -> "VllmEngine":
     """Start the worker and load the model. Raises DoesNotFit, UsageError or EngineError."""
     set_environment(spec)
-    return VllmEngine(spec)
+    with hub_switched_off():
+        return VllmEngine(spec)
 
 
 class VllmEngine:

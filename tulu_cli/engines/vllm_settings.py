@@ -10,7 +10,6 @@ from tulu_cli.errors import UsageError
 def set_environment(spec: EngineSpec) -> None:
     """The settings that vLLM reads from the environment; the user's own are left alone."""
     settings = {
-        "HF_HUB_OFFLINE": "1",  # every file is here already
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
