@@ -35,6 +35,17 @@ class Terminal(Streams):
     def size(self) -> os.terminal_size:
         return os.terminal_size((self._screen.columns, self._screen.lines))
 
+    def resize(self, columns: int, lines: int) -> None:
+        """Another size; rows that are wider are cut."""
+        self.screen.shrink(min(lines, self._screen.lines))
+        self._screen.resize(lines, columns)
+
+    def reflow(self, columns: int) -> None:
+        """Another width; rows that are wider are broken anew, as most terminals do today."""
+        rows = self.screen.rows()
+        self._screen = Screen(columns, self._screen.lines)
+        self._screen.write("\n".join(rows).encode())
+
     def write_styled(self, text: str) -> None:
         self.written += text.encode("utf-8", errors="replace")
 

@@ -23,6 +23,16 @@ class Screen(pyte.Screen):
         """What a program writes, by way of the terminal's line discipline."""
         self._stream.feed(data.replace(b"\n", b"\r\n"))
 
+    def shrink(self, lines: int) -> None:
+        """Fewer lines, of which the cursor's stays: what is above goes to the scrollback."""
+        above = max(0, self.cursor.y + 1 - lines)
+        self.scrolled += [self._cells(y) for y in range(above)]
+        kept = [self.buffer[above + y] for y in range(lines)]
+        self.buffer.clear()
+        self.buffer.update(enumerate(kept))
+        self.cursor.y -= above
+        self.lines = lines
+
     def index(self) -> None:
         if self.cursor.y == self.lines - 1:
             self.scrolled.append(self._cells(0))
