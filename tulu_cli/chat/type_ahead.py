@@ -26,10 +26,7 @@ class TypeAhead:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """For as long as the chat lasts; a stream that is no terminal is left alone."""
-        if not (self._streams.stdin_tty and self._streams.stdout_tty):
-            yield
-            return
+        """For as long as the chat lasts."""
         self._before = termios.tcgetattr(sys.stdin)
         try:
             self.again()

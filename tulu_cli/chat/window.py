@@ -8,7 +8,6 @@ from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import PromptTooLong
 
 Overflow = Literal["ask", "error", "drop-oldest"]
-OVERFLOWS: tuple[Overflow, ...] = ("ask", "error", "drop-oldest")
 
 # An answer of fewer tokens than this, or than an eighth of the context, is hardly one.
 _ANSWER_TOKENS = 256

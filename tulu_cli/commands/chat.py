@@ -1,6 +1,7 @@
 """`tulu chat`: a conversation with a model, that is kept."""
 
-from contextlib import closing
+import os
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -154,7 +155,8 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
         if chosen.verbose:
             model.say_choices()
         begun = make_chat(chosen, model, store, streams)
-        with closing(model), begun.type_ahead.kept():
+        keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
+        with closing(model), keys:
             model.engine()
             begin(begun, session, chosen)
             return converse(begun)
@@ -181,18 +183,21 @@ def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "
     """The chat with all that it is handed."""
     from tulu_cli.chat.chat import Chat
     from tulu_cli.chat.interrupts import Interrupts
-    from tulu_cli.chat.piped import PipedLines
+    from tulu_cli.chat.lines import Lines
     from tulu_cli.chat.type_ahead import TypeAhead
     from tulu_cli.models import family_models
     from tulu_cli.render import choose
 
     interrupts = Interrupts()
+    typed_on = streams.stdin_tty and streams.stdout_tty
+    overflow = chosen.overflow or (Overflow.ASK if typed_on else Overflow.ERROR)
     aliases = [*chosen.settings.aliases.items()]
     made = Chat(
         model=model,
         store=store,
         streams=streams,
-        reader=PipedLines(streams, interrupts),
+        reader=Lines(streams, interrupts, interactive=typed_on),
+        overflow=overflow.value,
         renderer=lambda request: choose.chat(streams, request, plain=chosen.plain),
         settings=chosen.settings,
         interrupts=interrupts,
@@ -202,12 +207,15 @@ def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "
         allow_special=chosen.allow_special,
         model_names=(*aliases, *((row.alias, row.repository) for row in family_models())),
     )
-    if streams.stdin_tty and streams.stdout_tty:
+    if has_prompt_line(streams):
         made.reader = make_prompt_line(made, incognito=chosen.no_history)
-        made.overflow = "ask"
-    if chosen.overflow is not None:
-        made.overflow = chosen.overflow.value
     return made
+
+
+def has_prompt_line(streams: "Streams") -> bool:
+    """Whether lines are typed on a terminal on which they can be edited."""
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return streams.stdin_tty and streams.stdout_tty and not is_dumb
 
 
 def make_prompt_line(chat: "Chat", *, incognito: bool) -> "Reader":

@@ -39,6 +39,7 @@ class ChatTerminal:
         self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
         self._set_size(columns, lines)
+        self.before = self.attributes()
         self.process = subprocess.Popen(
             [sys.executable, "-c", _CONTROLLED, *TULU, "chat", *arguments],
             stdin=slave,
@@ -96,6 +97,10 @@ class ChatTerminal:
     def until_prompt(self) -> str:
         """Wait until an empty prompt line with its toolbar stands on the screen."""
         return self.until(self._at_prompt)
+
+    def attributes(self) -> list[object]:
+        """How the terminal is set: what it echoes, which keys it takes for itself."""
+        return termios.tcgetattr(self._master)
 
     def exit_code(self) -> int:
         """Wait for the program's end."""

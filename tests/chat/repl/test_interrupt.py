@@ -4,6 +4,8 @@ import signal
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from .conftest import OpenChat
 from .stored import last, path, sessions
 from .terminal import CTRL_C
@@ -125,6 +127,28 @@ def test_type_ahead_survives_it(open_chat: OpenChat, data: Path) -> None:
     assert path(data)[-2:] == [("user", "fake: say kept"), ("assistant", "kept")]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(
+    open_chat: OpenChat, number: signal.Signals
+) -> None:
+    chat = open_chat()
+    chat.until_prompt()
+    chat.process.send_signal(number)
+    assert chat.exit_code() == 128 + number
+    assert chat.attributes() == chat.before
+    assert "Traceback" not in chat.text()
+
+
+def test_leaving_leaves_the_terminal_as_it_was(open_chat: OpenChat) -> None:
+    chat = open_chat()
+    chat.until_prompt()
+    assert chat.attributes() != chat.before
+    chat.say("fake: say one")
+    chat.until("\none")
+    chat.leave()
+    assert chat.attributes() == chat.before
+
+
 def test_sigterm_keeps_the_partial_too(open_chat: OpenChat, data: Path) -> None:
     chat = open_chat(*SLOW)
     chat.until_prompt()
@@ -132,5 +156,6 @@ def test_sigterm_keeps_the_partial_too(open_chat: OpenChat, data: Path) -> None:
     chat.until("w9")
     chat.process.terminate()
     assert chat.exit_code() == 143
+    assert chat.attributes() == chat.before
     assert last(data).content.startswith("w1 w2 w3")
     assert last(data).finish_reason == "interrupted"

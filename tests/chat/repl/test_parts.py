@@ -59,6 +59,10 @@ def test_a_small_paste_is_no_chip_and_a_long_line_is() -> None:
     assert shown(chips, chip)[0] == "[pasted 2,000 characters]"
 
 
+def test_what_turns_the_text_around_is_shown() -> None:
+    assert shown(Chips(), "a\u202eb")[0] == "a<U+202E>b"
+
+
 def test_unfolding_keeps_the_cursor_in_its_place() -> None:
     chips = Chips()
     chip = chips.fold(BIG)

@@ -1,5 +1,6 @@
 """Typing and pasting a turn on a real terminal: what is sent is what was given, whole and once."""
 
+import re
 from pathlib import Path
 
 from .conftest import OpenChat
@@ -148,6 +149,27 @@ def test_ctrl_d_during_an_answer_waits_for_its_end(open_chat: OpenChat, data: Pa
     chat.type(CTRL_D)
     assert chat.exit_code() == 0
     assert last(data).content.endswith("w40")
+
+
+def test_a_dumb_terminal_gets_no_escape_sequence(open_chat: OpenChat, data: Path) -> None:
+    chat = open_chat(TERM="dumb")
+    chat.until("\n>")
+    chat.say("fake: say **one**")
+    chat.until("\n**one**")
+    chat.type(CTRL_D)
+    assert chat.exit_code() == 0
+    assert b"\x1b" not in chat.sent
+    assert path(data)[1] == ("assistant", "**one**")
+
+
+def test_no_colour_is_no_colour(open_chat: OpenChat) -> None:
+    chat = open_chat(NO_COLOR="1")
+    chat.until_prompt()
+    chat.say("fake: say `one`")
+    chat.until("\none")
+    chat.leave()
+    colours = re.findall(rb"\x1b\[[0-9;]*m", chat.sent)
+    assert not [one for one in colours if re.search(rb"[;\[](3[0-7]|4[0-7]|9[0-7])[;m]", one)]
 
 
 def test_no_cursor_query_no_other_screen_and_nothing_cleared(open_chat: OpenChat) -> None:

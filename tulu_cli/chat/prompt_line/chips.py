@@ -9,6 +9,8 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
+from tulu_cli.streams import terminal_safe
+
 # The last private-use plane: fonts with icons use the one below U+FFFF.
 _FIRST = 0x100000
 # A paste within both limits is shown as it is.
@@ -52,7 +54,11 @@ class Chips:
 
 
 class ShowChips(Processor):
-    """Shows the label of each chip, and knows which column of the line belongs to which."""
+    """Shows the label of each chip, and knows which column of the line belongs to which.
+
+    A bidirectional override is shown in the same way; prompt_toolkit itself shows control
+    characters but not these.
+    """
 
     def __init__(self, chips: Chips) -> None:
         self._chips = chips
@@ -61,13 +67,13 @@ class ShowChips(Processor):
         """One line of the buffer as it is shown."""
         fragments = transformation_input.fragments
         text = fragment_list_to_text(fragments)
-        if not any(self._chips.label(character) for character in text):
+        if text.isascii() or not any(self._label(character) for character in text):
             return Transformation(fragments)
         shown: StyleAndTextTuples = []
         starts = [0]
         for style, piece, *_ in fragments:
             for character in piece:
-                label = self._chips.label(character)
+                label = self._label(character)
                 shown.append(("class:chip", label) if label else (style, character))
                 starts.append(starts[-1] + len(label or character))
 
@@ -78,3 +84,7 @@ class ShowChips(Processor):
             return next((i - 1 for i, start in enumerate(starts) if start > column), len(text))
 
         return Transformation(shown, to_shown, to_source)
+
+    def _label(self, character: str) -> str | None:
+        safe = terminal_safe(character)
+        return self._chips.label(character) or (safe if safe.startswith("<U+") else None)

@@ -20,6 +20,7 @@ from tulu_cli.chat.prompt_line.chips import Chips, ShowChips
 from tulu_cli.chat.prompt_line.keys import key_bindings
 from tulu_cli.chat.prompt_line.patient_input import PatientInput
 from tulu_cli.chat.prompt_line.recall import Recall
+from tulu_cli.streams import terminal_safe
 
 _PROMPT = "> "
 _CONTINUATION = ". "
@@ -89,9 +90,10 @@ class PromptLine:
         """Whether the answer is yes. What is typed here is not kept."""
         asking: PromptSession[str] = PromptSession(input=self._session.input, output=self._output)
         try:
-            return asking.prompt(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+            reply = asking.prompt(f"{terminal_safe(question)} [y/N] ")
         except (EOFError, KeyboardInterrupt):
             return False
+        return reply.strip().lower() in ("y", "yes")
 
     def _names_a_command(self) -> bool:
         text = self._session.default_buffer.text
