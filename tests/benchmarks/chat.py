@@ -53,11 +53,11 @@ def first_token(chat: Chat, text: str) -> float:
 def main() -> None:
     """The same second turn with the cache of the first one, and without."""
     chat = open_chat()
-    per_story = len(chat.model.tokenizer.encode_text(STORY))
+    per_story = len(chat.model.tokenizer.encode_text(STORY * 10)) / 10
     kept, cold = [], []
     for _ in range(ROUNDS):
         chat.begin(None)
-        send(chat, STORY * (TOKENS // per_story))
+        send(chat, STORY * int(TOKENS / per_story))
         first = chat.session
         kept.append(first_token(chat, "And then?"))
         assert chat.last.usage.cached_tokens > 0.95 * TOKENS
