@@ -34,7 +34,18 @@ MAY_IMPORT = {
     "launch": {"room", "engines", "errors", "machine", "models", "prompt", "settings"},
     "server": {"core", "errors", "machine", "models", "plan", "settings"},
     "render": {"core", "streams"},
-    "chat": {"core", "errors", "streams", "prompt"},
+    "resident": {
+        "core",
+        "engines",
+        "errors",
+        "launch",
+        "machine",
+        "prompt",
+        "render",
+        "settings",
+        "streams",
+    },
+    "chat": {"core", "errors", "streams", "prompt", "render", "sampling", "settings"},
     "batch": {"core", "errors", "streams", "prompt"},
     "arguments": set(),
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
@@ -68,6 +79,7 @@ HEAVY = {
 
 # These load a heavy library when they are imported, and so are only imported inside functions.
 LAZY = {
+    "tulu_cli.chat.prompt_line": {"prompt_toolkit"},
     "tulu_cli.engines.decoding": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub", "httpx"},
     "tulu_cli.prompt.environment": {"jinja2"},

@@ -66,15 +66,16 @@ def test_each_setting_has_its_own_winner() -> None:
 
 
 def test_every_key_can_be_set_in_every_way(config: Path) -> None:
-    samples = {str: "auto", int: 1, float: 0.5}
+    of_kind: dict[type, Any] = {str: "auto", int: 1, float: 0.5}
+    samples = {key.name: of_kind[key.kind] for key in KEYS} | {"editing_mode": "vi"}
     lines: dict[str, list[str]] = {}
     for key in KEYS:
-        value = repr(samples[key.kind]).replace("'", '"')
+        value = repr(samples[key.name]).replace("'", '"')
         lines.setdefault(key.table, []).append(f"{key.name} = {value}")
     text = "\n".join(
         "\n".join([f"[{table}]" if table else "", *entries]) for table, entries in lines.items()
     )
-    wanted = {key.name: samples[key.kind] for key in KEYS}
+    wanted = {key.name: samples[key.name] for key in KEYS}
     in_file = read(config, text)
     variables = {f"TULU_{key.name.upper()}": str(wanted[key.name]) for key in KEYS}
     in_environment = read_settings({}, variables)

@@ -24,7 +24,16 @@ print(json.dumps([code, sorted(name for name in sys.modules if "." not in name),
       file=sys.stderr)
 """
 ENGINES = {"torch", "transformers", "vllm"}
-HEAVY = ENGINES | {"rich", "pydantic", "huggingface_hub", "tokenizers", "jinja2", "httpx", "numpy"}
+HEAVY = ENGINES | {
+    "rich",
+    "prompt_toolkit",
+    "pydantic",
+    "huggingface_hub",
+    "tokenizers",
+    "jinja2",
+    "httpx",
+    "numpy",
+}
 
 
 def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]]:
@@ -51,6 +60,7 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         ["plan", "--help"],
         ["template", "--help"],
         ["template", "tokens", "--help"],
+        ["chat", "-h"],
     ],
     ids=" ".join,
 )

@@ -102,6 +102,13 @@ def load(prepared: Prepared) -> Engine:
     return engines.load(prepared.choice, prepared.spec)
 
 
+def say_choices(prepared: Prepared, say: Callable[[str], None]) -> None:
+    """Which engine and which model, and why."""
+    for name, reason in prepared.choice.reasons:
+        say(f"tulu: engine {name}: {reason}")
+    say(f"tulu: model {prepared.spec.name} in {prepared.spec.directory}")
+
+
 def default_model(machine: Machine, say: Callable[[str], None]) -> str:
     """Tülu 3 8B where a GPU has room for it, else the demo; says which and why."""
     free = max((gpu.free_bytes for gpu in machine.gpus), default=0)

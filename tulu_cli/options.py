@@ -171,6 +171,15 @@ Verbose = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 
 
+def with_greedy(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a command, in which --greedy is the temperature that it stands for."""
+    if not flags["greedy"]:
+        return flags
+    if flags["temperature"]:
+        raise UsageError("--greedy and --temperature exclude one another.")
+    return {**flags, "temperature": 0.0}
+
+
 def read_engine_args(pairs: list[str]) -> dict[str, Any]:
     """KEY=VALUE pairs as keyword arguments; a value that is JSON is that value, else a text."""
     arguments: dict[str, Any] = {}

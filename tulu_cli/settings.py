@@ -35,6 +35,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number"}
 _DTYPES = ("auto", "bfloat16", "float16", "float32")
+_EDITING_MODES = ("emacs", "vi")
 
 KEYS = (
     Key("model", "", str),
@@ -54,6 +55,7 @@ KEYS = (
     Key("gpu_memory_utilization", "engine", float, "over 0, up to 1", lambda value: 0 < value <= 1),
     Key("max_model_len", "engine", int, "1 or more", _at_least(1)),
     Key("device", "engine", str),
+    Key("editing_mode", "chat", str, " or ".join(_EDITING_MODES), _EDITING_MODES.__contains__),
 )
 _FREE_TABLES = ("alias", "prompts")
 
@@ -149,7 +151,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
     for key in KEYS:
         variable = f"TULU_{key.name.upper()}"
         if text := environ.get(variable):
-            value = _parsed(key.kind, text)
+            value = parsed(key.kind, text)
             if problem := key.problem(value):
                 raise UsageError(f"{variable} {problem}")
             found[key.name] = Setting(value, variable)
@@ -171,7 +173,8 @@ def from_document(document: Mapping[str, Any], origin: str) -> dict[str, Setting
     return found
 
 
-def _parsed(kind: type, text: str) -> Any:
+def parsed(kind: type, text: str) -> Any:
+    """The value that a text is for a setting of this kind; the text itself where it is none."""
     try:
         return kind(text)
     except ValueError:

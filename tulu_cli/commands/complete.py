@@ -99,16 +99,12 @@ def complete(
     flags = dict(locals())
     from tulu_cli.inputs import Given
     from tulu_cli.machine import read_machine
-    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
     from tulu_cli.structure import read_constraint
 
-    if greedy:
-        if temperature:
-            raise UsageError("--greedy and --temperature exclude one another.")
-        flags["temperature"] = 0.0
     chosen = CompleteOptions(
-        settings=read_settings({key.name: flags[key.name] for key in KEYS}),
+        settings=read_settings(options.with_greedy(flags)),
         given=Given(prompt, tuple(file or ()), messages),
         prefill=prefill,
         raw=raw,
@@ -161,7 +157,7 @@ class CompleteOptions:
 def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
     """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
     from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
-    from tulu_cli.launch import fetch, load, prepare, require_room
+    from tulu_cli.launch import fetch, load, prepare, require_room, say_choices
     from tulu_cli.render.talk import progress_on, status
 
     check_combinations(chosen)
@@ -177,7 +173,7 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
             engine_args=chosen.engine_args,
         )
     if chosen.verbose:
-        say_choices(prepared, streams)
+        say_choices(prepared, streams.say)
     if not chosen.force:
         require_room(prepared, machine)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
@@ -209,13 +205,6 @@ def check_combinations(chosen: CompleteOptions) -> None:
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
     if chosen.logprobs is not None and not chosen.json_output:
         raise UsageError("--logprobs are part of the --json output: add --json.")
-
-
-def say_choices(prepared: "Prepared", streams: "Streams") -> None:
-    """Which engine and which model, and why."""
-    for name, reason in prepared.choice.reasons:
-        streams.say(f"tulu: engine {name}: {reason}")
-    streams.say(f"tulu: model {prepared.spec.name} in {prepared.spec.directory}")
 
 
 def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":

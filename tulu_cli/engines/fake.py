@@ -1,4 +1,8 @@
-"""An engine without a model: it says back the end of the prompt. For tests of what sits above."""
+"""An engine without a model: it says back the prompt. For tests of what sits above.
+
+A line of the prompt can tell it to say something else, or to fail (see fake_script.py), and
+`--engine-arg delay=SECONDS` is how long each token takes.
+"""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,8 +10,12 @@ from collections.abc import Iterable, Iterator
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded
+from tulu_cli.engines.fake_script import directive
 from tulu_cli.errors import TuluError
 from tulu_cli.machine import Machine
+
+# The prompts that a directive made fail once; a dead engine's too, which is loaded anew.
+_failed: set[tuple[int, ...]] = set()
 
 
 def why_not(_machine: Machine) -> str | None:
@@ -25,6 +33,7 @@ class FakeEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         self._tokenizer = spec.tokenizer
+        self._delay = float(spec.engine_args.get("delay", 0))
         self.info = EngineInfo(
             engine="fake",
             model=spec.name,
@@ -57,7 +66,11 @@ class FakeEngine:
     def _choice(self, request: Request, index: int) -> Iterator[Text | Done]:
         choice = ChoiceAssembler(request, self._tokenizer, index, time.perf_counter())
         wanted = request.sampling.logprobs
-        for token in script(request):
+        for token in self._tokens(request):
+            if token is None:
+                yield Text("", index=index)
+                continue
+            time.sleep(self._delay)
             top = tuple((token, 0.0) for _ in range(min(wanted or 0, 1)))
             logprob = None if wanted is None else TokenLogprob(token, 0.0, top)
             yield from choice.push(token, logprob)
@@ -65,6 +78,22 @@ class FakeEngine:
                 break
         yield from choice.close("length")
         yield choice.done()
+
+    def _tokens(self, request: Request) -> Iterator[int | None]:
+        """The tokens of the answer, None for a while without one; raises what it was told to."""
+        ids = request.prompt_token_ids
+        told = directive(self._tokenizer.decode(ids))
+        if told is None:
+            yield from script(request)
+            return
+        yield from told.prefill()
+        for count, token in enumerate(self._tokenizer.encode_text(told.text())):
+            error = None if ids in _failed else told.failure(count)
+            if error is not None:
+                _failed.add(ids)
+                raise error
+            yield token
+        yield from request.stop_token_ids[:1]
 
 
 def script(request: Request) -> Iterator[int]:

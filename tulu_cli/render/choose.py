@@ -33,6 +33,13 @@ def one_shot(
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
 
 
+def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
+    """The renderer for one answer of a chat, whose time begins now."""
+    sampling = request.sampling
+    collector = Collector(1, len(request.prompt_token_ids), sampling.seed)
+    return text(streams, collector, plain=plain)
+
+
 def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:
     """The renderer for a text: as it is into a pipe and where a terminal can only be typed on."""
     if plain or not streams.stdout_tty or os.environ.get("TERM", "dumb") == "dumb":

@@ -1,0 +1,75 @@
+"""Time to first token of the second turn of a long chat, against prefilling all of it again.
+
+`transformers chat` sends the whole conversation to a server that computes all of it anew each time;
+`cold` does that with the same engine, so that nothing but the kept cache differs.
+"""
+
+import statistics
+from typing import Any
+
+from tests.chat.repl.scripted import Script
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.interrupts import Interrupts
+from tulu_cli.chat.store import MemoryStore
+from tulu_cli.chat.turn import send
+from tulu_cli.chat.type_ahead import TypeAhead
+from tulu_cli.machine import read_machine
+from tulu_cli.render import choose
+from tulu_cli.resident import Resident
+from tulu_cli.settings import Setting, Settings
+from tulu_cli.streams import Streams
+
+from .report import Row, print_rows
+
+ROUNDS = 3
+TOKENS = 4000
+STORY = "Once there was a fox who lived near a river. "
+
+
+def open_chat(**values: Any) -> Chat:
+    """A chat with the demo model on the transformers engine, which keeps nothing on disk."""
+    streams = Streams.test()
+    given = {"model": "demo", "engine": "transformers", "temperature": 0.0, "max_tokens": 8}
+    settings = Settings({name: Setting(value, "flag") for name, value in (given | values).items()})
+    return Chat(
+        model=Resident(settings, read_machine(), streams),
+        store=MemoryStore(),
+        streams=streams,
+        reader=Script([], interactive=False),
+        renderer=lambda request: choose.chat(streams, request, plain=True),
+        settings=settings,
+        interrupts=Interrupts(),
+        type_ahead=TypeAhead(streams),
+    )
+
+
+def first_token(chat: Chat, text: str) -> float:
+    """Seconds to the first token of the answer to a text."""
+    send(chat, text)
+    assert chat.last is not None
+    return chat.last.timings.first_token
+
+
+def main() -> None:
+    """The same second turn with the cache of the first one, and without."""
+    chat = open_chat()
+    per_story = len(chat.model.tokenizer.encode_text(STORY * 10)) / 10
+    kept, cold = [], []
+    for _ in range(ROUNDS):
+        chat.begin(None)
+        send(chat, STORY * int(TOKENS / per_story))
+        first = chat.session
+        kept.append(first_token(chat, "And then?"))
+        assert chat.last.usage.cached_tokens > 0.95 * TOKENS
+        chat.session = first
+        chat.model.engine()._kept.clear()
+        cold.append(first_token(chat, "And then?"))
+        assert chat.last.usage.cached_tokens == 0
+    ours, peer = statistics.median(kept), statistics.median(cold)
+    tokens = chat.last.usage.prompt_tokens
+    what = f"first token of the second turn, {tokens:,} tokens, all prefilled again / kept"
+    print_rows([Row(what, ours, peer, "s", peer / ours, ">= 10")])
+
+
+if __name__ == "__main__":
+    main()

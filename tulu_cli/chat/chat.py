@@ -1,0 +1,148 @@
+"""A running chat: the conversation as it stands, the model that answers it, and who reads along."""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tulu_cli.chat.interrupts import Interrupts
+from tulu_cli.chat.session import Node, Session
+from tulu_cli.chat.stamps import new_stamp
+from tulu_cli.chat.store import Store
+from tulu_cli.chat.type_ahead import TypeAhead
+from tulu_cli.chat.window import Overflow
+from tulu_cli.core import Conversation, Done, EngineInfo, Request, Sampling, Text
+from tulu_cli.prompt import Tokenizer, encode_chat
+from tulu_cli.render import Renderer
+from tulu_cli.sampling import decide
+from tulu_cli.settings import Settings
+from tulu_cli.streams import Streams
+
+
+class Model(Protocol):
+    """The model that answers; `info` and `stream` load it if it is not loaded."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def engine_name(self) -> str: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def end_token_ids(self) -> tuple[int, ...]: ...
+    @property
+    def generation_config(self) -> Mapping[str, Any]: ...
+    @property
+    def max_model_len(self) -> int: ...
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def stream(self, request: Request) -> Generator[Text | Done, None, None]: ...
+
+    def switch(self, name: str) -> None: ...
+
+    def system_prompt(self, asked: str | None = None) -> str | None: ...
+
+
+class Reader(Protocol):
+    """Where the turns come from.
+
+    `read` gives one line or block, beginning with `default` where it can be edited, and raises
+    EOFError at the end. `confirm` is False where nobody can be asked.
+    """
+
+    interactive: bool
+
+    def read(self, default: str = "") -> str: ...
+
+    def confirm(self, question: str) -> bool: ...
+
+
+NOWHERE = Session("", 0.0)
+
+
+@dataclass
+class Chat:
+    """What the slash commands and the answers work on.
+
+    `attached` are named texts that go with the next message, `editing` the turn that it is said
+    instead of, and `draft` what stands on the next prompt line. `left_out` is how many turns the
+    last prompt had to leave out. `failure` is the exit code of the first thing that went wrong.
+    """
+
+    model: Model
+    store: Store
+    streams: Streams
+    reader: Reader
+    renderer: Callable[[Request], Renderer]
+    settings: Settings
+    interrupts: Interrupts
+    type_ahead: TypeAhead
+    session: Session = NOWHERE
+    overflow: Overflow = "error"
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    allow_special: bool = False
+    model_names: tuple[tuple[str, str], ...] = ()
+    attached: list[tuple[str, str]] = field(default_factory=list)
+    editing: str | None = None
+    draft: str = ""
+    left_out: int = 0
+    last: Done | None = None
+    leaving: bool = False
+    failure: int = 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a person reads along, who can be told what is waited for, and asked."""
+        return self.reader.interactive
+
+    def say(self, line: str) -> None:
+        """One line of talk, on stderr."""
+        self.streams.say(line)
+
+    @property
+    def title(self) -> str:
+        """What the session is called."""
+        return self.session.name or self.session.id
+
+    def keep(self, session: Session, *changed: Node) -> None:
+        """The session stands like this now, in the store too. Raises UsageError, as that does."""
+        if session.nodes:  # a session begins with its first turn
+            self.store.write(session, *changed)
+        self.session, self.editing = session, None
+
+    def begin(self, system: str | None, name: str | None = None) -> None:
+        """A new session; it is stored with its first turn."""
+        stamp = new_stamp()
+        self.session = Session(stamp.id, stamp.at, name, system)
+        self.editing, self.left_out = None, 0
+
+    def resume(self, session: Session) -> None:
+        """An old session; says where it stands."""
+        self.session, self.editing, self.left_out = session, None, 0
+        path = session.path()
+        self.say(f"Session {self.title}, {len(path):,} turns.")
+        if path and path[-1].is_partial:
+            self.say("Its last answer was cut: /continue goes on, /retry answers anew.")
+
+    def sampling(self) -> Sampling:
+        """How to answer now. Raises BadInput for advice of the model that makes no sense."""
+        return decide(
+            self.settings, self.model.generation_config, stop=self.stop, ignore_eos=self.ignore_eos
+        )
+
+    def encode(
+        self,
+        messages: Conversation,
+        *,
+        continue_final: bool = False,
+        generation_prompt: bool = True,
+    ) -> tuple[int, ...]:
+        """The prompt for these messages, as the model gets it. Raises BadInput."""
+        return encode_chat(
+            self.model.tokenizer,
+            messages,
+            continue_final=continue_final,
+            add_generation_prompt=generation_prompt,
+            allow_special=self.allow_special,
+        )

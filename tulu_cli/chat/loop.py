@@ -1,0 +1,69 @@
+"""The loop of a chat: read, do, and survive whatever that raises."""
+
+from tulu_cli.chat import slash
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.turn import send
+from tulu_cli.chat.typed import Command, Say, understand
+from tulu_cli.errors import ExitCode, TuluError
+
+
+def converse(chat: Chat) -> int:
+    """Chat until there is nothing more to read; returns the exit code.
+
+    On a terminal that is 0. A script gets that of the first error, or of a Ctrl-C, which ends it.
+    """
+    with chat.interrupts.held_back():
+        while not chat.leaving:
+            if chat.is_watched:  # what was pressed before is no answer to what comes now
+                chat.interrupts.forget()
+            try:
+                step(chat)
+            except EOFError:
+                break
+            except KeyboardInterrupt:
+                if not chat.is_watched:
+                    return ExitCode.INTERRUPTED
+                chat.editing = None
+                chat.say("Ctrl-D or /exit leaves; /help lists the commands.")
+    return ExitCode.OK if chat.is_watched else chat.failure
+
+
+def step(chat: Chat) -> None:
+    """Read once, and do it. Raises EOFError at the end, KeyboardInterrupt, and BadInput."""
+    draft, chat.draft = chat.draft, ""
+    typed = understand(chat.reader.read(draft))
+    if typed is None:
+        return
+    try:
+        do(chat, typed)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  the conversation outlives any of them
+        chat.failure = chat.failure or exit_code(error)
+        chat.say(f"tulu: {sentence(error)}")
+
+
+def do(chat: Chat, typed: Command | Say) -> None:
+    """Run a command, or send a text."""
+    if isinstance(typed, Command):
+        slash.run(chat, typed.name, typed.argument)
+        return
+    send(chat, typed.text)
+    if chat.is_watched:
+        chat.streams.write("\n")
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong, for a user."""
+    if isinstance(error, TuluError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "Memory ran out; a shorter context or a smaller model needs less."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} {error.filename!r}." if error.filename else f"{error.strerror}."
+    return f"This is a bug, {type(error).__name__}: {error}. The conversation goes on."
+
+
+def exit_code(error: Exception) -> int:
+    """The code that a script gets for it."""
+    return error.exit_code if isinstance(error, TuluError) else ExitCode.FAILURE

@@ -1,0 +1,18 @@
+"""The slash commands. Importing this fills the rows: a module here is found by being named here."""
+
+from tulu_cli.chat.slash import about, answers, branches, files, sessions, sets
+from tulu_cli.chat.slash.row import Row, candidates, find, rows, run
+
+__all__ = [
+    "Row",
+    "about",
+    "answers",
+    "branches",
+    "candidates",
+    "files",
+    "find",
+    "rows",
+    "run",
+    "sessions",
+    "sets",
+]

@@ -1,0 +1,78 @@
+"""Rows that tell about the chat, and leave it."""
+
+from tulu_cli.chat.cells import clip, one_line
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.slash.row import find, rows, slash
+from tulu_cli.chat.words import plural
+from tulu_cli.errors import UsageError
+
+_KEYS = """
+Enter sends. Alt-Enter or Ctrl-J makes a line; \"\"\" begins and ends a block.
+Ctrl-G edits in $EDITOR, Ctrl-O shows a folded paste, Ctrl-R searches what was typed.
+Ctrl-C stops an answer and keeps it; Ctrl-D leaves. //text sends /text.
+"""
+_NARROW = 60
+
+
+@slash(
+    "help",
+    "List the commands, or tell about one.",
+    aliases=("h", "?"),
+    arguments="[COMMAND]",
+    words=lambda _chat, begun: [(r.name, r.about) for r in rows() if r.name.startswith(begun)],
+)
+def help_(chat: Chat, argument: str) -> None:
+    """Each row as it is typed, and what it does."""
+    chosen = [find(argument.removeprefix("/"))] if argument else list(rows())
+    narrow = chat.streams.size().columns < _NARROW
+    for row in chosen:
+        names = ", ".join([row.usage, *(f"/{alias}" for alias in row.aliases)])
+        line = f"{names}\n  {row.about}\n" if narrow else f"{names:<32} {row.about}\n"
+        chat.streams.write(line)
+    if not argument:
+        chat.streams.write(_KEYS)
+
+
+@slash("exit", "Leave; the conversation is kept.", aliases=("quit", "bye", "q"))
+def exit_(chat: Chat, _argument: str) -> None:
+    """The loop ends after this."""
+    chat.leaving = True
+
+
+@slash("clear", "Clear the screen; the conversation stays.")
+def clear(chat: Chat, _argument: str) -> None:
+    """Only on a terminal; what scrolled away is still there."""
+    if chat.streams.stdout_tty:
+        chat.streams.write_styled("\x1b[H\x1b[2J")
+
+
+@slash("tokens", "Count the tokens of the conversation, turn by turn.")
+def tokens(chat: Chat, _argument: str) -> None:
+    """Exact counts of the model's tokenizer, with what the chat template adds."""
+    messages = chat.session.conversation()
+    counted = 0
+    for place, message in enumerate(messages, 1):
+        total = len(chat.encode(messages[:place], generation_prompt=False))
+        words = clip(one_line(message.content[:200]), 40)
+        chat.streams.write(f"{total - counted:>8,}  {message.role}: {words}\n")
+        counted = total
+    chat.streams.write(f"{counted:>8,}  of {chat.model.max_model_len:,} tokens\n")
+
+
+@slash("stats", "Show what the last answer and the whole session took.")
+def stats(chat: Chat, _argument: str) -> None:
+    """Tokens, the time to the first one, and the speed after it."""
+    if chat.last is None:
+        raise UsageError("There is no answer yet.")
+    usage, times = chat.last.usage, chat.last.timings
+    chat.streams.write(
+        f"last answer   {plural(usage.prompt_tokens, 'prompt token')}, of which "
+        f"{usage.cached_tokens:,} were kept; {plural(usage.completion_tokens, 'token')}, first "
+        f"after {times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s\n"
+    )
+    records = [node.record for node in chat.session.nodes.values()]
+    done = [record.done for record in records if record and record.done]
+    total = sum(end.usage.completion_tokens for end in done)
+    seconds = sum(end.timings.total for end in done)
+    counts = f"{plural(len(done), 'answer')}, {plural(total, 'token')}"
+    chat.streams.write(f"this session  {counts} in {seconds:.1f} s\n")

@@ -1,0 +1,52 @@
+"""Rows about the answer: another one, more of it, and a copy of it."""
+
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.clipboard import copy
+from tulu_cli.chat.slash.row import slash
+from tulu_cli.chat.turn import answer, go_on
+from tulu_cli.chat.words import choices, last_code_block, whole_number
+from tulu_cli.errors import UsageError
+
+
+@slash("retry", "Answer the last turn again; each answer stays.", arguments="[N times]")
+def retry(chat: Chat, argument: str) -> None:
+    """One more answer, or N of them."""
+    for _ in range(whole_number(argument, "/retry", least=1) if argument else 1):
+        answer(chat)
+        if chat.interrupts.pressed:
+            return
+
+
+@slash("continue", "Let the model go on where its last answer ends.")
+def continue_(chat: Chat, _argument: str) -> None:
+    """Go on by prefill: no turn of a user comes between."""
+    go_on(chat)
+
+
+@slash(
+    "copy",
+    "Copy the last answer, its last code block, or turn N.",
+    arguments="[code|N]",
+    words=choices(("code", "the last code block of the last answer")),
+)
+def copy_(chat: Chat, argument: str) -> None:
+    """To the system's clipboard, or to the terminal's."""
+    text = wanted_text(chat, argument)
+    how = copy(chat.streams, text)
+    chat.say(f"Copied {len(text):,} characters {how}.")
+
+
+def wanted_text(chat: Chat, argument: str) -> str:
+    """The text that /copy means. Raises UsageError where there is none."""
+    if argument and argument != "code":
+        return chat.session.numbered(whole_number(argument, "/copy", least=1)).content
+    answers = (node for node in reversed(chat.session.path()) if node.role == "assistant")
+    last = next(answers, None)
+    if last is None:
+        raise UsageError("There is no answer to copy yet.")
+    if not argument:
+        return last.content
+    code = last_code_block(last.content)
+    if code is None:
+        raise UsageError("The last answer has no code block.")
+    return code

@@ -1,0 +1,91 @@
+"""A slash command is a row, which dispatch, completion and help read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.completion import Candidate, last_word
+from tulu_cli.errors import UsageError
+from tulu_cli.streams import terminal_safe
+
+Handler = Callable[[Chat, str], None]
+# What an argument can be: (word, what it is) for the words of a chat that begin so.
+Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`arguments` is how they are written in the help; "" takes none. `words` completes them."""
+
+    name: str
+    about: str
+    handler: Handler
+    aliases: tuple[str, ...] = ()
+    arguments: str = ""
+    words: Words | None = None
+
+    @property
+    def usage(self) -> str:
+        """The command as it is typed."""
+        return f"/{self.name} {self.arguments}".rstrip()
+
+
+ROWS: dict[str, Row] = {}
+
+
+def slash(
+    name: str,
+    about: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    arguments: str = "",
+    words: Words | None = None,
+) -> Callable[[Handler], Handler]:
+    """Make the function that it decorates a slash command."""
+
+    def add(handler: Handler) -> Handler:
+        ROWS[name] = Row(name, about, handler, aliases, arguments, words)
+        return handler
+
+    return add
+
+
+def rows() -> Iterator[Row]:
+    """All rows, by name."""
+    return iter(sorted(ROWS.values(), key=lambda row: row.name))
+
+
+def find(name: str) -> Row:
+    """The row of a name or an alias. Raises UsageError with the nearest one."""
+    names = {word: row for row in ROWS.values() for word in (row.name, *row.aliases)}
+    if name in names:
+        return names[name]
+    near = get_close_matches(name, names, 1)
+    hint = f"Is /{near[0]} meant?" if near else "/help lists what there is."
+    raise UsageError(f"/{name} is no command. {hint} //{name} sends it as text.")
+
+
+def run(chat: Chat, name: str, argument: str) -> None:
+    """Run a command. Raises what it raises, and UsageError for an argument too many."""
+    row = find(name)
+    if argument and not row.arguments:
+        raise UsageError(f"/{row.name} takes no argument.")
+    row.handler(chat, argument)
+
+
+def candidates(chat: Chat, line: str) -> Iterator[Candidate]:
+    """What could come next on a line up to its cursor: a command, or one of its arguments."""
+    if not line.startswith("/") or "\n" in line:
+        return
+    name, space, rest = line[1:].partition(" ")
+    if not space:
+        named = (row for row in rows() if row.name.startswith(name))
+        yield from (Candidate(f"/{row.name}", len(line), row.about) for row in named)
+        return
+    row = next((row for row in ROWS.values() if name in (row.name, *row.aliases)), None)
+    if row is None or row.words is None:
+        return
+    begun = last_word(rest)
+    for word, about in row.words(chat, begun):
+        yield Candidate(word, len(begun), terminal_safe(about))

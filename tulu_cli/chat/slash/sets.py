@@ -1,0 +1,161 @@
+"""Rows about what the next answer is made with: system prompt, sampling, model."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.slash.row import slash
+from tulu_cli.chat.words import choices
+from tulu_cli.core import Message
+from tulu_cli.errors import UsageError
+from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
+
+# What can change between two answers; the other settings are decided when a model is loaded.
+_AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
+_DEFAULT = "default"
+
+
+@slash(
+    "system",
+    "Show the system prompt, or set it: a text, a name, tulu or none.",
+    arguments="[TEXT|tulu|none]",
+    words=choices(("tulu", "the prompt of Ai2's demo"), ("none", "no system prompt")),
+)
+def system(chat: Chat, argument: str) -> None:
+    """It holds for what is asked next; the turns before stay as they are."""
+    if argument:
+        prompt = chat.model.system_prompt(argument)
+        chat.keep(replace(chat.session, system=prompt))
+    chat.say(f"System prompt: {chat.session.system or 'none'}")
+
+
+def _settings(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
+    return [
+        (name, f"{key.wanted}; now {chat.settings.get(name, _DEFAULT)}")
+        for name, key in _AT_ONCE.items()
+        if name.startswith(begun)
+    ]
+
+
+@slash(
+    "set",
+    "Show the sampling, or set one value of it, at once.",
+    arguments="[NAME [VALUE|default]]",
+    words=_settings,
+)
+def set_(chat: Chat, argument: str) -> None:
+    """Validated as the flag of that name is."""
+    name, _, text = argument.partition(" ")
+    if not name:
+        show_sampling(chat)
+        return
+    key = key_named(name)
+    if text.strip():
+        chat.settings = changed(chat, key, text.strip())
+    value = getattr(chat.sampling(), key.name) if key.name != "seed" else chat.settings.get("seed")
+    origin = chat.settings.values.get(key.name)
+    chat.say(f"{key.name} = {value} ({origin.origin if origin else 'default'})")
+
+
+def key_named(name: str) -> Key:
+    """The setting that can be set in a chat. Raises UsageError for another."""
+    plain = name.replace("-", "_")
+    if plain in _AT_ONCE:
+        return _AT_ONCE[plain]
+    if any(key.name == plain for key in KEYS):
+        flag = name.replace("_", "-")
+        raise UsageError(f"{plain} is decided at the start: leave, and give --{flag}.")
+    raise UsageError(f"{name!r} is no setting; there are {', '.join(_AT_ONCE)}.")
+
+
+def changed(chat: Chat, key: Key, text: str) -> Settings:
+    """The settings with this value. Raises UsageError for one that the setting does not take."""
+    values = {**chat.settings.values}
+    values.pop(key.name, None)
+    if text != _DEFAULT:
+        value = parsed(key.kind, text)
+        if problem := key.problem(value):
+            raise UsageError(f"{key.name} {problem}")
+        values[key.name] = Setting(value, "/set")
+    return replace(chat.settings, values=values)
+
+
+def show_sampling(chat: Chat) -> None:
+    """Each value with where it comes from."""
+    sampling = chat.sampling()
+    for name in _AT_ONCE:
+        setting = chat.settings.values.get(name)
+        value = getattr(sampling, name)
+        if name == "seed" and setting is None:
+            value = "drawn for each answer"
+        if value is None:
+            value = "up to the context length"
+        advised = name in chat.model.generation_config
+        origin = setting.origin if setting else "the model's advice" if advised else "default"
+        chat.streams.write(f"{name:<20} {value}  ({origin})\n")
+    if chat.stop:
+        chat.streams.write(f"{'stop':<20} {', '.join(map(repr, chat.stop))}  (flag)\n")
+
+
+@slash(
+    "show",
+    "Show the prompt or its token ids as TEXT would be sent, the settings, or the model.",
+    arguments="[prompt|ids|settings|model] [TEXT]",
+    words=choices(
+        ("prompt", "exactly what the engine is given"),
+        ("ids", "the same as token ids"),
+        ("settings", "how answers are sampled"),
+        ("model", "what answers, and on what"),
+    ),
+)
+def show(chat: Chat, argument: str) -> None:
+    """Without TEXT the prompt is the one that /retry would send."""
+    what, _, text = (argument or "prompt").partition(" ")
+    if what == "settings":
+        show_sampling(chat)
+    elif what == "model":
+        show_model(chat)
+    elif what in ("prompt", "ids"):
+        ids = next_prompt(chat, text)
+        tokens = chat.model.tokenizer.decode(ids, skip_special_tokens=False)
+        shown = tokens if what == "prompt" else " ".join(map(str, ids))
+        chat.streams.write(shown if shown.endswith("\n") else f"{shown}\n")
+    else:
+        raise UsageError(f"/show takes prompt, ids, settings or model, not {what!r}.")
+
+
+def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
+    """The ids that sending `text` would give to the engine; for "", those of the last turn."""
+    turn = chat.session.turn
+    if text or turn is None:
+        return chat.encode((*chat.session.conversation(), Message("user", text)))
+    return chat.encode(chat.session.conversation(turn.id))
+
+
+def show_model(chat: Chat) -> None:
+    """What is loaded, and on what it runs."""
+    info = chat.model.info
+    facts = {
+        "model": info.model,
+        "revision": info.revision or "unknown",
+        "engine": f"{info.engine} {', '.join(f'{k} {v}' for k, v in info.versions.items())}",
+        "device": f"{info.device}, {info.dtype}",
+        "context": f"{info.max_model_len:,} tokens",
+    }
+    for name, value in facts.items():
+        chat.streams.write(f"{name:<20} {value}\n")
+
+
+def _models(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
+    return [(name, about) for name, about in chat.model_names if name.startswith(begun)]
+
+
+@slash(
+    "model", "Let another model answer; the conversation stays.", arguments="[NAME]", words=_models
+)
+def model(chat: Chat, argument: str) -> None:
+    """The old model is unloaded when the new one is understood."""
+    if argument:
+        with chat.interrupts.welcome():
+            chat.model.switch(argument)
+    chat.say(f"Model: {chat.model.name}, context {chat.model.max_model_len:,} tokens.")

@@ -1,0 +1,59 @@
+"""The line below the prompt: what answers, in which session, and how full the context is."""
+
+from dataclasses import dataclass, field
+
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.words import plural
+from tulu_cli.errors import TuluError
+from tulu_cli.streams import terminal_safe
+
+_BETWEEN = " · "
+
+
+@dataclass
+class Toolbar:
+    """Counts the tokens of the conversation only when it has changed: it is drawn at every key."""
+
+    chat: Chat
+    _counted: tuple[object, ...] = field(default=(), init=False)
+    _tokens: str = field(default="", init=False)
+
+    def __call__(self, width: int) -> str:
+        """The line, without the parts that matter least where it would be too long."""
+        chat = self.chat
+        speed = chat.last.tokens_per_second if chat.last else 0.0
+        # In the order in which they are shown, each with the order in which it gives way.
+        parts = [
+            (3, chat.model.name),
+            (2, chat.model.engine_name),
+            (1, chat.title),
+            (6, self._context()),
+            (5, f"{plural(chat.left_out, 'turn')} left out" if chat.left_out else ""),
+            (4, f"{plural(len(chat.attached), 'text')} attached" if chat.attached else ""),
+            (0, f"{speed:.1f} tok/s" if speed else ""),
+        ]
+        shown = [part for part in parts if part[1]]
+        while len(shown) > 1 and len(joined(shown)) > width:
+            shown.remove(min(shown))
+        return terminal_safe(joined(shown))[:width]
+
+    def _context(self) -> str:
+        session, model = self.chat.session, self.chat.model
+        end = session.nodes.get(session.head or "")
+        state = (session.head, len(end.content) if end else 0, session.system, model.name)
+        if state != self._counted:
+            self._counted = state
+            self._tokens = f"{self._count():,}/{model.max_model_len:,} tokens"
+        return self._tokens
+
+    def _count(self) -> int:
+        messages = self.chat.session.conversation()
+        try:
+            return len(self.chat.encode(messages, generation_prompt=False)) if messages else 0
+        except TuluError:  # a template that refuses says so when something is sent
+            return 0
+
+
+def joined(parts: list[tuple[int, str]]) -> str:
+    """The parts as one line."""
+    return _BETWEEN.join(text for _, text in parts)

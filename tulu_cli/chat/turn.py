@@ -1,0 +1,168 @@
+"""One turn: what is asked is stored first, then the answer as it comes, and its end always."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.session import Record
+from tulu_cli.chat.stamps import new_stamp
+from tulu_cli.chat.window import Fit, answer_room, complaint, describe, drop_oldest, too_long
+from tulu_cli.chat.writing import Writing
+from tulu_cli.core import Conversation, Done, FinishReason, Request, Text
+from tulu_cli.errors import PromptTooLong, UsageError
+from tulu_cli.prompt import compose_user_text
+from tulu_cli.render import Renderer
+
+
+def send(chat: Chat, text: str) -> None:
+    """The user says something, with what is attached, and the model answers."""
+    content = compose_user_text(text, None, chat.attached)
+    editing = chat.editing
+    if editing is None:
+        session = chat.session.ask(content, new_stamp())
+    else:
+        session = chat.session.edit(editing, content, new_stamp())
+    chat.keep(session, session.nodes[session.head or ""])
+    chat.attached = []
+    answer(chat)
+
+
+def answer(chat: Chat) -> None:
+    """Answer the user's last turn, beside the answers that it has. Raises UsageError for none."""
+    turn = chat.session.turn
+    if turn is None:
+        raise UsageError("There is nothing to answer yet: type a message.")
+    request, record = prepare(chat, chat.session.conversation(turn.id))
+    step = len(chat.session.children(turn.id))
+    if step and "seed" in chat.settings.values:  # the same seed would give the same answer
+        sampling = replace(request.sampling, seed=request.sampling.seed + step)
+        request, record = replace(request, sampling=sampling), replace(record, sampling=sampling)
+    session = chat.session.answer(record, new_stamp())
+    chat.keep(session, session.nodes[session.head or ""])
+    stream(chat, request)
+
+
+def go_on(chat: Chat) -> None:
+    """Let the model go on with its last answer from where that ends, by prefill."""
+    head = chat.session.nodes.get(chat.session.head or "")
+    if head is not None and (head.is_void or head.role == "user"):
+        answer(chat)
+        return
+    if head is None:
+        raise UsageError("There is no answer to continue yet.")
+    request, record = prepare(chat, chat.session.conversation(), continue_final=True)
+    session = chat.session.resume(record, new_stamp())
+    chat.keep(session, session.nodes[session.head or ""])
+    stream(chat, request)
+
+
+def prepare(
+    chat: Chat, messages: Conversation, *, continue_final: bool = False
+) -> tuple[Request, Record]:
+    """What the engine is asked, and how that is recorded. Raises PromptTooLong, BadInput."""
+    sampling = chat.sampling()
+    fit = fitting(chat, messages, continue_final=continue_final)
+    ids = chat.encode(fit.kept, continue_final=continue_final)
+    with chat.interrupts.welcome():
+        info = chat.model.info
+    chat.left_out = len(fit.dropped)
+    request = Request(ids, sampling, chat.model.end_token_ids)
+    return request, Record(info, sampling, chat.session.system)
+
+
+def fitting(chat: Chat, messages: Conversation, *, continue_final: bool = False) -> Fit:
+    """The messages that go to the model; where that is not all of them, the user knows it.
+
+    Raises PromptTooLong where they do not fit and nobody allows to leave some out.
+    """
+
+    def count(messages: Conversation) -> int:
+        return len(chat.encode(messages, continue_final=continue_final))
+
+    context = chat.model.max_model_len
+    room = answer_room(chat.settings.get("max_tokens"), context)
+    tokens = count(messages)
+    if tokens + room <= context:
+        return Fit(messages, tokens)
+    shorter = drop_oldest(messages, count, context - room)
+    if shorter is None:
+        raise too_long(tokens, room, context)
+    left_out = describe(shorter.dropped)
+    if chat.overflow == "ask":
+        chat.say(complaint(tokens, room, context))
+        if not chat.reader.confirm(f"Leave {left_out} out, and later ones when it must be?"):
+            raise PromptTooLong("Nothing was sent. /new starts anew, /retry asks again.")
+        chat.overflow = "drop-oldest"
+    if chat.overflow == "error":
+        raise PromptTooLong(
+            f"{complaint(tokens, room, context)} --overflow drop-oldest would leave out {left_out}."
+        )
+    chat.say(f"Left out, to fit in {context:,} tokens: {left_out}.")
+    return shorter
+
+
+def stream(chat: Chat, request: Request) -> None:
+    """Show and store the answer at the head as it comes; whatever ends it, what came is kept."""
+    renderer = chat.renderer(request)
+    answer_id = chat.session.head or ""
+    cut: FinishReason = "interrupted"
+    chat.type_ahead.again()
+    writing = Writing(chat.store, chat.session)
+    try:
+        with writing, closing(events_of(chat, request)) as events:
+            try:
+                for event in events:
+                    if isinstance(event, Text):
+                        writing.add(answer_id, event.text)
+                    renderer.show(event)
+            except KeyboardInterrupt:
+                if not chat.is_watched:
+                    raise
+            except Exception:
+                cut = "error"
+                raise
+            finally:
+                chat.last = ended(renderer, cut)
+                writing.end(answer_id, chat.last)
+    finally:
+        chat.session = writing.session
+    say_how_it_ended(chat, chat.last)
+
+
+def ended(renderer: Renderer, cut: FinishReason) -> Done:
+    """How the answer ended, with all of it shown, if there is still somebody who reads it."""
+    with suppress(BrokenPipeError):  # the error that ends the answer has said so
+        renderer.finish(cut)
+    return renderer.completions[0].done
+
+
+def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
+    """The events of the answer. A Ctrl-C comes while one is waited for, not in between."""
+    status = f"Reading {len(request.prompt_token_ids):,} tokens ..." if chat.is_watched else ""
+    chat.streams.show_status(status)
+    try:
+        with closing(chat.model.stream(request)) as events:
+            while (event := waited_for(chat, events)) is not None:
+                if status and (isinstance(event, Done) or event.text):
+                    chat.streams.show_status("")
+                    status = ""
+                yield event
+    finally:
+        if status:
+            chat.streams.show_status("")
+
+
+def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
+    """The next event, None at the end. Raises KeyboardInterrupt for a Ctrl-C since the last."""
+    with chat.interrupts.welcome():
+        return next(events, None)
+
+
+def say_how_it_ended(chat: Chat, done: Done) -> None:
+    """Say so where the model has not ended by itself."""
+    tokens = f"{done.usage.completion_tokens:,} tokens"
+    if done.finish_reason == "length":
+        chat.say(f"The answer was cut at {tokens}: /continue goes on.")
+    if done.finish_reason == "interrupted":
+        chat.say(f"Stopped after {tokens}: /continue goes on, /retry answers anew.")

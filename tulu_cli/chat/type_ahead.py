@@ -1,0 +1,66 @@
+"""What is typed while the model answers waits, unseen, for the next prompt."""
+
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from tulu_cli.streams import Streams
+
+_INPUT, _LOCAL = 0, 3  # the places of c_iflag and c_lflag in what tcgetattr gives
+_PASTES_MARKED = "\x1b[?2004h"
+_PASTES_UNMARKED = "\x1b[?2004l"
+
+
+class TypeAhead:
+    """Leaves keys in the terminal's queue: not echoed, not changed, not flushed by a Ctrl-C.
+
+    Enter stays the key that it is, and a paste keeps its marks, so that the next prompt reads
+    them as if they were typed then. Ctrl-C still sends SIGINT.
+    """
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._before: list[Any] | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """For as long as the chat lasts."""
+        self._before = termios.tcgetattr(sys.stdin)
+        try:
+            self.again()
+            yield
+        finally:
+            self._restore()
+            self._before = None
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """The terminal as it was before, for another program to use."""
+        self._restore()
+        try:
+            yield
+        finally:
+            self.again()
+
+    def again(self) -> None:
+        """Make it so, whatever the prompt line or a stay in the background left behind."""
+        if self._before is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, _quiet(self._before))
+            self._streams.write_styled(_PASTES_MARKED)
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            with suppress(termios.error):  # a terminal that has hung up
+                termios.tcsetattr(sys.stdin, termios.TCSANOW, self._before)
+                self._streams.write_styled(_PASTES_UNMARKED)
+
+
+def _quiet(attributes: list[Any]) -> list[Any]:
+    """The terminal's attributes with what would echo, change or drop a key switched off."""
+    changed = list(attributes)
+    changed[_INPUT] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+    changed[_LOCAL] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+    changed[_LOCAL] |= termios.NOFLSH
+    return changed

@@ -1,0 +1,51 @@
+"""Small readings of text that several slash commands share."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterable
+
+from tulu_cli.errors import UsageError
+
+Pairs = Iterable[tuple[str, str]]
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+
+
+def choices(*pairs: tuple[str, str]) -> Callable[[object, str], Pairs]:
+    """The completion of an argument that is one of these, each with what it is."""
+    return lambda _chat, begun: [pair for pair in pairs if pair[0].startswith(begun)]
+
+
+def whole_number(text: str, command: str, *, least: int) -> int:
+    """The number that an argument is. Raises UsageError."""
+    if not text.isdecimal() or int(text) < least:
+        raise UsageError(f"{command} takes a whole number from {least} on, not {text!r}.")
+    return int(text)
+
+
+def paths_in(argument: str) -> list[str]:
+    """The words of an argument, as a shell reads them. Raises UsageError for an open quote."""
+    try:
+        return shlex.split(argument)
+    except ValueError as error:
+        raise UsageError(f"{argument!r} cannot be read: {str(error).lower()}.") from error
+
+
+def last_code_block(text: str) -> str | None:
+    """The inside of the last fenced block, as Markdown has it; one that is still open counts."""
+    found, place = None, 0
+    while opening := _FENCE.search(text, place):
+        mark = opening[1]
+        closing = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}} *$", re.MULTILINE)
+        start = text.find("\n", opening.end()) + 1 or len(text)
+        end = closing.search(text, start)
+        found = text[start : end.start() if end else len(text)]
+        if not end:
+            break
+        place = end.end()
+    return found
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 turn`, `1,234 turns`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,249 @@
+"""`tulu chat`: a conversation with a model, that is kept."""
+
+import os
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.chat import Chat, Reader
+    from tulu_cli.chat.session import Session
+    from tulu_cli.chat.store import Store
+    from tulu_cli.machine import Machine
+    from tulu_cli.resident import Resident
+    from tulu_cli.settings import Settings
+    from tulu_cli.streams import Streams
+
+
+class Overflow(StrEnum):
+    """What to do with a conversation that is longer than the context."""
+
+    ASK = "ask"
+    ERROR = "error"
+    DROP_OLDEST = "drop-oldest"
+
+
+def chat(
+    model: options.Model = None,
+    system: options.System = None,
+    session: Annotated[
+        str | None,
+        typer.Option(help="Go on with the session of this name, or begin it.", metavar="NAME"),
+    ] = None,
+    continue_: Annotated[
+        bool, typer.Option("-c", "--continue", help="Go on with the last session.")
+    ] = False,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with the session of this id, or its beginning.", metavar="ID"),
+    ] = None,
+    no_history: Annotated[
+        bool,
+        typer.Option("--no-history", "--incognito", help="Write nothing to disk."),
+    ] = False,
+    plain: options.Plain = False,
+    overflow: Annotated[
+        Overflow | None,
+        typer.Option(
+            help="When the conversation is longer than the context.  [default: ask on a terminal, "
+            "else error]",
+        ),
+    ] = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    greedy: options.Greedy = False,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    ignore_eos: options.IgnoreEos = False,
+    engine: options.Engine = None,
+    dtype: options.Dtype = None,
+    quantization: options.Quantization = None,
+    tensor_parallel_size: options.TensorParallelSize = None,
+    pipeline_parallel_size: options.PipelineParallelSize = None,
+    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    max_model_len: options.MaxModelLen = None,
+    device: options.Device = None,
+    engine_arg: options.EngineArg = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_special: options.AllowSpecial = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> int:
+    """Chat with a model; /help lists the commands in it.
+
+    Every turn is kept on disk as it is made: `tulu history` shows and exports them. Where stdin
+    or stdout is no terminal, each line of stdin is a turn, and stdout carries the answers alone;
+    the exit code is then that of the first error.
+    """
+    flags = dict(locals())
+    from tulu_cli.inputs import well_formed
+    from tulu_cli.machine import read_machine
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+
+    if (session is not None) + continue_ + (resume is not None) > 1:
+        raise UsageError("--session, --continue and --resume exclude one another.")
+    if no_history and (continue_ or resume is not None):
+        raise UsageError("--no-history has no session to go on with.")
+    chosen = ChatOptions(
+        settings=read_settings(options.with_greedy(flags)),
+        session=session,
+        continue_last=continue_,
+        resume=resume,
+        no_history=no_history,
+        plain=plain,
+        overflow=overflow,
+        stop=tuple(well_formed(text, "--stop") for text in stop or ()),
+        ignore_eos=ignore_eos,
+        engine_args=options.read_engine_args(engine_arg or []),
+        trust_remote_code=trust_remote_code,
+        allow_special=allow_special,
+        offline=offline,
+        verbose=verbose,
+    )
+    return run(chosen, Streams.standard(), read_machine())
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """What the command line asks for, understood."""
+
+    settings: "Settings"
+    session: str | None = None
+    continue_last: bool = False
+    resume: str | None = None
+    no_history: bool = False
+    plain: bool = False
+    overflow: Overflow | None = None
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+    allow_special: bool = False
+    offline: bool = False
+    verbose: bool = False
+
+
+def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
+    """Chat until the user leaves; returns the exit code. Raises what keeps it from beginning."""
+    from tulu_cli.chat.fallback import open_store
+    from tulu_cli.chat.loop import converse
+    from tulu_cli.chat.place import history_path
+    from tulu_cli.resident import Resident
+
+    with closing(open_store(history_path(), streams.say, incognito=chosen.no_history)) as store:
+        session = session_to_resume(chosen, store)
+        model = Resident(
+            chosen.settings,
+            machine,
+            streams,
+            offline=chosen.offline,
+            trust_remote_code=chosen.trust_remote_code,
+            engine_args=chosen.engine_args,
+        )
+        if chosen.verbose:
+            model.say_choices()
+        begun = make_chat(chosen, model, store, streams)
+        keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
+        with closing(model), keys:
+            model.engine()
+            begin(begun, session, chosen)
+            return converse(begun)
+
+
+def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
+    """The session to go on with, None for a new one. Raises UsageError where it is not there."""
+    from tulu_cli.chat.store import checked_name, find_session
+
+    summaries = store.summaries()
+    if chosen.continue_last:
+        if not summaries:
+            raise UsageError("There is no session to continue yet.")
+        return store.load(summaries[0].id)
+    if chosen.resume is not None:
+        return store.load(find_session(summaries, chosen.resume))
+    if chosen.session is None:
+        return None
+    name = checked_name(chosen.session)
+    return next((store.load(one.id) for one in summaries if one.name == name), None)
+
+
+def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "Streams") -> "Chat":
+    """The chat with all that it is handed."""
+    from tulu_cli.chat.chat import Chat
+    from tulu_cli.chat.interrupts import Interrupts
+    from tulu_cli.chat.lines import Lines
+    from tulu_cli.chat.type_ahead import TypeAhead
+    from tulu_cli.models import family_models
+    from tulu_cli.render import choose
+
+    interrupts = Interrupts()
+    typed_on = streams.stdin_tty and streams.stdout_tty
+    overflow = chosen.overflow or (Overflow.ASK if typed_on else Overflow.ERROR)
+    aliases = [*chosen.settings.aliases.items()]
+    made = Chat(
+        model=model,
+        store=store,
+        streams=streams,
+        reader=Lines(streams, interrupts, interactive=typed_on),
+        overflow=overflow.value,
+        renderer=lambda request: choose.chat(streams, request, plain=chosen.plain),
+        settings=chosen.settings,
+        interrupts=interrupts,
+        type_ahead=TypeAhead(streams),
+        stop=chosen.stop,
+        ignore_eos=chosen.ignore_eos,
+        allow_special=chosen.allow_special,
+        model_names=(*aliases, *((row.alias, row.repository) for row in family_models())),
+    )
+    if has_prompt_line(streams):
+        made.reader = make_prompt_line(made, incognito=chosen.no_history)
+    return made
+
+
+def has_prompt_line(streams: "Streams") -> bool:
+    """Whether lines are typed on a terminal on which they can be edited."""
+    is_dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return streams.stdin_tty and streams.stdout_tty and not is_dumb
+
+
+def make_prompt_line(chat: "Chat", *, incognito: bool) -> "Reader":
+    """The line that a user types on, which knows what the chat could be told."""
+    from tulu_cli.chat import slash
+    from tulu_cli.chat.input_history import InputHistory
+    from tulu_cli.chat.place import history_path
+    from tulu_cli.chat.prompt_line import PromptLine
+    from tulu_cli.chat.toolbar import Toolbar
+
+    typed = None if incognito else history_path().with_name("typed.jsonl")
+    return PromptLine(
+        InputHistory(typed),
+        lambda line: slash.candidates(chat, line),
+        Toolbar(chat),
+        color=chat.streams.color,
+        vi_mode=chat.settings.get("editing_mode") == "vi",
+    )
+
+
+def begin(chat: "Chat", session: "Session | None", chosen: ChatOptions) -> None:
+    """The first session of the chat, and what a user should know at first."""
+    model = chat.model
+    if chat.is_watched:
+        chat.say(f"{model.name} on {model.engine_name}. /help lists the commands, Ctrl-D leaves.")
+    if session is None:
+        chat.begin(model.system_prompt(), chosen.session)
+        return
+    chat.resume(session)
+    if chosen.settings.is_flag("system"):
+        chat.keep(replace(chat.session, system=model.system_prompt()))
