@@ -196,7 +196,7 @@ def test_help_lists_each_subcommand_and_is_the_same_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'?; --help shows"),
+        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'"),
         (["--nope"], b"tulu: No such option: --nope; --help shows what there is.\n"),
     ],
 )
