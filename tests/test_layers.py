@@ -33,8 +33,9 @@ MAY_IMPORT = {
     "render": {"core", "streams"},
     "chat": {"core", "errors", "streams", "prompt"},
     "batch": {"core", "errors", "streams", "prompt"},
+    "candidates": {"chat", "engines", "errors", "models", "plan", "settings", "streams"},
     "main": {"", "commands", "errors", "streams", "settings"},
-    "__main__": {"main"},
+    "__main__": {"candidates", "main"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}
 

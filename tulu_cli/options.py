@@ -24,7 +24,7 @@ System = Annotated[
         "--system",
         help="System prompt: a text, the name of one in the settings, tulu (the prompt of Ai2's "
         "demo, the default for Tülu models) or none.",
-        metavar="TEXT|tulu|none",
+        metavar="SYSTEM",
     ),
 ]
 MaxTokens = Annotated[
@@ -133,7 +133,8 @@ MaxModelLen = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="NAME")
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="DEVICE"),
 ]
 EngineArg = Annotated[
     list[str] | None,
