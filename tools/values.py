@@ -32,9 +32,13 @@ def values_of(item: Any) -> Values:
 
 
 def from_placeholder(placeholder: str) -> Values:
-    """`MODEL|none` is the kind MODEL and the word `none`; a word that is no kind has no values."""
+    """`MODEL|none` is the kind MODEL and the word `none`; a word that is no kind has no values.
+
+    What follows a word in brackets or behind a dot does not count: FILE.svg is a FILE.
+    """
     words = [word.strip("[]{}<>.") for word in placeholder.split("|")]
-    kinds = {word: KINDS.get(word, Kind()) for word in words}
+    names = [re.split(r"[.[{]", word)[0] for word in words]
+    kinds = {name: KINDS.get(name, Kind()) for name in names}
     literal = [Candidate(word) for word in words if _LITERAL.fullmatch(word)]
     return Values(
         (*(word for kind in kinds.values() for word in kind.fixed()), *literal),

@@ -132,5 +132,5 @@ KINDS: Mapping[str, Kind] = {
     "DEVICE": Kind(words("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")),
     "KEY": Kind(keys),
     "FILE": Kind(paths="files"),
-    "DIRECTORY": Kind(paths="directories"),
+    "DIR": Kind(paths="directories"),
 }

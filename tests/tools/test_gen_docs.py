@@ -120,7 +120,9 @@ def test_a_page_is_clean(command: list[str], page: Path) -> None:
         ("tulu|none|TEXT", Values((Candidate("tulu"), Candidate("none")))),
         ("MODEL", Values(asks=("MODEL",), paths="files")),
         ("[FILE|-]...", Values(paths="files")),
-        ("DIRECTORY", Values(paths="directories")),
+        ("FILE.svg", Values(paths="files")),
+        ("DIR", Values(paths="directories")),
+        ("NAME[:N]|24GiB[:N]", Values()),
         ("SYSTEM|MODEL", Values(asks=("SYSTEM", "MODEL"), paths="files")),
     ],
 )
