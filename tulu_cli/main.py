@@ -105,6 +105,7 @@ def _group_app(path: tuple[str, ...]) -> typer.Typer:
     about = callback.__doc__ if callback else package.__doc__
     app.callback(
         help=about,
+        short_help=summary_of(about),
         epilog=examples_of(package),
         invoke_without_command=True,
         context_settings=_HELP,
@@ -120,7 +121,12 @@ def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
         return
     module = module_of(path)
     function = getattr(module, module.__name__.rpartition(".")[2])
-    app.command(path[-1], context_settings=_HELP, epilog=examples_of(module))(function)
+    app.command(
+        path[-1],
+        short_help=summary_of(function.__doc__),
+        epilog=examples_of(module),
+        context_settings=_HELP,
+    )(function)
 
 
 def module_of(path: tuple[str, ...]) -> ModuleType:
@@ -128,6 +134,11 @@ def module_of(path: tuple[str, ...]) -> ModuleType:
     entry = _COMMANDS.joinpath(*path)
     is_word = not path or _is_group(entry) or entry.with_name(f"{path[-1]}.py").is_file()
     return import_module(".".join(("tulu_cli.commands", *path)) + ("" if is_word else "_"))
+
+
+def summary_of(docstring: str | None) -> str:
+    """Its first line, for the list of commands: given whole, it is wrapped there and not cut."""
+    return (docstring or "").strip().partition("\n")[0]
 
 
 def examples_of(module: ModuleType) -> str | None:

@@ -44,10 +44,9 @@ def test_drift_is_named_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @every_command
-def test_help_fits_its_line_and_the_page_has_every_option(command: Command) -> None:
+def test_every_command_has_help_and_its_page_has_every_option(command: Command) -> None:
     page = (gen_docs.ROOT / "man" / f"{command.name.replace(' ', '-')}.1").read_text()
     assert command.summary
-    assert not command.path or len(command.summary) <= 62, "the list of commands would cut it"
     for parameter in (*command.options, *command.arguments):
         assert parameter.help
         assert f"\\fB{escaped(parameter.declaration)}\\fR" in page
