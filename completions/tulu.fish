@@ -84,7 +84,7 @@ complete -c tulu -n '__tulu_at \'complete\'' -l prefill -r -f -d 'The answer goe
 complete -c tulu -n '__tulu_at \'complete\'' -l raw -d 'Complete the plain text, without a chat template'
 complete -c tulu -n '__tulu_at \'complete\'' -s m -l model -r -f -a '(__tulu_ask MODEL) (__tulu_paths)' -d '8b, 70b, 405b and their -sft and -dpo stages, demo, org/name[@revision], a directory or a .gguf file'
 complete -c tulu -n '__tulu_at \'complete\'' -l max-tokens -r -f -d 'Most tokens to generate'
-complete -c tulu -n '__tulu_at \'complete\'' -l temperature -r -f -d '0 is greedy'
+complete -c tulu -n '__tulu_at \'complete\'' -l temperature -r -f -d 'How freely tokens are drawn; 0 is greedy'
 complete -c tulu -n '__tulu_at \'complete\'' -l greedy -d 'The same as --temperature 0'
 complete -c tulu -n '__tulu_at \'complete\'' -l top-p -r -f -d 'Draw from the likeliest tokens, up to this sum of chances'
 complete -c tulu -n '__tulu_at \'complete\'' -l top-k -r -f -d 'Draw from this many likeliest tokens; 0 is off'

@@ -17,7 +17,8 @@ def _branch(command: Command) -> Iterator[str]:
     yield f"        {quote(command.name)})"
     if verbs := " ".join(inner.path[-1] for inner in command.commands):
         yield f"            commands={quote(verbs)}"
-    yield f"            options={quote(' '.join(map(_longest, command.options)))}"
+    options = (flag for option in command.options for flag in _long(option))
+    yield f"            options={quote(' '.join(options))}"
     yield "            case $2 in"
     for values, patterns in _by_values(command).items():
         yield f"                {' | '.join(patterns)}) {_assignments(values)}"
@@ -46,5 +47,6 @@ def _assignments(values: Values) -> str:
     return "".join(f"{name}={quote(text)} " for name, text in parts.items() if text) + ";;"
 
 
-def _longest(option: Parameter) -> str:
-    return max(option.flags, key=len)
+def _long(option: Parameter) -> tuple[str, ...]:
+    """The flags to offer: bash says nothing of them, so that a letter alone would be a riddle."""
+    return tuple(flag for flag in option.flags if flag.startswith("--")) or option.flags

@@ -10,7 +10,10 @@ from tulu_cli.settings import KEYS
 
 @dataclass(frozen=True)
 class Fact:
-    """A variable or a file, and what it does for the commands that have one of these options."""
+    """A variable or a file, and what it does for the commands that have one of these options.
+
+    The page of `tulu` itself has them all.
+    """
 
     name: str
     about: str
@@ -24,7 +27,7 @@ ENVIRONMENT = (
     *(
         Fact(
             f"TULU_{key.name.upper()}",
-            f"The same as --{key.name.replace('_', '-')}, which wins over it.",
+            f"The setting {f'{key.table}.{key.name}'.lstrip('.')}; a flag wins over it.",
             frozenset({key.name}),
         )
         for key in KEYS

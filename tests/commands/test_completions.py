@@ -146,5 +146,12 @@ def test_without_a_checkout_the_script_is_where_the_wheel_put_it(
     package.parent.mkdir(parents=True)
     monkeypatch.setattr(f"{_shells.__name__}.metadata.files", lambda _: entries)
     assert script_of("fish") == shipped
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for version in ("the script", "the next one"):
+        shipped.write_text(f"# {_shells._MARK}: {version}")
+        install.run("fish", Streams.test())
+        place = tmp_path / "fish/completions/tulu.fish"
+        assert not place.is_symlink()  # zsh complains of a link to what was uninstalled
+        assert place.read_text() == shipped.read_text()
     with pytest.raises(TuluError, match="completions for bash are not installed: install tulu_cli"):
         script_of("bash")

@@ -61,18 +61,21 @@ def shell_of(chosen: ShellName | None, environ: Mapping[str, str] = os.environ) 
     raise UsageError(f"{what} there are completions for {', '.join(SCRIPTS)}: choose with --shell.")
 
 
+def checkout_of(shell: ShellName) -> Path:
+    """The script as it is in the project, if it is from there that we run."""
+    return Path(tulu_cli.__file__).parent.parent / "completions" / SCRIPTS[shell].file
+
+
 def script_of(shell: ShellName) -> Path:
     """The script: in the checkout that we run from, else where the wheel was installed.
 
     Raises TuluError where it is in neither.
     """
-    script = SCRIPTS[shell]
-    checkout = Path(tulu_cli.__file__).parent.parent / "completions" / script.file
-    if checkout.is_file():
+    if (checkout := checkout_of(shell)).is_file():
         return checkout
     for entry in metadata.files("tulu_cli") or ():
         installed = Path(str(entry.locate()))
-        if entry.as_posix().endswith(script.shipped) and installed.is_file():
+        if entry.as_posix().endswith(SCRIPTS[shell].shipped) and installed.is_file():
             return installed.resolve()
     raise TuluError(f"The completions for {shell} are not installed: install tulu_cli again.")
 
@@ -92,7 +95,7 @@ def place_of(shell: ShellName, environ: Mapping[str, str] = os.environ) -> Path:
 def require_ours(place: Path) -> None:
     """Raise TuluError if the file is there and not one that we put there.
 
-    A link that leads nowhere is what an installation that is gone has left of ours.
+    A link that leads nowhere is what a checkout that is gone has left of ours.
     """
     try:
         ours = _MARK in place.read_text(encoding="utf-8", errors="replace")[:500]

@@ -1,6 +1,7 @@
 """`tulu completions install`: put the script where the shell looks."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from tulu_cli.commands.completions._shells import (
     SCRIPTS,
     Shell,
     ShellName,
+    checkout_of,
     place_of,
     require_ours,
     script_of,
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 def install(shell: Shell = None) -> None:
     """Put the completion script where the shell looks.
 
-    Prints where that is. It is a link, so that it is always the script of the installed program.
-    No other file is changed: if a line is needed in a file of yours, it is said on stderr.
+    Prints where that is. No other file is changed: if a line is needed in a file of yours, it is
+    said on stderr. It is a copy, to be made again after an upgrade, but of a checkout it is a link.
     """
     from tulu_cli.streams import Streams
 
@@ -32,11 +34,11 @@ def install(shell: Shell = None) -> None:
 
 
 def run(shell: ShellName, streams: "Streams") -> None:
-    """Link the script. Raises TuluError for a file that is not ours, or that cannot be written."""
+    """Put the script there. Raises TuluError for a file that is not ours, or cannot be written."""
     script, place = script_of(shell), place_of(shell)
     require_ours(place)
     try:
-        link(script, place)
+        put(script, place, as_link=script == checkout_of(shell))
     except OSError as error:
         raise TuluError(f"{str(place)!r} cannot be written: {error.strerror}.") from error
     streams.write(f"{place}\n")
@@ -44,10 +46,16 @@ def run(shell: ShellName, streams: "Streams") -> None:
     streams.say(f"tulu: {advice}")
 
 
-def link(script: Path, place: Path) -> None:
-    """Make `place` a link to the script, in one step if there is one already."""
+def put(script: Path, place: Path, *, as_link: bool) -> None:
+    """Make `place` the script, in one step if there is one already.
+
+    A link into an installation that is gone would make zsh complain each time it starts.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tulu.") as folder:
         made = Path(folder) / place.name
-        made.symlink_to(script)
+        if as_link:
+            made.symlink_to(script)
+        else:
+            shutil.copyfile(script, made)
         os.replace(made, place)

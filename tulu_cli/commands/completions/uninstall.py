@@ -23,7 +23,7 @@ def uninstall(shell: Shell = None) -> None:
 
 
 def run(shell: ShellName, streams: "Streams") -> None:
-    """Remove the link. Raises TuluError for a file that is not ours, or that cannot be removed."""
+    """Remove the script. Raises TuluError for a file that is not ours, or cannot be removed."""
     place = place_of(shell)
     require_ours(place)
     try:
