@@ -6,7 +6,7 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='complete completions'
+            commands='complete completions history'
             options='--version --help'
             case $2 in
                 *) takes= ;;
@@ -51,6 +51,73 @@ _tulu_table() {
             options='--shell --help'
             case $2 in
                 --shell) words='bash zsh fish' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history')
+            commands='delete export import list prune rename search show'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history delete')
+            options='--yes --debug --help'
+            case $2 in
+                [0-9]*) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history export')
+            options='--format --output --all --branches --force --debug --help'
+            case $2 in
+                --format) ;;
+                -o | --output) paths=files ;;
+                [0-9]*) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history import')
+            options='--format --name --debug --help'
+            case $2 in
+                --format | --name) ;;
+                [0-9]*) paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history list')
+            options='--limit --json --debug --help'
+            case $2 in
+                -n | --limit) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history prune')
+            options='--older-than --keep --named --dry-run --yes --debug --help'
+            case $2 in
+                --older-than | --keep) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history rename')
+            options='--debug --help'
+            case $2 in
+                0) asks=ID ;;
+                1) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history search')
+            options='--limit --json --debug --help'
+            case $2 in
+                -n | --limit | [0-9]*) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history show')
+            options='--tree --json --debug --help'
+            case $2 in
+                0) asks=ID ;;
                 *) takes= ;;
             esac
             ;;

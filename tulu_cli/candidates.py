@@ -97,6 +97,22 @@ def system_prompts() -> Iterator[Candidate]:
         yield Candidate(name, text)
 
 
+def sessions() -> Iterator[Candidate]:
+    """The sessions of the history, the last written first. It is only read: Tab mends nothing."""
+    from tulu_cli.chat.place import history_path, read_only
+
+    path = history_path()
+    store = read_only(path) if path.exists() else None
+    if store is None:
+        return
+    try:
+        yield from (Candidate(one.name or one.id, one.title) for one in store.summaries())
+    except TuluError:
+        return
+    finally:
+        store.close()
+
+
 def _settings() -> Settings:
     # A broken config file is for the command to complain about; the rest is offered all the same.
     try:
@@ -126,6 +142,7 @@ def words(*choices: str) -> Source:
 KINDS: Mapping[str, Kind] = {
     "MODEL": Kind(source=models, paths="files"),
     "SYSTEM": Kind(source=system_prompts),
+    "ID": Kind(source=sessions),
     "ENGINE": Kind(engines),
     "DTYPE": Kind(words(*DTYPES)),
     "METHOD": Kind(words("fp8", "awq", "gptq", "bitsandbytes", "bitsandbytes-int8")),

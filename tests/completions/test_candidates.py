@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.chat.sessions import empty
 from tests.program import environment, tulu
 from tulu_cli import candidates
 from tulu_cli.candidates import KINDS, Candidate, lines
+from tulu_cli.chat.place import open_history
 from tulu_cli.errors import TuluError
 from tulu_cli.models import family_models
 
@@ -36,6 +38,28 @@ def test_system_prompts_are_those_that_have_names(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[prompts]\npirate = "You are a\\npirate."\n')
     assert asked("SYSTEM", TULU_CONFIG=str(config)) == ["tulu", "none", "pirate"]
+
+
+def test_sessions_are_the_last_first_by_name_or_by_id(tmp_path: Path) -> None:
+    assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "chats" / "history.db"
+    store = open_history(path, pytest.fail)
+    older, newer = empty(), empty(name="holidays")
+    for session in (older, newer):
+        store.write(session)
+    assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == ["holidays", older.id]  # while it is open
+    store.close()
+    assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == ["holidays", older.id]
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"x" * 4096])
+def test_tab_leaves_a_damaged_history_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "chats" / "history.db"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == []
+    assert (os.listdir(path.parent), path.read_bytes()) == ([path.name], content)
 
 
 @pytest.mark.parametrize("broken", ["[alias", "nonsense = 1", "\xff"])
@@ -73,7 +97,12 @@ def test_a_word_is_one_line_and_commands_no_terminal() -> None:
     assert list(lines(given)) == ["good\ttwo lines and ␛[2J\n", "über\t\n"]
 
 
-def test_each_kind_has_something_to_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_has_something_to_offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TULU_DATA_DIR", str(tmp_path))
+    store = open_history(tmp_path / "chats" / "history.db", pytest.fail)
+    store.write(empty())
+    store.close()
+
     def broken(*_: object) -> None:
         raise TuluError("The settings are broken.")
 
