@@ -48,8 +48,9 @@ MAY_IMPORT = {
     "chat": {"core", "errors", "streams", "prompt", "render", "sampling", "settings"},
     "batch": {"core", "errors", "streams", "prompt"},
     "arguments": set(),
+    "candidates": {"chat", "engines", "errors", "models", "plan", "settings", "streams"},
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
-    "__main__": {"main"},
+    "__main__": {"candidates", "main"},
 }
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}
 

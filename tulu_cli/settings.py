@@ -34,7 +34,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number"}
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
+DTYPES = ("auto", "bfloat16", "float16", "float32")
 _EDITING_MODES = ("emacs", "vi")
 
 KEYS = (
@@ -48,7 +48,7 @@ KEYS = (
     Key("repetition_penalty", "sampling", float, "over 0", lambda value: value > 0),
     Key("seed", "sampling", int, "from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
     Key("engine", "engine", str),
-    Key("dtype", "engine", str, ", ".join(_DTYPES), _DTYPES.__contains__),
+    Key("dtype", "engine", str, ", ".join(DTYPES), DTYPES.__contains__),
     Key("quantization", "engine", str),
     Key("tensor_parallel_size", "engine", int, "1 or more", _at_least(1)),
     Key("pipeline_parallel_size", "engine", int, "1 or more", _at_least(1)),

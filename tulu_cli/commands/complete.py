@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
+EXAMPLES = (
+    (
+        "Ask the small demo model, which runs anywhere",
+        "tulu complete -m demo 'Why is the sky blue?'",
+    ),
+    ("Ask about what is piped in", "cat report.txt | tulu complete 'Summarise in three bullets'"),
+    (
+        "Choose between answers, in a script",
+        "tulu complete --choice yes --choice no 'Is 17 prime?'",
+    ),
+    ("Keep all that is known of an answer", "tulu complete --json --seed 7 'A haiku' > haiku.json"),
+)
+
 
 def complete(
     prompt: Annotated[
