@@ -27,9 +27,10 @@ MAY_IMPORT = {
     "structure": {"core", "errors"},
     "options": {"errors"},
     "inputs": {"core", "errors", "streams", "prompt"},
-    "engines": {"core", "errors", "prompt", "machine", "models", "plan"},
-    "launch": {"engines", "errors", "machine", "models", "prompt", "settings"},
-    "server": {"core", "errors", "machine", "models", "plan", "settings"},
+    "engines": {"core", "errors", "prompt", "machine", "models", "plan", "server"},
+    "warm": {"", "core", "engines", "errors", "machine", "models", "server", "settings"},
+    "launch": {"engines", "errors", "machine", "models", "prompt", "server", "settings", "warm"},
+    "server": {"core", "errors", "machine", "models", "plan", "prompt", "settings"},
     "render": {"core", "streams"},
     "chat": {"core", "errors", "streams", "prompt"},
     "batch": {"core", "errors", "streams", "prompt"},
@@ -59,6 +60,9 @@ HEAVY = {
     "safetensors",
     "gguf",
     "accelerate",
+    "starlette",
+    "uvicorn",
+    "uvloop",
 }
 
 

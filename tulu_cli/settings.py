@@ -54,6 +54,9 @@ KEYS = (
     Key("gpu_memory_utilization", "engine", float, "over 0, up to 1", lambda value: 0 < value <= 1),
     Key("max_model_len", "engine", int, "1 or more", _at_least(1)),
     Key("device", "engine", str),
+    Key("keep_alive", "server", str),
+    Key("server", "server", str),
+    Key("api_key_env", "server", str),
 )
 _FREE_TABLES = ("alias", "prompts")
 

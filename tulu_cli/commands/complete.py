@@ -81,6 +81,10 @@ def complete(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
     offline: options.Offline = False,
@@ -118,6 +122,7 @@ def complete(
         stats=stats,
         fail_on_length=fail_on_length,
         engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         offline=offline,
@@ -143,6 +148,7 @@ class CompleteOptions:
     stats: bool = False
     fail_on_length: bool = False
     engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
     trust_remote_code: bool = False
     allow_special: bool = False
     offline: bool = False
@@ -166,6 +172,7 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
             offline=chosen.offline,
             trust_remote_code=chosen.trust_remote_code,
             engine_args=chosen.engine_args,
+            no_server=chosen.no_server,
         )
     if chosen.verbose:
         say_choices(prepared, streams)
@@ -173,8 +180,8 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
     request = make_request(chosen, prepared, data)
     with progress_on(streams) as progress:
         prepared = fetch(prepared, progress=progress, offline=chosen.offline)
-    with status(streams, f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."):
-        engine = load(prepared)
+    with progress_on(streams) as progress, status(streams, prepared.loading):
+        engine = load(prepared, progress=progress)
     with closing(engine):
         if stdin_is_idle(chosen.given, streams, data):
             data = read_stdin(chosen.given, streams, 0)
