@@ -113,8 +113,6 @@ def answered_by(prepared: Prepared, endpoint: Endpoint, reason: str) -> Prepared
     """The same with an engine in another process, whose context length is what there is."""
     spec = replace(prepared.spec, server=endpoint, max_model_len=endpoint.info.max_model_len)
     choice = warm.choice_for(endpoint, reason)
-    others = tuple(row for row in prepared.choice.reasons if row not in choice.reasons)
-    choice = replace(choice, reasons=(*choice.reasons, *others))
     return replace(prepared, spec=spec, choice=choice, keep_alive=0.0)
 
 

@@ -14,7 +14,7 @@ from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
-from tulu_cli.server.endpoint import Endpoint, leased, leased_at_once
+from tulu_cli.server.endpoint import Endpoint, leased
 from tulu_cli.server.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.server.record import Identity, Order, fingerprint
 from tulu_cli.settings import Settings
@@ -31,6 +31,7 @@ _SETTINGS = (
     "trust_remote_code",
     "engine_args",
 )
+_ATTEMPTS = 3
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MODULES = {"vllm": "tulu_cli.engines.vllm_server"}
 
@@ -122,9 +123,14 @@ def host_command(engine: str) -> tuple[str, ...]:
 
 def start(order: Order, progress: Progress) -> Endpoint:
     """The engine of an order, ready, and a lease on it. Raises what loading it raises."""
-    from tulu_cli.server.starter import start as started
+    from tulu_cli.server import starter
 
-    return leased_at_once(started(order, progress))
+    for _ in range(_ATTEMPTS):
+        engine = starter.start(order, progress)
+        if (endpoint := leased(engine)) is not None:
+            return endpoint
+        starter.wait_until_gone(engine.folder)  # it is being unloaded
+    raise EngineError(f"The engine of {order.asked} ends as soon as it is ready.")
 
 
 def at_url(url: str, key_variable: str | None) -> Endpoint:

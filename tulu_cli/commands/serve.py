@@ -230,7 +230,7 @@ def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Stream
     )
     if chosen.detach:
         return
-    if not engine.order.leashed:
+    if not starter.is_ours(engine):
         raise UsageError(f"{name} was warm already and stays so; tulu stop {name} ends it.")
     try:
         if not starter.stay_until_end(engine):

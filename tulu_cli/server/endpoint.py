@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tulu_cli.core import EngineInfo
-from tulu_cli.errors import EngineError
 from tulu_cli.server.lease import Lease, take
 from tulu_cli.server.record import Warm
 
@@ -37,11 +36,3 @@ def leased(warm: Warm) -> Endpoint | None:
     if lease is None:
         return None
     return Endpoint(warm.info, socket=warm.socket, log=warm.folder / "log", lease=lease)
-
-
-def leased_at_once(warm: Warm) -> Endpoint:
-    """The same for an engine that has just been started; raises EngineError."""
-    endpoint = leased(warm)
-    if endpoint is None:
-        raise EngineError(f"The engine of {warm.order.asked} was unloaded again; try once more.")
-    return endpoint

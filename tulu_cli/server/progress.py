@@ -9,7 +9,7 @@ _STAGES = (
     (re.compile(r"^tulu: stage (.+)$", re.MULTILINE), r"\1"),
     (re.compile(r"Initializing a V\d LLM engine"), "starting the worker"),
     (re.compile(r"Starting to load model"), "loading weights"),
-    (re.compile(r"torch\.compile|Dynamo bytecode transform"), "compiling"),
+    (re.compile(r"Dynamo bytecode transform|Compiling a graph"), "compiling"),
     (re.compile(r"Capturing CUDA graph"), "capturing CUDA graphs"),
     (re.compile(r"Starting vLLM server|Started server process"), "opening the socket"),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from tulu_cli import errors
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.models.locks import locked
+from tulu_cli.models.processes import last_line
 from tulu_cli.models.progress import Progress
 from tulu_cli.server.finder import is_alive, start_lock
 from tulu_cli.server.processes import end_marked
@@ -22,6 +23,7 @@ from tulu_cli.server.record import Order, Warm, read_warm, remove, write_json
 from tulu_cli.server.runtime import runtime_directory
 
 _LOOK_SECONDS = 0.05
+_END_SECONDS = 20.0
 # Supervisors that this process has started. They outlive it, and nobody waits for their end.
 _supervisors: "list[subprocess.Popen[bytes]]" = []
 
@@ -47,22 +49,27 @@ def start(order: Order, progress: Progress) -> Warm:
             raise
 
 
-def stop(warm: Warm, grace: float = 20.0) -> None:
+def stop(warm: Warm) -> None:
     """End an engine and wait until it is gone; raises EngineError where it will not go."""
     with suppress(ProcessLookupError):
         os.kill(warm.state.supervisor, signal.SIGTERM)
-    wait_until_gone(warm.folder, grace)
+    wait_until_gone(warm.folder)
+
+
+def is_ours(warm: Warm) -> bool:
+    """Whether this process has started the engine."""
+    return any(one.pid == warm.state.supervisor for one in _supervisors)
 
 
 def stay_until_end(warm: Warm) -> bool:
-    """Wait for the end of an engine that this process has started; whether that was meant to be."""
-    supervisor = next(one for one in _supervisors if one.pid == warm.state.supervisor)
+    """Wait for the end of an engine that is ours; whether that was meant to be."""
+    (supervisor,) = (one for one in _supervisors if one.pid == warm.state.supervisor)
     return supervisor.wait() == 0
 
 
-def wait_until_gone(folder: Path, seconds: float) -> None:
-    """Wait for the end of a supervisor. Raises EngineError when the time is over."""
-    end = time.monotonic() + seconds
+def wait_until_gone(folder: Path) -> None:
+    """Wait for the end of a supervisor. Raises EngineError when that takes too long."""
+    end = time.monotonic() + _END_SECONDS
     while is_alive(folder):
         if time.monotonic() > end:
             raise EngineError(f"The engine in {folder} does not end: kill its processes.")
@@ -111,6 +118,13 @@ def _failure(folder: Path, name: str) -> TuluError:
         kind = getattr(errors, str(told["error"]), EngineError)
         error: TuluError = kind(str(told["message"]))
     except (OSError, ValueError, KeyError):
-        return EngineDied(f"The engine of {name} was ended while it loaded.")
+        return EngineDied(f"The engine of {name} was ended while it loaded{_last_words(folder)}.")
     remove(folder, keep_log=True)
     return error
+
+
+def _last_words(folder: Path) -> str:
+    try:
+        return f" ({last_line(folder / 'log')})"
+    except OSError:
+        return ""
