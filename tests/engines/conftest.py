@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm import load_warm, runtime
 from tulu_cli.engines.base import Engine
 
 from .loading import Asker, load_engine
-from .warm import load_warm, runtime
 
 # "warm NAME" is the engine of that name in another process, spoken to over its socket.
 ENGINES = (

@@ -112,7 +112,7 @@ def read_order(folder: Path) -> Order | None:
         for name in ("command", "end_token_ids"):
             found[name] = tuple(found[name])
         return Order(identity, **found)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
 
 

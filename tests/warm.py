@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.engines.loading import CONTEXT, END
 from tulu_cli import engines, warm
 from tulu_cli.engines.base import Engine, EngineSpec
 from tulu_cli.machine import read_machine
@@ -18,8 +19,6 @@ from tulu_cli.prompt import Tokenizer
 from tulu_cli.server import starter
 from tulu_cli.server.finder import warm_engines
 from tulu_cli.server.record import Order
-
-from .loading import CONTEXT, END
 
 
 @contextmanager
