@@ -77,6 +77,7 @@ def serve(app: Any, path: Path) -> None:
     # uvicorn would open a socket of its own to all users.
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
+        path.chmod(0o600)
         config = uvicorn.Config(
             app,
             log_level="warning",

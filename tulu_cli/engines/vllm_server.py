@@ -114,6 +114,8 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
     # The config of a CPU has just set "spawn"; once CUDA is running vLLM spawns all the same.
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
     address, listening = setup_server(args, reuse_port=False)
+    if args.uds:
+        Path(args.uds).chmod(0o600)
     os.register_at_fork(after_in_child=lambda: end_with(os.getppid(), signal.SIGKILL))
     engine = AsyncLLM.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
     try:

@@ -85,7 +85,7 @@ class Service:
         """A prompt of token ids, or of text without a chat template."""
         body = await read_body(http)
         sampling = dialect.read_sampling(body)
-        ids = self._prompt_ids(body.get("prompt"))
+        ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=False)
 
     async def chat(self, http: "HttpRequest") -> "Response | EventStream":
@@ -96,9 +96,13 @@ class Service:
         sampling = dialect.read_sampling(
             {**body, "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens")}
         )
-        messages = parse_messages(json.dumps(body.get("messages")).encode(), "messages")
-        ids = encode_chat(self._tokenizer, messages)
+        ids = await asyncio.to_thread(self._chat_ids, body.get("messages"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
+
+    # A long text takes seconds to become ids, and must not keep the others waiting.
+    def _chat_ids(self, messages: Any) -> tuple[int, ...]:
+        conversation = parse_messages(json.dumps(messages).encode(), "messages")
+        return encode_chat(self._tokenizer, conversation)
 
     def _prompt_ids(self, prompt: Any) -> tuple[int, ...]:
         if isinstance(prompt, str):
