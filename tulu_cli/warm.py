@@ -142,9 +142,7 @@ def at_url(url: str, key_variable: str | None) -> Endpoint:
 
     key = None if key_variable is None else os.environ.get(key_variable)
     if key_variable is not None and not key:
-        raise UsageError(
-            f"--api-key-env {key_variable}: there is no such variable, or it is empty."
-        )
+        raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
     endpoint = Endpoint(_unknown(url), url=url, api_key=key)
     told = Wire(endpoint, {}).get("/v1/models")
     try:

@@ -6,6 +6,7 @@ answer is the one that an engine in this process would give.
 
 import os
 import queue
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -68,17 +69,24 @@ class RemoteEngine:
         """Keep the server busy with a bounded number of requests; answers as they end."""
         answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
         waiting = 0
+        left = threading.Event()
+
+        def answer(position: int, request: Request) -> None:
+            if not left.is_set():
+                answers.put((position, self._answer(request)))
+
         with ThreadPoolExecutor(IN_FLIGHT) as threads:
             try:
                 for position, request in enumerate(requests):
                     if waiting == IN_FLIGHT:
                         yield answers.get()
                         waiting -= 1
-                    threads.submit(lambda *row: answers.put(self._answer(*row)), position, request)
+                    threads.submit(answer, position, request)
                     waiting += 1
                 for _ in range(waiting):
                     yield answers.get()
             finally:
+                left.set()
                 self._wire.hang_up()  # what still runs ends now
 
     def close(self) -> None:
@@ -87,11 +95,11 @@ class RemoteEngine:
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
 
-    def _answer(self, position: int, request: Request) -> tuple[int, list[Completion] | TuluError]:
+    def _answer(self, request: Request) -> list[Completion] | TuluError:
         try:
-            return position, collect(self.stream(request))
+            return collect(self.stream(request))
         except TuluError as error:
-            return position, error
+            return error
 
 
 def check_structure(request: Request) -> None:

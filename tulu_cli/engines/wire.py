@@ -49,8 +49,7 @@ class Wire:
 
     def get(self, path: str) -> Any:
         """The JSON of a GET. Raises the same."""
-        connection, response = self._ask("GET", path, None)
-        with closing(connection), self._translated():
+        with self._asked("GET", path, None) as response, self._translated():
             return json.loads(response.read())
 
     def hang_up(self) -> None:
@@ -63,10 +62,7 @@ class Wire:
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _chunks(self, path: str, body: bytes) -> Generator[dict[str, Any], None, None]:
-        connection, response = self._ask("POST", path, body)
-        with self._lock:
-            self._open.add(connection)
-        try:
+        with self._asked("POST", path, body) as response:
             with self._translated():
                 for line in response:
                     if not line.startswith(b"data: "):
@@ -78,37 +74,45 @@ class Wire:
                         raise refusal(200, chunk)
                     yield chunk
             raise self._died("it hung up in mid-answer")
-        finally:
-            with self._lock:
-                self._open.discard(connection)
-            connection.close()
-            response.close()
 
-    def _ask(
+    @contextmanager
+    def _asked(
         self, method: str, path: str, body: bytes | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """The answer's head, after a few attempts at a server that is busy."""
-        for attempt in range(_ATTEMPTS):
-            connection = self._connection()
-            try:
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The head of an answer, after a few attempts at a server that is busy."""
+        attempts = 1 if self._endpoint.url is None else _ATTEMPTS
+        for attempt in range(attempts):
+            with self._connected() as connection:
                 with self._translated():
-                    connection.connect()
-                    assert connection.sock is not None
-                    connection.sock.settimeout(None)  # a long prompt takes its time
                     connection.request(method, self._target(path), body, self._headers)
                     response = connection.getresponse()
-                    if response.status == 200:
-                        return connection, response
+                if response.status == 200:
+                    with closing(response):
+                        yield response
+                    return
+                with self._translated():
                     told = response.read()
-            except BaseException:
-                connection.close()
-                raise
-            connection.close()
-            if response.status not in _BUSY or self._endpoint.url is None:
+            if response.status not in _BUSY:
                 break
-            if attempt + 1 < _ATTEMPTS:
+            if attempt + 1 < attempts:
                 time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
         raise refusal(response.status, _parsed(told))
+
+    @contextmanager
+    def _connected(self) -> Iterator[http.client.HTTPConnection]:
+        """An open connection that `hang_up` knows."""
+        with closing(self._connection()) as connection:
+            with self._translated():
+                connection.connect()
+                assert connection.sock is not None
+                connection.sock.settimeout(None)  # a long prompt takes its time
+            with self._lock:
+                self._open.add(connection)
+            try:
+                yield connection
+            finally:
+                with self._lock:
+                    self._open.discard(connection)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._endpoint.socket is not None:
@@ -139,8 +143,8 @@ class Wire:
             return EngineDied(f"The server at {self._endpoint.url} does not answer: {reason}.")
         log = self._endpoint.log
         last = last_error_of(log) if log else None
-        said = f" Its last error: {last}." if last else f" ({reason}.)"
-        return EngineDied(f"The warm engine of {self._endpoint.info.model} is gone.{said}")
+        said = f". Its last error: {last}." if last else f" ({reason})."
+        return EngineDied(f"The warm engine of {self._endpoint.info.model} is gone{said}")
 
 
 def refusal(status: int, told: Any) -> TuluError:

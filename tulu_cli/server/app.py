@@ -150,7 +150,7 @@ class Service:
         self.running += 1
         self._engine.submit(job)
         try:
-            while (event := await arrived.get()) is not END:
+            while (event := await arrived.get()) is not END and not job.cancelled:
                 if isinstance(event, BaseException):
                     raise event
                 yield event
