@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Done, Text
-from tulu_cli.errors import EngineDied, TuluError
+from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.server import dialect
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Frame:
                 ends[event.index] = event
             else:
                 pieces.setdefault(event.index, []).append(event)
+        if not ends:
+            raise EngineError("The request was cancelled.")
         choices = [self._choice(pieces.get(index, []), ends[index]) for index in sorted(ends)]
         usage = dialect.usage_object(list(ends.values()))
         return {**self._head, "object": self._kind, "choices": choices, "usage": usage}
