@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.program import eventually, pipe, running, shell, tulu
-from tests.warm import runtime
+from tests.warming import runtime
 from tulu_cli.server.finder import warm_engines
 
 LONG = ("--raw", "--ignore-eos", "-n", "1024", "word " * 8)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm import load_warm, runtime
+from tests.warming import load_warm, runtime
 from tulu_cli.engines.base import Engine
 
 from .loading import Asker, load_engine

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.program import tulu
-from tests.warm import spec_of
+from tests.warming import spec_of
 from tulu_cli.engines.public import cluster_commands, public_arguments
 from tulu_cli.engines.vllm_settings import serve_arguments
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.program import eventually
-from tests.warm import load_warm, runtime, spec_of
+from tests.warming import load_warm, runtime, spec_of
 from tulu_cli import engines, warm
 from tulu_cli.core import EngineInfo, Text
 from tulu_cli.engines.base import Engine

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warm import order_of, runtime
+from tests.warming import order_of, runtime
 from tulu_cli.models import no_progress
 from tulu_cli.server import starter
 from tulu_cli.server.record import Warm

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.program import eventually
-from tests.warm import order_of, runtime
+from tests.warming import order_of, runtime
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.server import starter

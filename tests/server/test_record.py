@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.warm import order_of
+from tests.warming import order_of
 from tulu_cli.core import EngineInfo
 from tulu_cli.errors import UsageError
 from tulu_cli.server.finder import Wanted, is_same_model, mismatch, named

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import eventually
-from tests.warm import order_of
+from tests.warming import order_of
 from tulu_cli.errors import BadInput, EngineDied, TuluError
 from tulu_cli.models import no_progress
 from tulu_cli.server import lease, starter
