@@ -77,7 +77,9 @@ def prepare(
         choice = engines.choose(settings.get("engine", "auto"), machine)
     else:
         choice = warm.choice_for(elsewhere, "asked for by --server")
-    name = settings.get("model", elsewhere.root if elsewhere else None)
+    name = settings.get("model")
+    if elsewhere is not None and not settings.is_flag("model"):
+        name = elsewhere.root
     ref = resolve(default_model(machine, say) if name is None else name, settings.aliases)
     files = locate(ref, offline=offline, weights=False, progress=progress)
     _refuse_reward_model(files)
@@ -98,6 +100,7 @@ def prepare(
     if no_server:
         return replace(prepared, keep_alive=0.0)
     if elsewhere is not None:
+        warm.check_model(elsewhere, spec)
         return answered_by(prepared, elsewhere, "asked for by --server")
     running = warm.find(spec, settings, machine, say)
     return prepared if running is None else answered_by(prepared, running, "warm, and chosen")

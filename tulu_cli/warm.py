@@ -154,7 +154,18 @@ def at_url(url: str, key_variable: str | None) -> Endpoint:
     if owner not in ("vllm", "tulu"):
         raise _foreign(url)
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
-    return replace(endpoint, info=info, root=str(root or name))
+    known = root if root and (not str(root).startswith("/") or os.path.isdir(root)) else name
+    return replace(endpoint, info=info, root=str(known))
+
+
+def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
+    """Raises UsageError where a server runs another model than the one whose tokens it gets."""
+    names = (endpoint.info.model, endpoint.root)
+    if not {spec.name, str(spec.directory)} & set(names):
+        raise UsageError(
+            f"The server at {endpoint.url} runs {endpoint.info.model}, not {spec.name}: leave -m "
+            f"out, or start it with --served-model-name {spec.name} if that is what it is."
+        )
 
 
 def _foreign(url: str) -> EngineError:

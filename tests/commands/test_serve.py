@@ -218,7 +218,7 @@ def test_logs_can_be_followed_to_the_end(serve: tuple[str, ...], root: Path) -> 
 def test_two_commands_at_once_start_one_engine(model: tuple[str, ...], root: Path) -> None:
     ask = ("complete", *model, "--raw", "--keep-alive", "10m", "say it")
     command = '"$@" & "$@" & "$@" & wait'
-    assert shell(command, *ask).stdout == b"say it\n" * 3
+    assert sorted(shell(command, *ask).stdout) == sorted(b"say it\n" * 3)
     assert len(warm_engines()) == 1
 
 

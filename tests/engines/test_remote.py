@@ -159,6 +159,26 @@ def test_a_vllm_at_a_url_is_known_by_what_it_says(
     assert "secret" not in repr(found)
 
 
+def test_a_server_with_another_model_answers_nothing(
+    stranger: Stranger, demo_directory: Path
+) -> None:
+    spec = spec_of(demo_directory)
+    for told, fits in (
+        (models(id="demo"), True),
+        (models(root=str(demo_directory)), True),
+        (models(), False),
+        (models(root="/nowhere/demo"), False),
+    ):
+        stranger.replies = [(200, told)]
+        endpoint = warm.at_url(stranger.url, None)
+        if fits:
+            warm.check_model(endpoint, spec)
+            continue
+        with pytest.raises(UsageError, match="runs m, not demo: leave -m out"):
+            warm.check_model(endpoint, spec)
+    assert endpoint.root == "m", "a directory of another machine means nothing here"
+
+
 @pytest.mark.parametrize(
     "told",
     [{}, {"data": []}, {"data": [3]}, [], models(owned_by="library"), models(max_model_len=None)],

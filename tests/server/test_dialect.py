@@ -11,6 +11,7 @@ from tulu_cli.core import Constraint, Request, Sampling, Text, TokenLogprob
 from tulu_cli.errors import BadInput
 from tulu_cli.server.dialect import (
     cached_tokens,
+    read_end_tokens,
     read_sampling,
     request_body,
     sampled_tokens,
@@ -72,8 +73,15 @@ def test_what_others_send_is_understood() -> None:
     ("body", "complaint"),
     [
         ({"temperature": "hot"}, "temperature takes a number, not 'hot'"),
-        ({"n": True}, "n takes a number, not True"),
-        ({"max_tokens": 1.5}, "max_tokens takes a number, not 1.5"),
+        ({"temperature": float("nan")}, "temperature takes 0 or more, not nan"),
+        ({"n": True}, "n takes a whole number, not True"),
+        ({"n": 10**9}, "n takes from 1 to 1,024, not 1000000000"),
+        ({"max_tokens": 1.5}, "max_tokens takes a whole number, not 1.5"),
+        ({"max_tokens": 0}, "max_tokens takes 1 or more, not 0"),
+        ({"logprobs": 21}, "logprobs takes from 0 to 20, not 21"),
+        ({"top_k": -2}, r"top_k takes 0 \(off\) or more, not -2"),
+        ({"structured_outputs": [1]}, "cannot be read"),
+        ({"response_format": {"type": "json_schema"}}, "cannot be read"),
         ({"echo": True}, "echo is not supported here"),
         ({"logit_bias": {"1": 2}}, "logit_bias is not supported here"),
         ({"tools": [{}]}, "tools is not supported here"),
@@ -86,6 +94,15 @@ def test_what_cannot_be_done_is_refused_and_not_dropped(
 ) -> None:
     with pytest.raises(BadInput, match=complaint):
         read_sampling(body)
+
+
+def test_end_tokens_are_token_ids() -> None:
+    assert read_end_tokens({}, (2,)) == (2,)
+    assert read_end_tokens({"stop_token_ids": []}, (2,)) == ()
+    assert read_end_tokens({"stop_token_ids": [5, 6]}, (2,)) == (5, 6)
+    for nonsense in ("ab", ["a"], [1.0], 3):
+        with pytest.raises(BadInput, match="stop_token_ids takes a list of token ids"):
+            read_end_tokens({"stop_token_ids": nonsense}, (2,))
 
 
 def test_logprobs_come_back_exactly() -> None:

@@ -202,6 +202,12 @@ def check_combinations(chosen: CompleteOptions) -> None:
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
+    for name in ("keep_alive", "server"):
+        if chosen.no_server and chosen.settings.is_flag(name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--no-server and {option} exclude one another.")
+    if chosen.settings.is_flag("keep_alive") and chosen.settings.is_flag("server"):
+        raise UsageError("--keep-alive is for an engine on this machine, not for --server.")
     if chosen.logprobs is not None and not chosen.json_output:
         raise UsageError("--logprobs are part of the --json output: add --json.")
 

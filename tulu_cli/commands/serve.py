@@ -224,15 +224,17 @@ def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Stream
     except DoesNotFit as error:
         raise warm.with_hint(error) from error
     name = engine.order.asked
-    streams.say(
+    ready = (
         f"tulu: {name} is ready after {time.monotonic() - begun:.1f} s "
-        f"({engine.order.identity.engine}, {engine.socket})."
+        f"({engine.order.identity.engine}, {engine.socket})"
     )
     if chosen.detach:
+        streams.say(f"{ready}.")
         return
     if not starter.is_ours(engine):
         raise UsageError(f"{name} was warm already and stays so; tulu stop {name} ends it.")
     try:
+        streams.say(f"{ready}; Ctrl-C ends it.")
         if not starter.stay_until_end(engine):
             raise EngineDied(f"The engine of {name} has died; tulu logs {name} shows its log.")
     except KeyboardInterrupt:

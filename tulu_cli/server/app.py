@@ -116,8 +116,7 @@ class Service:
     def _request(self, body: Mapping[str, Any], ids: tuple[int, ...], sampling: Any) -> Request:
         if (asked := body.get("model")) not in (None, self._info.model):
             raise BadInput(f"The model here is {self._info.model!r}, not {asked!r}.")
-        ends = body.get("stop_token_ids")
-        return Request(ids, sampling, self._end_token_ids if ends is None else tuple(ends))
+        return Request(ids, sampling, dialect.read_end_tokens(body, self._end_token_ids))
 
     async def _answer(
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool

@@ -11,12 +11,21 @@ from typing import Any
 
 from tulu_cli.core import Constraint, Done, Request, Sampling, Text, TokenLogprob
 from tulu_cli.errors import BadInput
+from tulu_cli.settings import KEYS, Key
 
 # A client that gives this header takes its turns by it; others are each a client of their own.
 CLIENT_HEADER = "x-tulu-client"
 # vLLM's stand-in for minus infinity, which JSON has not, and its spelling of a token by its id.
 _NEVER = -9999.0
 _TOKEN = "token_id:"  # noqa: S105 (no password)
+_NUMBERS = {
+    key.name: key
+    for key in (
+        *(key for key in KEYS if key.table == "sampling"),
+        Key("n", "", int, "from 1 to 1,024", lambda value: 1 <= value <= 1024),
+        Key("logprobs", "", int, "from 0 to 20", lambda value: 0 <= value <= 20),
+    )
+}
 _STRUCTURES = {"json_schema": "json", "regex": "regex", "choice": "choice"}
 
 
@@ -70,23 +79,26 @@ def read_sampling(body: Mapping[str, Any]) -> Sampling:
         if body.get(name):
             raise BadInput(f"{name} is not supported here.")
     stop = body.get("stop") or []
+    given = {name: _number(body, name) for name in _NUMBERS if body.get(name) is not None}
     try:
         return Sampling(
-            max_tokens=_number(body, "max_tokens", int, None),
-            temperature=_number(body, "temperature", float, 1.0),
-            top_p=_number(body, "top_p", float, 1.0),
-            top_k=max(0, _number(body, "top_k", int, 0)),  # vLLM also takes -1 for off
-            min_p=_number(body, "min_p", float, 0.0),
-            repetition_penalty=_number(body, "repetition_penalty", float, 1.0),
-            seed=_number(body, "seed", int, 0),
+            **given,
             stop=(stop,) if isinstance(stop, str) else tuple(map(str, stop)),
-            n=_number(body, "n", int, 1),
-            logprobs=_number(body, "logprobs", int, None),
             ignore_eos=bool(body.get("ignore_eos")),
             constraint=_read_structure(body),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise BadInput(f"The request cannot be read: {error}.") from error
+
+
+def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[int, ...]:
+    """The tokens that end the answer. Raises BadInput for what are none."""
+    told = body.get("stop_token_ids")
+    if told is None:
+        return default
+    if not isinstance(told, list) or not all(type(token) is int for token in told):
+        raise BadInput(f"stop_token_ids takes a list of token ids, not {told!r}.")
+    return tuple(told)
 
 
 def text_chunk(event: Text, *, with_ids: bool, finish: Done | None = None) -> dict[str, Any]:
@@ -154,13 +166,15 @@ def _finite(logprob: float) -> float:
     return -math.inf if logprob <= _NEVER else logprob
 
 
-def _number(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = body.get(name)
-    if value is None:
-        return default
-    if isinstance(value, bool) or not isinstance(value, (int, kind)):
-        raise BadInput(f"{name} takes a number, not {value!r}.")
-    return kind(value)
+def _number(body: Mapping[str, Any], name: str) -> Any:
+    key, value = _NUMBERS[name], body[name]
+    if key.kind is float and type(value) is int:
+        value = float(value)
+    if name == "top_k" and value == -1:  # vLLM's other word for off
+        value = 0
+    if problem := key.problem(value):
+        raise BadInput(f"{name} {problem}")
+    return value
 
 
 def _read_structure(body: Mapping[str, Any]) -> Constraint | None:
