@@ -28,11 +28,22 @@ MAY_IMPORT = {
     "options": {"errors"},
     "parallel": {"errors"},
     "inputs": {"core", "errors", "streams", "prompt"},
-    "engines": {"core", "errors", "prompt", "machine", "models", "plan"},
+    "engines": {"core", "errors", "prompt", "machine", "models", "plan", "server"},
     "planning": {"errors", "machine", "models", "plan"},
     "room": {"errors", "machine", "plan", "planning"},
-    "launch": {"room", "engines", "errors", "machine", "models", "prompt", "settings"},
-    "server": {"core", "errors", "machine", "models", "plan", "settings"},
+    "warm": {"", "core", "engines", "errors", "machine", "models", "server", "settings"},
+    "launch": {
+        "engines",
+        "errors",
+        "machine",
+        "models",
+        "prompt",
+        "room",
+        "server",
+        "settings",
+        "warm",
+    },
+    "server": {"core", "errors", "machine", "models", "plan", "prompt", "settings"},
     "render": {"core", "streams"},
     "resident": {
         "core",
@@ -75,6 +86,9 @@ HEAVY = {
     "safetensors",
     "gguf",
     "accelerate",
+    "starlette",
+    "uvicorn",
+    "uvloop",
 }
 
 

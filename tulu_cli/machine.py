@@ -1,7 +1,7 @@
 """What this computer has: GPUs, memory, installed engines. Plain values, read without torch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -88,6 +88,28 @@ def read_gpus() -> tuple[Gpu, ...]:
     finally:
         pynvml.nvmlShutdown()
     return visible(tuple(gpu for gpu, _ in gpus), [uuid for _, uuid in gpus])
+
+
+def gpu_memory(processes: Collection[int]) -> dict[int, int]:
+    """GPU index to the bytes that these processes have there; empty without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    found: dict[int, int] = {}
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for user in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                if user.pid in processes:
+                    found[index] = found.get(index, 0) + int(user.usedGpuMemory or 0)
+    except pynvml.NVMLError:
+        return found
+    finally:
+        pynvml.nvmlShutdown()
+    return found
 
 
 def visible(gpus: tuple[Gpu, ...], uuids: list[str]) -> tuple[Gpu, ...]:

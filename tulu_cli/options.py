@@ -163,6 +163,25 @@ EngineArg = Annotated[
         help="An argument of the engine's own, passed through; repeatable.", metavar="KEY=VALUE"
     ),
 ]
+KeepAlive = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep the engine warm until it was idle for so long (30s, 10m, 2h); the next command "
+        "uses it.",
+        metavar="TIME",
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(help="Let the vLLM server at this URL answer, not an engine here.", metavar="URL"),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(help="The variable that holds the key of --server.", metavar="NAME"),
+]
+NoServer = Annotated[
+    bool, typer.Option("--no-server", help="Load the model here, whatever engine is warm.")
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the model's repository run its Python.")
 ]

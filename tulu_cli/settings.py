@@ -56,6 +56,9 @@ KEYS = (
     Key("max_model_len", "engine", int, "1 or more", _at_least(1)),
     Key("device", "engine", str),
     Key("editing_mode", "chat", str, " or ".join(_EDITING_MODES), _EDITING_MODES.__contains__),
+    Key("keep_alive", "server", str),
+    Key("server", "server", str),
+    Key("api_key_env", "server", str),
 )
 _FREE_TABLES = ("alias", "prompts")
 

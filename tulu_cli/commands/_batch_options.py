@@ -30,6 +30,8 @@ class BatchOptions:
     ignore_eos: bool = False
     constraint: Constraint | None = None
     engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
+    force: bool = False
     trust_remote_code: bool = False
     allow_special: bool = False
     offline: bool = False

@@ -110,6 +110,11 @@ def batch(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
+    force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
     offline: options.Offline = False,
@@ -127,16 +132,12 @@ def batch(
     from tulu_cli.batch.template import read_template
     from tulu_cli.commands._batch_options import BatchOptions
     from tulu_cli.machine import read_machine
-    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
     from tulu_cli.structure import read_constraint
 
-    if greedy:
-        if temperature:
-            raise UsageError("--greedy and --temperature exclude one another.")
-        flags["temperature"] = 0.0
     chosen = BatchOptions(
-        settings=read_settings({key.name: flags[key.name] for key in KEYS if key.name in flags}),
+        settings=read_settings(options.with_greedy(flags)),
         source=source,
         output=output,
         resume=resume,
@@ -154,6 +155,8 @@ def batch(
         ignore_eos=ignore_eos,
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
+        force=force,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         offline=offline,
@@ -181,6 +184,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
                 offline=chosen.offline,
                 trust_remote_code=chosen.trust_remote_code,
                 engine_args=chosen.engine_args,
+                no_server=chosen.no_server,
             )
         is_openai = chosen.output_format == "openai"
         writer = Writer(identity(chosen, prepared), prepared.spec.name, openai=is_openai)
@@ -265,8 +269,8 @@ def loaded(chosen: "BatchOptions", prepared: "Prepared", streams: "Streams") -> 
     from tulu_cli.launch import fetch, load
     from tulu_cli.render.talk import progress_on, status
 
-    with progress_on(streams) as progress:
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
     prepared = replace(prepared, spec=replace(prepared.spec, purpose="server"))
-    with status(streams, f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."):
-        return load(prepared)
+    with progress_on(streams) as progress:
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
+    with progress_on(streams) as progress, status(streams, prepared.loading):
+        return load(prepared, progress=progress)

@@ -95,6 +95,10 @@ def complete(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
     strict_roles: options.StrictRoles = False,
@@ -131,6 +135,7 @@ def complete(
         stats=stats,
         fail_on_length=fail_on_length,
         engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         strict_roles=strict_roles,
@@ -159,6 +164,7 @@ class CompleteOptions:
     stats: bool = False
     fail_on_length: bool = False
     engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
     trust_remote_code: bool = False
     allow_special: bool = False
     strict_roles: bool = False
@@ -170,7 +176,7 @@ class CompleteOptions:
 def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
     """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
     from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
-    from tulu_cli.launch import fetch, load, prepare, require_room, say_choices
+    from tulu_cli.launch import fetch, load, prepare, say_choices
     from tulu_cli.render.talk import progress_on, status
 
     check_combinations(chosen)
@@ -184,17 +190,16 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
             offline=chosen.offline,
             trust_remote_code=chosen.trust_remote_code,
             engine_args=chosen.engine_args,
+            no_server=chosen.no_server,
         )
     if chosen.verbose:
         say_choices(prepared, streams.say)
-    if not chosen.force:
-        require_room(prepared, machine)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
     request = make_request(chosen, prepared, data)
     with progress_on(streams) as progress:
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
-    with status(streams, f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."):
-        engine = load(prepared)
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
+    with progress_on(streams) as progress, status(streams, prepared.loading):
+        engine = load(prepared, progress=progress)
     with closing(engine):
         if stdin_is_idle(chosen.given, streams, data):
             data = read_stdin(chosen.given, streams, 0)
