@@ -4,10 +4,12 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tulu_cli.errors import TuluError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -90,7 +92,7 @@ def _worker_errors() -> Iterator[None]:
         ) from error
 
 
-def _serve(connection: Connection, make: Callable[[], Any]) -> None:
+def _serve(connection: "Connection", make: Callable[[], Any]) -> None:
     """The life of a worker. A Ctrl-C is for the parent, which then closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
