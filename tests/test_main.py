@@ -180,6 +180,30 @@ def test_a_silent_group_says_its_help(groups: None, capsys: pytest.CaptureFixtur
     assert "A group of two." in err
 
 
+def test_no_summary_is_cut(
+    groups: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "speaking/broken.py").unlink()
+    words = "so many words that no list could have them all on one line of eighty columns"
+    (tmp_path / "silent/__init__.py").write_text(f'"""A group of {words}."""')
+    (tmp_path / "one.py").write_text(f'def one() -> None:\n    """One of {words}.\n\n    Two."""')
+    main.run(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"one One of {words}. silent A group of {words}. speaking A group that does" in shown
+
+
+def test_examples_are_shown_as_they_are_typed(
+    groups: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = 'EXAMPLES = (("Do it", "tulu   one"), ("Again", "tulu one"))\n'
+    (tmp_path / "one.py").write_text(f"{examples}def one() -> None: print(1)")
+    (tmp_path / "silent/__init__.py").write_text(f'"""A group."""\n{examples}')
+    for name in ("one", "silent"):
+        main.run([name, "--help"])
+        shown = capsys.readouterr().out
+        assert "Examples:\n    # Do it\n    tulu   one\n    # Again\n    tulu one\n" in shown
+
+
 def test_the_subcommands_are_there() -> None:
     assert "complete" in main.command_names()
 
@@ -196,7 +220,7 @@ def test_help_lists_each_subcommand_and_is_the_same_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'?; --help shows"),
+        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'"),
         (["--nope"], b"tulu: No such option: --nope; --help shows what there is.\n"),
     ],
 )

@@ -51,7 +51,17 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"], ["chat", "-h"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["complete", "--help"],
+        ["complete", "-h"],
+        ["plan", "--help"],
+        ["template", "--help"],
+        ["template", "tokens", "--help"],
+        ["chat", "-h"],
+    ],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
@@ -61,9 +71,44 @@ def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:
     assert sockets == []
 
 
+def test_a_plan_for_the_family_is_light_and_opens_no_socket() -> None:
+    code, modules, sockets = watched("plan", "70b", "--gpu", "h100:4", "--explain")
+    assert code == 0
+    assert modules & HEAVY == set()
+    assert sockets == []
+
+
 def test_an_answer_of_the_fake_engine_loads_no_engine_library(demo_directory: Path) -> None:
     options = ["--engine", "fake", "-m", str(demo_directory), "--json", "--stats"]
     code, modules, sockets = watched("complete", *options, "hello")
+    assert code == 0
+    assert modules & (ENGINES | {"rich", "huggingface_hub", "httpx", "numpy"}) == set()
+    assert sockets == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["models", "--help"], set()),
+        (["models", "pull", "--help"], set()),
+        (["models"], {"huggingface_hub"}),  # for the place of its cache
+        (["models", "show", "8b"], {"huggingface_hub", "httpx"}),
+        (["models", "show", "70b", "--benchmarks", "--csv"], set()),
+    ],
+    ids=str,
+)
+def test_the_card_and_the_caches_are_read_without_a_socket(
+    arguments: list[str], loaded: set[str]
+) -> None:
+    code, modules, sockets = watched(*arguments)
+    assert code == 0
+    assert modules & HEAVY <= loaded | {"pydantic"}
+    assert sockets == []
+
+
+@pytest.mark.parametrize("verb", ["render", "tokens", "lint"])
+def test_a_template_needs_no_engine_library(verb: str, demo_directory: Path) -> None:
+    code, modules, sockets = watched("template", verb, "-m", str(demo_directory), "hello")
     assert code == 0
     assert modules & (ENGINES | {"rich", "huggingface_hub", "httpx", "numpy"}) == set()
     assert sockets == []

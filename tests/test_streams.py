@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tulu_cli.errors import BadInput, TuluError
-from tulu_cli.streams import Streams, terminal_safe, wants_color
+from tulu_cli.streams import Streams, speaks_utf8, terminal_safe, wants_color
 
 C0 = [chr(code) for code in range(0x20) if chr(code) not in "\n\t"]
 C1 = [chr(code) for code in range(0x80, 0xA0)]
@@ -162,3 +162,23 @@ def test_who_decides_about_colour(
     choice: str, tty: bool, environ: dict[str, str], expected: bool
 ) -> None:
     assert wants_color(choice, tty, environ) is expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, True),
+        ({"LANG": "en_US.UTF-8"}, True),
+        ({"LANG": "de_DE.utf8@euro"}, True),
+        ({"LANG": "de_DE.ISO-8859-1"}, False),
+        ({"LANG": "en_US"}, True),
+        ({"LANG": "C"}, False),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, False),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": ""}, True),
+        ({"LANG": "C", "LC_ALL": "en_US.UTF-8"}, True),
+        ({"LC_ALL": "POSIX"}, False),
+    ],
+)
+def test_which_terminals_speak_utf8(environ: dict[str, str], *, expected: bool) -> None:
+    assert speaks_utf8(environ) is expected

@@ -21,20 +21,29 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes that scripts may rely on."""
+    """The exit codes that scripts may rely on, each with what it means."""
 
-    OK = 0
-    FAILURE = 1
-    USAGE = 2
-    DOES_NOT_FIT = 3
-    NO_ENGINE = 4
-    MODEL_NOT_FOUND = 5
-    PROMPT_TOO_LONG = 6
-    ENGINE_DIED = 7
-    STOPPED_BY_LENGTH = 8
-    BAD_INPUT = 65
-    INTERRUPTED = 130
-    BROKEN_PIPE = 141
+    OK = 0, "It did what was asked."
+    FAILURE = 1, "It failed; stderr says why."
+    USAGE = 2, "The command line is not understood or contradicts itself."
+    DOES_NOT_FIT = 3, "The model or the request does not fit in memory."
+    NO_ENGINE = 4, "No engine that is installed can run here."
+    MODEL_NOT_FOUND = 5, "There is no such model, or it is not cached and we are offline."
+    PROMPT_TOO_LONG = 6, "The prompt leaves no room in the context."
+    ENGINE_DIED = 7, "The process or server of the engine died or does not answer."
+    STOPPED_BY_LENGTH = 8, "The answer was cut by a limit."
+    BAD_INPUT = 65, "The input data cannot be read; stderr says where."
+    INTERRUPTED = 130, "Interrupted by Ctrl-C; what there was of the answer is on stdout."
+    BROKEN_PIPE = 141, "The reader of stdout went away."
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """An int that knows its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
 
 class TuluError(Exception):

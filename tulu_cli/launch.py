@@ -1,19 +1,30 @@
 """From settings to a loaded engine: which model, which tokenizer, which engine, how long a context.
 
 `prepare` decides all that and reads only small files, so that a bad prompt is refused in a moment;
-`fetch` gets the weights, and `load` loads them.
+`fetch` gets the weights, and `load` loads them. Where another process has the model loaded already,
+all three are quick: that is decided here, once, for every command.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tulu_cli import engines
+from tulu_cli import engines, warm
 from tulu_cli.engines.base import Engine, EngineSpec
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Machine
-from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
+from tulu_cli.models import (
+    ModelFiles,
+    Progress,
+    locate,
+    no_progress,
+    resolve,
+    tulu_system_prompt,
+)
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.room import Wish, refusal
+from tulu_cli.server.endpoint import Endpoint
+from tulu_cli.server.record import Order
 from tulu_cli.settings import Settings
 
 # The model card advises --max_model_len=8192.
@@ -24,13 +35,27 @@ _DEFAULT_NEEDS_BYTES = 20 * 2**30
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that is understood but not loaded."""
+    """A model that is understood but not loaded. `say` takes what is said on the way.
+
+    `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
+    is started that stays for so long after its last use.
+    """
 
     files: ModelFiles
     tokenizer: Tokenizer
     choice: engines.Choice
     spec: EngineSpec
     end_token_ids: tuple[int, ...]
+    say: Callable[[str], None] | None = None
+    machine: Machine = field(default_factory=Machine)
+    keep_alive: float = 0.0
+
+    @property
+    def loading(self) -> str:
+        """What there is to say while `load` is at it; nothing where its progress says it."""
+        if self.spec.server is not None or self.keep_alive:
+            return ""
+        return f"Loading {self.spec.name} with {self.choice.engine} ..."
 
 
 def prepare(
@@ -42,12 +67,24 @@ def prepare(
     offline: bool = False,
     trust_remote_code: bool = False,
     engine_args: Mapping[str, Any] | None = None,
+    no_server: bool = False,
 ) -> Prepared:
-    """Decide what to run. Raises UsageError, NoEngine, ModelNotFound or BadInput."""
-    choice = engines.choose(settings.get("engine", "auto"), machine)
+    """Decide what to run. Raises UsageError, NoEngine, ModelNotFound or BadInput.
+
+    A server that was named answers, else a warm engine that has what is wanted, else a new one.
+    `no_server` leaves the first two out.
+    """
+    _check_server_options(settings, no_server=no_server)
+    elsewhere = None if no_server else named_server(settings)
+    if elsewhere is None:
+        choice = engines.choose(settings.get("engine", "auto"), machine)
+    else:
+        choice = warm.choice_for(elsewhere, "asked for by --server")
     name = settings.get("model")
+    if elsewhere is not None and not settings.is_flag("model"):
+        name = elsewhere.root
     ref = resolve(default_model(machine, say) if name is None else name, settings.aliases)
-    files = locate(ref, offline=offline, weights=False, progress=progress)
+    files = locate(ref, offline=offline, weights=False, progress=progress, say=say)
     _refuse_reward_model(files)
     tokenizer = Tokenizer.load(files.directory)
     spec = EngineSpec(
@@ -60,7 +97,37 @@ def prepare(
         engine_args=engine_args or {},
         **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )
-    return Prepared(files, tokenizer, choice, spec, end_tokens(files, tokenizer))
+    keep_alive = warm.seconds(settings.get("keep_alive", "0"))
+    ends = end_tokens(files, tokenizer)
+    prepared = Prepared(files, tokenizer, choice, spec, ends, say, machine, keep_alive)
+    if no_server:
+        return replace(prepared, keep_alive=0.0)
+    if elsewhere is not None:
+        warm.check_model(elsewhere, spec)
+        return answered_by(prepared, elsewhere, "asked for by --server")
+    running = warm.find(spec, settings, machine, say)
+    return prepared if running is None else answered_by(prepared, running, "warm, and chosen")
+
+
+def _check_server_options(settings: Settings, *, no_server: bool) -> None:
+    for name in ("keep_alive", "server"):
+        if no_server and settings.is_flag(name):
+            raise UsageError(f"--no-server and --{name.replace('_', '-')} exclude one another.")
+    if settings.is_flag("keep_alive") and settings.is_flag("server"):
+        raise UsageError("--keep-alive is for an engine on this machine, not for --server.")
+
+
+def named_server(settings: Settings) -> Endpoint | None:
+    """The server that the settings name, if it answers. Raises UsageError, EngineError."""
+    url, key = settings.get("server"), settings.get("api_key_env")
+    return None if url is None else warm.at_url(url, key)
+
+
+def answered_by(prepared: Prepared, endpoint: Endpoint, reason: str) -> Prepared:
+    """The same with an engine in another process, whose context length is what there is."""
+    spec = replace(prepared.spec, server=endpoint, max_model_len=endpoint.info.max_model_len)
+    choice = warm.choice_for(endpoint, reason)
+    return replace(prepared, spec=spec, choice=choice, keep_alive=0.0)
 
 
 _PASSED_ON = (
@@ -73,16 +140,59 @@ _PASSED_ON = (
 )
 
 
-def fetch(prepared: Prepared, *, progress: Progress, offline: bool = False) -> Prepared:
-    """The same with the weights on this machine. Raises what `locate` raises."""
-    files = locate(prepared.files.ref, offline=offline, progress=progress)
+def _require_room(prepared: Prepared) -> None:
+    """Ask the planner before the weights are fetched. Raises DoesNotFit where it is sure."""
+    spec = prepared.spec
+    wish = Wish(
+        name=spec.name,
+        config=prepared.files.config,
+        engine=prepared.choice.engine,
+        eager=spec.purpose == "one-shot",
+        **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
+    )
+    if sentence := refusal(wish, prepared.machine):
+        raise DoesNotFit(sentence)
+
+
+def fetch(
+    prepared: Prepared, *, progress: Progress, offline: bool = False, force: bool = False
+) -> Prepared:
+    """The same with the weights on this machine.
+
+    Raises what `locate` raises, and DoesNotFit where the planner is sure of it, unless `force`.
+    """
+    if prepared.spec.server is not None:
+        return prepared
+    if not force:
+        _require_room(prepared)
+    ref = prepared.files.ref
+    files = locate(ref, offline=offline, progress=progress, say=prepared.say)
     spec = replace(prepared.spec, directory=files.directory, revision=files.revision)
     return replace(prepared, files=files, spec=spec)
 
 
-def load(prepared: Prepared) -> Engine:
-    """Load the weights. Raises what the engine raises."""
-    return engines.load(prepared.choice, prepared.spec)
+def load(prepared: Prepared, *, progress: Progress = no_progress) -> Engine:
+    """Load the weights, here or in a process that stays. Raises what the engine raises."""
+    try:
+        if prepared.keep_alive and prepared.spec.server is None:
+            endpoint = warm.start(order(prepared, prepared.keep_alive), progress)
+            prepared = answered_by(prepared, endpoint, "started to stay warm")
+        return engines.load(prepared.choice, prepared.spec)
+    except DoesNotFit as error:
+        raise warm.with_hint(error) from error
+
+
+def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> Order:
+    """What a supervisor is told, to hold this model for so many idle seconds."""
+    return warm.order_of(
+        prepared.spec,
+        prepared.choice.engine,
+        prepared.machine,
+        asked=prepared.files.ref.name,
+        end_token_ids=prepared.end_token_ids,
+        keep_alive=keep_alive,
+        leashed=leashed,
+    )
 
 
 def say_choices(prepared: Prepared, say: Callable[[str], None]) -> None:

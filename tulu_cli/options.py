@@ -24,7 +24,7 @@ System = Annotated[
         "--system",
         help="System prompt: a text, the name of one in the settings, tulu (the prompt of Ai2's "
         "demo, the default for Tülu models) or none.",
-        metavar="TEXT|tulu|none",
+        metavar="SYSTEM",
     ),
 ]
 MaxTokens = Annotated[
@@ -33,24 +33,40 @@ MaxTokens = Annotated[
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option(help="0 is greedy.  [default of these five: the model's own]", metavar="X"),
+    typer.Option(
+        help="How freely tokens are drawn; 0 is greedy.  [default: the model's own]", metavar="X"
+    ),
 ]
 Greedy = Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")]
 TopP = Annotated[
     float | None,
-    typer.Option(help="Draw from the likeliest tokens, up to this sum of chances.", metavar="X"),
+    typer.Option(
+        help="Draw from the likeliest tokens, up to this sum of chances.  "
+        "[default: the model's own]",
+        metavar="X",
+    ),
 ]
 TopK = Annotated[
     int | None,
-    typer.Option(help="Draw from this many likeliest tokens; 0 is off.", metavar="N"),
+    typer.Option(
+        help="Draw from this many likeliest tokens; 0 is off.  [default: the model's own]",
+        metavar="N",
+    ),
 ]
 MinP = Annotated[
     float | None,
-    typer.Option(help="Draw from tokens with this share of the best one's chance.", metavar="X"),
+    typer.Option(
+        help="Draw from tokens with this share of the best one's chance.  "
+        "[default: the model's own]",
+        metavar="X",
+    ),
 ]
 RepetitionPenalty = Annotated[
     float | None,
-    typer.Option(help="Over 1 makes tokens that were there before less likely.", metavar="X"),
+    typer.Option(
+        help="Over 1 makes tokens that were there before less likely.  [default: the model's own]",
+        metavar="X",
+    ),
 ]
 Seed = Annotated[
     int | None,
@@ -103,14 +119,17 @@ Quantization = Annotated[
     str | None,
     typer.Option(
         help="vllm: fp8, awq, gptq, bitsandbytes; transformers: bitsandbytes (nf4) or "
-        "bitsandbytes-int8.",
+        "bitsandbytes-int8.  [default: none]",
         metavar="METHOD",
     ),
 ]
 TensorParallelSize = Annotated[
     int | None,
     typer.Option(
-        "-tp", "--tensor-parallel-size", help="GPUs that share each layer (vllm).", metavar="GPUS"
+        "-tp",
+        "--tensor-parallel-size",
+        help="GPUs that share each layer (vllm).  [default: 1]",
+        metavar="GPUS",
     ),
 ]
 PipelineParallelSize = Annotated[
@@ -118,13 +137,15 @@ PipelineParallelSize = Annotated[
     typer.Option(
         "-pp",
         "--pipeline-parallel-size",
-        help="GPUs that layers are split over (vllm).",
+        help="GPUs that layers are split over (vllm).  [default: 1]",
         metavar="GPUS",
     ),
 ]
 GpuMemoryUtilization = Annotated[
     float | None,
-    typer.Option(help="Share of each GPU's memory to take (vllm).", metavar="X"),
+    typer.Option(
+        help="Share of each GPU's memory to take (vllm).  [default: vLLM's own]", metavar="X"
+    ),
 ]
 MaxModelLen = Annotated[
     int | None,
@@ -133,13 +154,33 @@ MaxModelLen = Annotated[
     ),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="NAME")
+    str | None,
+    typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="DEVICE"),
 ]
 EngineArg = Annotated[
     list[str] | None,
     typer.Option(
         help="An argument of the engine's own, passed through; repeatable.", metavar="KEY=VALUE"
     ),
+]
+KeepAlive = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep the engine warm until it was idle for so long (30s, 10m, 2h); the next command "
+        "uses it.",
+        metavar="TIME",
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(help="Let the vLLM server at this URL answer, not an engine here.", metavar="URL"),
+]
+ApiKeyEnv = Annotated[
+    str | None,
+    typer.Option(help="The variable that holds the key of --server.", metavar="NAME"),
+]
+NoServer = Annotated[
+    bool, typer.Option("--no-server", help="Load the model here, whatever engine is warm.")
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the model's repository run its Python.")
@@ -149,6 +190,16 @@ AllowSpecial = Annotated[
     typer.Option(
         "--allow-special", help="Let the text of a control token in a message become that token."
     ),
+]
+StrictRoles = Annotated[
+    bool,
+    typer.Option(
+        "--strict-roles",
+        help="Refuse (exit 65) a message that holds what begins or ends a turn, as <|assistant|>.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Load the model even if the plan says that it cannot fit.")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
 Plain = Annotated[

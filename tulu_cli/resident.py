@@ -32,6 +32,8 @@ class Resident:
         offline: bool = False,
         trust_remote_code: bool = False,
         engine_args: Mapping[str, Any] | None = None,
+        no_server: bool = False,
+        force: bool = False,
     ) -> None:
         self._settings = settings
         self._machine = machine
@@ -39,6 +41,8 @@ class Resident:
         self._offline = offline
         self._trust_remote_code = trust_remote_code
         self._engine_args = engine_args
+        self._no_server = no_server
+        self._force = force
         self._engine: Engine | None = None
         self.prepared = self._prepare(settings)
 
@@ -91,11 +95,9 @@ class Resident:
         from tulu_cli.render.talk import progress_on, status
 
         if self._engine is None:
-            with progress_on(self._streams) as progress:
-                prepared = fetch(self.prepared, progress=progress, offline=self._offline)
-            text = f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."
-            with status(self._streams, text):
-                self._engine = load(prepared)
+            prepared = self._fetched(self.prepared)
+            with progress_on(self._streams) as progress, status(self._streams, prepared.loading):
+                self._engine = load(prepared, progress=progress)
             self.prepared = prepared
         return self._engine
 
@@ -111,13 +113,9 @@ class Resident:
 
     def switch(self, name: str) -> None:
         """Load another model. One that cannot be loaded leaves the old one the chosen one."""
-        from tulu_cli.render.talk import progress_on
-
         before, settings = (self._settings, self.prepared), self._settings
         settings = replace(settings, values={**settings.values, "model": Setting(name, "/model")})
-        prepared = self._prepare(settings)
-        with progress_on(self._streams) as progress:
-            prepared = fetch(prepared, progress=progress, offline=self._offline)
+        prepared = self._fetched(self._prepare(settings))
         self.unload()  # two models at a time would need the memory of two
         self._settings, self.prepared = settings, prepared
         try:
@@ -152,4 +150,11 @@ class Resident:
                 offline=self._offline,
                 trust_remote_code=self._trust_remote_code,
                 engine_args=self._engine_args,
+                no_server=self._no_server,
             )
+
+    def _fetched(self, prepared: Prepared) -> Prepared:
+        from tulu_cli.render.talk import progress_on
+
+        with progress_on(self._streams) as progress:
+            return fetch(prepared, progress=progress, offline=self._offline, force=self._force)

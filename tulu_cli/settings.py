@@ -34,7 +34,7 @@ def _at_least(least: float) -> Callable[[Any], bool]:
 
 
 _KINDS = {str: "a text", int: "a whole number", float: "a number"}
-_DTYPES = ("auto", "bfloat16", "float16", "float32")
+DTYPES = ("auto", "bfloat16", "float16", "float32")
 _EDITING_MODES = ("emacs", "vi")
 
 KEYS = (
@@ -48,7 +48,7 @@ KEYS = (
     Key("repetition_penalty", "sampling", float, "over 0", lambda value: value > 0),
     Key("seed", "sampling", int, "from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
     Key("engine", "engine", str),
-    Key("dtype", "engine", str, ", ".join(_DTYPES), _DTYPES.__contains__),
+    Key("dtype", "engine", str, ", ".join(DTYPES), DTYPES.__contains__),
     Key("quantization", "engine", str),
     Key("tensor_parallel_size", "engine", int, "1 or more", _at_least(1)),
     Key("pipeline_parallel_size", "engine", int, "1 or more", _at_least(1)),
@@ -56,6 +56,9 @@ KEYS = (
     Key("max_model_len", "engine", int, "1 or more", _at_least(1)),
     Key("device", "engine", str),
     Key("editing_mode", "chat", str, " or ".join(_EDITING_MODES), _EDITING_MODES.__contains__),
+    Key("keep_alive", "server", str),
+    Key("server", "server", str),
+    Key("api_key_env", "server", str),
 )
 _FREE_TABLES = ("alias", "prompts")
 
@@ -115,20 +118,22 @@ def config_path(environ: Mapping[str, str]) -> Path:
 
 def read_file(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The TOML document, empty where there is no file. Raises BadInput, which says where."""
-    import tomli
-
     try:
-        return tomli.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         if required:
             raise BadInput(f"{path} (from TULU_CONFIG) does not exist.") from error
         return {}
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8: byte {error.start} is wrong.") from error
-    except tomli.TOMLDecodeError as error:
-        raise BadInput(f"{path} is not TOML: {error}.") from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    import tomli
+
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        raise BadInput(f"{path} is not TOML: {error}.") from error
 
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:

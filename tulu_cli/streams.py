@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO
@@ -35,7 +36,7 @@ class Streams:
     """The three standard streams as bytes, with what each one is.
 
     `color` answers for stdout: a terminal that was not told otherwise by NO_COLOR, TERM=dumb,
-    FORCE_COLOR or `--color`.
+    FORCE_COLOR or `--color`. `utf8` says that what reads stdout can show more than ASCII.
     """
 
     stdin: BinaryIO
@@ -46,6 +47,7 @@ class Streams:
     stderr_tty: bool = False
     color: bool = False
     width: int = 80
+    utf8: bool = True
 
     @classmethod
     def standard(cls, color: str = "auto") -> "Streams":
@@ -66,6 +68,7 @@ class Streams:
             stderr_tty=_isatty(sys.stderr),
             color=wants_color(color, stdout_tty, dict(os.environ)),
             width=shutil.get_terminal_size().columns,
+            utf8=speaks_utf8(os.environ),
         )
 
     @classmethod
@@ -140,6 +143,17 @@ def wants_color(choice: str, tty: bool, environ: dict[str, str]) -> bool:
     if environ.get("FORCE_COLOR"):
         return True
     return tty and environ.get("TERM") != "dumb"
+
+
+def speaks_utf8(environ: Mapping[str, str]) -> bool:
+    """Whether the locale of the environment is UTF-8; one that names no character set may be.
+
+    Python's own answer does not do: in the C locale it takes UTF-8 for files whatever is shown.
+    """
+    names = (environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    name = next(filter(None, names), "")
+    charset = name.partition(".")[2].partition("@")[0].lower().replace("-", "")
+    return charset == "utf8" if charset else name not in ("C", "POSIX")
 
 
 def _isatty(stream: object) -> bool:

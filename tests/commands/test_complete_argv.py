@@ -61,6 +61,9 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
         (["--gpu-memory-utilization", "0.5"], "gpu_memory_utilization", 0.5),
         (["--max-model-len", "99"], "max_model_len", 99),
         (["--device", "cuda:1"], "device", "cuda:1"),
+        (["--keep-alive", "10m"], "keep_alive", "10m"),
+        (["--server", "http://gpu01:8000"], "server", "http://gpu01:8000"),
+        (["--api-key-env", "KEY"], "api_key_env", "KEY"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -92,6 +95,7 @@ def test_each_setting_has_its_flag(
         (["--json"], {"json_output": True}),
         (["--stats"], {"stats": True}),
         (["--fail-on-length"], {"fail_on_length": True}),
+        (["--no-server"], {"no_server": True}),
         (["--trust-remote-code"], {"trust_remote_code": True}),
         (["--allow-special"], {"allow_special": True}),
         (["--offline"], {"offline": True}),

@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.warming import load_warm, runtime
 from tulu_cli.engines.base import Engine
 
 from .loading import Asker, load_engine
 
-ENGINES = ("fake", "transformers", pytest.param("vllm", marks=pytest.mark.vllm))
+# "warm NAME" is the engine of that name in another process, spoken to over its socket.
+ENGINES = (
+    "fake",
+    "warm fake",
+    "transformers",
+    "warm transformers",
+    pytest.param("vllm", marks=pytest.mark.vllm),
+    pytest.param("warm vllm", marks=pytest.mark.vllm),
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,15 +38,17 @@ def loaded_engines(demo_directory: Path) -> Iterator[Callable[[str], Engine]]:
 
     def get(name: str) -> Engine:
         if name not in loaded:
+            load = load_warm if name.startswith("warm ") else load_engine
             # A worker is forked with our filters; vLLM's own warnings must not end it.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                loaded[name] = load_engine(name, demo_directory)
+                loaded[name] = load(name.removeprefix("warm "), demo_directory)
         return loaded[name]
 
-    yield get
-    for engine in loaded.values():
-        engine.close()
+    with runtime():
+        yield get
+        for engine in loaded.values():
+            engine.close()
 
 
 @pytest.fixture(params=ENGINES)
@@ -46,7 +57,7 @@ def engine(request: pytest.FixtureRequest, loaded_engines: Callable[[str], Engin
     return loaded_engines(request.param)
 
 
-@pytest.fixture(params=ENGINES[1:])
+@pytest.fixture(params=ENGINES[2:])
 def real_engine(request: pytest.FixtureRequest, loaded_engines: Callable[[str], Engine]) -> Engine:
     """Each engine that runs the model."""
     return loaded_engines(request.param)

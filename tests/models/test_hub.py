@@ -26,10 +26,16 @@ def test_progress_counts_the_bytes_up_to_all(hub: FakeHub) -> None:
     hub.repositories[REPO] = FILES
     heard: list[tuple[str, int, int]] = []
     locate(resolve(REPO), progress=lambda *call: heard.append(call))
-    size = sum(map(len, TEXTS.values())) + len(WEIGHTS)
-    assert heard[-1] == (f"Downloading {REPO}", size, size)
-    done = [call[1] for call in heard]
-    assert done == sorted(done)
+    texts, size = sum(map(len, TEXTS.values())), len(WEIGHTS)
+    ends = {stage: (done, total) for stage, done, total in heard}
+    assert ends == {
+        f"Reading the configuration of {REPO}": (texts, texts),
+        f"Downloading {REPO} (0.00 GiB)": (size, size),
+        "model.safetensors": (size, size),
+    }
+    for stage in ends:
+        done = [call[1] for call in heard if call[0] == stage]
+        assert done == sorted(done)
 
 
 def test_nothing_is_drawn(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:

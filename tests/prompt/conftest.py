@@ -4,18 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from . import llama3, synthetic
+from . import llama3, published, synthetic
 from .pairs import Pair
 
 
 @pytest.fixture(scope="session")
-def llama3_directory(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The Tülu 3 tokenizer; kept between runs where pytest has a cache."""
-    kept = getattr(request.config, "cache", None)
-    cache = kept.mkdir("llama3") if kept else tmp_path_factory.mktemp("llama3")
-    return llama3.llama3_directory(cache)
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is fetched; kept between runs where pytest has a cache."""
+    cache = getattr(request.config, "cache", None)
+    return cache.mkdir("llama3") if cache else tmp_path_factory.mktemp("llama3")
+
+
+@pytest.fixture(scope="session")
+def llama3_directory(kept: Path) -> Path:
+    """The Tülu 3 tokenizer."""
+    return llama3.llama3_directory(kept)
+
+
+@pytest.fixture(scope="session")
+def templates(kept: Path) -> dict[str, str]:
+    """The published templates of other families."""
+    return published.published_templates(kept)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,7 @@
 """The Llama-3 tokenizer as Tülu 3 uses it, made from the file that the llama-models wheel ships."""
 
 import base64
-import hashlib
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +10,13 @@ from tempfile import TemporaryDirectory
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, processors
 
+import tulu_cli
+
+from .wheels import find_wheel
+
 WHEEL = "llama_models-0.3.0-py3-none-any.whl"
 SHA256 = "7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f"
-TEMPLATE = Path(__file__).parent / "data" / "tulu3.jinja"
+TEMPLATE = Path(tulu_cli.__file__).parent / "prompt" / "data" / "tulu3.jinja"
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -37,20 +37,11 @@ def llama3_directory(cache: Path) -> Path:
         with TemporaryDirectory(dir=cache) as scratch:
             made = Path(scratch) / directory.name
             made.mkdir()
-            write_files(made, read_ranks(find_wheel(cache)))
+            wheel = find_wheel(WHEEL, "llama-models==0.3.0", SHA256, cache)
+            write_files(made, read_ranks(wheel))
             with suppress(OSError):  # another test process was faster
                 made.rename(directory)
     return directory
-
-
-def find_wheel(cache: Path) -> Path:
-    """The wheel, from TULU_TEST_WHEELS or downloaded by pip; its hash is checked."""
-    wheel = Path(os.environ.get("TULU_TEST_WHEELS", cache)) / WHEEL
-    if not wheel.exists():
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--dest", str(wheel.parent), "llama-models==0.3.0"], check=True)
-    assert hashlib.sha256(wheel.read_bytes()).hexdigest() == SHA256, f"{wheel} is another file"
-    return wheel
 
 
 def read_ranks(wheel: Path) -> dict[bytes, int]:

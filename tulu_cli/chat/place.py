@@ -56,7 +56,7 @@ def open_history(
         with _locked(path.parent):
             return _opened(path, say, clock)
     except (OSError, sqlite3.Error) as error:
-        if _may_be_read(error) and path.exists() and (store := _read_only(path, clock)):
+        if _may_be_read(error) and path.exists() and (store := read_only(path, clock)):
             return store
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HistoryError(
@@ -113,8 +113,8 @@ def _may_be_read(error: Exception) -> bool:
     )
 
 
-def _read_only(path: Path, clock: Callable[[], float]) -> SqliteStore | None:
-    """The store over a file that cannot be written, None where it cannot even be read."""
+def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore | None:
+    """The store over a file that cannot or must not be written, None where it cannot be read."""
     flags = ["mode=ro"]
     if not path.with_name(f"{path.name}-wal").exists():  # so nobody is writing it
         flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks

@@ -74,6 +74,11 @@ def chat(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
+    force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
     offline: options.Offline = False,
@@ -107,6 +112,8 @@ def chat(
         stop=tuple(well_formed(text, "--stop") for text in stop or ()),
         ignore_eos=ignore_eos,
         engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
+        force=force,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         offline=offline,
@@ -129,6 +136,8 @@ class ChatOptions:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
+    force: bool = False
     trust_remote_code: bool = False
     allow_special: bool = False
     offline: bool = False
@@ -151,6 +160,8 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
             offline=chosen.offline,
             trust_remote_code=chosen.trust_remote_code,
             engine_args=chosen.engine_args,
+            no_server=chosen.no_server,
+            force=chosen.force,
         )
         if chosen.verbose:
             model.say_choices()

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
+EXAMPLES = (
+    (
+        "Ask the small demo model, which runs anywhere",
+        "tulu complete -m demo 'Why is the sky blue?'",
+    ),
+    ("Ask about what is piped in", "cat report.txt | tulu complete 'Summarise in three bullets'"),
+    (
+        "Choose between answers, in a script",
+        "tulu complete --choice yes --choice no 'Is 17 prime?'",
+    ),
+    ("Keep all that is known of an answer", "tulu complete --json --seed 7 'A haiku' > haiku.json"),
+)
+
 
 def complete(
     prompt: Annotated[
@@ -82,8 +95,14 @@ def complete(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    strict_roles: options.StrictRoles = False,
+    force: options.Force = False,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -116,8 +135,11 @@ def complete(
         stats=stats,
         fail_on_length=fail_on_length,
         engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
+        strict_roles=strict_roles,
+        force=force,
         offline=offline,
         verbose=verbose,
     )
@@ -142,8 +164,11 @@ class CompleteOptions:
     stats: bool = False
     fail_on_length: bool = False
     engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
     trust_remote_code: bool = False
     allow_special: bool = False
+    strict_roles: bool = False
+    force: bool = False
     offline: bool = False
     verbose: bool = False
 
@@ -165,15 +190,16 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
             offline=chosen.offline,
             trust_remote_code=chosen.trust_remote_code,
             engine_args=chosen.engine_args,
+            no_server=chosen.no_server,
         )
     if chosen.verbose:
         say_choices(prepared, streams.say)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
     request = make_request(chosen, prepared, data)
     with progress_on(streams) as progress:
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
-    with status(streams, f"Loading {prepared.spec.name} with {prepared.choice.engine} ..."):
-        engine = load(prepared)
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
+    with progress_on(streams) as progress, status(streams, prepared.loading):
+        engine = load(prepared, progress=progress)
     with closing(engine):
         if stdin_is_idle(chosen.given, streams, data):
             data = read_stdin(chosen.given, streams, 0)
@@ -191,6 +217,7 @@ def check_combinations(chosen: CompleteOptions) -> None:
             "--messages": chosen.given.messages is not None,
             "--prefill": chosen.prefill is not None,
             "--system": chosen.settings.is_flag("system"),
+            "--strict-roles": chosen.strict_roles,
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
@@ -217,6 +244,7 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
             make_conversation(chosen, prepared, data),
             continue_final=chosen.prefill is not None,
             allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
         )
     sampling = decide(
         chosen.settings,

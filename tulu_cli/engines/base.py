@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
 from tulu_cli.errors import TuluError
 from tulu_cli.prompt import Tokenizer, fit
+from tulu_cli.server.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class EngineSpec:
 
     `directory` holds config.json, the tokenizer's files and safetensors. `purpose` decides what
     start-up work is worth its time: compiling pays for a server and not for one answer.
-    `engine_args` are the engine's own, passed through unchanged.
+    `engine_args` are the engine's own, passed through unchanged. `server` says where the model is
+    loaded already, if it is.
     """
 
     name: str
@@ -34,6 +36,7 @@ class EngineSpec:
     trust_remote_code: bool = False
     purpose: Literal["one-shot", "server"] = "one-shot"
     engine_args: Mapping[str, str] = field(default_factory=dict)
+    server: Endpoint | None = None
 
 
 class Engine(Protocol):

@@ -15,22 +15,21 @@ from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
 from tulu_cli.engines.hub_switch import hub_switched_off
-from tulu_cli.engines.vllm_settings import check_device, engine_arguments, set_environment
+from tulu_cli.engines.vllm_settings import (
+    check_device,
+    engine_arguments,
+    load_error,
+    set_environment,
+)
 from tulu_cli.engines.vllm_values import pairs, sampling_params, take
 from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
-from tulu_cli.errors import DoesNotFit, EngineDied, EngineError, TuluError, UsageError
+from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 _IN_FLIGHT = 512
-_MEMORY_SIGNS = (
-    "out of memory",
-    "No available memory",
-    "KV cache is needed",
-    "free memory on device",
-)
 _END = object()
 
 
@@ -45,7 +44,7 @@ def why_not(machine: Machine) -> str | None:
 
 def load(spec: EngineSpec) -> "VllmEngine":
     """Start the worker and load the model. Raises DoesNotFit, UsageError or EngineError."""
-    set_environment(spec)
+    set_environment(spec.device)
     with hub_switched_off():
         return VllmEngine(spec)
 
@@ -220,10 +219,7 @@ class VllmEngine:
     def _load_error(self, error: Exception) -> TuluError:
         if isinstance(error, TuluError):
             return error
-        reason = self._log.last_error() or first_line(error)
-        if any(sign in reason for sign in _MEMORY_SIGNS):
-            return DoesNotFit(f"{self._spec.name} does not fit in memory: {reason}.")
-        return EngineError(f"vLLM cannot load {self._spec.name}: {reason}.")
+        return load_error(self._spec.name, self._log.last_error() or first_line(error))
 
     def _run_error(self, error: BaseException) -> TuluError:
         from vllm.v1.engine.exceptions import EngineDeadError

@@ -1,20 +1,28 @@
 """How vLLM is started: its environment variables and its arguments."""
 
+import json
 import os
 from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import DoesNotFit, EngineError, TuluError, UsageError
+
+_MEMORY_SIGNS = (
+    "out of memory",
+    "No available memory",
+    "KV cache is needed",
+    "free memory on device",
+)
 
 
-def set_environment(spec: EngineSpec) -> None:
+def set_environment(device: str) -> None:
     """The settings that vLLM reads from the environment; the user's own are left alone."""
     settings = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     }
-    if not _has_gpu(spec):
+    if not _has_gpu(device):
         cores = str(len(os.sched_getaffinity(0)))
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         settings |= {
@@ -28,10 +36,10 @@ def set_environment(spec: EngineSpec) -> None:
         os.environ.setdefault(name, value)
 
 
-def _has_gpu(spec: EngineSpec) -> bool:
+def _has_gpu(device: str) -> bool:
     from tulu_cli.machine import read_gpus
 
-    return spec.device not in ("auto", "cpu") or (spec.device == "auto" and bool(read_gpus()))
+    return device not in ("auto", "cpu") or (device == "auto" and bool(read_gpus()))
 
 
 def check_device(asked: str, built_for: str) -> None:
@@ -58,8 +66,30 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         "structured_outputs_config": {"backend": "guidance"},
         "disable_log_stats": True,
         # Compiling and CUDA graphs pay for themselves over many answers, not over one.
-        "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec),
+        "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec.device),
     }
     if spec.gpu_memory_utilization is not None:
         arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
     return arguments | dict(spec.engine_args)
+
+
+def load_error(name: str, reason: str) -> TuluError:
+    """The reason of vLLM for not loading a model, as the error that it is."""
+    if any(sign in reason for sign in _MEMORY_SIGNS):
+        return DoesNotFit(f"{name} does not fit in memory: {reason}.")
+    return EngineError(f"vLLM cannot load {name}: {reason}.")
+
+
+def serve_arguments(arguments: dict[str, Any]) -> list[str]:
+    """Keyword arguments of vLLM's engine or server as options of `vllm serve`."""
+    options: list[str] = []
+    for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            options.append(option if value else option.replace("--", "--no-", 1))
+        else:
+            text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+            options += [option, text]
+    return options

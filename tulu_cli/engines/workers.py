@@ -9,12 +9,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _ERROR = re.compile(r"^(?:\([^)]*\) )?(?:\S+ )*?([A-Za-z_.]*(?:Error|Exception): .+)$")
 # What a process says when another one, whose reason stands above it, has failed.
 _SECOND_HAND = ("initialization failed", "EngineDeadError", "cancelled")
+_TAIL = 65536
 _callback: "WorkerLog | None" = None
 _registered = False
 
@@ -32,19 +34,39 @@ class WorkerLog:
             os.dup2(self._file.fileno(), descriptor)
 
     def last_error(self) -> str | None:
-        """The last line that names an exception and its own reason, without the logger's prefix."""
+        """What `last_error` finds at the end of the log."""
         if self._file.closed:
             return None
         size = os.fstat(self._file.fileno()).st_size
-        tail = os.pread(self._file.fileno(), 65536, max(0, size - 65536))
-        lines = tail.decode("utf-8", errors="replace").splitlines()
-        found = [match.group(1) for line in reversed(lines) if (match := _ERROR.match(line))]
-        first_hand = (line for line in found if not any(sign in line for sign in _SECOND_HAND))
-        return next(iter((*first_hand, *found)), "").rstrip(".") or None
+        return last_error(os.pread(self._file.fileno(), _TAIL, max(0, size - _TAIL)))
 
     def close(self) -> None:
         """Forget the log."""
         self._file.close()
+
+
+def last_error(tail: bytes) -> str | None:
+    """The last line of a log that names an exception and its own reason, without its prefix."""
+    lines = tail.decode("utf-8", errors="replace").splitlines()
+    found = [match.group(1) for line in reversed(lines) if (match := _ERROR.match(line))]
+    first_hand = (line for line in found if not any(sign in line for sign in _SECOND_HAND))
+    return next(iter((*first_hand, *found)), "").rstrip(".") or None
+
+
+def last_error_of(log: Path) -> str | None:
+    """The same of a log that is a file; None where there is none."""
+    try:
+        return last_error(log.read_bytes()[-_TAIL:])
+    except OSError:
+        return None
+
+
+def end_with(parent: int, number: int) -> None:
+    """Get signal `number` when `parent`, which has started this process, ends. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number)
 
 
 @contextmanager

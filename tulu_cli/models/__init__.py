@@ -3,7 +3,7 @@
 from tulu_cli.models.family import FamilyModel, family_models, tulu_system_prompt
 from tulu_cli.models.files import ModelFiles
 from tulu_cli.models.locator import locate
-from tulu_cli.models.progress import Progress, no_progress
+from tulu_cli.models.progress import Progress, Say, no_progress
 from tulu_cli.models.reference import ModelRef, resolve
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ModelFiles",
     "ModelRef",
     "Progress",
+    "Say",
     "family_models",
     "locate",
     "no_progress",

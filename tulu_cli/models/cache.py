@@ -45,7 +45,7 @@ def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -
         _sweep(converted)
         if _is_finished(finished):
             return finished
-        with locked(_lock(converted, target), lambda: _say_waiting(target, progress)):
+        with locked(build_lock(converted / target), lambda: _say_waiting(target, progress)):
             if not _is_finished(finished):
                 _build(finished, build)
     return finished
@@ -66,7 +66,7 @@ def _sweep(converted: Path) -> None:
     for staging in converted.glob(".staging/*"):
         target = staging.name.rpartition(".")[0]
         # A cache that we may only read still serves.
-        with suppress(PermissionError), locked_if_free(_lock(converted, target)) as free:
+        with suppress(PermissionError), locked_if_free(build_lock(converted / target)) as free:
             if free:
                 shutil.rmtree(staging, ignore_errors=True)
 
@@ -76,8 +76,9 @@ def _is_finished(directory: Path) -> bool:
     return directory.is_dir() and not missing_files(directory)
 
 
-def _lock(converted: Path, target: str) -> Path:
-    return converted / ".locks" / target
+def build_lock(finished: Path) -> Path:
+    """What is locked while a finished directory is built, or taken away."""
+    return finished.parent / ".locks" / finished.name
 
 
 def _say_waiting(target: str, progress: Progress) -> None:

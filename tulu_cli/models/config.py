@@ -40,14 +40,14 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     A multimodal model's text part counts. Linear and dynamic rope scaling multiply the length;
     Gemma 3 names the stretched length in spite of its linear scaling.
     """
-    text = _text_part(config)
+    text = text_part(config)
     length = next((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), None)
     return None if length is None else int(length * _rope_factor(text))
 
 
 def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[int, ...]:
     """The tokens that end an answer: the generation config's, else the config's, else none."""
-    for source in (generation, config, _text_part(config)):
+    for source in (generation, config, text_part(config)):
         value = source.get("eos_token_id")
         if value is not None:
             ids = value if isinstance(value, list) else [value]
@@ -55,7 +55,8 @@ def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> t
     return ()
 
 
-def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a config says of the language model: a multimodal one has it in a part of its own."""
     nested = config.get("text_config")
     return nested if isinstance(nested, Mapping) else config
 

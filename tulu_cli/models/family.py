@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 Stage = Literal["SFT", "DPO", "RLVR", "RM"]
@@ -9,14 +10,23 @@ Stage = Literal["SFT", "DPO", "RLVR", "RM"]
 
 @dataclass(frozen=True, slots=True)
 class FamilyModel:
-    """One row of the table. `stage` is the last step of training, `base` the pretrained model."""
+    """One row of the table. `stage` is the last step of training, `base` the pretrained model.
+
+    `parameters` is how many weights the model has; family.toml says how each number is known.
+    """
 
     alias: str
     repository: str
     stage: Stage
     size: str
+    parameters: int
     base: str
     license: str
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights in bfloat16, as the models are published."""
+        return 2 * self.parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +55,24 @@ def demo_source() -> DemoSource:
     return DemoSource(**_table()["demo"])
 
 
+def family_model(name: str | None) -> FamilyModel | None:
+    """The row with that alias or repository, if there is one."""
+    return next((row for row in family_models() if name in (row.alias, row.repository)), None)
+
+
 def tulu_system_prompt() -> str:
     """The system prompt of Ai2's demos, as the model card gives it."""
     return str(_table()["system_prompt"])
 
 
 @cache
-def _table() -> dict[str, Any]:
-    import tomllib
-    from importlib.resources import files
+def read_table(name: str) -> dict[str, Any]:
+    """A TOML file of this package, which nobody may change."""
+    import tomli
 
-    table = files("tulu_cli.models") / "family.toml"
-    return tomllib.loads(table.read_text(encoding="utf-8"))
+    # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
+    return tomli.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+def _table() -> dict[str, Any]:
+    return read_table("family.toml")

@@ -23,16 +23,24 @@ _NEEDED = ("torch", "transformers", "gguf")
 def converted_file(path: Path, progress: Progress) -> Path:
     """The safetensors directory made from a user's GGUF file, now or earlier.
 
-    A file that has moved, grown or been written again is another file.
     Raises BadInput, NoEngine, DoesNotFit or TuluError as `convert` does.
+    """
+    target = file_target(path)
+    return build_once(target, lambda staging: convert(path, staging, progress), progress)
+
+
+def file_target(path: Path) -> str:
+    """The folder name for the conversion of a user's file.
+
+    A file that has moved, grown or been written again is another file.
+    Raises ModelNotFound where there is none.
     """
     try:
         status = path.stat()
     except OSError as error:
         raise ModelNotFound(f"{str(path)!r} is not there: {error.strerror or error}.") from error
     identity = f"{os.path.realpath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
-    target = target_name(path.stem, identity)
-    return build_once(target, lambda staging: convert(path, staging, progress), progress)
+    return target_name(path.stem, identity)
 
 
 def target_name(name: str, identity: str) -> str:

@@ -21,13 +21,15 @@ Scalar = int | float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """`values` are the single metadata values: arrays, such as the vocabulary, are left out.
+    """`values` are the single metadata values, `counts` the lengths of the arrays.
 
-    `parameters` is the number of weights in the file.
+    The arrays themselves, such as the vocabulary, are left out. `parameters` is the number of
+    weights in the file.
     """
 
     values: dict[str, Scalar]
     parameters: int
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -93,26 +95,29 @@ def _header(cursor: _Cursor) -> GgufHeader:
         raise _UnreadableError("has a GGUF version that is not 2 or 3")
     tensors, pairs = cursor.take("Q"), cursor.take("Q")
     values: dict[str, Scalar] = {}
+    counts: dict[str, int] = {}
     for _ in range(pairs):
         key, kind = cursor.string(), cursor.take("I")
         if kind == _ARRAY:
-            _skip_array(cursor)
+            counts[key] = _skip_array(cursor)
         else:
             values[key] = _scalar(cursor, kind)
-    return GgufHeader(values, sum(_tensor(cursor) for _ in range(tensors)))
+    return GgufHeader(values, sum(_tensor(cursor) for _ in range(tensors)), counts)
 
 
 def _scalar(cursor: _Cursor, kind: int) -> Scalar:
     return cursor.string() if kind == _STRING else cursor.take(_format(kind))
 
 
-def _skip_array(cursor: _Cursor) -> None:
+def _skip_array(cursor: _Cursor) -> int:
+    """Pass over an array; returns how long it is."""
     kind, count = cursor.take("I"), cursor.take("Q")
     if kind != _STRING:
-        return cursor.skip(count * struct.calcsize("<" + _format(kind)))
+        cursor.skip(count * struct.calcsize("<" + _format(kind)))
+        return count
     for _ in range(count):
         cursor.skip_string()
-    return None
+    return count
 
 
 def _tensor(cursor: _Cursor) -> int:

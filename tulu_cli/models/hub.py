@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from tulu_cli.errors import ModelNotFound, TuluError
+from tulu_cli.models import notice
 from tulu_cli.models.hub_library import (
     cached,
     download,
@@ -11,7 +12,7 @@ from tulu_cli.models.hub_library import (
     is_commit,
     names_on_the_hub,
 )
-from tulu_cli.models.progress import Progress
+from tulu_cli.models.progress import Progress, Say
 from tulu_cli.models.reference import ModelRef
 from tulu_cli.models.weights import (
     has_only_pickles,
@@ -21,7 +22,9 @@ from tulu_cli.models.weights import (
 )
 
 
-def snapshot(ref: ModelRef, *, offline: bool, weights: bool, progress: Progress) -> Path:
+def snapshot(
+    ref: ModelRef, *, offline: bool, weights: bool, progress: Progress, say: Say | None = None
+) -> Path:
     """The directory of a repository's files at one commit, fetched as far as it is not here.
 
     What is cached whole is used without a look at the network if `offline`, or if the revision
@@ -39,6 +42,8 @@ def snapshot(ref: ModelRef, *, offline: bool, weights: bool, progress: Progress)
             return found
     if offline:
         raise _not_cached(ref, weights=weights)
+    if say and ref.is_tulu and notice.is_due() and not cached(ref, weights=weights):
+        notice.show(say)
     directory = _fetched(ref, weights=weights, progress=progress)
     _require_model(ref, directory, weights=weights)
     return directory

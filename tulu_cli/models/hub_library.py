@@ -1,10 +1,12 @@
-"""The three questions that we put to the Hub's library, and nothing else of it."""
+"""The questions that we put to the Hub's library, and nothing else of it."""
 
 import logging
 import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tulu_cli.models.progress import Progress
@@ -17,6 +19,15 @@ _WEIGHTS = ["*.safetensors"]
 # Second copies of the weights that some repositories hold in another layout.
 _COPIES = ["consolidated*", "original/*", "onnx/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file on the Hub, its size in bytes; `sha256` is known of large files alone."""
+
+    name: str
+    size: int
+    sha256: str | None
 
 
 def is_commit(revision: str | None) -> bool:
@@ -53,16 +64,30 @@ def cached(ref: ModelRef, *, weights: bool) -> Path | None:
 def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
     """Fetch what the cache lacks of a revision, and return its directory.
 
-    Raises the exceptions that hub_errors names FOREIGN.
+    Raises the exceptions that hub_errors names FOREIGN, and TuluError for a disk too small.
     """
+    from tulu_cli.models.hub_weights import fetch_weights, require_room
+
+    if is_commit(ref.revision):
+        # For a commit the library goes on for half a minute if the Hub is out of reach.
+        names_on_the_hub(ref, ref.revision or "")
+    if weights and not cached(ref, weights=False):
+        require_room(ref, remote_files(ref))
+    directory = _snapshot(ref, f"Reading the configuration of {ref.repo}", progress)
+    commit = replace(ref, revision=directory.name)
+    if weights and not cached(commit, weights=True):
+        with quiet():
+            fetch_weights(commit, remote_files(commit), progress)
+        _snapshot(commit, f"Linking {ref.repo}", progress, weights=True)
+    return directory
+
+
+def _snapshot(ref: ModelRef, stage: str, progress: Progress, *, weights: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
     from tulu_cli.models.hub_progress import silent_bar
 
-    if ref.revision and is_commit(ref.revision):
-        # For a commit the library goes on for half a minute if the Hub is out of reach.
-        names_on_the_hub(ref, ref.revision)
-    with warnings.catch_warnings(), _quiet():
+    with warnings.catch_warnings(), quiet():
         # The library only warns of it, and then fills the disk.
         warnings.filterwarnings("error", message="Not enough free disk space")
         return Path(
@@ -71,9 +96,26 @@ def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
                 revision=ref.revision,
                 allow_patterns=_patterns(weights=weights),
                 ignore_patterns=_COPIES,
-                tqdm_class=silent_bar(f"Downloading {ref.repo}", progress),
+                tqdm_class=silent_bar(stage, progress),
             )
         )
+
+
+def remote_files(ref: ModelRef) -> list[RemoteFile]:
+    """The files of a revision that we would fetch, in one request."""
+    from huggingface_hub import HfApi
+
+    about = HfApi().model_info(ref.repo or "", revision=ref.revision, files_metadata=True)
+    return [
+        RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
+        for file in about.siblings or ()
+        if _matches(file.rfilename, _patterns(weights=True))
+        and not _matches(file.rfilename, _COPIES)
+    ]
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
@@ -85,8 +127,10 @@ def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the library's warnings off the terminal: what matters of them becomes an error here."""
+    import huggingface_hub.utils.logging  # noqa: F401  which sets the level when it is imported
+
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tulu_cli.models.family import demo_source
 from tulu_cli.models.files import ModelFiles, read_files
-from tulu_cli.models.progress import Progress, no_progress
+from tulu_cli.models.progress import Progress, Say, no_progress
 from tulu_cli.models.reference import ModelRef
 from tulu_cli.models.weights import require_weights
 
@@ -16,12 +16,14 @@ def locate(
     offline: bool = False,
     weights: bool = True,
     progress: Progress = no_progress,
+    say: Say | None = None,
 ) -> ModelFiles:
     """Make the files of a model be here, and say where.
 
     `weights` False asks only for the configs and the tokenizer. `offline`, or HF_HUB_OFFLINE in
     the environment, opens no socket. A GGUF file, the demo's too, is converted once into the
-    user's cache, in a child process.
+    user's cache, in a child process. `say` is told the licence and the limits of the Tülu 3 models
+    before the first of them is downloaded.
 
     Raises ModelNotFound where the files are not here and cannot be had, BadInput where they
     cannot be used, NoEngine where a GGUF file needs libraries that are not installed, and
@@ -31,7 +33,7 @@ def locate(
     if ref.kind == "hub":
         from tulu_cli.models.hub import snapshot
 
-        directory = snapshot(ref, offline=offline, weights=weights, progress=progress)
+        directory = snapshot(ref, offline=offline, weights=weights, progress=progress, say=say)
         return read_files(ref, directory, directory.name)
     if ref.kind == "demo":
         from tulu_cli.models.demo import demo_directory

@@ -8,6 +8,9 @@ Progress = Callable[[str, int, int], None]
 The calls come one at a time, though not always from the thread that asked for the work.
 """
 
+Say = Callable[[str], None]
+"""Called with a line of talk."""
+
 
 def no_progress(stage: str, done: int, total: int) -> None:
     """Say nothing."""

@@ -7,19 +7,32 @@ not call special, as <think> often is, are ordinary vocabulary.)
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypedDict, Unpack
+from typing import Any, Protocol, TypedDict, Unpack
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.prompt.control import ControlTexts
 from tulu_cli.prompt.renamed import encode_pieces
 from tulu_cli.prompt.render import render_messages
 from tulu_cli.prompt.shield import Shield, private_characters
+from tulu_cli.prompt.strict import refuse_markers
 from tulu_cli.prompt.templates import choose_template
 from tulu_cli.prompt.tokenizer import Tokenizer
 
 Variables = Mapping[str, Any]
 NOTHING: Variables = MappingProxyType({})
 OURS = frozenset(("messages", "tools", "add_generation_prompt"))
+
+
+class Vocabulary(Protocol):
+    """What rendering needs to know: a `Tokenizer`, or `Templates` without one."""
+
+    @property
+    def chat_templates(self) -> Mapping[str, str]: ...
+    @property
+    def named_tokens(self) -> Mapping[str, str]: ...
+    @property
+    def control_texts(self) -> ControlTexts: ...
 
 
 class ChatOptions(TypedDict, total=False):
@@ -29,6 +42,7 @@ class ChatOptions(TypedDict, total=False):
     no generation prompt. `template` is the name of one of the model's templates, or a Jinja
     source. `kwargs` are variables for the template, trusted as the template is; the documents
     among them are not. With `allow_special`, text in messages can become control tokens.
+    With `strict_roles`, BadInput is raised for a message that holds what begins another one.
     """
 
     add_generation_prompt: bool
@@ -37,13 +51,14 @@ class ChatOptions(TypedDict, total=False):
     template: str | None
     kwargs: Variables
     allow_special: bool
+    strict_roles: bool
 
 
 def render_chat(
-    tokenizer: Tokenizer, messages: Sequence[Message], **options: Unpack[ChatOptions]
+    vocabulary: Vocabulary, messages: Sequence[Message], **options: Unpack[ChatOptions]
 ) -> str:
     """The prompt as text, for `ChatOptions`; raises BadInput, UsageError."""
-    return "".join(chat_pieces(tokenizer, messages, **options))
+    return "".join(chat_pieces(vocabulary, messages, **options))
 
 
 def encode_chat(
@@ -57,7 +72,7 @@ def encode_chat(
 
 
 def chat_pieces(
-    tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
     messages: Sequence[Message],
     *,
     add_generation_prompt: bool = True,
@@ -66,12 +81,13 @@ def chat_pieces(
     template: str | None = None,
     kwargs: Variables = NOTHING,
     allow_special: bool = False,
+    strict_roles: bool = False,
 ) -> list[str]:
     """The prompt as plain texts with the template's control tokens between them."""
     check(messages, kwargs)
-    source = choose_template(tokenizer.chat_templates, template, with_tools=tools is not None)
+    source = choose_template(vocabulary.chat_templates, template, with_tools=tools is not None)
     prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}
-    trusted = {**tokenizer.named_tokens, **kwargs, **prompt}
+    trusted = {**vocabulary.named_tokens, **kwargs, **prompt}
     data = {
         "messages": [{"role": m.role, "content": m.content, **m.extra} for m in messages],
         "tools": tools,
@@ -81,10 +97,12 @@ def chat_pieces(
     def render(data: Variables) -> str:
         return render_messages(source, {**trusted, **data}, continue_final)
 
-    control = tokenizer.control_texts
+    control = vocabulary.control_texts
+    if strict_roles:
+        refuse_markers(messages, source, trusted, control)
     if allow_special:
         return control.split(render(data))
-    free = private_characters(data, source, trusted, control.texts)
+    free = private_characters(data, source, trusted, control.joined)
     return Shield(control, source, free).pieces(render, data)
 
 

@@ -45,23 +45,36 @@ class ControlTexts:
 
     def open_at_end(self, text: str) -> bool:
         """True where `text` ends with the beginning of a control token."""
+        if text[-1:] not in self._inner:  # most texts end so: this is quick
+            return False
         return any(text[-size:] in self.heads for size in self._sizes(text))
 
     def open_at_start(self, text: str) -> bool:
         """True where `text` begins with the end of a control token."""
+        if text[:1] not in self._inner:
+            return False
         return any(text[:size] in self.tails for size in self._sizes(text))
 
     def is_inside(self, text: str) -> bool:
         """True where `text` is a part of a control token, also of its middle."""
-        return bool(text) and text in self._all_texts
+        return 0 < len(text) <= self._longest and text in self.joined
 
     @cached_property
-    def _all_texts(self) -> str:
+    def joined(self) -> str:
+        """All texts in one, for looking through them at once."""
         return "\0".join(self.texts)
 
+    @cached_property
+    def _inner(self) -> frozenset[str]:
+        """All characters of the texts."""
+        return frozenset("".join(self.texts))
+
+    @cached_property
+    def _longest(self) -> int:
+        return len(self.texts[0]) if self.texts else 1
+
     def _sizes(self, text: str) -> range:
-        longest = len(self.texts[0]) if self.texts else 1
-        return range(1, min(longest, len(text) + 1))
+        return range(1, min(self._longest, len(text) + 1))
 
 
 def is_sign(char: str) -> bool:

@@ -42,6 +42,13 @@ def parse_message(value: Any, path: str, source: str) -> Message:
     return Message(parse_role(value, path, source), parse_content(value, path, source), extra)
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value is a message of role and text alone, as nearly all are."""
+    if type(value) is not dict or len(value) != 2 or not value.get("role"):
+        return False
+    return type(value["role"]) is str is type(value.get("content"))
+
+
 def parse_role(message: dict[str, Any], path: str, source: str) -> str:
     """The role: a text that is not empty."""
     if "role" not in message:
@@ -77,9 +84,9 @@ def parse_part(part: Any, path: str, source: str) -> str:
     return str(part["text"])
 
 
-def refuse_unusable(messages: list[Any], source: str) -> None:
+def refuse_unusable(value: Any, source: str, path: str = "messages") -> None:
     """Raise BadInput for half a surrogate pair, which has no UTF-8 form, and for deep nesting."""
-    todo: list[tuple[int, str, Any]] = [(0, "messages", messages)]
+    todo: list[tuple[int, str, Any]] = [(0, path, value)]
     while todo:
         depth, path, value = todo.pop()
         if isinstance(value, str) and SURROGATE.search(value):

@@ -6,12 +6,14 @@ and a control token's text that a user typed is plain text.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.prompt.shield import private_characters
-from tulu_cli.prompt.tokenizer import Tokenizer, encode
+from tulu_cli.prompt.tokenizer import Tokenizer, encoding
 
 if TYPE_CHECKING:
     import tokenizers
@@ -19,19 +21,48 @@ if TYPE_CHECKING:
 
 def encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
     """The ids of plain texts (even positions) with control tokens between them (odd ones)."""
+    return tuple(encoding_of_pieces(tokenizer, pieces)[0])
+
+
+def encoding_of_pieces(
+    tokenizer: Tokenizer, pieces: Sequence[str]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """The ids, and the characters of the whole text that each token covers."""
     text = "".join(pieces)
     if tokenizer.reads_literally and tokenizer.control_texts.split(text) == pieces:
         # The first tokenizer finds these very control tokens: no need for the other one.
-        return tokenizer.encode_text(text)
-    return encode_renamed(tokenizer, pieces)
+        found = encoding(tokenizer.backend, text, add_special_tokens=False)
+        return found.ids, found.offsets
+    return encoding_renamed(tokenizer, pieces)
 
 
 def encode_renamed(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
-    """The same by the second tokenizer: only the odd pieces become control tokens."""
+    """The ids by the second tokenizer: only the odd pieces become control tokens."""
+    return tuple(encoding_renamed(tokenizer, pieces)[0])
+
+
+def encoding_renamed(
+    tokenizer: Tokenizer, pieces: Sequence[str]
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """The same with the characters of each token in the text as it was."""
     mark = next(private_characters(pieces))
     names = control_names(tokenizer, mark)
-    text = "".join(names[piece] if odd % 2 else piece for odd, piece in enumerate(pieces))
-    return encode(renamed_backend(tokenizer, mark), text, add_special_tokens=False)
+    renamed = [names[piece] if odd % 2 else piece for odd, piece in enumerate(pieces)]
+    found = encoding(renamed_backend(tokenizer, mark), "".join(renamed), add_special_tokens=False)
+    place = placer(renamed, pieces)
+    return found.ids, [(place(start), place(end)) for start, end in found.offsets]
+
+
+def placer(renamed: Sequence[str], pieces: Sequence[str]) -> Callable[[int], int]:
+    """Says where a place in the renamed text is in the text as it was."""
+    befores = [0, *accumulate(map(len, renamed))]
+    afters = [0, *accumulate(map(len, pieces))]
+
+    def place(at: int) -> int:
+        piece = bisect_right(befores, at) - 1
+        return min(afters[piece] + at - befores[piece], afters[-1])
+
+    return place
 
 
 def control_names(tokenizer: Tokenizer, mark: str) -> dict[str, str]:

@@ -1,24 +1,38 @@
 """Running a chat template, with its failures as one sentence."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.limits import SECONDS, bounded
 
 CONTINUE_TAG = "CONTINUE_FINAL_MESSAGE_TAG "  # the text that transformers uses
+# A variable that no template can name: the two characters to put around generation blocks.
+MARKS = "tulu generation marks"
+
+
+class Render(Protocol):
+    """A template with its options: messages to text, with a generation prompt if `asked`."""
+
+    def __call__(self, messages: Sequence[Message], *, asked: bool) -> str: ...
 
 
 def render_template(source: str, variables: Mapping[str, Any]) -> str:
-    """The template's text; raises BadInput where the template is broken or refuses."""
+    """The text; raises BadInput where the template is broken, refuses, or takes too much."""
     from jinja2 import TemplateError, TemplateSyntaxError
 
     from tulu_cli.prompt.environment import compile_template
 
     try:
-        return compile_template(source).render(variables)
+        with bounded(SECONDS):
+            return compile_template(source).render(variables)
+    except BadInput:
+        raise
     except TemplateSyntaxError as error:
+        message = (error.message or "unknown").rstrip(".")
         raise BadInput(
-            f"The chat template has a syntax error in line {error.lineno}: {error.message}."
+            f"The chat template has a syntax error in line {error.lineno}: {message}."
         ) from error
     except TemplateError as error:
         raise BadInput(f"The chat template refuses this conversation: {one_line(error)}") from error

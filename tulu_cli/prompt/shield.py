@@ -20,7 +20,8 @@ ROLES = frozenset(("system", "developer", "user", "assistant", "tool"))
 
 def private_characters(*inputs: Any) -> Iterator[str]:
     """Private-use characters that no text in `inputs` has; raises BadInput when they run out."""
-    used = {char for text in texts_in(inputs) for char in PRIVATE_PATTERN.findall(text)}
+    odd = (text for text in texts_in(inputs) if not text.isascii())
+    used = {char for text in odd for char in PRIVATE_PATTERN.findall(text)}
     yield from (chr(code) for code in PRIVATE if chr(code) not in used)
     raise BadInput("The conversation uses up the private-use characters of Unicode.")
 

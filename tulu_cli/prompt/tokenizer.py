@@ -99,6 +99,12 @@ class Tokenizer:
         decoder = self.backend.decoder
         return decoder is not None and bool(decoder.decode(["<0x41>", "<0x42>"]) == "AB")
 
+    @cached_property
+    def is_byte_level(self) -> bool:
+        """True where tokens are spelled with a letter for each byte."""
+        decoder = self.backend.decoder
+        return decoder is not None and bool(decoder.decode(["\u0120A"]) == " A")
+
     @property
     def vocab_size(self) -> int:
         """The number of tokens, added ones included."""
@@ -155,6 +161,13 @@ def encode(
     backend: "tokenizers.Tokenizer", text: str, *, add_special_tokens: bool
 ) -> tuple[int, ...]:
     """The ids of `text`; raises BadInput where it holds half a surrogate pair."""
+    return tuple(encoding(backend, text, add_special_tokens=add_special_tokens).ids)
+
+
+def encoding(
+    backend: "tokenizers.Tokenizer", text: str, *, add_special_tokens: bool
+) -> "tokenizers.Encoding":
+    """The same with the characters of each token."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -162,4 +175,4 @@ def encode(
             f"Character {error.start} of the text is a lone surrogate "
             f"(U+{ord(text[error.start]):04X}), which has no UTF-8 form. Remove it."
         ) from error
-    return tuple(backend.encode(text, add_special_tokens=add_special_tokens).ids)
+    return backend.encode(text, add_special_tokens=add_special_tokens)

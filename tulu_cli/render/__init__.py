@@ -1,8 +1,9 @@
 """From events to stdout: the only place where an answer is written."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tulu_cli.core import Completion, Done, FinishReason, Text
+if TYPE_CHECKING:
+    from tulu_cli.core import Completion, Done, FinishReason, Text
 
 
 class Renderer(Protocol):
@@ -13,8 +14,8 @@ class Renderer(Protocol):
     """
 
     @property
-    def completions(self) -> list[Completion]: ...
+    def completions(self) -> "list[Completion]": ...
 
-    def show(self, event: Text | Done) -> None: ...
+    def show(self, event: "Text | Done") -> None: ...
 
-    def finish(self, cut: FinishReason) -> None: ...
+    def finish(self, cut: "FinishReason") -> None: ...

@@ -34,19 +34,29 @@ def _from(old: Row, new: Row, up: int) -> str:
     if not up and kept == old:
         return encode(rest, cells(plain(kept)), is_certain(kept))
     moves = "\r" + (f"\x1b[{up}A" if up else "")
-    if not is_certain(kept):
+    if not is_certain(kept) or _goes_on(old, kept):
         kept, rest = (), new
     column = cells(plain(kept))
-    jump = f"\x1b[{column}C" if column else ""
     erase = "\x1b[K" if old != kept else ""
-    return f"{moves}{jump}{erase}{encode(rest, column)}"
+    return f"{moves}{_right(column)}{erase}{encode(rest, column)}"
+
+
+def _goes_on(line: Row, kept: Row) -> bool:
+    """Whether the last character of a row's first part has a mark that is not part of it."""
+    following = plain(line)[len(plain(kept)) :][:1]
+    return following != "" and not cells(following)
 
 
 def _back_to(line: Row) -> str:
     """Go to the end of a row that is drawn, from anywhere in it."""
     if not is_certain(line):
-        return "\r" + encode(line)
-    return f"\r\x1b[{cells(plain(line))}C" if line else "\r"
+        return "\r\x1b[K" + encode(line)
+    return "\r" + _right(cells(plain(line)))
+
+
+def _right(count: int) -> str:
+    """So many cells to the right; a terminal takes none for one."""
+    return f"\x1b[{count}C" if count else ""
 
 
 def common(old: Row, new: Row) -> tuple[Row, Row]:

@@ -57,16 +57,16 @@ def status(streams: Streams, text: str) -> Iterator[None]:
 class _Lines:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        self._stage = ""
+        self._stages: set[str] = set()
 
     def show(self, stage: str, _done: int, _total: int) -> None:
-        if stage != self._stage:
-            self._stage = stage
+        if stage not in self._stages:  # files that come at the same time take turns
+            self._stages.add(stage)
             self._streams.say(f"tulu: {stage}")
 
 
 class _Bars:
-    """One bar for each stage, all gone at the end."""
+    """One bar for each stage, gone when it is finished, and all gone at the end."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
@@ -76,7 +76,10 @@ class _Bars:
         progress = self._progress = self._progress or _opened()
         if stage not in self._bars:
             self._bars[stage] = progress.add_task(terminal_safe(stage), total=None)
-        progress.update(self._bars[stage], completed=done, total=total or None)
+        finished = bool(total) and done >= total
+        progress.update(
+            self._bars[stage], completed=done, total=total or None, visible=not finished
+        )
 
     def close(self) -> None:
         if self._progress is not None:
@@ -85,9 +88,20 @@ class _Bars:
 
 def _opened() -> "Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
+    )
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
     progress.start()
     return progress

@@ -29,6 +29,7 @@ class Flow:
         self._theme = theme
         self._style = style
         self._waiting = ""  # the markup that is not settled
+        self._scanned = scan.Scanned()
         self._row: tuple[Span, ...] = ()
         self._cells = 0
         self._word: tuple[Span, ...] = ()  # what may still grow, where a piece ends within a word
@@ -61,12 +62,15 @@ class Flow:
 
     def close_markup(self) -> None:
         """Add what closes the markup that is open, as if it had come already."""
-        self._waiting = scan.closed(self._waiting)
+        place, open_ = self._scanned
+        self._waiting = scan.closed(self._waiting, open_)
+        self._scanned = scan.Scanned(min(place, len(self._waiting)), open_)
 
     def _settle(self, *, ended: bool) -> list[Row]:
         full: list[Row] = []
         start = 0
-        for end in scan.cuts(self._waiting, ended=ended):
+        cuts, self._scanned = scan.cuts(self._waiting, self._scanned, ended=ended)
+        for end in cuts:
             full += self._place(self._waiting[start:end])
             start = end
         self._waiting = self._waiting[start:]

@@ -61,11 +61,18 @@ def _lex(
     of each line, and opened at the start of the next.
     """
     if text.rfind("/*") > text.rfind("*/", 2) - 1 and "/*" in text:
-        tokens, after = _tokens(lexer, text + "*/", stack)
-        if tokens and "Comment" in str(tokens[-1][0]) and tokens[-1][1].endswith("*/"):
-            kind, piece = tokens[-1]
+        tokens, after = _tokens(lexer, text + "*/\n", stack)
+        while tokens and not tokens[-1][1]:
+            tokens.pop()
+        kind, piece = tokens[-1]
+        if _is_long_comment(str(kind)) and piece.endswith("*/"):
             return [*tokens[:-1], (kind, piece[:-2])], after, True
     return *_tokens(lexer, text + "\n", stack), False
+
+
+def _is_long_comment(kind: str) -> bool:
+    """Whether it is a comment that a line end does not end."""
+    return "Comment" in kind and "Single" not in kind
 
 
 def _tokens(
@@ -118,6 +125,7 @@ def _skip(spans: list[Span], count: int) -> list[Span]:
     """The spans without their first characters."""
     kept = []
     for text, style in spans:
-        kept.append((text[count:], style))
+        if len(text) > count:
+            kept.append((text[count:], style))
         count = max(0, count - len(text))
     return kept

@@ -6,7 +6,6 @@ span, no link, no formula. What is still open `PATIENCE` characters later was ne
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import NamedTuple
 
 PATIENCE = 500  # characters; over this a construct that does not close is text
@@ -35,46 +34,51 @@ class Open(NamedTuple):
 _NOTHING = Open()
 
 
-def cuts(text: str, *, ended: bool = False) -> Iterator[int]:
-    """Every place where the text can be cut, given all that came since the last cut.
+class Scanned(NamedTuple):
+    """How far a text has been read that nothing could be cut from, and what is open there."""
 
-    Where nothing can be cut for PATIENCE characters, the cut is at the last space of those. Only
-    what stands between two cuts is parsed as one, so that it does not matter when they are found.
+    place: int = 0
+    open: Open = _NOTHING
+
+
+def cuts(text: str, so_far: Scanned, *, ended: bool = False) -> tuple[list[int], Scanned]:
+    """Every place where the text can be cut, and how far what is behind the last one was read.
+
+    The text is all that came since the last cut. Where nothing can be cut for PATIENCE characters,
+    the cut is at the last space of those. Only what stands between two cuts is parsed as one, so
+    that it does not matter when they are found.
     """
-    open_, cut, place = _NOTHING, 0, 0
+    found: list[int] = []
+    cut, (place, open_) = 0, so_far
     while place < len(text):
-        if open_ == _NOTHING and (space := _PLAIN.match(text, place)):
+        if open_ == _NOTHING and (words := _PLAIN.match(text, place)):
             # The common case, at the speed of a regular expression: words without any markup.
-            cut = place = space.end()
-            yield cut
+            cut = place = words.end()
+            found.append(cut)
             continue
         match = _TOKEN.match(text, place)
-        if match is None:
-            return
+        assert match, "some token matches any character"
         token, end = match.group(), match.end()
         if end == len(text) and not ended and token[0] in _GROWING:
-            return
+            break
         if open_ == _NOTHING and place > cut and _may_cut(text, place):
             cut = place
-            yield cut
+            found.append(cut)
         open_ = _after(open_, token, text[place - 1 : place], text[end : end + 1])
         place = end
         if open_ == _NOTHING and token[0] in " \n":
             cut = place
-            yield cut
+            found.append(cut)
         if place - cut >= PATIENCE:
             open_, cut = _NOTHING, _forced(text, cut)
             place = cut
-            yield cut
+            found.append(cut)
+    return found, Scanned(place - cut, open_)
 
 
-def closed(text: str) -> str:
+def closed(text: str, open_: Open) -> str:
     """The text with what closes the emphasis or the code that it leaves open, if that is clear."""
     text = text.rstrip("*_~`")
-    open_ = _NOTHING
-    for match in _TOKEN.finditer(text):
-        before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 1]
-        open_ = _after(open_, match.group(), before, after)
     if open_.code:
         return text + open_.code
     kinds = [char * count for char, count in zip("*_~", open_.emphasis, strict=True) if count]

@@ -1,4 +1,4 @@
-"""A table. Its columns are as wide as the first rows need; the rows behind those come at once."""
+"""A table. Its first rows wait until the widths of its columns are clear; the others do not."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -30,10 +30,10 @@ class Table:
     def line(self, text: str, *, whole: bool) -> list[Row]:
         assert whole, "a part of a line is no row"
         texts = _fit(starts.columns(text), len(self._aligned))
+        self._natural = self._measure(texts, self._natural)
         if self._streams:
             return self._draw(texts)
         self._sample = (*self._sample, texts)
-        self._natural = self._measure(texts, self._natural)
         if len(self._sample) <= SAMPLE:
             return []
         self._streams = True

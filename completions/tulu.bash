@@ -1,0 +1,223 @@
+# Completion of tulu in bash.
+# Written by tools/gen_docs.py from the declarations of the options: change those.
+
+# What command $1 has, and what its option $2, or its argument of number $2, takes.
+_tulu_table() {
+    commands= options= words= asks= paths= takes=yes
+    case $1 in
+        tulu)
+            commands='complete completions history'
+            options='--version --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu complete')
+            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --allow-special --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --messages | --schema) paths=files ;;
+                -s | --system) asks=SYSTEM ;;
+                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | 0) ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu completions')
+            commands='install show uninstall'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu completions install')
+            options='--shell --help'
+            case $2 in
+                --shell) words='bash zsh fish' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu completions show')
+            options=--help
+            case $2 in
+                0) words='bash zsh fish' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu completions uninstall')
+            options='--shell --help'
+            case $2 in
+                --shell) words='bash zsh fish' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history')
+            commands='delete export import list prune rename search show'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history delete')
+            options='--yes --debug --help'
+            case $2 in
+                [0-9]*) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history export')
+            options='--format --output --all --branches --force --debug --help'
+            case $2 in
+                --format) ;;
+                -o | --output) paths=files ;;
+                [0-9]*) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history import')
+            options='--format --name --debug --help'
+            case $2 in
+                --format | --name) ;;
+                [0-9]*) paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history list')
+            options='--limit --json --debug --help'
+            case $2 in
+                -n | --limit) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history prune')
+            options='--older-than --keep --named --dry-run --yes --debug --help'
+            case $2 in
+                --older-than | --keep) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history rename')
+            options='--debug --help'
+            case $2 in
+                0) asks=ID ;;
+                1) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history search')
+            options='--limit --json --debug --help'
+            case $2 in
+                -n | --limit | [0-9]*) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu history show')
+            options='--tree --json --debug --help'
+            case $2 in
+                0) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        *) takes= ;;
+    esac
+}
+
+# The words of the line up to the cursor, put together again where readline broke them at = : or @.
+_tulu_split() {
+    local rest=${COMP_LINE:0:COMP_POINT} blank index piece
+    line=()
+    for ((index = 0; index <= COMP_CWORD; index++)); do
+        blank=${rest%%[![:space:]]*}
+        rest=${rest#"$blank"}
+        piece=${COMP_WORDS[index]}
+        ((index == COMP_CWORD)) && piece=$rest
+        rest=${rest#"$piece"}
+        if [[ -n $blank || $index -eq 0 ]]; then
+            line[${#line[@]}]=$piece
+        else
+            line[${#line[@]} - 1]+=$piece
+        fi
+    done
+}
+
+# Go on by one word: to a verb of a group, to an option that takes the next word, to an argument.
+_tulu_step() {
+    if [[ -n $option ]]; then
+        option=
+    elif [[ -z $ended && $1 == -- ]]; then
+        ended=yes
+    elif [[ -z $ended && $1 == -?* ]]; then
+        _tulu_table "$command" "$1"
+        [[ -n $takes ]] && option=$1
+    else
+        _tulu_table "$command" "$argument"
+        if [[ -z $ended && $argument -eq 0 && " $commands " == *" $1 "* ]]; then
+            command+=" $1"
+        else
+            argument=$((argument + 1))
+        fi
+    fi
+    return 0
+}
+
+# The words that the program itself knows, quoted as bash would have to be given them.
+_tulu_ask() {
+    local program kind word about
+    program=$(type -P -- "${COMP_WORDS[0]/#\~\//$HOME/}") || program=tulu
+    for kind in $asks; do
+        while IFS=$'\t' read -r word about; do
+            printf '%q\n' "$word"
+        done < <(_TULU_CANDIDATES=$kind "$program" 2>/dev/null </dev/null)
+    done
+}
+
+# Offer what goes on from $2; readline keeps $1 of the line, and all up to the last = : or @.
+_tulu_offer() {
+    local breaks=${COMP_WORDBREAKS//[^=:@]/} kept= word
+    [[ -n $breaks ]] && kept=$1$2 && kept=${kept%"${kept##*[$breaks]}"}
+    for word in $words; do
+        [[ $word == "$2"* ]] && COMPREPLY+=("$1$word")
+    done
+    if [[ -n $asks && $2 != [./~\"\']* ]]; then
+        while IFS= read -r word; do
+            [[ $word == "$2"* ]] && COMPREPLY+=("$1$word")
+        done < <(_tulu_ask)
+    fi
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
+    # Without a word of ours bash goes on to the names of files, by -o default.
+    [[ $paths == files ]] || compopt +o default 2>/dev/null
+    [[ $paths == directories ]] && compopt -o dirnames 2>/dev/null
+    return 0
+}
+
+_tulu() {
+    local IFS=$' \t\n' line index last current command=tulu option= argument=0 ended=
+    local commands options words asks paths takes
+    COMPREPLY=()
+    _tulu_split
+    last=$((${#line[@]} - 1))
+    current=${line[last]}
+    for ((index = 1; index < last; index++)); do
+        _tulu_step "${line[index]}"
+    done
+    if [[ -n $option ]]; then
+        _tulu_table "$command" "$option"
+        _tulu_offer "" "$current"
+    elif [[ -z $ended && $current == -*=* ]]; then
+        _tulu_table "$command" "${current%%=*}"
+        _tulu_offer "${current%%=*}=" "${current#*=}"
+    elif [[ -z $ended && $current == -* ]]; then
+        _tulu_table "$command" ""
+        words=$options asks= paths=
+        _tulu_offer "" "$current"
+    else
+        _tulu_table "$command" "$argument"
+        [[ $argument -eq 0 ]] && words+=" $commands"
+        _tulu_offer "" "$current"
+    fi
+}
+
+complete -o default -F _tulu tulu

@@ -1,0 +1,146 @@
+"""The output file: whole lines, each row once, and nothing of anybody else's."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tulu_cli.batch.journal import Journal, Key, drop_errors, open_journal, read_key
+from tulu_cli.errors import BadInput, TuluError, UsageError
+
+SETTINGS = 5
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "out.jsonl"
+
+
+def record(line: int, row: int = 3, settings: int = SETTINGS, **rest: object) -> str:
+    return json.dumps({"line": line, "key": str(Key(line, row, settings)), **rest})
+
+
+def begun(path: Path, *records: str, tail: str = "") -> Path:
+    path.write_text("".join(f"{one}\n" for one in records) + tail)
+    return path
+
+
+def resumed(path: Path, settings: int = SETTINGS) -> Journal:
+    return open_journal(path, settings, resume=True, overwrite=False)
+
+
+def test_keys_are_read_from_both_formats() -> None:
+    key = Key(12, 2**64 - 1, 7)
+    assert read_key({"key": str(key)}) == key == read_key({"id": f"tulu-{key}"})
+    others: list[object] = [None, [], {}, {"key": 3}, {"id": "batch_req_1"}, {"key": f"{key}0"}]
+    for other in others:
+        assert read_key(other) is None
+
+
+def test_what_was_written_is_taken_up(path: Path) -> None:
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=False)
+    journal.write(record(1))
+    journal.write(record(9, row=4))
+    journal.close()
+    again = resumed(path)
+    assert again.finished == 2
+    assert [line for line in range(12) if again.has(line, 4 if line == 9 else 3)] == [1, 9]
+    again.close()
+
+
+@pytest.mark.parametrize("tail", ["{", '{"line": 3, "key": "3-000', record(3), "\0" * 20])
+def test_a_torn_last_line_is_cut_off(path: Path, tail: str) -> None:
+    journal = resumed(begun(path, record(1), record(2), tail=tail))
+    assert journal.finished == 2
+    assert not journal.has(3, 3)
+    journal.write(record(3))
+    journal.close()
+    assert path.read_text() == "".join(f"{record(line)}\n" for line in (1, 2, 3))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}\n', "hello\n", f"x\n{record(1)}\n", f"\n{record(1)}\n"])
+def test_a_file_of_somebody_elses_is_left_alone(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(BadInput, match="line 1, is no record of tulu batch"):
+        resumed(path)
+    assert path.read_text() == text
+
+
+def test_other_settings_are_refused_and_both_are_named(path: Path) -> None:
+    begun(path, record(1))
+    with pytest.raises(UsageError, match=f"{SETTINGS:016x}, it is {SETTINGS + 1:016x} now"):
+        resumed(path, SETTINGS + 1)
+    assert path.read_text() == f"{record(1)}\n"
+
+
+def test_another_input_is_refused(path: Path) -> None:
+    journal = resumed(begun(path, record(4)))
+    with pytest.raises(BadInput, match="Line 4 of the input is not the one"):
+        journal.has(4, 99)
+    journal.close()
+
+
+def test_a_file_with_something_in_it_needs_a_word(path: Path) -> None:
+    begun(path, record(1))
+    with pytest.raises(UsageError, match="--resume goes on with it, --overwrite replaces it"):
+        open_journal(path, SETTINGS, resume=False, overwrite=False)
+    open_journal(path, SETTINGS, resume=False, overwrite=True).close()
+    assert path.read_bytes() == b""
+
+
+def test_two_cannot_write_one_file(path: Path) -> None:
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=False)
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="Another tulu batch is writing"):
+            open_journal(path, SETTINGS, resume=not overwrite, overwrite=overwrite)
+    journal.close()
+    resumed(path).close()
+
+
+@pytest.mark.parametrize("name", ["", "no/such/folder"])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TuluError, match="cannot be written: "):
+        open_journal(tmp_path / name, SETTINGS, resume=False, overwrite=False)
+
+
+def test_a_full_disk_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=False)
+    journal.write(record(1))
+    honest = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if len(data) > 20:
+            return honest(descriptor, data[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tulu_cli.batch.journal.os.write", full)
+    with pytest.raises(TuluError, match="No space left on device"):
+        journal.write(record(2) + "x" * 15)
+    journal.close()
+    assert path.read_text() == f"{record(1)}\n"
+
+
+def test_records_are_synced_at_intervals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    synced: list[float] = []
+    clock: Callable[[], float] = lambda: now[0]  # noqa: E731
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    journal = Journal(path, descriptor, clock)
+    monkeypatch.setattr("tulu_cli.batch.journal.os.fsync", lambda _: synced.append(now[0]))
+    for now[0] in (0.0, 0.5, 0.9, 1.1, 1.5, 2.2):
+        journal.write(record(1))
+    assert synced == [1.1, 2.2]
+    journal.close()
+    assert len(synced) == 3
+
+
+def test_error_records_can_be_taken_out(path: Path) -> None:
+    begun(path, record(1), record(2, error={"code": "x"}), record(3, error=None), tail="{torn")
+    path.chmod(0o640)
+    assert drop_errors(path) == 1
+    assert path.read_text() == f"{record(1)}\n{record(3, error=None)}\n" + "{torn"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(path.parent.iterdir()) == [path]
+    assert drop_errors(path.with_name("none")) == 0

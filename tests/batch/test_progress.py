@@ -1,0 +1,57 @@
+"""What is said of how far a batch has come."""
+
+import io
+
+import pytest
+
+from tulu_cli.batch.progress import Counts, duration
+from tulu_cli.batch.report import Reporter
+from tulu_cli.core import Completion, Done, Timings, Usage
+from tulu_cli.errors import BadInput
+from tulu_cli.streams import Streams
+
+
+def answer(prompt: int, *completions: int) -> list[Completion]:
+    dones = (Done("stop", Usage(prompt, n), Timings(0, 0, 0), 0) for n in completions)
+    return [Completion("", (), (), done) for done in dones]
+
+
+def test_counts_and_the_time_left() -> None:
+    counts = Counts(started=100.0, finished_before=7)
+    counts.add(answer(10, 5, 5))
+    counts.add(answer(30, 10))
+    counts.add(BadInput("no"))
+    counts.share = 0.25
+    expected = "3 rows after 7 before, 1 errors, 10 tokens/s in, 5 out, 25%, 12 s left"
+    assert counts.line(104.0) == expected
+    assert counts.summary(104.0) == {
+        "rows": 3,
+        "answered": 2,
+        "errors": 1,
+        "finished_before": 7,
+        "prompt_tokens": 40,
+        "completion_tokens": 20,
+        "seconds": 4.0,
+        "rows_per_second": 0.75,
+    }
+    assert Counts(started=1.0).line(1.0) == "0 rows, 0 tokens/s in, 0 out"
+    assert Counts(started=1.0).summary(1.0)["rows_per_second"] is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2 h 30 min")]
+)
+def test_durations(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+@pytest.mark.parametrize(("tty", "said"), [(True, 5), (False, 2)])
+def test_a_terminal_is_told_often_and_a_log_once_a_minute(tty: bool, said: int) -> None:
+    now = [0.0]
+    streams = Streams.test(tty=tty)
+    reporter = Reporter(streams, Counts(0.0), lambda: now[0])
+    for now[0] in (0.1, 0.25, 0.3, 20.0, 61.0, 100.0, 130.0):
+        reporter.tick()
+    assert isinstance(streams.stderr, io.BytesIO)
+    assert streams.stderr.getvalue().count(b"rows") == said
+    assert (b"\x1b" in streams.stderr.getvalue()) is tty

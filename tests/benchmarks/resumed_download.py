@@ -1,0 +1,87 @@
+"""A download killed half-way and begun again: bytes sent twice, and bytes left behind for ever."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.models.fake_hub import FakeHub
+from tests.models.repository import REPO, TEXTS
+from tests.program import environment, eventually
+
+from .report import Row, print_rows
+
+SIZE = 200_000_000
+NAME = "model.safetensors"
+COMMANDS = {
+    "tulu models pull": [sys.executable, "-m", "tulu_cli", "models", "pull", REPO],
+    "snapshot_download": [
+        sys.executable,
+        "-c",
+        "import sys; from huggingface_hub import snapshot_download; snapshot_download(sys.argv[1])",
+        REPO,
+    ],
+}
+
+
+def measure(command: list[str], data: bytes) -> tuple[int, int]:
+    """The bytes that the second run is sent, and those that no file needs and that stay."""
+    with FakeHub() as hub, tempfile.TemporaryDirectory() as folder:
+        hub.repositories[REPO] = TEXTS | {NAME: data}
+        hub.stalled = {NAME}
+        settings = {
+            "HF_ENDPOINT": hub.address,
+            "HF_HUB_CACHE": folder,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "XDG_STATE_HOME": folder,
+        }
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, env=environment(settings), **quiet)
+        assert eventually(lambda: received(folder) >= SIZE * 9 // 20)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        hub.stalled.clear()
+        hub.go_on.set()
+        hub.ranges.clear()
+        subprocess.run(command, env=environment(settings), check=True, **quiet)
+        sent = sum(SIZE - begin for name, begin in hub.ranges if name == NAME)
+        return sent, received(folder)
+
+
+def received(folder: str) -> int:
+    """The bytes of files that are not whole."""
+    return sum(path.stat().st_size for path in Path(folder).glob("*/blobs/*.incomplete"))
+
+
+def main() -> None:
+    """Both programs, one after the other."""
+    data = os.urandom(1_000_000) * (SIZE // 1_000_000)
+    (ours, left), (theirs, their_left) = (measure(command, data) for command in COMMANDS.values())
+    million = 1e6
+    print_rows(
+        [
+            Row(
+                "sent again / snapshot_download",
+                ours / million,
+                theirs / million,
+                "MB",
+                ours / theirs,
+                "0.6 or less",
+            ),
+            Row(
+                "left behind / snapshot_download",
+                left / million,
+                their_left / million,
+                "MB",
+                left / max(their_left, 1),
+                "0",
+            ),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

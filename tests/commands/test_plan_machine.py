@@ -1,0 +1,64 @@
+"""`tulu plan` for the GPUs of the machine: what is free counts, and who holds the rest is said."""
+
+import io
+from typing import Any
+
+import pytest
+
+from tulu_cli.commands._plan_options import PlanOptions
+from tulu_cli.commands.plan import run
+from tulu_cli.errors import DoesNotFit
+from tulu_cli.machine import Gpu, Machine, Program
+from tulu_cli.settings import Setting, Settings
+from tulu_cli.streams import Streams
+
+MIB = 2**20
+H100 = 81559 * MIB
+
+
+def planned(machine: Machine, *, tty: bool = False, **values: Any) -> tuple[str, str]:
+    streams = Streams.test(tty=tty)
+    given: dict[str, Any] = {"settings": Settings(), "vllm_version": "0.24.0"} | values
+    chosen = PlanOptions(models=("8b",), **given)
+    run(chosen, streams, lambda: machine)
+    assert isinstance(streams.stdout, io.BytesIO)
+    assert isinstance(streams.stderr, io.BytesIO)
+    return streams.stdout.getvalue().decode(), streams.stderr.getvalue().decode()
+
+
+def gpu(index: int, used: int = 500 * MIB, **values: Any) -> Gpu:
+    return Gpu(index, "NVIDIA H100 80GB HBM3", H100, H100 - used, **values)
+
+
+def test_all_gpus_of_the_machine_share_the_model() -> None:
+    output, said = planned(Machine((gpu(0), gpu(1))))
+    assert "on 2 x NVIDIA H100 80GB HBM3 (tensor parallel 2)" in output
+    assert said == ""
+
+
+def test_what_another_program_holds_is_named_and_not_planned_with() -> None:
+    busy = gpu(0, 50 * 2**30, programs=(Program(4242, "python", 49 * 2**30),))
+    with pytest.raises(DoesNotFit, match="other programs"):
+        planned(Machine((busy,)))
+    settings = Settings({"gpu_memory_utilization": Setting(0.3, "flag")})
+    _, said = planned(Machine((busy,)), settings=settings)
+    assert "python (process 4242) holds 49.00 GiB" in said
+
+
+def test_a_machine_without_a_gpu_gets_the_catalogue() -> None:
+    output, _ = planned(Machine())
+    assert output.startswith("GPUs ")
+
+
+def test_a_terminal_gets_a_bar() -> None:
+    output, _ = planned(Machine((gpu(0),)), tty=True)
+    (line,) = (line for line in output.splitlines() if line.startswith("each GPU ["))
+    assert line.endswith("] 79.18 GiB")
+    assert {"W", "K", "A"} <= set(line)
+
+
+def test_a_hostile_name_of_a_program_is_made_safe() -> None:
+    program = Program(1, "\x1b]0;owned\x07", 2**30)
+    _, said = planned(Machine((gpu(0, programs=(program,)),)))
+    assert "\x1b" not in said
+    assert "owned" in said

@@ -1,0 +1,72 @@
+"""A shell on a pseudo-terminal, with a screen that says what its user would see."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+
+import pyte
+
+_DEADLINE_SECONDS = 30
+_ROWS, _COLUMNS = 60, 100
+# The shell itself opens the terminal, which makes it the one that commands it.
+_ON_TERMINAL = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
+
+
+class Terminal:
+    """Runs one shell; everything that it writes goes to `screen`."""
+
+    def __init__(self, command: list[str], env: Mapping[str, str], folder: Path) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        self._screen = pyte.Screen(_COLUMNS, _ROWS)
+        self._stream = pyte.ByteStream(self._screen)
+        self.process = subprocess.Popen(
+            ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(slave), *command],
+            env=dict(env),
+            cwd=folder,
+            start_new_session=True,
+        )
+        os.close(slave)
+
+    def type(self, text: str) -> None:
+        """Press these keys; \\t is Tab, \\r is Enter, \\x15 takes the line back."""
+        os.write(self._master, text.encode())
+
+    def wait(self, condition: Callable[[str], bool], what: str) -> str:
+        """Read until the screen is as wanted, and return it; fails at the deadline."""
+        end = monotonic() + _DEADLINE_SECONDS
+        while not condition(shown := self.text()):
+            ready = select.select([self._master], [], [], max(0.0, end - monotonic()))[0]
+            assert ready, f"{what} is not on the screen:\n{shown}"
+            self._stream.feed(os.read(self._master, 65536))
+        return shown
+
+    def see(self, *texts: str) -> str:
+        """Wait until all these texts are on the screen."""
+        return self.wait(lambda shown: all(text in shown for text in texts), f"{texts}")
+
+    def text(self) -> str:
+        """The screen as lines without what is blank."""
+        return "\n".join(line.rstrip() for line in self._screen.display).strip("\n")
+
+    def close(self) -> None:
+        """End the shell, and whatever it has started."""
+        os.close(self._master)
+        self.process.kill()
+        self.process.wait()
+
+
+def program(folder: Path) -> Path:
+    """A `tulu` in the folder that runs what is tested, by the name that the user types."""
+    script = folder / "tulu"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m tulu_cli "$@"\n')
+    script.chmod(0o755)
+    return script

@@ -1,0 +1,260 @@
+"""What only an engine in another process can suffer: death, refusal, strangers."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import eventually
+from tests.warming import load_warm, runtime, spec_of
+from tulu_cli import engines, warm
+from tulu_cli.core import EngineInfo, Text
+from tulu_cli.engines.base import Engine
+from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
+from tulu_cli.server.endpoint import Endpoint
+from tulu_cli.server.finder import warm_engines
+
+from .loading import Asker
+
+LONG = {"ignore_eos": True, "max_tokens": 1900}
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with runtime() as directory:
+        yield directory
+
+
+@pytest.fixture
+def fake(root: Path, demo_directory: Path) -> Iterator[Engine]:
+    """The fake engine, warm."""
+    with closing(load_warm("fake", demo_directory)) as engine:
+        yield engine
+
+
+def test_a_server_that_dies_in_mid_answer_is_a_death_with_its_last_error(
+    fake: Engine, asker: Asker
+) -> None:
+    (running,) = warm_engines()
+    events = fake.stream(asker.request(**LONG))
+    assert isinstance(next(events), Text)
+    with (running.folder / "log").open("a") as log:
+        log.write("(EngineCore pid=1) ERROR 01-01 00:00:00 [core.py:1] MemoryError: no room left\n")
+    os.kill(running.state.server, signal.SIGKILL)
+    with pytest.raises(EngineDied) as caught:
+        list(events)
+    assert str(caught.value) == (
+        "The warm engine of demo is gone. Its last error: MemoryError: no room left."
+    )
+
+
+def test_a_server_that_is_gone_is_a_death_too(fake: Engine, asker: Asker) -> None:
+    (running,) = warm_engines()
+    os.kill(running.state.supervisor, signal.SIGTERM)
+    assert eventually(lambda: not running.folder.exists())
+    with pytest.raises(EngineDied, match=r"^The warm engine of demo is gone \(No such file"):
+        list(fake.stream(asker.request()))
+    ((_, error),) = fake.batch([asker.request()])
+    assert isinstance(error, EngineDied)
+
+
+def test_a_batch_that_is_left_hangs_up(fake: Engine, asker: Asker) -> None:
+    (running,) = warm_engines()
+    requests = [
+        asker.request("Hi", max_tokens=1),
+        *(asker.request(**LONG, n=9) for _ in range(40)),
+    ]
+    answers = fake.batch(iter(requests))
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    from tulu_cli.commands.ps import requests_of
+
+    assert eventually(lambda: requests_of(running) == 0)
+
+
+def test_the_name_of_this_command_is_the_models_and_not_the_servers(fake: Engine) -> None:
+    assert (fake.info.model, fake.info.engine) == ("demo", "fake")
+
+
+Reply = tuple[int, dict[str, Any] | bytes]
+
+
+class Stranger:
+    """A server of the test's own: it gives the replies it was given, and notes what is sent."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self.seen: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.seen.append((self.path, self.headers.get("Authorization")))
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, told = outer.replies.pop(0)
+                data = told if isinstance(told, bytes) else json.dumps(told).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_GET  # noqa: N815 (the name is the library's)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+
+@pytest.fixture
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
+    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 0.0)
+    server = Stranger()
+    thread = threading.Thread(target=server.http.serve_forever)
+    thread.start()
+    yield server
+    server.http.shutdown()
+    thread.join()
+    server.http.server_close()
+
+
+def models(**changes: Any) -> dict[str, Any]:
+    told = {"id": "m", "owned_by": "vllm", "max_model_len": 2048, "root": "org/m"}
+    return {"data": [told | changes]}
+
+
+def chunks(*ids: int) -> bytes:
+    lines = [{"choices": [{"index": 0, "text": "", "token_ids": [i]}]} for i in ids]
+    last = {"choices": [{"index": 0, "text": "", "token_ids": [], "finish_reason": "length"}]}
+    return b"".join(b"data: %s\n\n" % json.dumps(line).encode() for line in [*lines, last])
+
+
+@pytest.fixture
+def remote(stranger: Stranger, demo_directory: Path) -> Engine:
+    """An engine at the stranger's URL."""
+    info = EngineInfo("vllm", "m", None, stranger.url, "auto", 2048, {})
+    endpoint = Endpoint(info, url=f"{stranger.url}/v1", api_key="secret")
+    return engines.load(
+        warm.choice_for(endpoint, ""), replace(spec_of(demo_directory), server=endpoint)
+    )
+
+
+def test_a_vllm_at_a_url_is_known_by_what_it_says(
+    stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "secret")
+    stranger.replies = [(200, models())]
+    found = warm.at_url(stranger.url, "KEY")
+    assert (found.info.model, found.info.max_model_len, found.root) == ("m", 2048, "org/m")
+    assert stranger.seen == [("/v1/models", "Bearer secret")]
+    assert "secret" not in repr(found)
+
+
+def test_a_server_with_another_model_answers_nothing(
+    stranger: Stranger, demo_directory: Path
+) -> None:
+    spec = spec_of(demo_directory)
+    for told, fits in (
+        (models(id="demo"), True),
+        (models(root=str(demo_directory)), True),
+        (models(), False),
+        (models(root="/nowhere/demo"), False),
+    ):
+        stranger.replies = [(200, told)]
+        endpoint = warm.at_url(stranger.url, None)
+        if fits:
+            warm.check_model(endpoint, spec)
+            continue
+        with pytest.raises(UsageError, match="runs m, not demo: leave -m out"):
+            warm.check_model(endpoint, spec)
+    assert endpoint.root == "m", "a directory of another machine means nothing here"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, {"data": []}, {"data": [3]}, [], models(owned_by="library"), models(max_model_len=None)],
+    ids=str,
+)
+def test_a_server_that_takes_no_token_ids_is_refused(stranger: Stranger, told: Any) -> None:
+    stranger.replies = [(200, told)]
+    with pytest.raises(EngineError, match="is not vLLM: it takes no token ids"):
+        warm.at_url(stranger.url, None)
+
+
+def test_what_is_no_server_is_said(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger.replies = [(200, b"<html>"), (401, {"error": "Unauthorized"})]
+    with pytest.raises(EngineDied, match="does not answer"):
+        warm.at_url(stranger.url, None)
+    with pytest.raises(EngineError, match=r"wants a key \(Unauthorized\): --api-key-env"):
+        warm.at_url(stranger.url, None)
+    with pytest.raises(UsageError, match="--server takes a URL such as"):
+        warm.at_url("gpu01:8000", None)
+    with pytest.raises(UsageError, match="--api-key-env NO_KEY: that variable is not set"):
+        warm.at_url(stranger.url, "NO_KEY")
+    with pytest.raises(EngineDied, match="refused"):
+        warm.at_url("http://127.0.0.1:9", None)
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_not(
+    stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    stranger.replies = [(429, {}), (503, {}), (200, chunks(504, 6376) + b"data: [DONE]\n\n")]
+    events = list(remote.stream(asker.request()))
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "The sky"
+    assert stranger.seen == [("/v1/completions", "Bearer secret")] * 3
+    stranger.replies = [(429, {"error": {"message": "Busy."}})] * 5
+    with pytest.raises(EngineError, match=r"refused the request \(429\): Busy\.$"):
+        list(remote.stream(asker.request()))
+    stranger.replies = [(400, {"object": "error", "message": "No such thing"})]
+    with pytest.raises(EngineError, match=r"\(400\): No such thing\.$"):
+        list(remote.stream(asker.request()))
+
+
+def test_an_answer_without_its_end_is_a_death_and_keeps_what_came(
+    stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    stranger.replies = [(200, chunks(504, 6376)[:-20])]
+    seen: list[Any] = []
+    with pytest.raises(EngineDied):
+        seen.extend(remote.stream(asker.request()))
+    assert [event.text for event in seen if isinstance(event, Text)] == ["The", " sky"]
+
+
+def test_an_error_in_mid_stream_has_its_class(
+    stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    error = {"error": {"message": "Too long.", "type": "PromptTooLong"}}
+    stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
+    with pytest.raises(PromptTooLong, match=r"^Too long\.$"):
+        list(remote.stream(asker.request()))
+    error = {"error": {"message": "x", "type": "ExitCode"}}
+    stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
+    with pytest.raises(EngineError, match=r"\(200\): x"):
+        list(remote.stream(asker.request()))
+
+
+@pytest.mark.parametrize("name", ["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
+def test_a_warm_engine_gives_the_tokens_of_one_in_process(
+    name: str, loaded_engines: Callable[[str], Engine], asker: Asker
+) -> None:
+    from tulu_cli.engines.assemble import collect
+
+    here, there = loaded_engines(name), loaded_engines(f"warm {name}")
+    for text in ("Why is the sky blue?", "Name five fruits. 🍎"):
+        for changes in (
+            {"temperature": 0.0},
+            {"temperature": 0.8, "seed": 5, "top_p": 0.9, "n": 2},
+        ):
+            request = asker.request(text, max_tokens=16, **changes)
+            one, other = collect(here.stream(request)), collect(there.stream(request))
+            assert [choice.token_ids for choice in one] == [choice.token_ids for choice in other]
+            assert [choice.text for choice in one] == [choice.text for choice in other]

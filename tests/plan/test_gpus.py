@@ -1,0 +1,95 @@
+"""The catalogue, and what `--gpu` names."""
+
+import pytest
+
+from tulu_cli.errors import UsageError
+from tulu_cli.machine import Gpu as MachineGpu
+from tulu_cli.machine import Machine, Program
+from tulu_cli.plan.catalogue import CARDS
+from tulu_cli.plan.gpus import card_of_driver, find_card, parse_gpu
+from tulu_cli.plan.values import GIB
+from tulu_cli.planning import machine_gpus, occupants
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "count"),
+    [
+        ("h100", "H100", 1),
+        ("H100:4", "H100", 4),
+        ("a100-80gb:2", "A100-80GB", 2),
+        ("RTX 4090", "RTX-4090", 1),
+        ("rtx4090", "RTX-4090", 1),
+        ("geforce-rtx-5090:8", "RTX-5090", 8),
+        ("mi300x", "MI300X", 1),
+        ("24GiB", "24 GiB", 1),
+        ("23.5gib:2", "23.5 GiB", 2),
+    ],
+)
+def test_a_gpu_by_name_or_size(text: str, name: str, count: int) -> None:
+    gpu, number = parse_gpu(text)
+    assert (gpu.name, number) == (name, count)
+    assert gpu.total_bytes == gpu.free_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("h101", "Did you mean h100"),
+        ("", "unknown GPU"),
+        ("h100:", "from 1 to"),
+        ("h100:0", "from 1 to"),
+        ("h100:-2", "from 1 to"),
+        ("h100:1e9", "from 1 to"),
+        ("h100:99999", "from 1 to"),
+        ("0GiB", "more than 0"),
+        ("99999999GiB", "less than"),
+    ],
+)
+def test_a_gpu_that_is_none(text: str, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        parse_gpu(text)
+
+
+def test_every_row_is_found_by_each_of_its_names_and_no_name_is_twice() -> None:
+    names = [name for card in CARDS for name in (card.name, *card.aliases)]
+    for card in CARDS:
+        for name in (card.name, *card.aliases):
+            assert find_card(name) is card
+    assert len({name.lower() for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "mebibytes", "card"),
+    [
+        ("NVIDIA H100 80GB HBM3", 81559, "H100"),
+        ("NVIDIA H200", 143771, "H200"),
+        ("NVIDIA A100-SXM4-80GB", 81920, "A100-80GB"),
+        ("NVIDIA A100-SXM4-40GB", 40960, "A100-40GB"),
+        ("Tesla V100-SXM2-16GB", 16160, "V100-16GB"),
+        ("NVIDIA GeForce RTX 4090", 24564, "RTX-4090"),
+        ("NVIDIA GeForce RTX 4080 SUPER", 16376, "RTX-4080-Super"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887, "RTX-PRO-6000"),
+        ("NVIDIA A10G", 23028, "A10G"),
+        ("Tesla T4", 15360, "T4"),
+        ("NVIDIA Imaginary 9000", 24564, None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 9856, None),
+    ],
+)
+def test_the_names_of_the_driver(name: str, mebibytes: int, card: str | None) -> None:
+    found = card_of_driver(name, mebibytes * 2**20)
+    assert (found.name if found else None) == card
+
+
+def test_the_machine_has_what_cuda_may_use_and_what_is_free() -> None:
+    total = 81559 * 2**20
+    machine = Machine((MachineGpu(0, "NVIDIA H100 80GB HBM3", total, total - 10 * GIB),))
+    (gpu,) = machine_gpus(machine)
+    assert gpu.total_bytes == int(79.18 * GIB) < total
+    assert gpu.total_bytes - gpu.free_bytes == 10 * GIB
+
+
+def test_other_programs_and_slices_are_named() -> None:
+    gpu = MachineGpu(1, "H100", 80 * GIB, GIB, (Program(77, "python", 3 * GIB),), slice=True)
+    said = occupants(Machine((gpu,)))
+    assert any("MIG slice" in line for line in said)
+    assert any("python (process 77) holds 3.00 GiB" in line for line in said)

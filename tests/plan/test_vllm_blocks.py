@@ -1,0 +1,140 @@
+"""The KV cache of the real vLLM, started here on the CPU with dummy weights, against the plan."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import environment
+from tulu_cli.plan.gpus import Gpu
+from tulu_cli.plan.kv import cache_of, kv_dtype
+from tulu_cli.plan.sharding import Layout
+from tulu_cli.plan.values import GIB, Range
+from tulu_cli.plan.versions import NEWEST, rules_of
+from tulu_cli.plan.vllm import Estimate, Run, estimate
+from tulu_cli.planning import model_of
+
+pytestmark = pytest.mark.vllm
+
+BASE: dict[str, Any] = {
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "vocab_size": 1000,
+    "max_position_embeddings": 4096,
+    "torch_dtype": "bfloat16",
+    "tie_word_embeddings": False,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "hidden_act": "silu",
+}
+# name: (what differs, dtype, block size, max_model_len, max_num_batched_tokens)
+SHAPES: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
+    "llama-float32-as-it-comes": (
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "torch_dtype": "float32",
+        },
+        "auto",
+        32,
+        2048,
+        2048,
+    ),
+    "llama-float32-all-heads": (
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "num_key_value_heads": 8,
+        },
+        "float32",
+        128,
+        1000,
+        2048,
+    ),
+    "qwen2-tied": (
+        {
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "num_hidden_layers": 5,
+            "tie_word_embeddings": True,
+            "torch_dtype": "float16",
+        },
+        "auto",
+        32,
+        4096,
+        4096,
+    ),
+    "qwen3-wide-heads": (
+        {
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "head_dim": 128,
+            "num_key_value_heads": 4,
+        },
+        "auto",
+        64,
+        3000,
+        2048,
+    ),
+    "gemma2-half-windows": (
+        {
+            "architectures": ["Gemma2ForCausalLM"],
+            "model_type": "gemma2",
+            "head_dim": 64,
+            "sliding_window": 512,
+            "query_pre_attn_scalar": 64,
+            "attn_logit_softcapping": None,
+            "final_logit_softcapping": None,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "tie_word_embeddings": True,
+        },
+        "auto",
+        32,
+        4096,
+        1024,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocks_and_tokens_are_those_of_the_real_engine(name: str, tmp_path: Path) -> None:
+    changes, dtype, block_size, max_model_len, batched = SHAPES[name]
+    config = BASE | changes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    numbers = map(str, (block_size, max_model_len, batched))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.plan.vllm_blocks", str(tmp_path), dtype, *numbers],
+        capture_output=True,
+        env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    real = json.loads(done.stdout.splitlines()[-1])
+    assert real["block_size"] == block_size
+
+    plan = cpu_plan(config, dtype, block_size, max_model_len, batched)
+    assert plan.blocks.expected == real["blocks"]
+    assert plan.tokens(plan.blocks.expected) == real["tokens"]
+    assert plan.concurrency(plan.blocks.expected) == pytest.approx(real["concurrency"])
+
+
+def cpu_plan(
+    config: dict[str, Any], dtype: str, block_size: int, max_model_len: int, batched: int
+) -> Estimate:
+    """The plan with 1 GiB for the cache, as VLLM_CPU_KVCACHE_SPACE says."""
+    model = model_of("small", config, dtype=dtype)
+    run = Run(max_model_len, block_size=block_size, max_num_batched_tokens=batched)
+    plan = estimate(model, Gpu("cpu", 64 * GIB, 64 * GIB), run, rules_of(NEWEST))
+    (cache,) = cache_of(
+        model.shape, Layout(), dtype=kv_dtype(model.shape, "auto"), block_size=block_size
+    )
+    return replace(plan, blocks=Range.exact(GIB // cache.block_bytes))

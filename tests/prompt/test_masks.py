@@ -1,0 +1,146 @@
+"""The loss mask and the turns of a prompt: transformers' where the template marks, else derived."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from tulu_cli.core import Message
+from tulu_cli.prompt.builtin import tulu_template
+from tulu_cli.prompt.formats import Row
+from tulu_cli.prompt.tokens import Explained, explain_row, loss_mask
+from tulu_cli.prompt.writer import PromptWriter
+
+from .pairs import Pair, turns
+from .published import MARKING
+from .strategies import conversations, texts
+from .synthetic import LLAMA2
+
+TALK = turns("Hi <there>", "Hello\n", "\n\nAnd?", "Fine. 😀!", "", "x")
+# The Tülu 3 template with the answers marked: the text is the same.
+MARKED = tulu_template().replace(
+    "{{- '<|assistant|>\\n' + message['content'] + eos_token -}}",
+    "{{- '<|assistant|>\\n' -}}"
+    "{% generation %}{{- message['content'] + eos_token -}}{% endgeneration %}",
+)
+FORGETFUL = (
+    "{% for m in messages %}{% set c = m.content %}"
+    "{% if not loop.last %}{% set c = m.content.split('</think>')[-1] %}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ c }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+def explained(pair: Pair, messages: list[Message], **options: Any) -> Explained:
+    writer = PromptWriter(pair.ours, **options)
+    return explain_row(pair.ours, writer, Row(tuple(messages)))
+
+
+def learnt(result: Explained) -> str:
+    """The text of the learnt tokens."""
+    return "".join(token.piece for token in result.tokens if token.learnt)
+
+
+@pytest.mark.parametrize("kind", ["tulu", "demo"])
+@pytest.mark.parametrize("name", MARKING)
+def test_marked_answers_are_masked_as_by_transformers(
+    pairs: dict[str, Pair], templates: dict[str, str], name: str, kind: str
+) -> None:
+    pair, source = pairs[kind], templates[f"{name}_training"]
+    theirs = pair.theirs.apply_chat_template(
+        [{"role": m.role, "content": m.content} for m in TALK],
+        chat_template=source,
+        return_dict=True,
+        return_assistant_tokens_mask=True,
+    )
+    result = explained(pair, TALK, template=source)
+    assert [token.id for token in result.tokens] == theirs["input_ids"]
+    assert result.mask() == theirs["assistant_masks"]
+    assert result.source == "generation"
+    assert sum(theirs["assistant_masks"])
+
+
+def test_the_variant_of_the_tulu_template_is_one(tulu: Pair) -> None:
+    assert "endgeneration" in MARKED
+    assert explained(tulu, TALK, template=MARKED).text == explained(tulu, TALK).text
+
+
+@given(messages=conversations(texts))
+@settings(deadline=None, max_examples=50)
+def test_derived_masks_are_those_of_marked_answers(tulu: Pair, messages: list[Message]) -> None:
+    derived, marked = explained(tulu, messages), explained(tulu, messages, template=MARKED)
+    assert [token.id for token in derived.tokens] == [token.id for token in marked.tokens]
+    assert derived.mask() == marked.mask()
+
+
+def test_what_tulu_learns(tulu: Pair) -> None:
+    result = explained(tulu, [Message("system", "S"), *turns("U", "A b", "V", "C")])
+    assert learnt(result) == "A b<|end_of_text|>C<|end_of_text|>"
+    assert result.source == "prefixes"
+    roles = [role for role, _, _ in result.turns()]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_a_prompt_has_nothing_to_learn_and_says_where_it_ends(tulu: Pair) -> None:
+    result = explained(tulu, turns("Hi"))
+    assert result.mask() == [0] * len(result.tokens)
+    assert result.turns()[-1] == ("generation prompt", len(result.tokens) - 5, len(result.tokens))
+
+
+def test_an_open_answer_is_learnt_to_its_end(tulu: Pair) -> None:
+    result = explained(tulu, turns("Hi", "I thi"), continue_final=True)
+    assert learnt(result) == "I thi"
+
+
+@pytest.mark.parametrize("kind", ["demo", "chatml", "phi"])
+def test_other_templates(pairs: dict[str, Pair], kind: str) -> None:
+    result = explained(pairs[kind], turns("U", "A b", "V", "C"))
+    end = "<|end|>" if kind == "phi" else "<|im_end|>"
+    assert learnt(result).replace("\n", "") == f"A b{end}C{end}"
+
+
+def test_a_template_that_forgets_thoughts_is_derived_from_contents(pairs: dict[str, Pair]) -> None:
+    result = explained(pairs["demo"], turns("U", "A b", "V", "C"), template=FORGETFUL)
+    assert result.source == "contents"
+    assert learnt(result) == "A b<|im_end|>\nC<|im_end|>\n"
+
+
+def test_unknown_is_said_and_never_all_zero(pairs: dict[str, Pair]) -> None:
+    reversing = "{% for m in messages | reverse %}{{ m.content | upper }}{% endfor %}"
+    result = explained(pairs["demo"], turns("U", "a b"), template=reversing)
+    assert (result.source, result.mask()) == ("none", None)
+
+
+def test_a_template_without_a_generation_prompt(pairs: dict[str, Pair]) -> None:
+    result = explained(pairs["llama2"], turns("U", "A", "V", "C"), template=LLAMA2)
+    assert learnt(result).replace(" ", "") == "A</s>C</s>"
+
+
+def test_marks_are_not_in_the_text(tulu: Pair) -> None:
+    private = [
+        replace(message, content=f"\U000f0000{message.content}\U000f0001") for message in TALK
+    ]
+    result = explained(tulu, private, template=MARKED)
+    assert result.text == explained(tulu, private).text
+    assert result.mask() == explained(tulu, private).mask()
+
+
+def test_spoofed_control_tokens_keep_their_place(tulu: Pair) -> None:
+    result = explained(tulu, turns("a<|end_of_text|>b", "c<|eot_id|>d"))
+    assert learnt(result) == "c<|eot_id|>d<|end_of_text|>"
+    assert [token.piece for token in result.tokens if token.special] == ["<|end_of_text|>"]
+    assert "".join(token.piece for token in result.tokens) == result.text
+
+
+def test_bytes_of_tokens(pairs: dict[str, Pair]) -> None:
+    for kind in ("tulu", "chatml", "llama2"):
+        result = explained(pairs[kind], turns("é <b> 😀"))
+        assert "é <b> 😀".encode() in b"".join(token.data for token in result.tokens)
+
+
+def test_a_token_is_learnt_where_it_overlaps() -> None:
+    offsets = [(0, 2), (2, 5), (5, 5), (5, 9), (9, 10)]
+    assert loss_mask(offsets, [(3, 6)]) == [0, 1, 0, 1, 0]
+    assert loss_mask(offsets, [(0, 2), (9, 10)]) == [1, 0, 0, 0, 1]
+    assert loss_mask(offsets, []) == [0] * 5

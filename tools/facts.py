@@ -1,0 +1,53 @@
+"""What manual pages say of the environment and of files, each fact where an option makes it matter.
+
+A command adds its own with ENVIRONMENT and FILES in its module, a group's hold for its verbs.
+"""
+
+from dataclasses import dataclass
+
+from tulu_cli.settings import KEYS
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A variable or a file, and what it does for the commands that have one of these options.
+
+    The page of `tulu` itself has them all.
+    """
+
+    name: str
+    about: str
+    options: frozenset[str] = frozenset()
+
+
+_SETTINGS = frozenset(key.name for key in KEYS)
+_MODEL = frozenset({"model"})
+
+ENVIRONMENT = (
+    *(
+        Fact(
+            f"TULU_{key.name.upper()}",
+            f"The setting {f'{key.table}.{key.name}'.lstrip('.')}; a flag wins over it.",
+            frozenset({key.name}),
+        )
+        for key in KEYS
+    ),
+    Fact("TULU_CONFIG", "The config file to read instead of the user's own.", _SETTINGS),
+    Fact("TULU_CACHE_DIR", "The folder for converted models.", _MODEL),
+    Fact("TULU_DEMO_WHEEL", "The wheel of the demo model, where no package index is near.", _MODEL),
+    Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
+    Fact("HF_HOME, HF_HUB_CACHE", "Where the models from the Hub are kept.", _MODEL),
+    Fact("HF_TOKEN", "The token for models that are not open to everyone.", _MODEL),
+    Fact("CUDA_VISIBLE_DEVICES", "The GPUs to see, by index or UUID.", _MODEL),
+    Fact("NO_COLOR, FORCE_COLOR", "Never colour; colour also where stdout is not a terminal."),
+)
+
+FILES = (
+    Fact(
+        "~/.config/tulu/config.toml",
+        "The settings, on Linux; other systems have a place of their own for it.",
+        _SETTINGS,
+    ),
+    Fact("~/.cache/tulu", "Models that were converted once, on Linux.", _MODEL),
+    Fact("~/.cache/huggingface/hub", "Models from the Hub, shared by all its programs.", _MODEL),
+)

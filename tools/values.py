@@ -1,0 +1,47 @@
+"""What completes the value of an option or an argument: read from its type and its placeholder."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tulu_cli.candidates import KINDS, Candidate, Kind, Paths
+
+_LITERAL = re.compile(r"[a-z0-9][a-z0-9_.:-]*")
+
+
+@dataclass(frozen=True)
+class Values:
+    """`words` are known beforehand, `asks` are the kinds that `tulu` is asked for at each Tab."""
+
+    words: tuple[Candidate, ...] = ()
+    asks: tuple[str, ...] = ()
+    paths: Paths = ""
+
+
+def values_of(item: Any) -> Values:
+    """The choices of the type if it has any, else what the words of the placeholder stand for."""
+    described = item.type_descriptor
+    if described.choices:
+        words = (str(getattr(choice, "value", choice)) for choice in described.choices)
+        return Values(tuple(map(Candidate, words)))
+    found = from_placeholder(item.metavar or item.name.upper())
+    if found == Values() and described.is_path:
+        only_folders = not described.parameter_info.file_okay
+        return Values(paths="directories" if only_folders else "files")
+    return found
+
+
+def from_placeholder(placeholder: str) -> Values:
+    """`MODEL|none` is the kind MODEL and the word `none`; a word that is no kind has no values.
+
+    What follows a word in brackets or behind a dot does not count: FILE.svg is a FILE.
+    """
+    words = [word.strip("[]{}<>.") for word in placeholder.split("|")]
+    names = [re.split(r"[.[{]", word)[0] for word in words]
+    kinds = {name: KINDS.get(name, Kind()) for name in names}
+    literal = [Candidate(word) for word in words if _LITERAL.fullmatch(word)]
+    return Values(
+        (*(word for kind in kinds.values() for word in kind.fixed()), *literal),
+        tuple(name for name, kind in kinds.items() if kind.source),
+        next((kind.paths for kind in kinds.values() if kind.paths), ""),
+    )

@@ -1,0 +1,1 @@
+"""Many prompts from a file, each answered once: rows in, an engine kept full, records out."""

@@ -1,0 +1,202 @@
+"""The output file: whole lines only, each row once, whatever ends the program.
+
+A record is appended with one write, and the file is synced at intervals, so a kill loses nothing
+that was written and a power cut at most the last second. What a kill or a full disk leaves of a
+line is cut off by the next run.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.errors import BadInput, TuluError, UsageError
+
+SYNC_SECONDS = 1.0
+_KEY = re.compile(r"(?:tulu-)?(\d{1,10})-([0-9a-f]{16})-([0-9a-f]{16})")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a record answers: the line of a row, a hash of the row, and one of the settings."""
+
+    line: int
+    row: int
+    settings: int
+
+    def __str__(self) -> str:
+        return f"{self.line}-{self.row:016x}-{self.settings:016x}"
+
+
+def read_key(record: Any) -> Key | None:
+    """The key that a record of ours has under `key`, or under `id` in OpenAI's format."""
+    value = record.get("key", record.get("id")) if isinstance(record, dict) else None
+    match = _KEY.fullmatch(value) if isinstance(value, str) else None
+    return None if match is None else Key(int(match[1]), int(match[2], 16), int(match[3], 16))
+
+
+class Journal:
+    """An output file that is being written. It is locked: no other batch can write it too."""
+
+    def __init__(
+        self, path: Path, descriptor: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.finished = 0
+        self._path = path
+        self._descriptor = descriptor
+        self._clock = clock
+        self._synced = clock()
+        self._size = os.fstat(descriptor).st_size
+        self._rows = array("Q")  # the hash of each finished row, by its line; 0 is none
+
+    def has(self, line: int, row: int) -> bool:
+        """Whether that row is answered already. Raises BadInput where its line held another one."""
+        known = self._rows[line] if line < len(self._rows) else 0
+        if known not in (0, row):
+            raise BadInput(
+                f"Line {line:,} of the input is not the one that {str(self._path)!r} answers: "
+                "--resume needs the same input, --overwrite starts again."
+            )
+        return known != 0
+
+    def write(self, record: str) -> None:
+        """Append a record, one line. Raises TuluError where the disk takes no more."""
+        data = f"{record}\n".encode("utf-8", "replace")
+        try:
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, data[written:])
+            self._size += len(data)
+            if self._clock() - self._synced >= SYNC_SECONDS:
+                self.sync()
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+            raise _failed(self._path, error) from error
+
+    def sync(self) -> None:
+        """Wait until the disk has it all."""
+        with suppress(OSError):  # a pipe or a device cannot be synced
+            os.fsync(self._descriptor)
+        self._synced = self._clock()
+
+    def close(self) -> None:
+        """Sync, and let others write the file."""
+        self.sync()
+        os.close(self._descriptor)
+
+    def take_up(self, settings: int) -> None:
+        """Read what is finished, and cut off a torn last line. Raises UsageError, BadInput."""
+        for key in self._keys():
+            if key.settings != settings:
+                raise UsageError(
+                    f"{str(self._path)!r} was begun with other settings (their hash was "
+                    f"{key.settings:016x}, it is {settings:016x} now): give the same model, "
+                    "sampling and prompt options, or --overwrite to start again."
+                )
+            missing = key.line + 1 - len(self._rows)
+            self._rows.extend([0] * missing)
+            self.finished += self._rows[key.line] == 0
+            self._rows[key.line] = key.row
+
+    def _keys(self) -> Iterator[Key]:
+        whole = 0
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            for number, line in enumerate(file, 1):
+                key = read_key(_parsed(line))
+                if key is None and (file.peek(1) or line.endswith(b"\n")):
+                    raise BadInput(
+                        f"{str(self._path)!r}, line {number:,}, is no record of tulu batch: "
+                        "--resume takes up its own output only."
+                    )
+                if key is None or not line.endswith(b"\n"):
+                    break
+                whole += len(line)
+                yield key
+        self._size = whole
+        os.ftruncate(self._descriptor, whole)
+
+
+def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) -> Journal:
+    """The journal at `path`, made if need be.
+
+    Raises UsageError for a file with something in it that neither option is for, and for one that
+    another batch is writing; BadInput for one that is not ours; TuluError for a disk that fails.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _failed(path, error) from error
+    try:
+        _lock(descriptor, path)
+        if overwrite:
+            os.ftruncate(descriptor, 0)
+        journal = Journal(path, descriptor)
+        if resume:
+            journal.take_up(settings)
+        elif os.fstat(descriptor).st_size:
+            raise UsageError(
+                f"{str(path)!r} is not empty: --resume goes on with it, --overwrite replaces it."
+            )
+    except OSError as error:
+        os.close(descriptor)
+        raise _failed(path, error) from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return journal
+
+
+def drop_errors(path: Path) -> int:
+    """Take the error records out of a finished output, so that a resume tries their rows again.
+
+    Returns how many there were. The file is replaced in one step, so a kill leaves either one.
+    """
+    dropped = 0
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with path.open("rb") as old, aside.open("xb") as new:
+            _lock(old.fileno(), path)
+            for line in old:
+                record = _parsed(line)
+                if isinstance(record, dict) and record.get("error") and read_key(record):
+                    dropped += 1
+                else:
+                    new.write(line)
+            new.flush()
+            os.fsync(new.fileno())
+            aside.chmod(path.stat().st_mode & 0o777)
+            aside.replace(path)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return dropped
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"Another tulu batch is writing {str(path)!r}.") from error
+
+
+def _failed(path: Path, error: OSError) -> TuluError:
+    return TuluError(f"{str(path)!r} cannot be written: {error.strerror or error}.")

@@ -1,0 +1,74 @@
+"""How far a batch has come: counts, and what they say of the time that is left."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tulu_cli.batch.records import Answer
+from tulu_cli.errors import TuluError
+
+
+@dataclass
+class Counts:
+    """What has been done since `started`, in seconds of the clock that `line` is given.
+
+    `share` is the part of the input that has been read, 0 to 1, where its size is known.
+    """
+
+    started: float
+    finished_before: int = 0
+    answered: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    share: float | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows with a record, those of earlier runs aside."""
+        return self.answered + self.errors
+
+    def add(self, answer: Answer) -> None:
+        """One more answer."""
+        if isinstance(answer, TuluError):
+            self.errors += 1
+            return
+        self.answered += 1
+        self.prompt_tokens += answer[0].done.usage.prompt_tokens
+        self.completion_tokens += sum(choice.done.usage.completion_tokens for choice in answer)
+
+    def line(self, now: float) -> str:
+        """The counts, speeds and the time left, for a person."""
+        seconds = max(now - self.started, 1e-9)
+        parts = [f"{self.rows:,} rows"]
+        if self.finished_before:
+            parts[0] += f" after {self.finished_before:,} before"
+        if self.errors:
+            parts.append(f"{self.errors:,} errors")
+        parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
+        parts.append(f"{self.completion_tokens / seconds:,.0f} out")
+        if self.share:
+            left = seconds / self.share - seconds
+            parts.append(f"{self.share:.0%}, {duration(left)} left")
+        return ", ".join(parts)
+
+    def summary(self, now: float) -> dict[str, Any]:
+        """The same as values, for `--stats`."""
+        seconds = now - self.started
+        return {
+            "rows": self.rows,
+            "answered": self.answered,
+            "errors": self.errors,
+            "finished_before": self.finished_before,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "seconds": round(seconds, 3),
+            "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
+        }
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: 45 s, 12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

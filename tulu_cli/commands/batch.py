@@ -1,0 +1,276 @@
+"""`tulu batch`: a file of prompts, each answered once, with an engine that is kept full."""
+
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tulu_cli.batch.journal import Journal
+    from tulu_cli.commands._batch_desk import Desk
+    from tulu_cli.commands._batch_options import BatchOptions
+    from tulu_cli.engines.base import Engine
+    from tulu_cli.launch import Prepared
+    from tulu_cli.machine import Machine
+    from tulu_cli.streams import Streams
+
+
+def batch(
+    source: Annotated[
+        str, typer.Argument(help="JSON Lines or CSV; - is stdin.", metavar="FILE|-")
+    ] = "-",
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", help="Where the records go; stdout if left out.", metavar="FILE|-"
+        ),
+    ] = "-",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an output that was not finished.")
+    ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="With --resume: try rows with errors again.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that is there.")
+    ] = False,
+    input_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="auto, openai, messages, prompt, text, sharegpt or csv.  [default: auto, by what "
+            "each row holds, and by the file's name]",
+            metavar="FORMAT",
+            show_default=False,
+        ),
+    ] = "auto",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help='Make the prompt of columns: "Classify: {title}".', metavar="TEXT WITH {COLUMNS}"
+        ),
+    ] = None,
+    output_format: Annotated[
+        str,
+        typer.Option(
+            help="tulu, or openai for the lines of OpenAI's batch output.", metavar="FORMAT"
+        ),
+    ] = "tulu",
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Write in the order of the input.")
+    ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Finish so many rows before the next are read.  [default: the engine is kept "
+            "full to the end]",
+            metavar="N",
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first row with an error.")
+    ] = False,
+    max_errors: Annotated[
+        int | None, typer.Option(min=0, help="Stop at more errors than that.", metavar="N")
+    ] = None,
+    stats: Annotated[
+        str | None, typer.Option(help="Write counts and times as JSON.", metavar="FILE")
+    ] = None,
+    system: options.System = None,
+    model: options.Model = None,
+    max_tokens: options.MaxTokens = None,
+    temperature: options.Temperature = None,
+    greedy: options.Greedy = False,
+    top_p: options.TopP = None,
+    top_k: options.TopK = None,
+    min_p: options.MinP = None,
+    repetition_penalty: options.RepetitionPenalty = None,
+    seed: options.Seed = None,
+    stop: options.Stop = None,
+    n: options.Choices = 1,
+    ignore_eos: options.IgnoreEos = False,
+    schema: options.Schema = None,
+    regex: options.Regex = None,
+    choice: options.Choice = None,
+    engine: options.Engine = None,
+    dtype: options.Dtype = None,
+    quantization: options.Quantization = None,
+    tensor_parallel_size: options.TensorParallelSize = None,
+    pipeline_parallel_size: options.PipelineParallelSize = None,
+    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    max_model_len: options.MaxModelLen = None,
+    device: options.Device = None,
+    engine_arg: options.EngineArg = None,
+    keep_alive: options.KeepAlive = None,
+    server: options.Server = None,
+    api_key_env: options.ApiKeyEnv = None,
+    no_server: options.NoServer = False,
+    force: options.Force = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_special: options.AllowSpecial = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Answer every row of a file, each once, whatever ends the program on the way.
+
+    A row is an object with messages, prompt (with system), text (completed without a template),
+    conversations, or a request of an OpenAI batch file; its sampling object sets parameters of its
+    own, and its other columns are carried through. A row that cannot be answered becomes an error
+    record with its line, stops no other, and makes the exit code 65.
+    """
+    flags = dict(locals())
+    from tulu_cli.batch.template import read_template
+    from tulu_cli.commands._batch_options import BatchOptions
+    from tulu_cli.machine import read_machine
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+    from tulu_cli.structure import read_constraint
+
+    chosen = BatchOptions(
+        settings=read_settings(options.with_greedy(flags)),
+        source=source,
+        output=output,
+        resume=resume,
+        retry_errors=retry_errors,
+        overwrite=overwrite,
+        input_format=input_format,
+        template=None if template is None else read_template(template),
+        output_format=output_format,
+        in_order=in_order,
+        window=window,
+        max_errors=0 if fail_fast else max_errors,
+        stats=stats,
+        stop=tuple(stop or ()),
+        n=n,
+        ignore_eos=ignore_eos,
+        constraint=read_constraint(schema, regex, tuple(choice or ())),
+        engine_args=options.read_engine_args(engine_arg or []),
+        no_server=no_server,
+        force=force,
+        trust_remote_code=trust_remote_code,
+        allow_special=allow_special,
+        offline=offline,
+        verbose=verbose,
+    )
+    run(chosen, Streams.standard(), read_machine())
+
+
+def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
+    """Answer the rows. Raises TuluError, in the end also where some had errors."""
+    from tulu_cli.batch.records import Writer
+    from tulu_cli.commands._batch_desk import Desk
+    from tulu_cli.commands._batch_requests import identity
+    from tulu_cli.launch import prepare
+    from tulu_cli.render.talk import progress_on
+
+    check_combinations(chosen)
+    with opened(chosen.source, streams) as source:
+        with progress_on(streams) as progress:
+            prepared = prepare(
+                chosen.settings,
+                machine,
+                say=streams.say,
+                progress=progress,
+                offline=chosen.offline,
+                trust_remote_code=chosen.trust_remote_code,
+                engine_args=chosen.engine_args,
+                no_server=chosen.no_server,
+            )
+        is_openai = chosen.output_format == "openai"
+        writer = Writer(identity(chosen, prepared), prepared.spec.name, openai=is_openai)
+        with journal(chosen, writer.settings) as kept:
+            answer_rows(chosen, prepared, source, Desk(chosen, writer, kept, streams))
+
+
+def check_combinations(chosen: "BatchOptions") -> None:
+    """Raises UsageError for options that contradict one another, or name what is not there."""
+    from tulu_cli.batch.rows import FORMATS
+
+    if chosen.input_format not in FORMATS:
+        raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
+    if chosen.output_format not in ("tulu", "openai"):
+        raise UsageError(f"--output-format takes tulu or openai, not {chosen.output_format}.")
+    if chosen.output == "-" and (chosen.resume or chosen.overwrite):
+        raise UsageError("--resume and --overwrite need a file to write: name it with -o.")
+    if chosen.resume and chosen.overwrite:
+        raise UsageError("--resume and --overwrite exclude one another.")
+    if chosen.retry_errors and not chosen.resume:
+        raise UsageError("--retry-errors goes with --resume.")
+    if "-" not in (chosen.source, chosen.output) and same_file(chosen.source, chosen.output):
+        raise UsageError("The output would overwrite the input: name another file with -o.")
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether both names are of one file that is there."""
+    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
+
+
+@contextmanager
+def opened(name: str, streams: "Streams") -> "Iterator[BinaryIO]":
+    """The input. Raises BadInput where it cannot be read, UsageError for a silent terminal."""
+    if name == "-":
+        if streams.stdin_tty:
+            raise UsageError("There is no input: name a file, or pipe the rows in.")
+        yield streams.stdin
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 (closed below; its errors are translated here)
+    except OSError as error:
+        raise BadInput(f"{name!r} cannot be read: {error.strerror or error}.") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def journal(chosen: "BatchOptions", settings: int) -> "Iterator[Journal | None]":
+    """The output file, None where the records go to stdout."""
+    from tulu_cli.batch.journal import drop_errors, open_journal
+
+    if chosen.output == "-":
+        yield None
+        return
+    path = Path(chosen.output)
+    if chosen.retry_errors:
+        drop_errors(path)
+    kept = open_journal(path, settings, resume=chosen.resume, overwrite=chosen.overwrite)
+    with closing(kept):
+        yield kept
+
+
+def answer_rows(
+    chosen: "BatchOptions", prepared: "Prepared", source: BinaryIO, desk: "Desk"
+) -> None:
+    """Answer what is not answered yet, and say how it went; no engine is loaded for nothing."""
+    from tulu_cli.batch.run import Feed
+    from tulu_cli.commands._batch_requests import request_maker
+
+    rows = desk.open_rows(source)
+    first = next(rows, None)
+    if first is not None:
+        with closing(loaded(chosen, prepared, desk.streams)) as engine:
+            desk.begin()
+            feed = Feed(engine, request_maker(chosen, prepared), chosen.window)
+            desk.serve(feed, chain((first,), rows))
+    desk.conclude()
+
+
+def loaded(chosen: "BatchOptions", prepared: "Prepared", streams: "Streams") -> "Engine":
+    """The engine, set up for many answers: what compiling costs comes back."""
+    from tulu_cli.launch import fetch, load
+    from tulu_cli.render.talk import progress_on, status
+
+    prepared = replace(prepared, spec=replace(prepared.spec, purpose="server"))
+    with progress_on(streams) as progress:
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
+    with progress_on(streams) as progress, status(streams, prepared.loading):
+        return load(prepared, progress=progress)

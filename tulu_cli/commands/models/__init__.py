@@ -1,0 +1,60 @@
+"""The Tülu 3 family and its model card: list, show, pull and remove models."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.machine import Machine
+    from tulu_cli.streams import Streams
+
+
+def models(
+    context: typer.Context,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array with all that is known.")
+    ] = False,
+    _debug: options.Debug = False,
+) -> None:
+    """List the Tülu 3 family: what each model is, what is cached of it, whether its weights fit.
+
+    Fits: the weights alone, in bf16, on how many GPUs, or in RAM, by the memory that is free now.
+    """
+    if context.invoked_subcommand:
+        if json_output:
+            raise UsageError(f"--json goes behind {context.invoked_subcommand}, not before it.")
+        return
+    from tulu_cli.machine import free_memory, read_machine
+    from tulu_cli.streams import Streams
+
+    run(Streams.standard(), read_machine(), free_memory(), json_output=json_output)
+
+
+def run(streams: "Streams", machine: "Machine", memory_free: int, *, json_output: bool) -> None:
+    """Write the list to stdout, and what its columns mean to stderr."""
+    from tulu_cli.commands.models._family import as_lines, as_object, entries
+
+    listed = entries(tuple(gpu.free_bytes for gpu in machine.gpus), memory_free)
+    if json_output:
+        streams.write(json.dumps([as_object(entry) for entry in listed], indent=2) + "\n")
+        return
+    head, *rows = as_lines(listed, streams.width if streams.stdout_tty else None)
+    streams.write_styled(f"\x1b[1m{head}\x1b[0m\n" if streams.color else f"{head}\n")
+    streams.write("\n".join(rows) + "\n")
+    for note in notes(machine, memory_free):
+        streams.say(f"tulu: {note}")
+
+
+def notes(machine: "Machine", memory_free: int) -> list[str]:
+    """What the columns cannot say of themselves."""
+    from tulu_cli.models.disk import gib
+
+    free = [f"GPU {gpu.index} {gib(gpu.free_bytes)}" for gpu in machine.gpus]
+    return [
+        f"Free now: {', '.join([*free, f'RAM {gib(memory_free)}'])}.",
+        "Fits is about the weights alone, in bf16; the context needs more.",
+    ]

@@ -1,0 +1,116 @@
+"""A model of the family as its card describes it, for people and for programs."""
+
+from collections.abc import Iterable
+from textwrap import wrap
+from typing import Any
+
+from tulu_cli.models import FamilyModel, tulu_system_prompt
+from tulu_cli.models.card import card, lineage, page
+from tulu_cli.models.disk import gib
+
+# Longer lines are hard to read.
+_WIDEST = 100
+
+
+def as_lines(model: FamilyModel, width: int) -> list[str]:
+    """Everything that is no table."""
+    width = min(width, _WIDEST)
+    lines = [*fields(_summary(model), width)]
+    if is_tulu(model):
+        lines += _sections(width)
+    return lines
+
+
+def as_object(model: FamilyModel) -> dict[str, Any]:
+    """The same for JSON; `card` is null for a model of another family."""
+    told = card()
+    about = {
+        "source": told.source,
+        "description": told.description,
+        "model_type": told.model_type,
+        "languages": told.languages,
+        "license": told.license,
+        "license_and_use": told.license_and_use,
+        "limits": told.limits,
+        "links": dict(told.links),
+        "system_prompt": tulu_system_prompt(),
+        "prompt_format": told.prompt_format,
+        "end_token": told.end_token,
+        "end_token_id": told.end_token_id,
+    }
+    return {
+        "alias": model.alias,
+        "repository": model.repository,
+        "page": page(model),
+        "stage": model.stage,
+        "size": model.size,
+        "license": model.license,
+        "parameters": model.parameters,
+        "lineage": lineage(model),
+        "card": about if is_tulu(model) else None,
+    }
+
+
+def is_tulu(model: FamilyModel) -> bool:
+    """Whether the card is that of this model's family: the demo is of another one."""
+    return model.repository.startswith("allenai/")
+
+
+def fields(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """A name and a text on each line; a text that is too long goes on below itself."""
+    rows = list(rows)
+    margin = max(len(name) for name, _ in rows) + 2
+    lines = []
+    for name, text in rows:
+        first, *others = [
+            part for line in text.split("\n") for part in _wrapped(line, width - margin)
+        ]
+        lines.append(f"{name.ljust(margin)}{first}")
+        lines += [" " * margin + other for other in others]
+    return lines
+
+
+def _summary(model: FamilyModel) -> list[tuple[str, str]]:
+    rows = [
+        ("Model", f"{model.alias}, {model.repository}"),
+        ("Stage", model.stage),
+        ("Parameters", f"{model.parameters:,}, {gib(model.weight_bytes)} in bf16"),
+        ("Comes from", "\n".join(lineage(model)[:-1])),
+        ("License", card().license if is_tulu(model) else model.license),
+        ("Page", page(model)),
+    ]
+    if is_tulu(model):
+        told = card()
+        rows[2:2] = [("Type", told.model_type), ("Languages", told.languages)]
+    return rows
+
+
+def _sections(width: int) -> list[str]:
+    told = card()
+    prose = {
+        "Description": [told.description],
+        "License and use": told.license_and_use,
+        "Bias, risks and limits": [told.limits],
+        "Context": [told.context_note],
+    }
+    lines: list[str] = []
+    for title, paragraphs in prose.items():
+        lines += ["", title]
+        lines += [part for text in paragraphs for part in _wrapped(text, width, "  ")]
+    lines += ["", "Links", *(f"  {name}: {link}" for name, link in told.links.items())]
+    lines += ["", "Prompt format", *(f"    {line}" for line in told.prompt_format.split("\n"))]
+    lines += _wrapped(told.prompt_format_note, width, "  ")
+    lines += ["", "System prompt", f"    {tulu_system_prompt()}"]
+    lines += _wrapped(told.system_prompt_note, width, "  ")
+    return [*lines, "", f"Source: {told.source}."]
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return wrap(
+        text,
+        max(width, 20),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]

@@ -1,0 +1,96 @@
+"""`tulu models pull`: have all of a model on this machine."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.models import ModelFiles, ModelRef
+    from tulu_cli.streams import Streams
+
+
+def pull(
+    name: Annotated[
+        str, typer.Argument(help="A model of the family, or org/name[@revision].", metavar="MODEL")
+    ],
+    revision: Annotated[
+        str | None,
+        typer.Option(help="A branch, a tag or a commit.  [default: main]", metavar="REVISION"),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object in the place of the directory.")
+    ] = False,
+    offline: options.Offline = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Download a model, or what is still missing of it, and print its directory.
+
+    Only safetensors, tokenizer and config files are fetched, never pickles. A download that was
+    interrupted goes on where it ended. Exit code 5: no such model, or not here while offline.
+    """
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+
+    chosen = PullOptions(name, revision, json_output, offline)
+    run(chosen, Streams.standard(), read_settings({}).aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """What to fetch."""
+
+    name: str
+    revision: str | None = None
+    json_output: bool = False
+    offline: bool = False
+
+
+def run(chosen: PullOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
+    """Fetch it. Raises what `locate` raises, and UsageError for what cannot be fetched."""
+    from tulu_cli.models import locate
+    from tulu_cli.render.talk import progress_on
+
+    ref = reference(chosen, aliases)
+    with progress_on(streams) as progress:
+        files = locate(ref, offline=chosen.offline, progress=progress, say=streams.say)
+    report(files, streams, json_output=chosen.json_output)
+
+
+def reference(chosen: PullOptions, aliases: Mapping[str, str]) -> "ModelRef":
+    """What is to be fetched. Raises UsageError where --revision has nothing to choose from."""
+    from tulu_cli.models import resolve
+
+    ref = resolve(chosen.name, aliases)
+    if ref.kind == "directory":
+        raise UsageError(f"{chosen.name!r} is a directory: there is nothing to fetch.")
+    if chosen.revision is None:
+        return ref
+    if ref.kind != "hub":
+        raise UsageError("--revision goes with a repository of the Hugging Face Hub.")
+    if ref.revision:
+        raise UsageError(f"--revision and the @{ref.revision} of the name exclude one another.")
+    return resolve(f"{ref.repo}@{chosen.revision}")
+
+
+def report(files: "ModelFiles", streams: "Streams", *, json_output: bool) -> None:
+    """The directory on stdout, how much it is on stderr."""
+    from tulu_cli.models.disk import folder_size, gib
+
+    size = folder_size(files.directory)
+    if json_output:
+        about = {
+            "model": files.ref.repo or files.ref.name,
+            "revision": files.revision,
+            "directory": str(files.directory),
+            "bytes": size,
+        }
+        streams.write(json.dumps(about, ensure_ascii=False) + "\n")
+        return
+    streams.say(f"tulu: {files.ref.name} is here: {gib(size)}.")
+    streams.write(f"{files.directory}\n")

@@ -1,0 +1,82 @@
+"""`tulu models rm`: take a model out of the caches."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import TuluError, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.models.removal import Removal
+    from tulu_cli.streams import Streams
+
+
+def rm(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model of the family, org/name[@revision], or a .gguf file: its conversion.",
+            metavar="MODEL",
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object of what was removed.")
+    ] = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Remove a cached model and say how many bytes that was.
+
+    On a terminal it asks first; elsewhere --yes is needed. Your own directories and files are never
+    removed. Exit code 5: nothing of it is cached.
+    """
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+
+    run(RmOptions(name, yes, json_output), Streams.standard(), read_settings({}).aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class RmOptions:
+    """What to remove."""
+
+    name: str
+    yes: bool = False
+    json_output: bool = False
+
+
+def run(chosen: RmOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
+    """Remove it. Raises UsageError where nobody can be asked, TuluError where the answer is no."""
+    from tulu_cli.models import resolve
+    from tulu_cli.models.removal import plan_removal
+
+    removal = plan_removal(resolve(chosen.name, aliases))
+    if not chosen.yes:
+        ask(removal, streams)
+    removal.execute()
+    if chosen.json_output:
+        about = {"model": removal.name, "path": str(removal.path), "bytes": removal.bytes}
+        streams.write(json.dumps(about, ensure_ascii=False) + "\n")
+    else:
+        streams.say(f"tulu: Removed {described(removal)}.")
+
+
+def ask(removal: "Removal", streams: "Streams") -> None:
+    """Go on only if the user types yes."""
+    if not streams.stdin_tty:
+        raise UsageError(f"--yes is needed to remove {described(removal)}: nobody can be asked.")
+    streams.say(f"Remove {described(removal)}? [y/N]")
+    answer = streams.stdin.readline().decode("utf-8", "replace").strip().lower()
+    if answer not in ("y", "yes"):
+        raise TuluError("Nothing was removed.")
+
+
+def described(removal: "Removal") -> str:
+    """What goes, from where, and how much it is."""
+    from tulu_cli.models.disk import gib
+
+    return f"{removal.name} from {removal.path}, {gib(removal.bytes)} ({removal.bytes:,} bytes)"

@@ -1,0 +1,224 @@
+"""`tulu models show`: what the card says of a model, and what its own files say."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.models import FamilyModel, ModelRef
+    from tulu_cli.streams import Streams
+
+# Which format each view can have; the first is what it has by itself.
+FORMATS = {
+    "card": ("text", "json"),
+    "benchmarks": ("text", "json", "csv", "markdown", "plot"),
+    "hyperparameters": ("text", "json", "csv", "markdown", "toml"),
+    "citation": ("text", "json"),
+}
+
+
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model of the family, org/name[@revision], a directory or a .gguf file.",
+            metavar="MODEL",
+        ),
+    ],
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="The card's evaluation table, with its peers.")
+    ] = False,
+    hyperparameters: Annotated[
+        bool, typer.Option("--hyperparameters", help="The card's PPO settings for RLVR.")
+    ] = False,
+    citation: Annotated[bool, typer.Option("--citation", help="The BibTeX entry.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="The benchmarks as a bar chart.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: of a table.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table: of a table.")
+    ] = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print TOML: of hyperparameters.")] = False,
+    offline: options.Offline = False,
+    _debug: options.Debug = False,
+) -> None:
+    """Show a model: its card, its benchmarks, its training settings, its shape.
+
+    The models of the family need no download. Of any other model the small files are read, which
+    are fetched if they are not here.
+    """
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+
+    views = {"benchmarks": benchmarks, "hyperparameters": hyperparameters, "citation": citation}
+    formats = {"plot": plot, "json": json_output, "csv": as_csv, "markdown": markdown, "toml": toml}
+    chosen = choose(name, views, formats, offline=offline)
+    run(chosen, Streams.standard(), read_settings({}).aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class ShowOptions:
+    """What to show of which model, and how."""
+
+    name: str
+    view: str = "card"
+    form: str = "text"
+    offline: bool = False
+
+
+def choose(
+    name: str, views: Mapping[str, bool], formats: Mapping[str, bool], *, offline: bool
+) -> ShowOptions:
+    """The view and its format. Raises UsageError for what does not go together."""
+    view = _only(views, "card")
+    form = _only(formats, "text")
+    if form not in FORMATS[view]:
+        fitting = [f"--{other}" for other, forms in FORMATS.items() if form in forms]
+        raise UsageError(f"--{form} goes with {' and '.join(fitting)}.")
+    return ShowOptions(name, view, form, offline)
+
+
+def _only(flags: Mapping[str, bool], otherwise: str) -> str:
+    given = [name for name, is_set in flags.items() if is_set]
+    if len(given) > 1:
+        raise UsageError(f"--{given[0]} and --{given[1]} exclude one another.")
+    return given[0] if given else otherwise
+
+
+def run(chosen: ShowOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
+    """Write it to stdout. Raises TuluError where the card does not say it."""
+    from tulu_cli.models import resolve
+    from tulu_cli.models.family import family_model
+
+    ref = resolve(chosen.name, aliases)
+    model = family_model(ref.repo)
+    if chosen.view == "card":
+        show_card(chosen, ref, model, streams)
+        return
+    if model is None:
+        raise TuluError(f"{chosen.name!r} is not in the model card, which is of the Tülu 3 family.")
+    writers = {
+        "benchmarks": show_benchmarks,
+        "hyperparameters": show_hyperparameters,
+        "citation": show_citation,
+    }
+    writers[chosen.view](chosen, model, streams)
+
+
+def show_card(
+    chosen: ShowOptions, ref: "ModelRef", model: "FamilyModel | None", streams: "Streams"
+) -> None:
+    """What the card says, and what the model's own files say if they are here."""
+    from tulu_cli.commands.models import _card, _facts
+
+    found = _read_facts(chosen, ref, streams, fetch=model is None)
+    if chosen.form == "json":
+        about = _card.as_object(model) if model else {"name": ref.name}
+        _write_json(streams, about | {"files": found})
+        return
+    lines = _card.as_lines(model, streams.width) if model else []
+    if found:
+        lines += ["", "Files"] if lines else []
+        lines += _card.fields(_facts.as_rows(found), streams.width)
+    _write(streams, lines)
+
+
+def show_benchmarks(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
+    """The evaluation table."""
+    from tulu_cli.commands.models import _benchmarks
+    from tulu_cli.models.card import benchmarks
+
+    table = benchmarks(model)
+    if chosen.form == "json":
+        _write_json(streams, _benchmarks.as_object(table))
+    elif chosen.form == "csv":
+        streams.write(_benchmarks.as_csv(table))
+    elif chosen.form == "markdown":
+        _write(streams, _benchmarks.as_markdown(table))
+    else:
+        width = streams.width if streams.stdout_tty else None
+        plotted = chosen.form == "plot"
+        _write(
+            streams,
+            _benchmarks.as_plot(table, streams.width, utf8=streams.utf8)
+            if plotted
+            else _benchmarks.as_lines(table, width),
+        )
+        for note in _benchmarks.footnotes(table, whole=plotted or width is None):
+            streams.say(f"tulu: {note}")
+
+
+def show_hyperparameters(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
+    """The settings of the reinforcement learning."""
+    from tulu_cli.commands.models import _settings
+    from tulu_cli.models.card import card, hyperparameters
+
+    settings = hyperparameters(model)
+    if chosen.form == "json":
+        _write_json(streams, _settings.as_object(settings))
+    elif chosen.form == "csv":
+        streams.write(_settings.as_csv(settings))
+    elif chosen.form == "text":
+        _write(streams, _settings.as_lines(settings, streams.width))
+        streams.say(f"tulu: {_settings.TITLE}. Source: {card().source}.")
+    else:
+        forms = {"markdown": _settings.as_markdown, "toml": _settings.as_toml}
+        _write(streams, forms[chosen.form](settings))
+
+
+def show_citation(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
+    """The BibTeX entry."""
+    from tulu_cli.commands.models._card import is_tulu
+    from tulu_cli.models.card import card
+
+    if not is_tulu(model):
+        raise TuluError(
+            f"The card's citation is that of Tülu 3, and {model.alias} is another model."
+        )
+    if chosen.form == "json":
+        _write_json(streams, {"bibtex": card().citation})
+    else:
+        _write(streams, [card().citation])
+
+
+def _read_facts(
+    chosen: ShowOptions, ref: "ModelRef", streams: "Streams", *, fetch: bool
+) -> dict[str, Any] | None:
+    """The facts in a model's files; None where they are not here and need not be."""
+    from tulu_cli.commands.models._facts import facts, gguf_facts
+    from tulu_cli.models import locate
+    from tulu_cli.models.cached import look
+    from tulu_cli.models.gguf_header import read_header
+    from tulu_cli.render.talk import progress_on
+
+    if ref.kind == "gguf":
+        path = ref.path or Path()
+        return gguf_facts(read_header(path), path.stat().st_size)
+    if ref.kind == "demo" and look(ref).state != "complete":
+        return None  # to have it would be to build it
+    offline = chosen.offline or not fetch
+    try:
+        with progress_on(streams) as progress:
+            files = locate(ref, offline=offline, weights=False, progress=progress, say=streams.say)
+        return facts(files)
+    except (ModelNotFound, BadInput) as error:
+        if fetch:
+            raise
+        if isinstance(error, BadInput):  # what is broken in the cache does not hide the card
+            streams.say(f"tulu: {error}")
+        return None
+
+
+def _write(streams: "Streams", lines: list[str]) -> None:
+    streams.write("\n".join(lines) + "\n")
+
+
+def _write_json(streams: "Streams", value: Any) -> None:
+    streams.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,190 @@
+"""`tulu plan`: does a model fit, how long a context, how many users, on which GPUs."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands._plan_options import PlanOptions
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.machine import Machine
+    from tulu_cli.settings import Settings
+    from tulu_cli.streams import Streams
+
+_FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
+_MOST = 2**30
+
+
+def plan(
+    model: Annotated[
+        str | None, typer.Argument(help="As for -m of `tulu complete`.", metavar="MODEL")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(help="Plan several models side by side.", metavar="A,B")
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="A name of the catalogue or a size, and how many.  [default: this machine's]",
+            metavar="NAME[:N]|24GiB[:N]",
+        ),
+    ] = None,
+    nodes: Annotated[
+        int, typer.Option(min=1, max=512, help="Machines with those GPUs each.", metavar="N")
+    ] = 1,
+    engine: Annotated[str, typer.Option(help="vllm or transformers.", metavar="ENGINE")] = "vllm",
+    max_model_len: options.MaxModelLen = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=_MOST, help="Requests of that length at once.", metavar="N")
+    ] = 1,
+    dtype: options.Dtype = None,
+    quantization: Annotated[
+        str | None,
+        typer.Option(
+            help="fp8, int8, awq, gptq, bitsandbytes, bitsandbytes-int8 or gguf-q4_k and so on.",
+            metavar="METHOD",
+        ),
+    ] = None,
+    kv_cache_dtype: Annotated[
+        str, typer.Option(help="auto, fp8, bfloat16, float16.", metavar="DTYPE")
+    ] = "auto",
+    tensor_parallel_size: options.TensorParallelSize = None,
+    pipeline_parallel_size: options.PipelineParallelSize = None,
+    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    max_num_seqs: Annotated[
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Sequences in a batch (vllm).", metavar="N"),
+    ] = None,
+    max_num_batched_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, max=_MOST, help="Tokens in a batch (vllm).", metavar="N"),
+    ] = None,
+    block_size: Annotated[
+        int, typer.Option(min=1, max=2**20, help="Tokens a block.", metavar="N")
+    ] = 16,
+    eager: Annotated[bool, typer.Option("--eager", help="Without CUDA graphs.")] = False,
+    vllm_version: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose rules to use.  [default: installed, else newest known]", metavar="X.Y.Z"
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=_MOST, help="Sequences (transformers).", metavar="N")
+    ] = 1,
+    beams: Annotated[
+        int, typer.Option(min=1, max=_MOST, help="Beams of each (transformers).", metavar="N")
+    ] = 1,
+    static_cache: Annotated[
+        bool, typer.Option("--static-cache", help="A cache of full length (transformers).")
+    ] = False,
+    find: Annotated[
+        str | None, typer.Option(help=f"Find {', '.join(_FINDS)}.", metavar="WHAT")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print each formula with its numbers.")
+    ] = False,
+    plot: Annotated[
+        str | None,
+        typer.Option(help="Draw concurrency against context length.", metavar="FILE.svg"),
+    ] = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print every number as one JSON object.")
+    ] = False,
+    offline: options.Offline = False,
+    debug: options.Debug = False,
+) -> None:
+    """Say whether a model fits, how long a context and how many users, on which GPUs.
+
+    Without --gpu it plans for this machine's GPUs, and where there are none it ranks the GPUs of
+    its catalogue. Exit codes: 0 fits, perhaps with a warning, 2 usage, 3 does not fit, 5 model
+    not found, 65 bad input data.
+    """
+    flags = dict(locals())
+    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.streams import Streams
+
+    # The engine and the quantization of a plan have values of their own.
+    own = ("engine", "quantization", "model")
+    names = [key.name for key in KEYS if key.name in flags and key.name not in own]
+    settings = read_settings({name: flags[name] for name in names})
+    if compare is not None and find is not None:
+        raise UsageError("--find is for one MODEL, not for --compare.")
+    chosen = PlanOptions(
+        models=_models(model, compare, settings),
+        settings=settings,
+        gpu=gpu,
+        nodes=nodes,
+        engine=_engine(engine),
+        quantization=quantization,
+        concurrency=concurrency,
+        kv_cache_dtype=_kv_dtype(kv_cache_dtype),
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        block_size=block_size,
+        eager=eager,
+        vllm_version=vllm_version,
+        batch=batch,
+        beams=beams,
+        static_cache=static_cache,
+        find=_find(find),
+        explain=explain,
+        plot=plot,
+        json_output=json_output,
+        offline=offline,
+    )
+    run(chosen, Streams.standard(), _read_machine)
+
+
+def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]") -> None:
+    """Plan and print. Raises DoesNotFit, after the plan is printed, where it does not fit."""
+    from tulu_cli.commands._plan_run import plan_for_transformers, plan_for_vllm
+
+    if chosen.engine == "transformers":
+        plan_for_transformers(chosen, streams, machine)
+    else:
+        plan_for_vllm(chosen, streams, machine)
+
+
+def _read_machine() -> "Machine":
+    from tulu_cli.machine import read_machine  # loads importlib.metadata, for tens of milliseconds
+
+    return read_machine()
+
+
+def _models(model: str | None, compare: str | None, settings: "Settings") -> tuple[str, ...]:
+    if compare is None:
+        name = model or settings.get("model")
+        if name is None:
+            raise UsageError("tulu plan needs a MODEL, such as 8b or 70b.")
+        return (name,)
+    if model is not None:
+        raise UsageError("Name the models in --compare only, or one MODEL without it.")
+    names = tuple(filter(None, (name.strip() for name in compare.split(","))))
+    if len(names) < 2:
+        raise UsageError("--compare takes two or more models, such as 8b,70b.")
+    return names
+
+
+def _engine(name: str) -> Any:
+    if name not in ("vllm", "transformers"):
+        raise UsageError(f"--engine takes vllm or transformers here, not {name!r}.")
+    return name
+
+
+def _kv_dtype(name: str) -> str:
+    from tulu_cli.plan.shape import KV_DTYPE_BYTES
+
+    if name != "auto" and name not in KV_DTYPE_BYTES:
+        names = ", ".join(("auto", *KV_DTYPE_BYTES))
+        raise UsageError(f"--kv-cache-dtype takes one of {names}, not {name!r}.")
+    return name
+
+
+def _find(what: str | None) -> str | None:
+    if what is not None and what not in _FINDS:
+        raise UsageError(f"--find takes one of {', '.join(_FINDS)}, not {what!r}.")
+    return what

@@ -1,0 +1,166 @@
+"""`tulu ps`: the warm engines of this user."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+
+if TYPE_CHECKING:
+    from tulu_cli.server.record import Warm
+    from tulu_cli.streams import Streams
+
+HEADINGS = (
+    "MODEL",
+    "ENGINE",
+    "PID",
+    "DEVICE",
+    "MEMORY",
+    "GPU",
+    "STATE",
+    "REQUESTS",
+    "IDLE",
+    "UNLOADS IN",
+    "SOCKET",
+)
+
+
+def ps(
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line for each engine.")
+    ] = False,
+    _debug: options.Debug = False,
+) -> None:
+    """List the warm engines, after removing what is left of dead ones."""
+    from tulu_cli.streams import Streams
+
+    run(Streams.standard(), json_output=json_output)
+
+
+def run(streams: "Streams", *, json_output: bool) -> None:
+    """Sweep, look, and print. Nothing on stdout where there is no engine."""
+    import time
+
+    from tulu_cli.server.finder import sweep, warm_engines
+
+    for name in sweep():
+        streams.say(f"tulu: removed what was left of the engine of {name}, which had died.")
+    rows = [row_of(warm, time.time()) for warm in warm_engines()]
+    if json_output:
+        streams.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    elif rows:
+        streams.write(table([HEADINGS, *(row.cells() for row in rows)]))
+    else:
+        streams.say("tulu: no engine is warm; tulu serve MODEL starts one.")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One engine. Times are in seconds, memory in bytes; None is what nobody knows or none."""
+
+    model: str
+    engine: str
+    pid: int
+    processes: list[int]
+    device: str | None
+    memory_bytes: int
+    gpus: dict[int, int]
+    state: str
+    requests: int | None
+    idle_seconds: float | None
+    unloads_in_seconds: float | None
+    socket: str
+    log: str
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as texts under HEADINGS."""
+        gpus = ", ".join(f"{index}: {gib(size)}" for index, size in self.gpus.items())
+        return (
+            self.model,
+            self.engine,
+            str(self.pid),
+            self.device or "-",
+            gib(self.memory_bytes),
+            gpus or "-",
+            self.state,
+            "-" if self.requests is None else str(self.requests),
+            duration(self.idle_seconds),
+            "when stopped"
+            if self.unloads_in_seconds is None
+            else duration(self.unloads_in_seconds),
+            self.socket,
+        )
+
+
+def row_of(warm: "Warm", now: float) -> Row:
+    """What there is to say about an engine at this moment."""
+    from tulu_cli.machine import gpu_memory
+    from tulu_cli.server.lease import in_use, last_used
+    from tulu_cli.server.processes import marked, resident_bytes
+
+    processes = sorted(marked(warm.folder)) or [warm.state.server]
+    requests = requests_of(warm)
+    used = last_used(warm.folder) or now
+    busy = bool(requests) or in_use(warm.folder)
+    idle = 0.0 if busy else max(0.0, now - used)
+    keep_alive = warm.order.keep_alive
+    return Row(
+        model=warm.order.asked,
+        engine=warm.order.identity.engine,
+        pid=warm.state.supervisor,
+        processes=processes,
+        device=warm.info.device if warm.info else None,
+        memory_bytes=sum(map(resident_bytes, processes)),
+        gpus=gpu_memory(processes),
+        state=state_of(warm, requests),
+        requests=requests,
+        idle_seconds=idle if warm.is_ready else None,
+        unloads_in_seconds=max(0.0, keep_alive - idle) if keep_alive else None,
+        socket=str(warm.socket),
+        log=str(warm.folder / "log"),
+    )
+
+
+def requests_of(warm: "Warm") -> int | None:
+    """How many requests run; None where the engine does not answer."""
+    from tulu_cli.server.unix_http import get
+
+    try:
+        return int(json.loads(get(warm.socket, "/load")[1])["server_load"])
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def state_of(warm: "Warm", requests: int | None) -> str:
+    """One word for what the engine is doing."""
+    if not warm.is_ready:
+        return "loading"
+    return "ready" if requests is not None else "not answering"
+
+
+def gib(size: int) -> str:
+    """Bytes as GiB."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as the two largest units that count."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // part}{smaller}"
+    return f"{whole}s"
+
+
+def table(rows: list[Any]) -> str:
+    """Columns as wide as what is in them."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+    return "".join(f"{line}\n" for line in lines)

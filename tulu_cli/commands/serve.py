@@ -1,0 +1,242 @@
+"""`tulu serve`: a warm engine on a private socket, or vLLM's own server on a port."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import UsageError
+
+# What a node of an H100 or A100 cluster has.
+GPUS_OF_A_NODE = 8
+
+if TYPE_CHECKING:
+    from tulu_cli.launch import Prepared
+    from tulu_cli.machine import Machine
+    from tulu_cli.settings import Settings
+    from tulu_cli.streams import Streams
+
+
+def serve(
+    model: Annotated[
+        str | None, typer.Argument(help="The model, as for -m.", metavar="MODEL")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the engine is ready, and let it run.")
+    ] = False,
+    keep_alive: Annotated[
+        str | None,
+        typer.Option(
+            help="End when nobody has used it for so long (30s, 10m, 2h).  [default: never]",
+            metavar="TIME",
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Serve at this address, to others too (vllm).", metavar="ADDRESS"),
+    ] = None,
+    port: Annotated[int, typer.Option(help="With --host.", min=1, max=65535)] = 8000,
+    api_key_file: Annotated[
+        str | None,
+        typer.Option(help="With --host: the key that clients must have.", metavar="FILE"),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(help="Print the commands that serve on so many machines.", min=2),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run on the Ray cluster at this address (vllm).", metavar="ADDRESS"),
+    ] = None,
+    engine: options.Engine = None,
+    dtype: options.Dtype = None,
+    quantization: options.Quantization = None,
+    tensor_parallel_size: options.TensorParallelSize = None,
+    pipeline_parallel_size: options.PipelineParallelSize = None,
+    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    max_model_len: options.MaxModelLen = None,
+    device: options.Device = None,
+    engine_arg: options.EngineArg = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Keep a model loaded, so that other commands answer at once.
+
+    It listens on a Unix socket that only this user can open; the other commands find it by
+    themselves. Ctrl-C ends it, or tulu stop where it runs with --detach.
+    """
+    flags = dict(locals())
+    from tulu_cli.machine import read_machine
+    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.streams import Streams
+
+    chosen = ServeOptions(
+        settings=read_settings({key.name: flags.get(key.name) for key in KEYS}),
+        detach=detach,
+        host=host,
+        port=port,
+        api_key_file=api_key_file,
+        nodes=nodes,
+        ray=ray,
+        engine_args=options.read_engine_args(engine_arg or []),
+        trust_remote_code=trust_remote_code,
+        offline=offline,
+        verbose=verbose,
+    )
+    run(chosen, Streams.standard(), read_machine())
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the command line asks for, understood."""
+
+    settings: "Settings"
+    detach: bool = False
+    host: str | None = None
+    port: int = 8000
+    api_key_file: str | None = None
+    nodes: int | None = None
+    ray: str | None = None
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+    offline: bool = False
+    verbose: bool = False
+
+
+def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
+    """Serve. Raises TuluError; returns when the engine is ready, or has ended."""
+    from tulu_cli.engines.public import read_key
+    from tulu_cli.launch import fetch, prepare
+    from tulu_cli.render.talk import progress_on
+
+    check_combinations(chosen)
+    if chosen.nodes is not None:
+        streams.write(commands_for_nodes(chosen, machine))
+        return
+    key = None if chosen.host is None else read_key(chosen.api_key_file)
+    with progress_on(streams) as progress:
+        prepared = prepare(
+            chosen.settings,
+            machine,
+            say=streams.say,
+            progress=progress,
+            offline=chosen.offline,
+            trust_remote_code=chosen.trust_remote_code,
+            engine_args=chosen.engine_args | ray_args(chosen),
+            no_server=True,
+        )
+        check_engine(chosen, prepared.choice.engine)
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
+    if chosen.verbose:
+        for name, reason in prepared.choice.reasons:
+            streams.say(f"tulu: engine {name}: {reason}")
+    if key is not None:
+        serve_publicly(chosen, prepared, key)
+    serve_privately(chosen, prepared, streams)
+
+
+def check_combinations(chosen: ServeOptions) -> None:
+    """Raises UsageError for options that contradict one another."""
+    if chosen.host is None and chosen.api_key_file is not None:
+        raise UsageError("--api-key-file goes with --host: a private socket needs no key.")
+    if chosen.host is not None and chosen.detach:
+        raise UsageError("--host runs in the foreground: --detach is for a private engine.")
+    if chosen.host is not None and chosen.settings.is_flag("keep_alive"):
+        raise UsageError("--keep-alive is for a private engine: one with --host stays.")
+
+
+def check_engine(chosen: ServeOptions, engine: str) -> None:
+    """Raises UsageError for what only vLLM does."""
+    for option, given in (("--host", chosen.host), ("--ray", chosen.ray)):
+        if given is not None and engine != "vllm":
+            raise UsageError(f"{option} needs --engine vllm: {engine} serves this user alone.")
+
+
+def ray_args(chosen: ServeOptions) -> dict[str, Any]:
+    """The engine's arguments that --ray stands for."""
+    return {"distributed_executor_backend": "ray"} if chosen.ray else {}
+
+
+def ray_environment(chosen: ServeOptions) -> dict[str, str]:
+    """The environment in which the engine finds its Ray cluster."""
+    return {"RAY_ADDRESS": chosen.ray} if chosen.ray else {}
+
+
+def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
+    """What to type on several machines; nothing is loaded here, and no engine is needed."""
+    from tulu_cli.engines.public import cluster_commands
+    from tulu_cli.launch import ADVISED_CONTEXT
+    from tulu_cli.models import resolve
+
+    settings = chosen.settings
+    ref = resolve(settings.get("model", "405b"), settings.aliases)
+    passed = ("dtype", "quantization", "gpu_memory_utilization")
+    arguments = {name: settings.get(name) for name in passed} | {
+        "max_model_len": settings.get("max_model_len", ADVISED_CONTEXT),
+        "revision": ref.revision,
+        "trust_remote_code": True if chosen.trust_remote_code else None,
+    }
+    gpus = settings.get("tensor_parallel_size") or len(machine.gpus) or GPUS_OF_A_NODE
+    return cluster_commands(
+        str(ref.repo or ref.path or ref.name),
+        arguments | chosen.engine_args,
+        chosen.nodes or 1,
+        gpus,
+        chosen.port,
+    )
+
+
+def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None:
+    """Become vLLM's server: its own process, its own signals, its own exit code."""
+    import os
+
+    from tulu_cli.engines.public import KEY_VARIABLE, public_arguments
+    from tulu_cli.warm import host_command
+
+    arguments = public_arguments(prepared.spec, str(chosen.host), chosen.port)
+    command = [*host_command("vllm"), "--public", prepared.spec.device, *arguments]
+    environment = os.environ | {KEY_VARIABLE: key} | ray_environment(chosen)
+    os.execve(command[0], command, environment)  # noqa: S606 (no shell is wanted)
+
+
+def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Streams") -> None:
+    """Start the engine, and stay with it unless it is to run alone."""
+    import time
+
+    from tulu_cli import warm
+    from tulu_cli.errors import DoesNotFit, EngineDied
+    from tulu_cli.launch import order
+    from tulu_cli.render.talk import progress_on
+    from tulu_cli.server import starter
+
+    begun = time.monotonic()
+    keep_alive = warm.seconds(chosen.settings.get("keep_alive", "0"))
+    asked = replace(
+        order(prepared, keep_alive, leashed=not chosen.detach),
+        environment=ray_environment(chosen),
+    )
+    try:
+        with progress_on(streams) as progress:
+            engine = starter.start(asked, progress)
+    except DoesNotFit as error:
+        raise warm.with_hint(error) from error
+    name = engine.order.asked
+    ready = (
+        f"tulu: {name} is ready after {time.monotonic() - begun:.1f} s "
+        f"({engine.order.identity.engine}, {engine.socket})"
+    )
+    if chosen.detach:
+        streams.say(f"{ready}.")
+        return
+    if not starter.is_ours(engine):
+        raise UsageError(f"{name} was warm already and stays so; tulu stop {name} ends it.")
+    try:
+        streams.say(f"{ready}; Ctrl-C ends it.")
+        if not starter.stay_until_end(engine):
+            raise EngineDied(f"The engine of {name} has died; tulu logs {name} shows its log.")
+    except KeyboardInterrupt:
+        starter.stop(engine)
+        streams.say(f"tulu: stopped {name}.")

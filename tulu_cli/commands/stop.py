@@ -1,0 +1,43 @@
+"""`tulu stop`: end warm engines."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.streams import Streams
+
+
+def stop(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="The model of the engine, as ps shows it; needed where there are several.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="End all of them.")] = False,
+    _debug: options.Debug = False,
+) -> None:
+    """End a warm engine, or all, and wait until its memory is free again."""
+    from tulu_cli.streams import Streams
+
+    run(model, Streams.standard(), everything=everything)
+
+
+def run(model: str | None, streams: "Streams", *, everything: bool) -> None:
+    """Sweep, choose, stop. Raises UsageError where it is not clear which, TuluError for none."""
+    from tulu_cli.server import starter
+    from tulu_cli.server.finder import named, sweep, warm_engines
+
+    if everything and model is not None:
+        raise UsageError("--all and MODEL exclude one another.")
+    for name in sweep():
+        streams.say(f"tulu: removed what was left of the engine of {name}, which had died.")
+    running = warm_engines()
+    for warm in running if everything else [named(model, running)]:
+        starter.stop(warm)
+        streams.say(f"tulu: stopped {warm.order.asked} ({warm.order.identity.engine}).")

@@ -1,0 +1,1 @@
+"""Show, render, tokenize, explain, check and compare chat templates, without a GPU."""

@@ -1,0 +1,110 @@
+"""From the options to a template that can be rendered, and the input to render."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.commands.template._options import Manner, Subject
+from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.prompt import Tokenizer
+from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_template, tulu_templates
+from tulu_cli.prompt.writer import PromptWriter
+
+if TYPE_CHECKING:
+    from tulu_cli.models import ModelFiles
+    from tulu_cli.streams import Streams
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A template with its tokens. `origin` says in words where they come from."""
+
+    vocabulary: Tokenizer | Templates
+    origin: str
+    template: str | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    files: "ModelFiles | None" = None
+
+    def writer(self, manner: Manner) -> PromptWriter:
+        """What renders conversations in this manner."""
+        return PromptWriter(
+            vocabulary=self.vocabulary,
+            template=self.template,
+            add_generation_prompt=manner.add_generation_prompt,
+            continue_final=manner.continue_final,
+            tools=manner.tools,
+            kwargs={**self.named, **manner.kwargs},
+            allow_special=manner.allow_special,
+            strict_roles=manner.strict_roles,
+        )
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises UsageError where there is none."""
+        if isinstance(self.vocabulary, Tokenizer):
+            return self.vocabulary
+        raise UsageError("Token ids need a tokenizer: give -m MODEL or --tokenizer DIR.")
+
+
+def open_subject(subject: Subject, streams: "Streams | None" = None) -> Opened:
+    """Read the template and the tokens. Raises UsageError, ModelNotFound or BadInput."""
+    files = _locate(subject, streams) if subject.model is not None else None
+    directory = files.directory if files else Path(subject.tokenizer) if subject.tokenizer else None
+    vocabulary = Tokenizer.load(directory) if directory else tulu_templates()
+    if isinstance(vocabulary, Templates):
+        vocabulary = vocabulary.with_tokens(_named(subject))
+    template, where = _template(subject, vocabulary)
+    origin = f"{where}, the tokens from {directory}" if directory else where
+    return Opened(vocabulary, origin, template, _named(subject), files)
+
+
+def open_aloud(subject: Subject, streams: "Streams", *, verbose: bool) -> Opened:
+    """The same, saying with -v where the template is from."""
+    opened = open_subject(subject, streams)
+    if verbose:
+        streams.say(f"tulu: template: {opened.origin}")
+    return opened
+
+
+def _locate(subject: Subject, streams: "Streams | None") -> "ModelFiles":
+    from tulu_cli.models import locate, no_progress, resolve
+    from tulu_cli.render.talk import progress_on
+    from tulu_cli.settings import read_settings
+
+    ref = resolve(str(subject.model), read_settings({}).aliases)
+    if streams is None:
+        return locate(ref, offline=subject.offline, weights=False, progress=no_progress)
+    with progress_on(streams) as progress:
+        return locate(ref, offline=subject.offline, weights=False, progress=progress)
+
+
+def _template(subject: Subject, vocabulary: Tokenizer | Templates) -> tuple[str | None, str]:
+    """The template to use in place of the vocabulary's default, and where it is from."""
+    chosen = subject.template
+    if chosen is not None and chosen not in vocabulary.chat_templates:
+        return read_template(chosen), chosen
+    if isinstance(vocabulary, Templates):
+        return None, "the built-in Tülu 3 template"
+    if not vocabulary.chat_templates and chosen is None:
+        return tulu_template(), "the built-in Tülu 3 template, as the tokenizer has none"
+    return chosen, f"the tokenizer's own{f' named {chosen}' if chosen else ''}"
+
+
+def read_template(name: str) -> str:
+    """The Jinja source in a file. Raises BadInput."""
+    from tulu_cli.inputs import shown
+    from tulu_cli.prompt.files import read_text
+    from tulu_cli.prompt.templates import universal_newlines
+
+    text = read_text(Path(name))
+    if text is None:
+        raise BadInput(f"{shown(name)} is no file, and no template of the model has that name.")
+    return universal_newlines(text)
+
+
+def _named(subject: Subject) -> dict[str, Any]:
+    eos = CARD_EOS if subject.card else subject.eos
+    given = {"eos_token": eos, "bos_token": subject.bos}
+    return {name: text for name, text in given.items() if text is not None}

@@ -1,0 +1,84 @@
+"""`tulu template convert`: conversations from one format to another."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.template import _options as shared
+from tulu_cli.commands.template._flow import RowWork, json_encoder, process
+from tulu_cli.commands.template._input import Input, read_input
+
+if TYPE_CHECKING:
+    from tulu_cli.prompt.formats import PlainRow, Row
+    from tulu_cli.streams import Streams
+
+
+def convert(
+    inputs: shared.Inputs = None,
+    file: shared.File = None,
+    source_format: shared.From = "auto",
+    target_format: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="The format of the output: messages, openai, tulu, sharegpt or pairs.",
+            metavar="FORMAT",
+        ),
+    ] = "openai",
+    system: options.System = None,
+    jobs: shared.Jobs = 1,
+    debug: options.Debug = False,
+) -> None:
+    """Convert conversations between formats, JSON lines to JSON lines.
+
+    Other keys of a row are kept, except by the format messages, a bare array. A conversation that
+    a format cannot hold, as more than one turn in a pair, is refused with exit code 65.
+    """
+    flags = dict(locals())
+    from tulu_cli.commands.template._rows import read_system
+    from tulu_cli.streams import Streams
+
+    chosen = ConvertOptions(
+        given=read_input(inputs, file),
+        system=read_system(system),
+        **{name: flags[name] for name in ("source_format", "target_format", "jobs")},
+    )
+    run(chosen, Streams.standard())
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What the command line asks for, understood."""
+
+    source_format: str = "auto"
+    target_format: str = "openai"
+    given: Input = field(default_factory=Input)
+    system: str | None = None
+    jobs: int = 1
+
+
+def run(chosen: ConvertOptions, streams: "Streams") -> None:
+    """Print the rows. Raises TuluError; what stands before a bad line is printed."""
+    process(
+        streams,
+        chosen.given,
+        partial(make_work, chosen),
+        jobs=chosen.jobs,
+        format_name=chosen.source_format,
+    )
+
+
+def make_work(chosen: ConvertOptions) -> RowWork:
+    """The work on one row: it in the other format. Raises UsageError for an unknown format."""
+    from tulu_cli.commands.template._rows import with_prompt
+    from tulu_cli.prompt.formats import format_named
+
+    encode, write = json_encoder().encode, format_named(chosen.target_format).write
+
+    def work(row: "Row | PlainRow") -> str:
+        return encode(write(with_prompt(row, chosen.system))) + "\n"
+
+    return work

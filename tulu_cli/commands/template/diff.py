@@ -1,0 +1,101 @@
+"""`tulu template diff`: how two templates differ."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.template import _options as shared
+from tulu_cli.commands.template._options import Subject
+from tulu_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tulu_cli.prompt.diff import Comparison
+    from tulu_cli.streams import Streams
+
+_HELP = "A model, a directory, a .jinja file, or tulu for the built-in template."
+_COLORS = {"-": "\x1b[31m", "+": "\x1b[32m", "@": "\x1b[36m"}
+
+
+def diff(
+    left: Annotated[str, typer.Argument(help=_HELP, metavar="A")],
+    right: Annotated[str, typer.Argument(help=_HELP, metavar="B")],
+    json_output: shared.Json = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    r"""Compare two chat templates on conversations that bring out differences.
+
+    Line ends are shown as \n. The exit code is 0 if the templates do the same, else 1.
+    """
+    flags = dict(locals())
+    from tulu_cli.streams import Streams
+
+    names = (flags["left"], flags["right"])
+    different = run(
+        [meant(name, offline=offline) for name in names],
+        names,
+        Streams.standard(),
+        json_output=json_output,
+        verbose=verbose,
+    )
+    if different:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def meant(name: str, *, offline: bool) -> Subject:
+    """The template that a name means."""
+    from pathlib import Path
+
+    if name == "tulu":
+        return Subject()
+    if name.endswith(".jinja"):
+        return Subject(template=name)
+    if (Path(name) / "tokenizer.json").is_file() and not (Path(name) / "config.json").is_file():
+        return Subject(tokenizer=name)
+    return Subject(model=name, offline=offline)
+
+
+def run(
+    subjects: Sequence[Subject],
+    names: tuple[str, str],
+    streams: "Streams",
+    *,
+    json_output: bool = False,
+    verbose: bool = False,
+) -> int:
+    """Print the differences; returns how many probes show one. Raises TuluError."""
+    from tulu_cli.commands.template._flow import json_encoder
+    from tulu_cli.commands.template._options import Manner
+    from tulu_cli.commands.template._subject import open_aloud
+    from tulu_cli.prompt.diff import compare
+
+    opened = [open_aloud(subject, streams, verbose=verbose) for subject in subjects]
+    left, right = (one.writer(Manner()) for one in opened)
+    compared = list(compare(left, right))
+    for one in compared:
+        if json_output:
+            row = {"probe": one.probe, "same": one.same, "a": one.left, "b": one.right}
+            streams.write(json_encoder().encode(row) + "\n")
+        elif not one.same:
+            streams.write_styled(shown(one, names, streams))
+    count = sum(not one.same for one in compared)
+    if not json_output:
+        streams.say(f"{count} of {len(compared)} conversations are rendered differently.")
+    return count
+
+
+def shown(one: "Comparison", names: tuple[str, str], streams: "Streams") -> str:
+    """The difference on one conversation, safe for a terminal."""
+    from tulu_cli.streams import terminal_safe
+
+    lines = [f"{one.probe}:", *one.lines(*names)]
+    if streams.stdout_tty:
+        lines = list(map(terminal_safe, lines))
+    if streams.color:
+        lines = [
+            f"{_COLORS[line[0]]}{line}\x1b[0m" if line[:1] in _COLORS else line for line in lines
+        ]
+    return "\n".join(lines) + "\n\n"

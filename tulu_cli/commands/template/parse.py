@@ -1,0 +1,114 @@
+"""`tulu template parse`: a prompt's text back into messages."""
+
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli import options
+from tulu_cli.commands.template import _options as shared
+from tulu_cli.commands.template._options import Subject
+from tulu_cli.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.core import Conversation
+    from tulu_cli.prompt.writer import PromptWriter
+    from tulu_cli.streams import Streams
+
+
+def parse(
+    file: shared.PromptFile = None,
+    model: shared.Model = None,
+    template: shared.Template = None,
+    tokenizer: shared.TokenizerDirectory = None,
+    eos: shared.Eos = None,
+    bos: shared.Bos = None,
+    card: shared.Card = False,
+    kwarg: shared.Kwarg = None,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turn a rendered prompt back into messages, as one JSON array.
+
+    Lines of {"text": ...}, as `render --json` prints them, give one array a line. What the
+    template would not have written is refused with exit code 65.
+    """
+    flags = dict(locals())
+    from tulu_cli.streams import Streams
+
+    subject, kwargs = shared.read_subject(flags), shared.read_kwargs(kwarg)
+    run(subject, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
+
+
+def run(
+    subject: Subject,
+    file: str | None,
+    streams: "Streams",
+    *,
+    kwargs: dict[str, Any] | None = None,
+    verbose: bool = False,
+) -> None:
+    """Print the messages. Raises TuluError."""
+    from tulu_cli.commands.template._input import open_binary
+    from tulu_cli.commands.template._options import Manner
+    from tulu_cli.commands.template._subject import open_aloud
+    from tulu_cli.prompt.files import decode_utf8
+
+    if file is None and streams.stdin_tty:
+        raise UsageError("There is no prompt: give a file or -, or pipe one in.")
+    writer = open_aloud(subject, streams, verbose=verbose).writer(Manner(kwargs=kwargs or {}))
+    with open_binary(file, streams) as (opened, name):
+        first = opened.readline()
+        if read_text_line(first) is None:
+            text = decode_utf8(first + opened.read(), name)
+            messages = parse_text(text, name, writer)
+            streams.write(as_json(messages))
+            if is_open(messages, text):
+                streams.say(
+                    "tulu: the last message has no end token of this template, so it is taken as "
+                    "open; --eos and --card choose another one."
+                )
+            return
+        for number, line in enumerate((first, *opened), 1):
+            where = f"{name}, line {number:,}"
+            found = read_text_line(line)
+            if found is None and not line.isspace():
+                raise BadInput(f'{where} must be an object {{"text": ...}}, as the first line is.')
+            if found is not None:
+                streams.write(as_json(parse_text(found, where, writer)))
+
+
+def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
+    """The messages of one prompt. Raises BadInput, which names the input."""
+    from tulu_cli.prompt.parse import parse_prompt
+
+    if not text:
+        raise BadInput(f"{name} is empty: a rendered prompt is expected.")
+    try:
+        return parse_prompt(text, writer.grammar, writer.render)
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from error
+
+
+def is_open(messages: "Conversation", text: str) -> bool:
+    """Whether the text ends in the middle of the assistant's last message."""
+    last = messages[-1]
+    return last.role == "assistant" and bool(last.content) and text.endswith(last.content)
+
+
+def read_text_line(line: bytes) -> str | None:
+    """The text of a line that is an object with one; no template begins a prompt like that."""
+    import json
+
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    text = value.get("text") if isinstance(value, dict) else None
+    return text if isinstance(text, str) else None
+
+
+def as_json(messages: "Conversation") -> str:
+    """One line of JSON."""
+    from tulu_cli.commands.template._flow import json_encoder
+    from tulu_cli.prompt.formats import write_messages
+
+    return json_encoder().encode(write_messages(messages)) + "\n"

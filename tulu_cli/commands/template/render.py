@@ -1,0 +1,92 @@
+"""`tulu template render`: conversations to the text that a model is given."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tulu_cli import options
+from tulu_cli.commands.template import _options as shared
+from tulu_cli.commands.template._flow import RowWork, json_encoder, process
+from tulu_cli.commands.template._input import Input
+from tulu_cli.commands.template._options import PromptOptions
+
+if TYPE_CHECKING:
+    from tulu_cli.commands.template._subject import Opened
+    from tulu_cli.prompt.formats import PlainRow, Row
+    from tulu_cli.streams import Streams
+
+
+def render(
+    inputs: shared.Inputs = None,
+    file: shared.File = None,
+    source_format: shared.From = "auto",
+    system: options.System = None,
+    model: shared.Model = None,
+    template: shared.Template = None,
+    tokenizer: shared.TokenizerDirectory = None,
+    eos: shared.Eos = None,
+    bos: shared.Bos = None,
+    card: shared.Card = False,
+    add_generation_prompt: shared.AddGenerationPrompt = None,
+    continue_final: shared.ContinueFinal = False,
+    tools: shared.Tools = None,
+    kwarg: shared.Kwarg = None,
+    json_output: shared.Json = False,
+    jobs: shared.Jobs = 1,
+    allow_special: options.AllowSpecial = False,
+    strict_roles: options.StrictRoles = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Render conversations to text.
+
+    The text is exactly what the engines' token ids spell. Several prompts are divided by a line
+    ---; --json gives one object {"text": ...} a line instead.
+    """
+    flags = dict(locals())
+    from tulu_cli.streams import Streams
+
+    run(shared.read_prompt_options(flags), Streams.standard())
+
+
+def run(chosen: PromptOptions, streams: "Streams") -> None:
+    """Print the prompts. Raises TuluError; what stands before a bad line is printed."""
+    from tulu_cli.commands.template._subject import open_aloud
+
+    opened = open_aloud(chosen.subject, streams, verbose=chosen.verbose)
+    if chosen.subject.card and chosen.given == Input():
+        streams.write(card_example(opened) + ("\n" if streams.stdout_tty else ""))
+        return
+    process(
+        streams,
+        chosen.given,
+        partial(make_work, chosen, opened if chosen.jobs == 1 else None),
+        between="" if chosen.json_output else "\n---\n",
+        jobs=chosen.jobs,
+        format_name=chosen.source_format,
+    )
+    if streams.stdout_tty and not chosen.json_output:
+        streams.write("\n")
+
+
+def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
+    """The work on one row: its prompt as text, or as a line of JSON."""
+    from tulu_cli.commands.template._rows import with_prompt
+    from tulu_cli.commands.template._subject import open_subject
+
+    encode = json_encoder().encode
+    writer = (opened or open_subject(chosen.subject)).writer(chosen.manner)
+
+    def work(row: "Row | PlainRow") -> str:
+        text = writer.text_of_row(with_prompt(row, chosen.system))
+        return f'{{"text": {encode(text)}}}\n' if chosen.json_output else text
+
+    return work
+
+
+def card_example(opened: "Opened") -> str:
+    """The conversation that the model card shows."""
+    from tulu_cli.commands.template._options import Manner
+    from tulu_cli.prompt.builtin import CARD_EXAMPLE
+
+    return opened.writer(Manner()).text(CARD_EXAMPLE)

@@ -1,0 +1,123 @@
+"""`tulu template tokens`: conversations to the token ids that a model is given."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli import options
+from tulu_cli.commands.template import _options as shared
+from tulu_cli.commands.template._flow import RowWork, json_encoder, process
+from tulu_cli.commands.template._options import PromptOptions
+
+if TYPE_CHECKING:
+    from tulu_cli.commands.template._subject import Opened
+    from tulu_cli.prompt.formats import PlainRow, Row
+    from tulu_cli.prompt.tokens import Explained
+    from tulu_cli.render.tokens import Look
+    from tulu_cli.streams import Streams
+
+
+def tokens(
+    inputs: shared.Inputs = None,
+    file: shared.File = None,
+    source_format: shared.From = "auto",
+    system: options.System = None,
+    model: shared.Model = None,
+    template: shared.Template = None,
+    tokenizer: shared.TokenizerDirectory = None,
+    eos: shared.Eos = None,
+    bos: shared.Bos = None,
+    add_generation_prompt: shared.AddGenerationPrompt = None,
+    continue_final: shared.ContinueFinal = False,
+    tools: shared.Tools = None,
+    kwarg: shared.Kwarg = None,
+    json_output: shared.Json = False,
+    jobs: shared.Jobs = 1,
+    allow_special: options.AllowSpecial = False,
+    strict_roles: options.StrictRoles = False,
+    offline: options.Offline = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Turn conversations into token ids.
+
+    On a terminal a table of the tokens: id, text, bytes, whose turn, and whether it is a control
+    token and learnt in fine-tuning. Into a pipe one line of ids for each conversation; --json adds
+    the text, the turns and the loss mask.
+    """
+    flags = dict(locals())
+    from tulu_cli.streams import Streams
+
+    run(shared.read_prompt_options(flags), Streams.standard())
+
+
+def run(chosen: PromptOptions, streams: "Streams") -> None:
+    """Print the ids. Raises TuluError; what stands before a bad line is printed."""
+    from tulu_cli.commands.template._subject import open_aloud
+    from tulu_cli.render.tokens import Look
+
+    opened = open_aloud(chosen.subject, streams, verbose=chosen.verbose)
+    _ = opened.tokenizer  # without one there is nothing to read the input for
+    wants_table = streams.stdout_tty and not chosen.json_output
+    look = Look(streams.width, streams.color) if wants_table else None
+    process(
+        streams,
+        chosen.given,
+        partial(make_work, chosen, opened if chosen.jobs == 1 else None, look),
+        between="\n" if look else "",
+        jobs=chosen.jobs,
+        format_name=chosen.source_format,
+        styled=wants_table,
+    )
+
+
+def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None") -> RowWork:
+    """The work on one row: a table for a terminal that looks so, a line of ids, or one of JSON."""
+    from tulu_cli.commands.template._rows import with_prompt
+    from tulu_cli.commands.template._subject import open_subject
+    from tulu_cli.prompt.tokens import encode_row, explain_row
+
+    opened = opened or open_subject(chosen.subject)
+    writer, tokenizer = opened.writer(chosen.manner), opened.tokenizer
+    encode = json_encoder().encode
+
+    def work(row: "Row | PlainRow") -> str:
+        row = with_prompt(row, chosen.system)
+        if look:
+            return as_table(explain_row(tokenizer, writer, row), look)
+        if chosen.json_output:
+            return encode(as_json(explain_row(tokenizer, writer, row))) + "\n"
+        return " ".join(map(str, encode_row(tokenizer, writer, row))) + "\n"
+
+    return work
+
+
+def as_table(explained: "Explained", look: "Look") -> str:
+    """One conversation as a table for a terminal."""
+    from tulu_cli.render.tokens import Cells, token_table
+
+    known = explained.source != "none"
+    cells = [
+        Cells(
+            str(token.id),
+            token.piece,
+            token.data,
+            token.turn.role if token.turn else "",
+            token.special,
+            token.learnt if known else None,
+        )
+        for token in explained.tokens
+    ]
+    return token_table(cells, look)
+
+
+def as_json(explained: "Explained") -> dict[str, Any]:
+    """One conversation, its turns by the numbers of their tokens."""
+    return {
+        "text": explained.text,
+        "ids": [token.id for token in explained.tokens],
+        "mask": explained.mask(),
+        "mask_from": explained.source,
+        "turns": [
+            {"role": role, "start": start, "end": end} for role, start, end in explained.turns()
+        ],
+    }

@@ -1,0 +1,79 @@
+"""vLLM's own OpenAI server on an address that others can reach, on one machine or on several."""
+
+import shlex
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.vllm_settings import engine_arguments, serve_arguments
+from tulu_cli.errors import BadInput, UsageError
+
+KEY_VARIABLE = "VLLM_API_KEY"
+_GUARD = "tulu_cli.engines.guard.RequireKey"
+_RAY_PORT = 6379
+
+
+def read_key(file: str | None) -> str:
+    """The key that clients must have. Raises UsageError for none, BadInput for one that is open."""
+    if file is None:
+        raise UsageError(
+            "--host lets others in: --api-key-file names a file with the key that they must have."
+        )
+    path = Path(file)
+    try:
+        mode, key = path.stat().st_mode, path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--api-key-file {file!r} cannot be read: {error}.") from error
+    if stat.S_IMODE(mode) & 0o077:
+        raise BadInput(f"--api-key-file {file!r} is open to other users: chmod 600 it.")
+    if not key.isascii() or not key.isprintable() or not key or " " in key:
+        raise BadInput(f"--api-key-file {file!r} must hold one word of ASCII characters.")
+    return key
+
+
+def public_arguments(spec: EngineSpec, host: str, port: int) -> list[str]:
+    """The options of vLLM's server. The key is none: it would be seen in the list of processes."""
+    server = {
+        "served_model_name": spec.name,
+        "host": host,
+        "port": port,
+        "uvicorn_log_level": "warning",
+        "disable_fastapi_docs": True,
+        "enable_prompt_tokens_details": True,
+        # vLLM's own key guards /v1 alone.
+        "middleware": _GUARD,
+    }
+    return serve_arguments(engine_arguments(spec) | server)
+
+
+def cluster_commands(
+    model: str, arguments: Mapping[str, Any], nodes: int, gpus: int, port: int
+) -> str:
+    """The commands that serve a model on several machines, as a script with its instructions.
+
+    `arguments` are the engine's. Each layer is shared by the `gpus` GPUs of a machine, which are
+    near, and the layers are split over the `nodes` machines, which are far.
+    """
+    fixed = {
+        "tensor_parallel_size": gpus,
+        "pipeline_parallel_size": nodes,
+        "distributed_executor_backend": "ray",
+        "generation_config": "vllm",
+        "enable_prompt_tokens_details": True,
+        "port": port,
+    }
+    serve = shlex.join(["vllm", "serve", model, *serve_arguments({**arguments, **fixed})])
+    others = "the other machine" if nodes == 2 else f"each of the other {nodes - 1} machines"
+    return f"""\
+# On the first machine:
+ray start --head --port={_RAY_PORT}
+# On {others}, FIRST being the address of the first one:
+ray start --address=FIRST:{_RAY_PORT}
+# On the first machine, when all have joined ({nodes} x {gpus} GPUs), with the key in KEYFILE:
+RAY_ADDRESS=auto {KEY_VARIABLE}="$(cat KEYFILE)" {serve}
+# From anywhere:
+{KEY_VARIABLE}="$(cat KEYFILE)" tulu complete --server http://FIRST:{port} \
+--api-key-env {KEY_VARIABLE} "Hello"
+"""

@@ -1,0 +1,46 @@
+"""What the card says of licence and limits, shown once before a Tülu 3 model is downloaded."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from textwrap import wrap
+
+from tulu_cli.models.card import card
+from tulu_cli.models.progress import Say
+
+_WIDTH = 79
+
+
+def is_due() -> bool:
+    """Whether this user has not been shown it yet."""
+    return not os.path.exists(_marker())
+
+
+def show(say: Say) -> None:
+    """Say it, line by line, and remember that it was said, if there is a place to remember it."""
+    for line in lines():
+        say(line)
+    # A home that cannot be written costs the memory of it, not the download.
+    with suppress(OSError):
+        marker = _marker()
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+
+
+def lines() -> list[str]:
+    """The licence and the limits in the card's own words, for a terminal of 80 columns."""
+    says = [*card().license_and_use, card().limits]
+    head = "tulu: Licence and limits of the Tülu 3 models, as their card states them:"
+    end = f"The licence: {card().links[card().license]}. `tulu models show 8b` has all of it."
+    paragraphs = [_indented(text) for text in (*says, end)]
+    return [head, *(line for paragraph in paragraphs for line in paragraph)]
+
+
+def _indented(text: str) -> list[str]:
+    return wrap(text, _WIDTH, initial_indent="  * ", subsequent_indent="    ")
+
+
+def _marker() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("tulu")) / "tulu-3-licence-shown"

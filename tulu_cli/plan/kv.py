@@ -1,0 +1,87 @@
+"""The KV cache of vLLM: blocks of tokens, groups of layers, and what a request takes.
+
+vllm/v1/core/kv_cache_utils.py: layers of one kind form a group; where a model mixes full attention
+and sliding windows, the groups are made equally large, with padding, and share one pool of blocks.
+"""
+
+from dataclasses import dataclass
+
+from tulu_cli.plan.shape import KV_DTYPE_BYTES, Shape
+from tulu_cli.plan.sharding import Layout, stages
+from tulu_cli.plan.values import ceil_div
+
+# Beyond it two kinds of layers are not padded to one size (_get_kv_cache_groups_uniform_page_size).
+_PADDING_LIMIT = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """How a model's KV cache is cut up on one GPU.
+
+    `windows` has one entry for each group of layers: its sliding window, or None. `block_bytes`
+    is what one block costs in the layers that are here.
+    """
+
+    block_size: int
+    block_bytes: int
+    windows: tuple[int | None, ...]
+
+    def request_blocks(self, tokens: int, batched: int) -> int:
+        """The blocks that one request of so many tokens holds at its worst moment.
+
+        A window keeps its own tokens, and those of the batch that is being computed.
+        """
+        return sum(self._group_blocks(window, tokens, batched) for window in self.windows)
+
+    def _group_blocks(self, window: int | None, tokens: int, batched: int) -> int:
+        if window is None:
+            return ceil_div(tokens, self.block_size)
+        return ceil_div(min(window - 1 + batched, tokens), self.block_size) + 1
+
+
+def token_bytes(shape: Shape, gpus: int, dtype: str) -> int:
+    """Bytes that one token takes in one layer of one of the GPUs that share it."""
+    size = KV_DTYPE_BYTES[dtype]
+    if shape.latent:  # one vector for all heads, which every GPU keeps whole
+        return (shape.latent.rank + shape.latent.rope) * size
+    return 2 * max(1, shape.kv_heads // gpus) * shape.head_size * size
+
+
+def kv_dtype(shape: Shape, asked: str) -> str:
+    """The data type of the cache: `auto` is the model's own."""
+    return shape.dtype if asked == "auto" else asked
+
+
+def cache_of(
+    shape: Shape, layout: Layout, *, dtype: str, block_size: int, hybrid: bool = True
+) -> tuple[Cache, ...]:
+    """The cache of each pipeline stage. Without `hybrid`, windows are kept like full attention."""
+    groups = _groups(shape.windows if hybrid or _is_uniform(shape) else (None,) * shape.layers)
+    page = block_size * token_bytes(shape, layout.tensor, dtype)
+    windows = tuple(shape.windows[group[0]] if hybrid else None for group in groups)
+    return tuple(
+        Cache(block_size, page * _widest(groups, layers), windows)
+        for layers in stages(shape.layers, layout.pipeline)
+    )
+
+
+def _is_uniform(shape: Shape) -> bool:
+    return len(set(shape.windows)) == 1
+
+
+def _groups(windows: tuple[int | None, ...]) -> list[list[int]]:
+    kinds: dict[int | None, list[int]] = {}
+    for layer, window in enumerate(windows):
+        kinds.setdefault(window, []).append(layer)
+    least, most = min(map(len, kinds.values())), max(map(len, kinds.values()))
+    size = most if most < least * _PADDING_LIMIT else least
+    groups = []
+    for layers in kinds.values():
+        count = ceil_div(len(layers), size)
+        groups += [layers[start::count] for start in range(count)]
+    return groups
+
+
+def _widest(groups: list[list[int]], layers: range) -> int:
+    """Layers of the largest group on a stage: the others are padded to it."""
+    return max(sum(layer in layers for layer in group) for group in groups)

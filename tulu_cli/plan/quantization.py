@@ -1,0 +1,242 @@
+"""How quantized weights are stored: the parts of one weight, and which weights stay as they are."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tulu_cli.errors import BadInput, TuluError, UsageError
+
+Parts = list[tuple[str, tuple[int, ...], int]]
+
+# Never quantized by the methods for linear layers; GGUF files quantize the two vocabulary ones.
+_PLAIN = ("embed_tokens", "lm_head", "score", "gate")
+# Bytes and weights of one block of each GGUF type (ggml-common.h of llama.cpp).
+GGUF_BLOCKS = {
+    "q4_0": (18, 32),
+    "q4_1": (20, 32),
+    "q5_0": (22, 32),
+    "q5_1": (24, 32),
+    "q8_0": (34, 32),
+    "q2_k": (84, 256),
+    "q3_k": (110, 256),
+    "q4_k": (144, 256),
+    "q5_k": (176, 256),
+    "q6_k": (210, 256),
+    "iq4_nl": (18, 32),
+    "iq4_xs": (136, 256),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """A way to store weights.
+
+    `group` is the number of weights that share a scale; `skipped` names modules that stay as they
+    are; `nested` says that the scales are quantized themselves, `index` that GPTQ's order of the
+    inputs is stored too.
+    """
+
+    method: str
+    bits: int = 8
+    group: int = 128
+    skipped: tuple[str, ...] = ()
+    nested: bool = False
+    index: bool = False
+
+
+_NAMED = {
+    "fp8": Quantization("tensor"),
+    "int8": Quantization("channel"),
+    "awq": Quantization("packed", 4),
+    "gptq": Quantization("packed", 4, index=True),
+    "bitsandbytes": Quantization("nf4", 4, 64),
+    "bitsandbytes-int8": Quantization("channel"),
+}
+NAMES = (*_NAMED, *(f"gguf-{kind}" for kind in GGUF_BLOCKS))
+
+
+def named_quantization(name: str) -> Quantization:
+    """The quantization that `--quantization` names. Raises UsageError."""
+    if name in _NAMED:
+        return _NAMED[name]
+    kind = name.lower().removeprefix("gguf-")
+    if name.lower().startswith("gguf-") and kind in GGUF_BLOCKS:
+        return Quantization(f"gguf-{kind}")
+    raise UsageError(f"--quantization takes one of {', '.join(NAMES)}, not {name!r}.")
+
+
+def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
+    """What the `quantization_config` of a config.json says; None where there is none.
+
+    Raises TuluError for a method that is not known, and BadInput for a broken one.
+    """
+    found = config.get("quantization_config")
+    if not found:
+        return None
+    if not isinstance(found, Mapping):
+        raise BadInput("The quantization_config of config.json is not an object.")
+    method = str(found.get("quant_method") or "")
+    readers = {
+        "fp8": _fp8,
+        "fbgemm_fp8": lambda it: Quantization("channel", skipped=_skipped(it)),
+        "compressed-tensors": _compressed,
+        "modelopt": _modelopt,
+        "awq": _packed,
+        "gptq": _packed,
+        "bitsandbytes": _bitsandbytes,
+    }
+    if method not in readers:
+        raise TuluError(f"Weights quantized by {method or 'an unnamed method'} are unknown here.")
+    return readers[method](found)
+
+
+def stored(
+    quantization: Quantization | None, name: str, dimensions: tuple[int, ...]
+) -> Parts | None:
+    """The parts that a weight is stored in, None where it stays as it is."""
+    if quantization is None or not name.endswith(".weight") or len(dimensions) < 2:
+        return None
+    module = name.removesuffix(".weight")
+    if quantization.method.startswith("gguf-"):
+        block, weights = GGUF_BLOCKS[quantization.method.removeprefix("gguf-")]
+        columns = dimensions[-1] * block // weights
+        return [("weight", (*dimensions[:-1], columns), 8)]
+    if module.rpartition(".")[2] in _PLAIN or _is_skipped(quantization, module):
+        return None
+    return _PARTS[quantization.method](quantization, dimensions)
+
+
+def _tensor(_how: Quantization, size: tuple[int, ...]) -> Parts:
+    return [("weight", size, 8), ("weight_scale", (1,), 32)]
+
+
+def _channel(_how: Quantization, size: tuple[int, ...]) -> Parts:
+    return [("weight", size, 8), ("weight_scale", (*size[:-1], 1), 32)]
+
+
+def _block(how: Quantization, size: tuple[int, ...]) -> Parts:
+    blocks = (*size[:-2], -(-size[-2] // how.group), -(-size[-1] // how.group))
+    return [("weight", size, 8), ("weight_scale_inv", blocks, 32)]
+
+
+def _grouped(how: Quantization, size: tuple[int, ...]) -> Parts:
+    """AWQ and GPTQ: input by output, weights and zero points packed into 32 bits."""
+    rows, columns = size[-2:]
+    groups = max(1, columns // how.group)
+    lead = size[:-2]
+    parts = [
+        ("qweight", (*lead, columns, rows * how.bits // 32), 32),
+        ("qzeros", (*lead, groups, rows * how.bits // 32), 32),
+        ("scales", (*lead, groups, rows), 16),
+    ]
+    return [*parts, ("g_idx", (columns,), 32)] if how.index else parts
+
+
+def _signed(how: Quantization, size: tuple[int, ...]) -> Parts:
+    """compressed-tensors with groups: packed weights without zero points."""
+    groups = max(1, size[-1] // how.group)
+    packed = (*size[:-1], size[-1] * how.bits // 32)
+    return [("weight_packed", packed, 32), ("weight_scale", (*size[:-1], groups), 16)]
+
+
+def _nvfp4(how: Quantization, size: tuple[int, ...]) -> Parts:
+    scales = (*size[:-1], size[-1] // how.group)
+    return [("weight_packed", (*size[:-1], size[-1] // 2), 8), ("weight_scale", scales, 8)]
+
+
+def _nf4(how: Quantization, size: tuple[int, ...]) -> Parts:
+    weights = prod(size)
+    scales = weights // how.group
+    parts: Parts = [("weight", (weights // 2,), 8)]
+    if not how.nested:
+        return [*parts, ("absmax", (scales,), 32)]
+    return [*parts, ("absmax", (scales,), 8), ("nested_absmax", (-(-scales // 256),), 32)]
+
+
+_PARTS = {
+    "tensor": _tensor,
+    "channel": _channel,
+    "block": _block,
+    "packed": _grouped,
+    "signed": _signed,
+    "nvfp4": _nvfp4,
+    "nf4": _nf4,
+}
+
+
+def _is_skipped(how: Quantization, module: str) -> bool:
+    return any(
+        re.match(pattern[3:], module)
+        if pattern.startswith("re:")
+        else f".{pattern}." in f".{module}."
+        for pattern in (pattern.strip("*.") for pattern in how.skipped)
+    )
+
+
+def _skipped(found: Mapping[str, Any]) -> tuple[str, ...]:
+    for key in ("modules_to_not_convert", "ignore", "exclude_modules", "llm_int8_skip_modules"):
+        if isinstance(found.get(key), list):
+            return tuple(str(name) for name in found[key])
+    return ()
+
+
+def _fp8(found: Mapping[str, Any]) -> Quantization:
+    sizes = found.get("weight_block_size")
+    if not sizes:
+        return Quantization("tensor", skipped=_skipped(found))
+    return Quantization(
+        "block", group=_whole(sizes[0], "weight_block_size"), skipped=_skipped(found)
+    )
+
+
+def _modelopt(found: Mapping[str, Any]) -> Quantization:
+    algorithm = str(found.get("quant_algo"))
+    if algorithm == "FP8":
+        return Quantization("tensor", skipped=_skipped(found))
+    if algorithm == "NVFP4":
+        return Quantization("nvfp4", 4, 16, _skipped(found))
+    raise TuluError(f"Weights quantized by modelopt's {algorithm} are unknown here.")
+
+
+def _packed(found: Mapping[str, Any]) -> Quantization:
+    return Quantization(
+        "packed",
+        _whole(found.get("bits", 4), "bits"),
+        _whole(found.get("group_size", 128), "group_size"),
+        _skipped(found),
+        index=found.get("quant_method") == "gptq",
+    )
+
+
+def _bitsandbytes(found: Mapping[str, Any]) -> Quantization:
+    if found.get("load_in_8bit"):
+        return Quantization("channel", skipped=_skipped(found))
+    return Quantization(
+        "nf4", 4, 64, _skipped(found), nested=bool(found.get("bnb_4bit_use_double_quant"))
+    )
+
+
+def _compressed(found: Mapping[str, Any]) -> Quantization:
+    groups = found.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = first.get("weights") if isinstance(first, dict) else None
+    if not isinstance(weights, dict):
+        raise BadInput("The quantization_config of config.json has no config_groups.")
+    bits, kind = _whole(weights.get("num_bits", 8), "num_bits"), weights.get("type")
+    skipped = _skipped(found)
+    if bits == 8 and weights.get("group_size") is None:
+        return Quantization(
+            "tensor" if weights.get("strategy") == "tensor" else "channel", skipped=skipped
+        )
+    group = _whole(weights.get("group_size") or 128, "group_size")
+    if bits == 4 and kind == "float":
+        return Quantization("nvfp4", 4, group, skipped)
+    return Quantization("signed", bits, group, skipped)
+
+
+def _whole(value: Any, key: str) -> int:
+    if type(value) is not int or not 0 < value <= 2**20:
+        raise BadInput(f"The quantization_config of config.json has a {key} of {value!r}.")
+    return value

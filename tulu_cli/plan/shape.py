@@ -1,0 +1,84 @@
+"""The shape of a model: every number that its memory follows from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
+KV_DTYPE_BYTES = {**DTYPE_BYTES, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """Multi-head latent attention: one compressed vector a token instead of keys and values.
+
+    `rank` and `rope` are its two parts; `nope` and `value` the head sizes that it is expanded to.
+    """
+
+    rank: int
+    rope: int
+    nope: int
+    value: int
+    query_rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """A mixture of experts: how many there are, how many a token visits, and how wide each is.
+
+    `shared` is the width of the expert that every token visits, 0 for none; `first` is the first
+    layer that has experts.
+    """
+
+    count: int
+    active: int
+    width: int
+    shared: int = 0
+    first: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an architecture's layers have beyond the Llama ones.
+
+    `head_norm` says that queries and keys are normalised a head at a time, or over all heads.
+    `ropes` is the number of tables of rotary positions that vLLM keeps.
+    """
+
+    qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    head_norm: Literal["none", "head", "full"] = "none"
+    layer_norms: int = 2
+    fused: bool = False
+    ropes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A decoder. `windows` has for each layer its sliding window, or None for full attention.
+
+    `positions` is the longest context, in tokens. `labels` is set for a reward model's head.
+    """
+
+    architecture: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    intermediate: int
+    vocabulary: int
+    positions: int
+    dtype: str
+    tied: bool
+    traits: Traits
+    windows: tuple[int | None, ...]
+    rotary_size: int
+    latent: Latent | None = None
+    experts: Experts | None = None
+    labels: int | None = None
+
+    @property
+    def dtype_bytes(self) -> int:
+        """Bytes of one unquantized weight."""
+        return DTYPE_BYTES[self.dtype]

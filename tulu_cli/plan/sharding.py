@@ -1,0 +1,145 @@
+"""Which part of each tensor a GPU holds, the way vLLM cuts a model."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tulu_cli.errors import UsageError
+from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.tensors import Tensor
+from tulu_cli.plan.values import ceil_div, round_up
+
+# vllm/model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE
+_VOCABULARY_STEP = 64
+_EXPERT = re.compile(r"experts\.\d+")
+_LAYER = re.compile(r"(?:\w+\.)*layers\.(\d+)\.")
+# How each linear layer is cut: by its output (columns of the product), by its input (rows), by
+# heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
+_CUTS = {
+    "q_proj": "column",
+    "q_b_proj": "column",
+    "kv_b_proj": "column",
+    "k_proj": "kv",
+    "v_proj": "kv",
+    "qkv_proj": "qkv",
+    "gate_proj": "column",
+    "up_proj": "column",
+    "gate_up_proj": "column",
+    "w1": "column",
+    "w3": "column",
+    "o_proj": "row",
+    "down_proj": "row",
+    "w2": "row",
+    "embed_tokens": "vocabulary",
+    "lm_head": "vocabulary",
+}
+# Parts of a row-cut layer that may have one value an output, of which every GPU needs all.
+_PER_OUTPUT = ("bias", "SCB", "weight_scale", "weight_zero_point")
+_FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up"}
+_FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How many GPUs share each layer, and how many stages the layers are dealt to."""
+
+    tensor: int = 1
+    pipeline: int = 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs in all."""
+        return self.tensor * self.pipeline
+
+
+def check_layout(shape: Shape, layout: Layout) -> None:
+    """Raises UsageError where vLLM would refuse to cut the model so."""
+    if shape.heads % layout.tensor:
+        raise UsageError(
+            f"{layout.tensor} GPUs cannot share {shape.heads} attention heads evenly: choose a "
+            "tensor parallel size that divides them."
+        )
+    heads = max(shape.kv_heads, layout.tensor), min(shape.kv_heads, layout.tensor)
+    if heads[0] % heads[1]:
+        raise UsageError(
+            f"{layout.tensor} GPUs and {shape.kv_heads} heads of keys and values do not divide "
+            "one another: choose another tensor parallel size."
+        )
+    if layout.pipeline > shape.layers:
+        raise UsageError(f"{shape.layers} layers cannot make {layout.pipeline} pipeline stages.")
+
+
+def stages(layers: int, pipeline: int) -> tuple[range, ...]:
+    """The layers of each stage (vllm/distributed/utils.py: get_pp_indices).
+
+    Where they do not divide, the last stage gets none of the rest, and the first is the last to.
+    """
+    counts = [layers // pipeline] * pipeline
+    for place in range(2, layers % pipeline + 2):
+        counts[-place] += 1
+    ends = [sum(counts[: place + 1]) for place in range(pipeline)]
+    return tuple(range(end - count, end) for end, count in zip(ends, counts, strict=True))
+
+
+def rank_blocks(
+    tensors: Iterable[Tensor], shape: Shape, layout: Layout, stage: int
+) -> dict[str, int]:
+    """The blocks of memory that one GPU of a stage allocates, in their order, by name."""
+    layers = stages(shape.layers, layout.pipeline)[stage]
+    first, last = stage == 0, stage == layout.pipeline - 1
+    blocks: dict[str, int] = {}
+    for tensor in tensors:
+        match = _LAYER.match(tensor.name)
+        if match:
+            here = int(match.group(1)) in layers
+        elif "embed_tokens" in tensor.name:
+            here = first or (last and shape.tied)
+        else:
+            here = last
+        if here and not (shape.tied and tensor.name.startswith("lm_head")):
+            key = _block_name(tensor.name)
+            blocks[key] = blocks.get(key, 0) + local_size(tensor, shape, layout.tensor)
+    return blocks
+
+
+def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
+    """The bytes of a tensor that each of `gpus` holds."""
+    path, _, part = tensor.name.rpartition(".")
+    cut = _CUTS.get(path.rpartition(".")[2], "whole")
+    if cut == "whole" or tensor.shape == (1,) or _is_copied(cut, part, tensor.shape):
+        return tensor.size
+    if cut == "vocabulary":
+        return _vocabulary(tensor, gpus)
+    if cut == "kv":
+        return ceil_div(tensor.size, min(gpus, shape.kv_heads))
+    if cut == "qkv":
+        return _fused_size(tensor.size, shape, gpus)
+    return ceil_div(tensor.size, gpus)
+
+
+def _is_copied(cut: str, part: str, dimensions: tuple[int, ...]) -> bool:
+    """Whether every GPU needs all of a part: what has one value for each side that is not cut."""
+    if part == "g_idx":  # one value an input
+        return cut != "row"
+    return cut == "row" and (len(dimensions) == 1 or dimensions[-1] == 1) and part in _PER_OUTPUT
+
+
+def _vocabulary(tensor: Tensor, gpus: int) -> int:
+    rows = tensor.shape[0]
+    return round_up(rows, _VOCABULARY_STEP) * (tensor.size // rows) // gpus
+
+
+def _fused_size(size: int, shape: Shape, gpus: int) -> int:
+    """Queries, keys and values in one tensor: only the queries are always divided."""
+    heads = shape.heads + 2 * shape.kv_heads
+    local = shape.heads // gpus + 2 * max(1, shape.kv_heads // gpus)
+    return ceil_div(size * local, heads)
+
+
+def _block_name(name: str) -> str:
+    """The name of the allocation that a tensor is a part of: vLLM fuses some layers into one."""
+    path, _, part = name.rpartition(".")
+    parent, _, module = path.rpartition(".")
+    if "experts." in parent:
+        parent = _EXPERT.sub("experts", parent)
+    return ".".join(filter(None, (parent, _FUSED.get(module, module), part)))

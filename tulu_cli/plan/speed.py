@@ -1,0 +1,67 @@
+"""Bounds on speed that follow from the hardware's data sheet: what no engine can exceed."""
+
+from dataclasses import dataclass
+
+from tulu_cli.plan.kv import kv_dtype, token_bytes
+from tulu_cli.plan.tensors import tensors_of
+from tulu_cli.plan.vllm import Estimate, Model
+
+# A sequential read of a good NVMe disk; what a network disk gives is a tenth of it.
+DISK_BYTES_PER_SECOND = 3 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Upper bounds in tokens a second, and the least seconds to read the weights from disk.
+
+    `decode` is for one user with an empty context, `decode_all` for all users together with
+    theirs full; a card of which only the size is known has neither.
+    """
+
+    decode: float | None
+    decode_all: float | None
+    prefill: float | None
+    load_seconds: float
+
+
+def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
+    """The bounds of a plan for so many users."""
+    stored = sum(tensor.size for tensor in plan.model.tensors)
+    load = stored / DISK_BYTES_PER_SECOND
+    card = plan.gpu.card
+    if card is None:
+        return Speed(None, None, None, load)
+    bandwidth = card.bandwidth * 1e9
+    layout = plan.run.layout
+    used, everything = used_weights(plan.model)
+    # A token goes through one stage after the other, and each GPU reads its part of each layer.
+    read = sum(rank.weights for rank in plan.ranks) * used / everything
+    contexts = concurrency * _context_bytes(plan) / layout.pipeline
+    flops = (card.fp8 if plan.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
+    return Speed(
+        decode=bandwidth / read,
+        decode_all=concurrency * bandwidth / (read + contexts),
+        prefill=flops * layout.gpus / (2 * used),
+        load_seconds=load,
+    )
+
+
+def used_weights(model: Model) -> tuple[int, int]:
+    """The weights that one token is multiplied with, and all weights, in numbers of them."""
+    shape = model.shape
+    used = everything = 0
+    for tensor in model.tensors if model.quantization is None else tensors_of(shape):
+        count = tensor.size // shape.dtype_bytes
+        everything += count
+        if "embed_tokens" in tensor.name and not shape.tied:
+            continue
+        if ".experts." in tensor.name and shape.experts:
+            count = count * shape.experts.active // shape.experts.count
+        used += count
+    return used, everything
+
+
+def _context_bytes(plan: Estimate) -> int:
+    shape, longest = plan.model.shape, plan.run.max_model_len
+    token = token_bytes(shape, plan.run.layout.tensor, kv_dtype(shape, plan.run.kv_dtype))
+    return token * sum(min(window or longest, longest) for window in shape.windows)

@@ -1,0 +1,125 @@
+"""What changed between releases of vLLM, as rows: from which release, what, and how we know.
+
+A rule holds from its release on, until another row of the same name takes its place.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tulu_cli.errors import UsageError
+
+Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one release.
+
+    `engine` is 0 or 1. `large_bytes` is the size of GPU from which the larger defaults apply;
+    `large_*` and `small_*` are those for the server's max_num_seqs and max_num_batched_tokens.
+    `huge_bytes` has a still larger batch. `chunk` is the batch of V0 where the context is beyond
+    32,768 tokens. `sampler_bytes` is what sampling holds for each logit beside the logit itself;
+    `sampler_buffer` says that it also keeps a row of logits for each multiprocessor. `runner` is
+    the model runner, and `experts_runner` that of models with experts; the second one samples
+    without these, but keeps counters for penalties, which `state_in_budget` takes off the KV
+    cache. `graphs_in_budget` says that CUDA graphs are
+    taken off the KV cache. `capture_limit` is the largest batch that has a graph, and
+    `full_graphs` that decoding has whole graphs beside the pieces. `nvls`: NCCL may keep buffers
+    for NVLink switches. `library_bytes` is what CUDA's libraries take, `hopper_library_bytes` on
+    data-centre GPUs from Hopper on. `reserved_blocks` are held back from requests.
+    `tokens_by_request`: the cache size is printed as what requests of the longest context can use.
+    """
+
+    engine: int = 0
+    utilization: float = 0.9
+    small_seqs: int = 256
+    large_seqs: int = 256
+    large_bytes: int = 70 * 2**30
+    huge_bytes: int = 2**60
+    small_batch: int = 2048
+    large_batch: int = 2048
+    huge_batch: int = 16384
+    chunk: int = 512
+    sampler_bytes: int = 36
+    sampler_buffer: bool = False
+    runner: int = 1
+    experts_runner: int = 1
+    state_in_budget: bool = False
+    graphs_in_budget: bool = False
+    capture_limit: int = 256
+    full_graphs: bool = False
+    hybrid_cache: bool = False
+    nvls: bool = False
+    nested_scales: bool = True
+    reserved_blocks: int = 0
+    tokens_by_request: bool = False
+    library_bytes: int = 300 * 2**20
+    hopper_library_bytes: int = 300 * 2**20
+
+
+# (release, rule, value, where it is from)
+CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
+    ((0, 6, 4), "chunk", 2048, "vllm/config.py: SchedulerConfig, chunked prefill of 2,048"),
+    (
+        (0, 7, 0),
+        "library_bytes",
+        75 * 2**20,
+        "logs: 0.02 to 0.07 GiB, the CUDA context aside",
+    ),
+    ((0, 7, 0), "hopper_library_bytes", 150 * 2**20, "logs of H100: 0.13 to 0.16 GiB"),
+    ((0, 8, 0), "engine", 1, "release notes of v0.8.0: V1 is the default"),
+    ((0, 8, 0), "small_seqs", 1024, "PR #16158 describes the 1,024 that it takes back"),
+    ((0, 8, 0), "large_seqs", 1024, "PR #16158"),
+    ((0, 8, 0), "large_batch", 8192, "PR #12369: larger defaults for H100 and H200"),
+    ((0, 8, 0), "capture_limit", 512, "vllm/config.py: V1 captures up to 512"),
+    ((0, 8, 4), "small_seqs", 256, "PR #16158: 256 again but on H100 and H200"),
+    ((0, 9, 1), "nested_scales", False, "bitsandbytes_loader.py: nested scales are unpacked"),
+    ((0, 10, 0), "hybrid_cache", True, "vllm/v1/core/kv_cache_utils.py: groups of layers"),
+    ((0, 11, 0), "full_graphs", True, "docs: cudagraph_mode FULL_AND_PIECEWISE is the default"),
+    ((0, 11, 1), "nvls", True, "PR #24141: NCCL_CUMEM_ENABLE=0 is no longer set"),
+    ((0, 12, 0), "library_bytes", 128 * 2**20, "a log of 0.19 on 24 GB: 0.10 GiB"),
+    ((0, 12, 0), "hopper_library_bytes", 256 * 2**20, "llm-d-planner's report: 0.24-0.26 GiB"),
+    ((0, 17, 0), "sampler_bytes", 12, "topk_topp_triton.py: masks in place, sorts no more"),
+    ((0, 17, 0), "sampler_buffer", True, "topk_topp_triton.py: one row a program"),
+    ((0, 21, 0), "graphs_in_budget", True, "its own log: default since v0.21.0"),
+    ((0, 25, 0), "runner", 2, "PR #44443: Model Runner V2 by default for dense models"),
+    ((0, 25, 0), "utilization", 0.92, "vllm/config/cache.py of v0.25.0; 0.90 in older logs"),
+    ((0, 28, 0), "state_in_budget", True, "mem_utils.py: total consumed, as 0.28 logs name it"),
+    ((0, 28, 0), "tokens_by_request", True, "kv_cache_utils.py: get_kv_cache_capacity"),
+    ((0, 29, 0), "experts_runner", 2, "vLLM's blog: V2 for all supported models in v0.29.0"),
+    ((0, 30, 0), "huge_bytes", 160 * 2**30, "vllm/engine/arg_utils.py: get_batch_defaults"),
+    ((0, 32, 0), "reserved_blocks", 1, "kv_cache_utils.py: the null block is held back"),
+)
+NEWEST: Version = (0, 32, 0)
+_VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def read_version(text: str) -> Version:
+    """A release by its name, with whatever follows the three numbers left out.
+
+    Raises UsageError for a text that does not begin with numbers.
+    """
+    match = _VERSION.match(text)
+    if not match:
+        raise UsageError(f"--vllm-version takes a release such as 0.24.0, not {text!r}.")
+    major, minor, patch = match.groups(default="0")
+    return int(major), int(minor), int(patch)
+
+
+def rules_of(version: Version) -> Rules:
+    """The rules that hold in a release."""
+    changed = {name: value for since, name, value, _ in CHANGES if since <= version}
+    return Rules(**changed)
+
+
+def sources(version: Version) -> tuple[str, ...]:
+    """A line for each rule of a release: what it is and where it is from."""
+    held = {name: (since, source) for since, name, _, source in CHANGES if since <= version}
+    rules = rules_of(version)
+    lines = []
+    for rule in fields(rules):
+        since, source = held.get(rule.name, ((0, 0, 0), "vLLM V0"))
+        written = ".".join(map(str, since))
+        lines.append(f"{rule.name} = {getattr(rules, rule.name)} (since {written}; {source})")
+    return tuple(lines)

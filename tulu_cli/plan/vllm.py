@@ -1,0 +1,249 @@
+"""What vLLM will do with a model on given GPUs: the budget of each rank, and the cache it leaves.
+
+Of the memory that it may take, which is the total times the utilization, what the weights, the
+activation peak and the libraries leave is the KV cache; since 0.21 CUDA graphs come off it too.
+The rank with the fewest blocks decides for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from tulu_cli.plan.activation import Batch, Chip, activation_peak, workspace
+from tulu_cli.plan.allocator import allocated
+from tulu_cli.plan.gpus import Gpu
+from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
+from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.sharding import Layout, check_layout, rank_blocks, stages
+from tulu_cli.plan.tensors import Tensor
+from tulu_cli.plan.values import MIB, Range
+from tulu_cli.plan.versions import Rules
+
+ONE_GPU = Layout()
+_LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
+# The CUDA context, on the card but in nobody's budget: 0.33 to 0.61 GiB are not free at start.
+CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How vLLM is started. None is its own default for the release and the GPU."""
+
+    max_model_len: int
+    layout: Layout = ONE_GPU
+    utilization: float | None = None
+    kv_dtype: str = "auto"
+    block_size: int = 16
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    eager: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A shape with its tensors, and the name of their quantization if they have one.
+
+    Two models are equal only if they are the same object, which makes them quick to look up.
+    """
+
+    name: str
+    shape: Shape
+    tensors: tuple[Tensor, ...]
+    quantization: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The budget of one GPU of a pipeline stage; all that share the stage are alike."""
+
+    stage: int
+    layers: int
+    weights: int
+    activation: Range
+    graphs: Range
+    other: Range
+    kv: Range
+    blocks: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What comes out.
+
+    `blocks` are those of the rank that has the fewest, and are never negative; `request_blocks`
+    are what one request of max_model_len takes.
+    """
+
+    model: Model
+    gpu: Gpu
+    run: Run
+    rules: Rules
+    requested: int
+    sequences: int
+    batched: int
+    ranks: tuple[Rank, ...]
+    caches: tuple[Cache, ...]
+    blocks: Range
+    request_blocks: int
+
+    @property
+    def tightest(self) -> Rank:
+        """The rank that decides how much cache there is."""
+        return min(self.ranks, key=lambda rank: rank.blocks.expected)
+
+    def tokens(self, blocks: int) -> int:
+        """The "KV cache size" of vLLM's log: the tokens that so many blocks hold."""
+        if self.rules.tokens_by_request:
+            return int(self.concurrency(blocks) * self.run.max_model_len)
+        return blocks // len(self.caches[0].windows) * self.run.block_size
+
+    def concurrency(self, blocks: int) -> float:
+        """The "Maximum concurrency for L tokens per request" of vLLM's log."""
+        return blocks / self.request_blocks
+
+    def needed_blocks(self, tokens: int, concurrency: int) -> int:
+        """Blocks for so many requests at once, with the one that vLLM holds back."""
+        blocks = self.caches[0].request_blocks(tokens, self.batched)
+        return blocks * concurrency + self.rules.reserved_blocks
+
+    def occupied(self, rank: Rank) -> Range:
+        """What will be in use on a card: the budget, and what is in nobody's."""
+        outside = CONTEXT if self.rules.graphs_in_budget else CONTEXT + rank.graphs
+        return Range.exact(self.requested) + outside
+
+
+def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
+    """Plan one start. Raises UsageError for a layout that vLLM would refuse."""
+    shape, layout = model.shape, run.layout
+    check_layout(shape, layout)
+    sequences, batched = batch_defaults(run, gpu, rules)
+    utilization = rules.utilization if run.utilization is None else run.utilization
+    requested = int(gpu.total_bytes * utilization)
+    run = replace(run, utilization=utilization)
+    caches = cache_of(
+        shape,
+        layout,
+        dtype=kv_dtype(shape, run.kv_dtype),
+        block_size=run.block_size,
+        hybrid=rules.hybrid_cache,
+    )
+    batch = Batch(batched, sequences, layout.tensor)
+    ranks = tuple(
+        _rank(model, gpu, run, rules, batch, requested, stage, cache)
+        for stage, cache in enumerate(caches)
+    )
+    return Estimate(
+        model=model,
+        gpu=gpu,
+        run=run,
+        rules=rules,
+        requested=requested,
+        sequences=sequences,
+        batched=batched,
+        ranks=ranks,
+        caches=caches,
+        blocks=_least([rank.blocks for rank in ranks]),
+        request_blocks=caches[0].request_blocks(run.max_model_len, batched),
+    )
+
+
+def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
+    """max_num_seqs and max_num_batched_tokens, as asked or as vLLM's server takes them."""
+    large = gpu.total_bytes >= rules.large_bytes and not _is_a100(gpu)
+    sequences = run.max_num_seqs or (rules.large_seqs if large else rules.small_seqs)
+    if run.max_num_batched_tokens:
+        batched = run.max_num_batched_tokens
+    elif rules.engine == 0:
+        chunked = run.max_model_len > _LONG_CONTEXT
+        batched = rules.chunk if chunked else max(run.max_model_len, rules.small_batch)
+    elif gpu.total_bytes >= rules.huge_bytes:
+        batched = rules.huge_batch
+    else:
+        batched = rules.large_batch if large else rules.small_batch
+    return min(sequences, batched), batched
+
+
+@cache
+def weight_bytes(model: Model, layout: Layout, stage: int) -> int:
+    """What "Model loading took" will say: the tensors as allocated, and the rotary tables."""
+    shape = model.shape
+    blocks = rank_blocks(model.tensors, shape, layout, stage)
+    tables = shape.traits.ropes * shape.positions * shape.rotary_size * shape.dtype_bytes
+    return allocated([*blocks.values(), tables])
+
+
+def _rank(
+    model: Model,
+    gpu: Gpu,
+    run: Run,
+    rules: Rules,
+    batch: Batch,
+    requested: int,
+    stage: int,
+    cache: Cache,
+) -> Rank:
+    layout, shape = run.layout, model.shape
+    last = stage == layout.pipeline - 1
+    weights = weight_bytes(model, layout, stage)
+    activation = activation_peak(
+        shape, batch, rules, gpu.chip, samples=last, staged=layout.pipeline > 1
+    )
+    layers = len(stages(shape.layers, layout.pipeline)[stage])
+    graphs = Range.exact(0) if run.eager else graph_bytes(shape, batch, rules, gpu.chip, layers)
+    other = non_torch(gpu, layout, rules)
+    held = Range.exact(weights) + activation + other
+    kv = (held + graphs if rules.graphs_in_budget else held).taken_from(requested)
+    blocks = Range(*(max(0, size) // cache.block_bytes for size in (kv.low, kv.expected, kv.high)))
+    return Rank(stage, layers, weights, activation, graphs, other, kv, blocks)
+
+
+def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: int) -> Range:
+    """CUDA graphs: the buffers of the largest one, which all share, and the nodes of each.
+
+    The size of the nodes is from the logs in tests/plan/data: 0.51 to 1.85 GiB for 26 to 80
+    layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers and 86 graphs.
+    """
+    count = len(capture_sizes(min(rules.capture_limit, 2 * batch.sequences)))
+    if rules.full_graphs:
+        count += len(capture_sizes(min(rules.capture_limit, batch.sequences)))
+    width = 3 * shape.intermediate // batch.gpus + 4 * shape.hidden
+    buffers = rules.capture_limit * width * shape.dtype_bytes
+    node = MIB // 8 if rules.engine else MIB // 4
+    expected = 200 * MIB + workspace(chip) + buffers + count * layers * node
+    return Range(expected * 6 // 10, expected, expected * 16 // 10)
+
+
+def capture_sizes(largest: int) -> list[int]:
+    """The batch sizes that get a graph: 1, 2, 4, then every 8th to 256, then every 16th."""
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 1025, 16)]
+    return [size for size in sizes if size <= largest]
+
+
+def non_torch(gpu: Gpu, layout: Layout, rules: Rules) -> Range:
+    """What CUDA libraries take for themselves once vLLM has started: kernels' code, and NCCL.
+
+    On one GPU logs print 0.02 to 0.46 GiB. NCCL's buffers are small over PCIe (0.25 GiB in all
+    on two RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used.
+    """
+    hopper = gpu.chip.capability[0] in (9, 10)
+    single = rules.hopper_library_bytes if hopper else rules.library_bytes
+    found = Range(20 * MIB, single, 2 * single + 40 * MIB)
+    if layout.tensor == 1:
+        return found
+    if gpu.link == "nvswitch" and hopper and rules.nvls:
+        return found + Range(400 * MIB, 1880 * MIB, 2100 * MIB)
+    if gpu.link == "pcie":
+        return found + Range(100 * MIB, 200 * MIB, 600 * MIB)
+    return found + Range(200 * MIB, 410 * MIB, 900 * MIB)
+
+
+def _is_a100(gpu: Gpu) -> bool:
+    return "a100" in gpu.name.lower()
+
+
+def _least(ranges: Sequence[Range]) -> Range:
+    return Range(
+        min(each.low for each in ranges),
+        min(each.expected for each in ranges),
+        min(each.high for each in ranges),
+    )

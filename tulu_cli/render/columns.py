@@ -1,0 +1,71 @@
+"""Plain columns, without boxes or colours, for people and for awk alike."""
+
+from collections.abc import Collection, Sequence
+from textwrap import wrap
+
+GAP = "  "
+# A heading is broken into lines that may be this long, even above narrower cells.
+_HEADING = 8
+_DIVIDER = " "
+
+
+def aligned(
+    rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: str = GAP
+) -> list[str]:
+    """One line a row, each column as wide as its widest cell; `right` names those of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [gap.join(_padded(row, widths, right)).rstrip() for row in rows]
+
+
+def score_table(
+    labels: Sequence[str], columns: Sequence[tuple[str, Sequence[str]]], width: int
+) -> list[str]:
+    """A row for each label and a column for each pair of a name and its cells.
+
+    The cells end with the place of their mark, so that one more space divides them. Long names are
+    broken into lines. Columns for which `width` has no room follow in a table of their own below,
+    with the labels again.
+    """
+    lines: list[str] = []
+    rest = [_heading(name, cells) for name, cells in columns]
+    while rest:
+        count = _fitting(labels, rest, width)
+        lines += [""] if lines else []
+        lines += _block(labels, rest[:count])
+        rest = rest[count:]
+    return lines
+
+
+_Column = tuple[list[str], Sequence[str]]
+
+
+def _heading(name: str, cells: Sequence[str]) -> _Column:
+    longest = max(map(len, (*name.split(), *cells)))
+    return wrap(name, max(longest, _HEADING)), cells
+
+
+def _fitting(labels: Sequence[str], columns: list[_Column], width: int) -> int:
+    """How many of the columns `width` has room for: one at the least."""
+    used = max(map(len, labels))
+    for count, (heading, cells) in enumerate(columns):
+        used += len(_DIVIDER) + max(map(len, (*heading, *cells)))
+        if used > width:
+            return max(count, 1)
+    return len(columns)
+
+
+def _block(labels: Sequence[str], columns: list[_Column]) -> list[str]:
+    height = max(len(heading) for heading, _ in columns)
+    above = [[""] * (height - len(heading)) + heading for heading, _ in columns]
+    head = [["", *(column[line] for column in above)] for line in range(height)]
+    body = [
+        [label, *(cells[number] for _, cells in columns)] for number, label in enumerate(labels)
+    ]
+    return aligned([*head, *body], range(1, len(columns) + 1), _DIVIDER)
+
+
+def _padded(row: Sequence[str], widths: list[int], right: Collection[int]) -> list[str]:
+    return [
+        cell.rjust(width) if number in right else cell.ljust(width)
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]

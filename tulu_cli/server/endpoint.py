@@ -1,0 +1,38 @@
+"""An engine that is not in this process: where it listens, and what it runs."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tulu_cli.core import EngineInfo
+from tulu_cli.server.lease import Lease, take
+from tulu_cli.server.record import Warm
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Either the socket of a warm engine of ours, with a lease on it, or the URL of a server.
+
+    `info.model` is the name by which the server knows the model, and `root` is where it was loaded
+    from, if that is known.
+    """
+
+    info: EngineInfo
+    socket: Path | None = None
+    url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    root: str | None = None
+    log: Path | None = None
+    lease: Lease | None = field(default=None, repr=False, compare=False)
+
+
+def leased(warm: Warm) -> Endpoint | None:
+    """The way to a warm engine, which stays loaded until the lease is given back.
+
+    None where it is not ready, or is being unloaded at this moment.
+    """
+    if warm.info is None or not warm.is_ready:
+        return None
+    lease = take(warm.folder)
+    if lease is None:
+        return None
+    return Endpoint(warm.info, socket=warm.socket, log=warm.folder / "log", lease=lease)

@@ -1,0 +1,83 @@
+"""Leases: who uses an engine holds its lease, and an engine without one may be unloaded.
+
+A lease is a shared lock on a file. The supervisor takes the same lock alone before it unloads, so
+that nobody is given an engine that is about to go.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class Lease:
+    """The right to use an engine, until `close` or the end of this process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def close(self) -> None:
+        """Give it back; the time of this is when the engine was last used."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.utime(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def take(folder: Path) -> Lease | None:
+    """A lease on the engine in `folder`, or None where it is gone or going."""
+    return _locked(folder, fcntl.LOCK_SH)
+
+
+def take_alone(folder: Path) -> Lease | None:
+    """The lease that nobody shares, or None while the engine is in use."""
+    return _locked(folder, fcntl.LOCK_EX)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether somebody holds a lease."""
+    try:
+        locks = Path("/proc/locks").read_text()
+        number = (folder / "lease").stat().st_ino
+    except OSError:
+        return False
+    return any(
+        line.split()[5].endswith(f":{number}") for line in locks.splitlines() if "->" not in line
+    )
+
+
+def touch(folder: Path) -> None:
+    """Say that the engine is being used now."""
+    with suppress(OSError):
+        os.utime(folder / "lease")
+
+
+def last_used(folder: Path) -> float | None:
+    """When a lease was last taken or given back, in seconds of time.time()."""
+    try:
+        return (folder / "lease").stat().st_mtime
+    except OSError:
+        return None
+
+
+def _locked(folder: Path, kind: int) -> Lease | None:
+    try:
+        descriptor = os.open(folder / "lease", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        # The file may have been removed, with its engine, between the two calls.
+        if os.fstat(descriptor).st_nlink == 0:
+            raise BlockingIOError
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    lease = Lease(descriptor)
+    if kind == fcntl.LOCK_SH:
+        os.utime(descriptor)
+    return lease

@@ -1,0 +1,153 @@
+"""What is written down about a warm engine, so that another command can find and judge it."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.core import EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an engine holds and how it was started: equal ones give equal answers.
+
+    `files` is the fingerprint of the model's files. `settings` are those of EngineSpec that decide
+    how a model is loaded, all of them, the unset ones at their defaults. `versions` are those of
+    the packages that were installed, tulu's own among them.
+    """
+
+    model: str
+    directory: str
+    revision: str | None
+    files: str
+    engine: str
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The name of its folder: two commands that want the same meet there."""
+        text = json.dumps(asdict(self), sort_keys=True, default=str)
+        return sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a supervisor is told: what to run for whom, and for how many idle seconds (0: forever).
+
+    `asked` is the model's name as the user wrote it. `leashed` engines end with the command that
+    started them. `end_token_ids` end an answer where a request does not say what does.
+    """
+
+    identity: Identity
+    asked: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    end_token_ids: tuple[int, ...] = ()
+    keep_alive: float = 0.0
+    leashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What became of an order. Times are seconds of time.time(); `ready` is 0 while it loads.
+
+    `server` is the process that leads the group of all the engine's processes.
+    """
+
+    supervisor: int
+    server: int
+    started: float
+    ready: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """An engine whose supervisor lives. `info` is None until it is loaded."""
+
+    folder: Path
+    order: Order
+    state: State
+    info: EngineInfo | None = field(default=None)
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens, if it is ready."""
+        return self.folder / "socket"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can answer."""
+        return bool(self.state.ready) and self.info is not None
+
+
+def fingerprint(directory: Path) -> str:
+    """A short text that changes when a file of the model does: names, sizes, times."""
+    rows = []
+    for path in sorted(directory.iterdir()):
+        with suppress(OSError):
+            found = path.stat()
+            rows.append(f"{path.name} {found.st_size} {found.st_mtime_ns}")
+    return sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a file that appears whole, or not at all."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged.write_text(json.dumps(document), encoding="utf-8")
+    staged.replace(path)
+
+
+def read_order(folder: Path) -> Order | None:
+    """The order in a folder; None where there is none that can be understood."""
+    try:
+        found = json.loads((folder / "order.json").read_bytes())
+        identity = Identity(**found.pop("identity"))
+        for name in ("command", "end_token_ids"):
+            found[name] = tuple(found[name])
+        return Order(identity, **found)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def read_state(folder: Path) -> State | None:
+    """The state in a folder; None where there is none that can be understood."""
+    try:
+        return State(**json.loads((folder / "state.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_info(folder: Path) -> EngineInfo | None:
+    """What the server in a folder has loaded; None before that."""
+    try:
+        return EngineInfo(**json.loads((folder / "info.json").read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def read_warm(folder: Path) -> Warm | None:
+    """The engine of a folder, if its papers are in order; whether it lives is another question."""
+    order, state = read_order(folder), read_state(folder)
+    return Warm(folder, order, state, read_info(folder)) if order and state else None
+
+
+def remove(folder: Path, *, keep_log: bool, keep_failure: bool = False) -> None:
+    """Remove the records and the socket of an engine that is dead."""
+    if not keep_log:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    if not folder.is_dir():
+        return
+    kept = {"log", "failure.json"} if keep_failure else {"log"}
+    # The order goes last: while it is there, a sweep tries again.
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "order.json"):
+        if path.name not in kept:
+            with suppress(OSError):
+                path.unlink()
