@@ -107,10 +107,13 @@ def stream(chat: Chat, request: Request) -> None:
     renderer = chat.renderer(request)
     answer_id = chat.session.head or ""
     cut: FinishReason = "interrupted"
-    chat.type_ahead.again()
     writing = Writing(chat.store, chat.session)
     try:
-        with writing, closing(events_of(chat, request)) as events:
+        with (
+            writing,
+            chat.type_ahead.during_answer(),
+            closing(events_of(chat, request)) as events,
+        ):
             try:
                 for event in events:
                     if isinstance(event, Text):

@@ -1,5 +1,6 @@
 """What is typed while the model answers waits, unseen, for the next prompt."""
 
+import signal
 import sys
 import termios
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ class TypeAhead:
         """For as long as the chat lasts."""
         self._before = termios.tcgetattr(sys.stdin)
         try:
-            self.again()
+            self._set()
             yield
         finally:
             self._restore()
@@ -42,10 +43,19 @@ class TypeAhead:
         try:
             yield
         finally:
-            self.again()
+            self._set()
 
-    def again(self) -> None:
-        """Make it so, whatever the prompt line or a stay in the background left behind."""
+    @contextmanager
+    def during_answer(self) -> Iterator[None]:
+        """Also after a stay in the background, from which a shell brings its own settings back."""
+        self._set()
+        before = signal.signal(signal.SIGCONT, lambda *_: self._set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGCONT, before)
+
+    def _set(self) -> None:
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSANOW, _quiet(self._before))
             self._streams.write_styled(_PASTES_MARKED)

@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Any
 
 import pyte
 
@@ -98,9 +99,13 @@ class ChatTerminal:
         """Wait until an empty prompt line with its toolbar stands on the screen."""
         return self.until(self._at_prompt)
 
-    def attributes(self) -> list[object]:
+    def attributes(self) -> list[Any]:
         """How the terminal is set: what it echoes, which keys it takes for itself."""
         return termios.tcgetattr(self._master)
+
+    def set_attributes(self, attributes: list[Any]) -> None:
+        """Set it from outside."""
+        termios.tcsetattr(self._master, termios.TCSANOW, attributes)
 
     def exit_code(self) -> int:
         """Wait for the program's end."""

@@ -1,5 +1,6 @@
 """Ctrl-C stops what is waited for; it never costs a turn, a partial answer or the conversation."""
 
+import os
 import signal
 from pathlib import Path
 from time import monotonic
@@ -137,6 +138,23 @@ def test_a_signal_at_the_prompt_leaves_the_terminal_as_it_was(
     assert chat.exit_code() == 128 + number
     assert chat.attributes() == chat.before
     assert "Traceback" not in chat.text()
+
+
+def test_a_stay_in_the_background_changes_nothing(open_chat: OpenChat, data: Path) -> None:
+    chat = open_chat(*SLOW)
+    chat.until_prompt()
+    chat.say("fake: words 100")
+    chat.until("w9")
+    while_answering = chat.attributes()
+    os.kill(chat.process.pid, signal.SIGSTOP)
+    chat.set_attributes(chat.before)  # as a shell does that takes its terminal back
+    os.kill(chat.process.pid, signal.SIGCONT)
+    chat.until(lambda: chat.attributes() == while_answering)
+    chat.say("fake: say ahead")
+    chat.until("\nahead")
+    assert chat.text().count("fake: say ahead") == 1
+    chat.leave()
+    assert path(data)[1][1].endswith("w100")
 
 
 def test_leaving_leaves_the_terminal_as_it_was(open_chat: OpenChat) -> None:

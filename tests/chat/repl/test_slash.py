@@ -88,7 +88,8 @@ def test_set_default_takes_a_value_back(stage: Stage) -> None:
         ("/set temperature -1", "temperature takes 0 or more, not -1.0."),
         ("/set top_p nan", "top_p takes over 0 and up to 1, not nan."),
         ("/set max_tokens 1.5", "max_tokens takes a whole number, not '1.5'."),
-        ("/set device cpu", "device is decided at the start: leave, and give --device."),
+        ("/set device cpu", "device is decided at the start: leave"),
+        ("/set system x", "/system sets the system."),
         ("/set tempreature 1", "'tempreature' is no setting"),
     ],
 )

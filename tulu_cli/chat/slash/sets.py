@@ -62,9 +62,11 @@ def key_named(name: str) -> Key:
     plain = name.replace("-", "_")
     if plain in _AT_ONCE:
         return _AT_ONCE[plain]
+    if plain in ("model", "system"):
+        raise UsageError(f"/{plain} sets the {plain}.")
     if any(key.name == plain for key in KEYS):
-        flag = name.replace("_", "-")
-        raise UsageError(f"{plain} is decided at the start: leave, and give --{flag}.")
+        # Every setting has a variable; not every one has a flag.
+        raise UsageError(f"{plain} is decided at the start: leave, and set TULU_{plain.upper()}.")
     raise UsageError(f"{name!r} is no setting; there are {', '.join(_AT_ONCE)}.")
 
 
