@@ -15,6 +15,9 @@ from tulu_cli.streams import Streams, terminal_safe
 TAIL_ROWS = 6  # rows that may be live
 REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer
 SLACK = 512
+# A carriage return that a line feed may follow, and a joiner: some terminals join what is drawn
+# next to whatever is drawn after that, wherever it is.
+WAITS = ("\r", "\u200d")
 SEPARATOR = "---"
 
 
@@ -89,7 +92,7 @@ class _State:
     taken: int = 0  # characters
     received: int = 0  # bytes
     written: int = 0  # bytes
-    held: str = ""  # a carriage return that a line feed may follow
+    held: str = ""  # the character of WAITS that it ends with so far
 
     def step(self, text: str, columns: int, lines: int, *, ended: bool) -> str:
         """Take one more piece. What to write then."""
@@ -112,8 +115,8 @@ class _State:
 
     def _safe(self, text: str, *, ended: bool) -> str:
         text, self.held = self.held + text, ""
-        if text.endswith("\r") and not ended:
-            text, self.held = text[:-1], "\r"
+        if text.endswith(WAITS) and not ended:
+            text, self.held = text[:-1], text[-1]
         return terminal_safe(text.replace("\r\n", "\n"))
 
     def _tail(self, lines: int) -> list[Row]:
