@@ -9,7 +9,7 @@ from tulu_cli.render.collector import Collector
 from tulu_cli.render.live import redraw
 from tulu_cli.render.markdown.document import Document
 from tulu_cli.render.markdown.rows import Row
-from tulu_cli.render.markdown.theme import Theme, theme
+from tulu_cli.render.markdown.theme import theme
 from tulu_cli.streams import Streams, terminal_safe
 
 TAIL_ROWS = 6  # rows that may be live
@@ -32,8 +32,7 @@ class PrettyRenderer:
     def __init__(self, streams: Streams, collector: Collector) -> None:
         self._collector = collector
         self._streams = streams
-        self._theme = theme(color=streams.color, utf8=is_utf8(locale.getencoding()))
-        self._first = Answer(streams, self._theme)
+        self._first = Answer(streams)
 
     @property
     def completions(self) -> list[Completion]:
@@ -54,16 +53,17 @@ class PrettyRenderer:
         for completion in others:
             if completion.token_ids or completion.done.finish_reason != cut:
                 self._streams.write(f"{SEPARATOR}\n")
-                Answer(self._streams, self._theme).finish(completion.text)
+                Answer(self._streams).finish(completion.text)
 
 
 class Answer:
-    """One answer on the screen, from a fresh line on."""
+    """One answer on the screen, from a fresh line on; `finish` alone draws a whole one."""
 
-    def __init__(self, streams: Streams, look: Theme) -> None:
+    def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        size = streams.size()
-        self._state = _State(Document(look, size.columns), size.columns)
+        look = theme(color=streams.color, utf8=is_utf8(locale.getencoding()))
+        columns = streams.size().columns
+        self._state = _State(Document(look, columns), columns)
 
     def add(self, text: str) -> None:
         """Draw a piece of it."""
