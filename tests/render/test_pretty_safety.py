@@ -6,10 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tulu_cli.render.collector import Collector
+from tulu_cli.render.pretty import PrettyRenderer
 from tulu_cli.streams import terminal_safe
 
-from .corpora import HOSTILE
-from .drawing import OURS, draw, pieces
+from .corpora import ANSWERS, HOSTILE
+from .drawing import OURS, Terminal, draw, pieces
+from .events import text
+from .screen import Screen
 
 # What the filter takes out, with the line separators that some terminals obey.
 COMMANDS = {chr(code) for code in range(0x110000) if terminal_safe(chr(code)) != chr(code)}
@@ -41,6 +45,15 @@ def test_nor_does_the_byte_of_a_sequence_that_is_cut(sequence: str) -> None:
 
 def test_what_it_would_have_been_is_seen() -> None:
     assert draw(["a\x1b[2Jb \x9b6n \u202e"]).screen.rows() == ["a␛[2Jb <9B>6n <U+202E>", ""]
+
+
+def test_a_joiner_is_never_the_last_that_is_drawn() -> None:
+    """It would join what the next frame draws first to whatever is beside that."""
+    terminal = Terminal(Screen())
+    renderer = PrettyRenderer(terminal, Collector(1, 10, 7))
+    for char in ANSWERS["wide"]:
+        renderer.show(text(char))
+        assert not terminal.written.endswith("\u200d".encode())
 
 
 def test_a_carriage_return_hides_nothing() -> None:

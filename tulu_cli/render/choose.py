@@ -7,7 +7,6 @@ from tulu_cli.render import Renderer
 from tulu_cli.render.collector import Collector
 from tulu_cli.render.jsonl import JsonRenderer, TokenText
 from tulu_cli.render.plain import PlainRenderer
-from tulu_cli.render.pretty import PrettyRenderer
 from tulu_cli.streams import Streams
 
 
@@ -41,7 +40,9 @@ def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
 
 
 def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:
-    """The renderer for a text: as it is into a pipe and where a terminal can only be typed on."""
+    """The renderer for a text: as it is into a pipe, and on a terminal that cannot draw."""
     if plain or not streams.stdout_tty or os.environ.get("TERM", "dumb") == "dumb":
         return PlainRenderer(streams, collector)
+    from tulu_cli.render.pretty import PrettyRenderer  # a pipe has no use for its patterns
+
     return PrettyRenderer(streams, collector)

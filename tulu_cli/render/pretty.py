@@ -9,12 +9,15 @@ from tulu_cli.render.collector import Collector
 from tulu_cli.render.live import redraw
 from tulu_cli.render.markdown.document import Document
 from tulu_cli.render.markdown.rows import Row
-from tulu_cli.render.markdown.theme import Theme, theme
+from tulu_cli.render.markdown.theme import theme
 from tulu_cli.streams import Streams, terminal_safe
 
 TAIL_ROWS = 6  # rows that may be live
 REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer
 SLACK = 512
+# A carriage return that a line feed may follow, and a joiner: some terminals join what is drawn
+# next to whatever is drawn after that, wherever it is.
+WAITS = ("\r", "\u200d")
 SEPARATOR = "---"
 
 
@@ -29,8 +32,7 @@ class PrettyRenderer:
     def __init__(self, streams: Streams, collector: Collector) -> None:
         self._collector = collector
         self._streams = streams
-        self._theme = theme(color=streams.color, utf8=is_utf8(locale.getencoding()))
-        self._first = Answer(streams, self._theme)
+        self._first = Answer(streams)
 
     @property
     def completions(self) -> list[Completion]:
@@ -51,16 +53,17 @@ class PrettyRenderer:
         for completion in others:
             if completion.token_ids or completion.done.finish_reason != cut:
                 self._streams.write(f"{SEPARATOR}\n")
-                Answer(self._streams, self._theme).finish(completion.text)
+                Answer(self._streams).finish(completion.text)
 
 
 class Answer:
-    """One answer on the screen, from a fresh line on."""
+    """One answer on the screen, from a fresh line on; `finish` alone draws a whole one."""
 
-    def __init__(self, streams: Streams, look: Theme) -> None:
+    def __init__(self, streams: Streams) -> None:
         self._streams = streams
-        size = streams.size()
-        self._state = _State(Document(look, size.columns), size.columns)
+        look = theme(color=streams.color, utf8=is_utf8(locale.getencoding()))
+        columns = streams.size().columns
+        self._state = _State(Document(look, columns), columns)
 
     def add(self, text: str) -> None:
         """Draw a piece of it."""
@@ -89,7 +92,7 @@ class _State:
     taken: int = 0  # characters
     received: int = 0  # bytes
     written: int = 0  # bytes
-    held: str = ""  # a carriage return that a line feed may follow
+    held: str = ""  # the character of WAITS that it ends with so far
 
     def step(self, text: str, columns: int, lines: int, *, ended: bool) -> str:
         """Take one more piece. What to write then."""
@@ -112,8 +115,8 @@ class _State:
 
     def _safe(self, text: str, *, ended: bool) -> str:
         text, self.held = self.held + text, ""
-        if text.endswith("\r") and not ended:
-            text, self.held = text[:-1], "\r"
+        if text.endswith(WAITS) and not ended:
+            text, self.held = text[:-1], text[-1]
         return terminal_safe(text.replace("\r\n", "\n"))
 
     def _tail(self, lines: int) -> list[Row]:

@@ -1,0 +1,110 @@
+"""Drawing an answer of 200 kB that comes in pieces of 4 bytes, against rich's Live(Markdown).
+
+rich reads the whole answer again for each of its 10 frames a second, so its cost depends on how
+fast the answer comes. Here it comes at `PIECES_PER_SECOND`, faster than one answer of an 8B model
+comes from one GPU, which spares rich frames. All frames would still take too long: `FRAMES` of
+them, evenly spread over the answer, are drawn and timed, and stand for the others.
+"""
+
+import io
+import time
+from statistics import fmean
+
+from rich.console import Console
+from rich.live import Live
+from rich.markdown import Markdown
+
+from tulu_cli.core import Text
+from tulu_cli.render.collector import Collector
+from tulu_cli.render.pretty import PrettyRenderer
+from tulu_cli.streams import Streams
+
+from .report import Row, print_rows
+
+SIZE = 200_000  # bytes
+PIECE = 4
+PIECES_PER_SECOND = 500
+FRAMES_PER_SECOND = 10
+FRAMES = 24
+ANSWER = """\
+## Part {0}
+
+Here is a paragraph with **bold words**, `code` and [a link](https://example.org/{0}), as models
+write them; it goes on for a while, so that a terminal has to wrap it two or three times.
+
+1. First do this, which takes a line or so to explain.
+2. Then do that:
+   - with *care*
+   - and patience
+
+```python
+def part_{0}(values: list[int]) -> int:
+    \"\"\"Sum what is over {0}.\"\"\"
+    return sum(value for value in values if value > {0})  # and no more
+```
+
+| Name | Value |
+|------|------:|
+| one  | {0} |
+| two  | 汉字 |
+
+"""
+
+
+def answer(size: int) -> str:
+    """So many bytes of Markdown of all kinds."""
+    parts, taken = [], 0
+    while taken < size:
+        parts.append(ANSWER.format(len(parts)))
+        taken += len(parts[-1].encode())
+    return "".join(parts)
+
+
+def ours(text: str) -> tuple[float, int]:
+    """CPU seconds and bytes of the whole stream."""
+    streams = Streams.test(tty=True, color=True)
+    renderer = PrettyRenderer(streams, Collector(1, 1, 0))
+    started = time.process_time()
+    for start in range(0, len(text), PIECE):
+        renderer.show(Text(text[start : start + PIECE]))
+    renderer.finish("stop")
+    seconds = time.process_time() - started
+    assert isinstance(streams.stdout, io.BytesIO)
+    return seconds, len(streams.stdout.getvalue())
+
+
+def rich(text: str) -> tuple[float, float]:
+    """CPU seconds and bytes of all frames, from those that are drawn."""
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24, color_system="standard")
+    seconds, written = [], []
+    with Live(console=console, auto_refresh=False) as live:
+        for frame in range(1, FRAMES + 1):
+            before, started = out.tell(), time.process_time()
+            live.update(Markdown(text[: len(text) * frame // FRAMES]), refresh=True)
+            seconds.append(time.process_time() - started)
+            written.append(len(out.getvalue()[before:].encode()))
+    frames = len(text) / PIECE / PIECES_PER_SECOND * FRAMES_PER_SECOND
+    return fmean(seconds) * frames, fmean(written) * frames
+
+
+def main() -> None:
+    """CPU, bytes and growth."""
+    text = answer(SIZE)
+    size = len(text.encode())
+    ours(answer(SIZE // 100))  # imports and caches
+    small, _bytes = ours(answer(SIZE // 10))
+    seconds, written = ours(text)
+    rich_seconds, rich_written = rich(text)
+    print_rows(
+        [
+            Row("CPU, rich / ours", seconds, rich_seconds, "s", rich_seconds / seconds, "over 20"),
+            Row("bytes, rich / ours", written, rich_written, "B", rich_written / written, "none"),
+            Row("bytes written / text", written, size, "B", written / size, "up to 3"),
+            Row("CPU, 200 kB / 20 kB", seconds, small, "s", seconds / small, "up to 12"),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
