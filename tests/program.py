@@ -13,6 +13,8 @@ from typing import IO, Any
 
 TULU = (sys.executable, "-m", "tulu_cli")
 DEADLINE_SECONDS = 60
+# A runtime directory that does not exist: the user's own warm engines answer no test.
+NO_ENGINES = "/nowhere/tulu"
 NOTHING: Mapping[str, str] = {}
 _NOT_PASSED_ON = ("TULU_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NO_COLOR", "FORCE_COLOR")
 
@@ -21,6 +23,7 @@ def environment(extra: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """The environment of a child: nothing of the user's settings, and no network."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_NOT_PASSED_ON)}
     fixed = {"TULU_CONFIG": os.devnull, "HF_HUB_OFFLINE": "1", "TERM": "xterm-256color"}
+    fixed["TULU_RUNTIME_DIR"] = NO_ENGINES
     return kept | fixed | dict(extra)
 
 

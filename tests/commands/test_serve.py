@@ -2,55 +2,19 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.program import eventually, pipe, running, shell, tulu
-from tests.warming import runtime
+from tests.commands.serving import env_of, said, wait_for
+from tests.program import eventually, pipe, running, shell
 from tulu_cli.server.finder import warm_engines
 
+pytestmark = pytest.mark.usefixtures("root")
+
 LONG = ("--raw", "--ignore-eos", "-n", "1024", "word " * 8)
-
-
-@pytest.fixture(autouse=True)
-def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A runtime directory that the processes of the test share."""
-    from tests import program
-
-    with runtime() as directory:
-        # `environment` passes no TULU_ variable of the user's on, and so not this one.
-        clean = program.environment
-        monkeypatch.setattr(
-            program,
-            "environment",
-            lambda extra=program.NOTHING: clean({"TULU_RUNTIME_DIR": str(directory), **extra}),
-        )
-        monkeypatch.setenv("TULU_CACHE_DIR", os.environ.get("TULU_CACHE_DIR", ""))
-        yield directory
-
-
-@pytest.fixture
-def model(demo_directory: Path) -> tuple[str, ...]:
-    return ("--engine", "fake", "-m", str(demo_directory))
-
-
-@pytest.fixture
-def serve(demo_directory: Path) -> tuple[str, ...]:
-    return ("serve", str(demo_directory), "--engine", "fake", "--detach")
-
-
-def said(*arguments: str, code: int = 0, **options: Any) -> tuple[str, str]:
-    """stdout and stderr of a run that has to end with this code."""
-    done = tulu(*arguments, **options)
-    assert done.returncode == code, done.stderr.decode()
-    return done.stdout.decode(), done.stderr.decode()
 
 
 def test_a_day_in_the_life(
@@ -173,19 +137,6 @@ def test_one_in_the_foreground_does_not_outlive_its_command(
     assert eventually(lambda: [path.name for path in root.iterdir()] == ["locks"])
 
 
-def env_of(root: Path) -> dict[str, str]:
-    from tests.program import environment
-
-    return environment({"TULU_RUNTIME_DIR": str(root)})
-
-
-def wait_for(process: "subprocess.Popen[bytes]", words: bytes) -> None:
-    for line in iter(pipe(process.stderr).readline, b""):
-        if words in line:
-            return
-    pytest.fail("it ended without saying it")
-
-
 def test_a_server_that_dies_in_mid_answer_is_exit_7_with_the_partial_kept(
     serve: tuple[str, ...], model: tuple[str, ...], root: Path
 ) -> None:
@@ -220,94 +171,3 @@ def test_two_commands_at_once_start_one_engine(model: tuple[str, ...], root: Pat
     command = '"$@" & "$@" & "$@" & wait'
     assert sorted(shell(command, *ask).stdout) == sorted(b"say it\n" * 3)
     assert len(warm_engines()) == 1
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_gets_nowhere(
-    serve: tuple[str, ...], demo_directory: Path, root: Path
-) -> None:
-    if shutil.which("useradd") is None:
-        pytest.skip("there is no useradd")
-    said(*serve)
-    (warm,) = warm_engines()
-    name = f"tulu-test-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", name], check=True, capture_output=True)
-    try:
-        for code in (
-            "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])",
-            "import sys; open(sys.argv[1].replace('socket', 'log'))",
-            "import os, sys; os.listdir(os.path.dirname(sys.argv[1]))",
-        ):
-            tried = subprocess.run(
-                ["/usr/bin/env", "-i", "python3", "-c", code, str(warm.socket)],
-                user=name, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
-            )  # fmt: skip
-            assert tried.returncode == 1
-            assert "PermissionError: [Errno 13]" in tried.stderr
-    finally:
-        subprocess.run(["userdel", name], check=True, capture_output=True)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
-    [
-        (["--host", "0.0.0.0"], 2, "--host lets others in: --api-key-file names a file"),
-        (["--host", "127.0.0.1", "--detach", "--api-key-file", "x"], 2, "--host runs in the fore"),
-        (["--api-key-file", "x"], 2, "--api-key-file goes with --host"),
-        (["--host", "::", "--api-key-file", "/nowhere"], 65, "--api-key-file '/nowhere' cannot be"),
-        (["--host", "::", "--keep-alive", "1m"], 2, "--keep-alive is for a private engine"),
-        (["--ray", "auto"], 2, "--ray needs --engine vllm: fake serves this user alone."),
-        (["--keep-alive", "-1"], 2, "--keep-alive takes a time such as 30s, 10m or 2h, not '-1'."),
-        (["--nodes", "1"], 2, "Invalid value for '--nodes'"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_makes_no_sense_is_one_sentence(
-    demo_directory: Path, arguments: list[str], code: int, sentence: str
-) -> None:
-    out, err = said("serve", str(demo_directory), "--engine", "fake", *arguments, code=code)
-    assert out == ""
-    assert err.startswith(f"tulu: {sentence}")
-    assert err.count("\n") == 1
-
-
-def test_a_key_that_others_can_read_is_refused(demo_directory: Path, tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    serve = ("serve", str(demo_directory), "--engine", "fake", "--host", "::", "--api-key-file")
-    key.write_text("secret\n")
-    key.chmod(0o644)
-    assert "is open to other users: chmod 600 it." in said(*serve, str(key), code=65)[1]
-    key.chmod(0o600)
-    assert "--host needs --engine vllm" in said(*serve, str(key), code=2)[1]
-    for nonsense in (b"", b"two words", b"\xff", "schlüssel".encode()):
-        key.write_bytes(nonsense)
-        assert "--api-key-file" in said(*serve, str(key), code=65)[1]
-
-
-def test_a_server_url_that_is_none(model: tuple[str, ...]) -> None:
-    err = said("complete", *model, "--server", "http://127.0.0.1:9", "x", code=7)[1]
-    assert err.startswith("tulu: The server at http://127.0.0.1:9 does not answer: ")
-    assert (
-        said("complete", *model, "--raw", "--no-server", "x", env={"TULU_SERVER": "x"})[0] == "x\n"
-    )
-
-
-def test_a_runtime_directory_that_is_open_is_refused(model: tuple[str, ...], root: Path) -> None:
-    root.chmod(0o755)
-    try:
-        err = said("complete", *model, "x", code=1)[1]
-    finally:
-        root.chmod(0o700)
-    assert "is open to other users" in err
-
-
-def test_the_supervisor_runs_no_module_of_the_working_directory(
-    serve: tuple[str, ...], tmp_path: Path, root: Path
-) -> None:
-    for name in ("json.py", "select.py", "tulu_cli.py", "uvicorn.py"):
-        (tmp_path / name).write_text("raise SystemExit('mine')")
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tulu_cli", *serve],
-        cwd=tmp_path, env=env_of(root), capture_output=True, check=False, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr

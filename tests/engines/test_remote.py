@@ -196,8 +196,9 @@ def test_what_is_no_server_is_said(stranger: Stranger, monkeypatch: pytest.Monke
         warm.at_url(stranger.url, None)
     with pytest.raises(EngineError, match=r"wants a key \(Unauthorized\): --api-key-env"):
         warm.at_url(stranger.url, None)
-    with pytest.raises(UsageError, match="--server takes a URL such as"):
-        warm.at_url("gpu01:8000", None)
+    for url in ("gpu01:8000", "http://x:y", "ftp://x", "http://[x", ""):
+        with pytest.raises(UsageError, match="--server takes a URL such as"):
+            warm.at_url(url, None)
     with pytest.raises(UsageError, match="--api-key-env NO_KEY: that variable is not set"):
         warm.at_url(stranger.url, "NO_KEY")
     with pytest.raises(EngineDied, match="refused"):

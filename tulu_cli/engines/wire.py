@@ -24,7 +24,7 @@ from tulu_cli.server.unix_http import UnixConnection
 _BUSY = (429, 502, 503, 504)
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
-_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 10.0  # to connect, and for what needs no computing
 
 
 class Wire:
@@ -84,6 +84,8 @@ class Wire:
         for attempt in range(attempts):
             with self._connected() as connection:
                 with self._translated():
+                    if body is not None and connection.sock is not None:
+                        connection.sock.settimeout(None)  # a long prompt takes its time
                     connection.request(method, self._target(path), body, self._headers)
                     response = connection.getresponse()
                 if response.status == 200:
@@ -104,8 +106,6 @@ class Wire:
         with closing(self._connection()) as connection:
             with self._translated():
                 connection.connect()
-                assert connection.sock is not None
-                connection.sock.settimeout(None)  # a long prompt takes its time
             with self._lock:
                 self._open.add(connection)
             try:
@@ -117,13 +117,14 @@ class Wire:
     def _connection(self) -> http.client.HTTPConnection:
         if self._endpoint.socket is not None:
             return UnixConnection(self._endpoint.socket)
-        url = urlsplit(self._endpoint.url or "")
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        if url.scheme not in kinds or not url.hostname:
+        try:
+            url = urlsplit(self._endpoint.url or "")
+            return kinds[url.scheme](url.hostname or "", url.port, timeout=_ANSWER_SECONDS)
+        except (KeyError, ValueError, http.client.InvalidURL) as error:
             raise UsageError(
-                f"--server takes a URL such as http://host:8000, not {url.geturl()!r}."
-            )
-        return kinds[url.scheme](url.hostname, url.port, timeout=_CONNECT_SECONDS)
+                f"--server takes a URL such as http://host:8000, not {self._endpoint.url!r}."
+            ) from error
 
     def _target(self, path: str) -> str:
         """The path under that of the URL, whether or not that has the /v1 of OpenAI's base URLs."""

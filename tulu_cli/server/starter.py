@@ -25,7 +25,14 @@ from tulu_cli.server.runtime import runtime_directory
 _LOOK_SECONDS = 0.05
 _END_SECONDS = 20.0
 # Supervisors that this process has started. They outlive it, and nobody waits for their end.
-_supervisors: "list[subprocess.Popen[bytes]]" = []
+_supervisors: "list[Lasting]" = []
+
+
+class Lasting(subprocess.Popen[bytes]):
+    """A child that is meant to outlive this process, without a warning that it does."""
+
+    def __del__(self) -> None:
+        """Leave it alone."""
 
 
 def start(order: Order, progress: Progress) -> Warm:
@@ -76,7 +83,7 @@ def wait_until_gone(folder: Path) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _spawn(folder: Path, order: Order) -> "subprocess.Popen[bytes]":
+def _spawn(folder: Path, order: Order) -> Lasting:
     end_marked(folder)
     remove(folder, keep_log=False)
     folder.mkdir(mode=0o700)
@@ -84,7 +91,7 @@ def _spawn(folder: Path, order: Order) -> "subprocess.Popen[bytes]":
     # -P: no module of the working directory may take the place of one of ours.
     command = [sys.executable, "-P", "-m", "tulu_cli.server.supervisor", str(folder)]
     with (folder / "log").open("wb") as log:
-        supervisor = subprocess.Popen(
+        supervisor = Lasting(
             command,
             stdin=subprocess.PIPE if order.leashed else subprocess.DEVNULL,
             stdout=log,
