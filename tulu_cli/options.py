@@ -150,6 +150,12 @@ AllowSpecial = Annotated[
         "--allow-special", help="Let the text of a control token in a message become that token."
     ),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="Use [profile.NAME] of the settings.  [default: TULU_PROFILE]", metavar="NAME"
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", help="Say on stderr what is chosen, and why.")

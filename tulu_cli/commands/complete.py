@@ -83,6 +83,7 @@ def complete(
     engine_arg: options.EngineArg = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -96,7 +97,7 @@ def complete(
     flags = dict(locals())
     from tulu_cli.inputs import Given
     from tulu_cli.machine import read_machine
-    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
     from tulu_cli.structure import read_constraint
 
@@ -105,7 +106,7 @@ def complete(
             raise UsageError("--greedy and --temperature exclude one another.")
         flags["temperature"] = 0.0
     chosen = CompleteOptions(
-        settings=read_settings({key.name: flags[key.name] for key in KEYS}),
+        settings=read_settings(flags),
         given=Given(prompt, tuple(file or ()), messages),
         prefill=prefill,
         raw=raw,
