@@ -78,11 +78,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The merged settings; a name that nobody set is absent. Aliases and prompts are by name."""
+    """The merged settings; a name that nobody set is absent. Aliases and prompts are by name.
+
+    `origins` says where those came from, by "alias.ours" and "prompts.brief".
+    """
 
     values: Mapping[str, Setting] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a setting, or `default` where nobody set it."""
@@ -118,21 +122,18 @@ def read_settings(
     refuse(user, problems(user.values))
     name = flags.get("profile") or environ.get("TULU_PROFILE")
     profile = profile_of(user, name) if name else {}
-    aliases = {**user.values.get("alias", {}), **profile.get("alias", {})}
+    parts = [(user.values, str(user.path)), (profile, f"{user.path} [profile.{name}]")]
+    aliases = _named("alias", parts)
     cloned = read_project(project, aliases) if project else Source(PROJECT_FILE)
-    prompts = (user.values, cloned.values, profile)
+    parts.insert(1, (cloned.values, str(cloned.path)))
+    prompts = _named("prompts", parts)
+    layers = [from_document(document, origin) for document, origin in reversed(parts)]
     return Settings(
-        merge(
-            (
-                from_flags(flags),
-                from_environment(environ),
-                from_document(profile, f"{user.path} [profile.{name}]"),
-                from_document(cloned.values, str(cloned.path)),
-                from_document(user.values, str(user.path)),
-            )
-        ),
-        aliases,
-        {name: text for part in prompts for name, text in part.get("prompts", {}).items()},
+        merge((from_flags(flags), from_environment(environ), *layers)),
+        {name: alias.value for name, alias in aliases.items()},
+        {name: prompt.value for name, prompt in prompts.items()},
+        {f"alias.{name}": alias.origin for name, alias in aliases.items()}
+        | {f"prompts.{name}": prompt.origin for name, prompt in prompts.items()},
     )
 
 
@@ -209,6 +210,15 @@ def parsed(kind: type, text: str) -> Any:
         return kind(text)
     except ValueError:
         return text  # its type is the problem that is then reported
+
+
+def _named(table: str, parts: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Setting]:
+    """The texts of a table of names in several documents, the last that has a name winning."""
+    return {
+        name: Setting(text, origin)
+        for document, origin in parts
+        for name, text in document.get(table, {}).items()
+    }
 
 
 def entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -1,12 +1,24 @@
 """What a file of settings may hold, and what a project's may: each mistake with its line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.errors import BadInput
-from tulu_cli.settings import FREE_TABLES, KEYS, Key, dotted, entries, key_at
+from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.settings import (
+    FREE_TABLES,
+    KEYS,
+    PROJECT_FILE,
+    Key,
+    dotted,
+    entries,
+    from_environment,
+    key_at,
+    profile_of,
+    read_user_file,
+)
 from tulu_cli.settings.toml import Source, line_of, read_toml
 
 _PROJECT_BYTES = 64 * 1024
@@ -33,6 +45,35 @@ def read_project_file(path: Path) -> Source:
     if not path.is_file():  # a pipe of that name would be waited for
         return Source(path)
     return read_toml(path, most_bytes=_PROJECT_BYTES)
+
+
+def all_problems(environ: Mapping[str, str], project: Path = PROJECT_FILE) -> list[str]:
+    """Everything that is wrong with the settings that a run would read here, a sentence each."""
+    found: list[str] = []
+    user = Source(project)
+    with _collected(found):
+        user = read_user_file(environ)
+        found += explain(user, problems(user.values))
+    with _collected(found):
+        cloned = read_project_file(project)
+        aliases = user.values.get("alias", {})
+        names = aliases if isinstance(aliases, dict) else {}
+        every = (*problems(cloned.values), *overreach(cloned.values, names))
+        found += explain(cloned, every)
+    with _collected(found):
+        from_environment(environ)
+    if not found and (name := environ.get("TULU_PROFILE")):
+        with _collected(found):
+            profile_of(user, name)
+    return found
+
+
+@contextmanager
+def _collected(found: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except TuluError as error:
+        found.append(str(error))
 
 
 def refuse(source: Source, found: Iterable[Problem]) -> None:
