@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "inputs": {"core", "errors", "streams", "prompt"},
     "engines": {"core", "errors", "prompt", "machine", "models", "plan"},
     "launch": {"engines", "errors", "machine", "models", "prompt", "settings"},
+    "doctor": {"errors", "models"},
     "server": {"core", "errors", "machine", "models", "plan", "settings"},
     "render": {"core", "streams"},
     "chat": {"core", "errors", "streams", "prompt"},
@@ -65,6 +66,7 @@ HEAVY = {
 
 # These load a heavy library when they are imported, and so are only imported inside functions.
 LAZY = {
+    "tulu_cli.doctor.torch_child": {"torch"},
     "tulu_cli.engines.decoding": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub", "httpx"},
     "tulu_cli.prompt.environment": {"jinja2"},
