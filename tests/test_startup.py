@@ -42,7 +42,15 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["--version"], ["complete", "--help"], ["complete", "-h"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["complete", "--help"],
+        ["complete", "-h"],
+        ["config", "set", "-h"],
+        ["doctor", "-h"],
+    ],
     ids=" ".join,
 )
 def test_help_is_light_and_opens_no_socket(arguments: list[str]) -> None:

@@ -58,6 +58,16 @@ def test_a_terminal_gets_colours_and_safe_text() -> None:
     assert talk(streams) == "tulu: 1 problem.\n"
 
 
+def test_a_narrow_terminal_gets_lines_that_fit_and_whole_commands() -> None:
+    streams = terminal(width=50)
+    mend = "pip install 'tulu_cli[transformers]' and more"
+    run(streams, [Finding("note", "torch", "word " * 20, mend)], json_output=False)
+    *said, command, _ = shown(streams).split("\n")
+    assert len(said) > 2
+    assert all(len(line) <= 50 for line in said)
+    assert command.strip() == f"> {mend}"
+
+
 def test_a_pipe_gets_a_line_each() -> None:
     streams = Streams.test()
     run(streams, [Finding("note", "x", "y")], json_output=False)

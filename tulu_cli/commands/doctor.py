@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Look = Callable[["Streams"], "Iterable[Finding]"]
 _COLORS = {"ok": "32", "note": "33", "problem": "31;1"}
+_INDENT = 22
 
 
 def doctor(
@@ -53,16 +54,22 @@ def run(streams: "Streams", findings: "Iterable[Finding]", *, json_output: bool)
 
 
 def lines(finding: "Finding", streams: "Streams") -> Iterator[str]:
-    """A finding, and below it what mends it."""
+    """A finding, and below it what mends it; a terminal gets lines that fit."""
+    from textwrap import wrap
+
     from tulu_cli.streams import terminal_safe
 
-    shown = terminal_safe if streams.stdout_tty else str
     level = f"{finding.level:<8}"
+    said, mend = _one_line(finding.said), _one_line(finding.mend or "")
     if streams.color:
         level = f"\x1b[{_COLORS[finding.level]}m{level}\x1b[0m"
-    yield f"{level} {finding.about:<12} {_one_line(shown(finding.said))}"
-    if finding.mend:
-        yield f"{'':21} > {_one_line(shown(finding.mend))}"
+    if streams.stdout_tty:
+        said, mend = terminal_safe(said), terminal_safe(mend)
+        room = max(streams.width - _INDENT, _INDENT)
+        said = f"\n{'':{_INDENT}}".join(wrap(said, room, break_on_hyphens=False))
+    yield f"{level} {finding.about:<12} {said}"
+    if mend:
+        yield f"{'':{_INDENT}}> {mend}"  # a command is copied whole, and so not broken
 
 
 def _one_line(text: str) -> str:

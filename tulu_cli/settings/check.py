@@ -56,9 +56,9 @@ def all_problems(environ: Mapping[str, str], project: Path = PROJECT_FILE) -> li
         found += explain(user, problems(user.values))
     with _collected(found):
         cloned = read_project_file(project)
-        aliases = user.values.get("alias", {})
-        names = aliases if isinstance(aliases, dict) else {}
-        every = (*problems(cloned.values), *overreach(cloned.values, names))
+        chosen = environ.get("TULU_PROFILE", "")
+        aliases = (*_table(user, "alias"), *_table(user, "profile", chosen, "alias"))
+        every = (*problems(cloned.values), *overreach(cloned.values, aliases))
         found += explain(cloned, every)
     with _collected(found):
         from_environment(environ)
@@ -74,6 +74,14 @@ def _collected(found: list[str]) -> Iterator[None]:
         yield
     except TuluError as error:
         found.append(str(error))
+
+
+def _table(source: Source, *keys: str) -> Mapping[str, Any]:
+    """A table of a document that may be wrong; empty where there is no such table."""
+    values: Any = source.values
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, Mapping) else {}
 
 
 def refuse(source: Source, found: Iterable[Problem]) -> None:

@@ -113,3 +113,14 @@ def test_check_of_what_cannot_be_read(
 def test_nothing_wrong_is_said(run: Run, file: Path) -> None:
     write(file, "model = '8b'\n")
     assert run("check") == ("", "tulu: nothing is wrong with the settings.\n", 0)
+
+
+def test_a_project_may_use_the_alias_of_a_profile(
+    run: Run, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(file, "[profile.w.alias]\nours = '/x'\n")
+    Path(".tulu.toml").write_text("model = 'ours'\n")
+    assert run("check")[2] == run("get", "model")[2] == 65
+    monkeypatch.setenv("TULU_PROFILE", "w")
+    assert run("check")[2] == 0
+    assert run("get", "model") == ("ours\n", "", 0)

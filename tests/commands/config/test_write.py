@@ -239,7 +239,9 @@ def test_edit_mends_a_file_and_never_breaks_one(
 ) -> None:
     written(file, "model = ")  # broken, so that an editor is needed
     monkeypatch.setenv("EDITOR", editor(tmp_path, body.replace("{!r}", repr(str(file)))))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     out, err, exit_code = run("edit")
+    assert bool(list(tmp_path.glob("tulu-config-*"))) == ("kept" in err or "meantime" in err)
     assert (out, exit_code, said in err) == ("", code, True)
     assert file.read_text() == after
 

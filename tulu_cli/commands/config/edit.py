@@ -39,13 +39,18 @@ def run(streams: "Streams", path: Path, editor: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="tulu-config-"))  # open to nobody else
     copy = folder / "config.toml"
     copy.write_bytes(begun)
-    start(editor, copy)
-    if copy.read_bytes() == begun:
+    try:
+        start(editor, copy)
+    finally:
+        changed = copy.read_bytes() != begun
+        if not changed:
+            shutil.rmtree(folder)
+    if not changed:
         streams.say("tulu: nothing was changed.")
-    else:
-        change(path, lambda real: merged(copy, real, before))
-        streams.say(f"tulu: wrote {path}.")
+        return
+    change(path, lambda real: merged(copy, real, before))
     shutil.rmtree(folder)
+    streams.say(f"tulu: wrote {path}.")
 
 
 def read(path: Path) -> bytes | None:
