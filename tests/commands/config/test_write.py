@@ -188,6 +188,20 @@ def test_of_many_at_once_none_is_lost(file: Path) -> None:
     assert len(read_settings({}).aliases) == 16
 
 
+def test_a_kill_at_the_last_moment_changes_nothing(file: Path) -> None:
+    written(file, COMMENTED)
+    script = (
+        "import os, signal; from tulu_cli import main\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "main.run(['config', 'set', 'seed', '7'])"
+    )
+    variables = environment({"TULU_CONFIG": str(file)})
+    done = subprocess.run([sys.executable, "-c", script], env=variables, check=False)
+    assert (done.returncode, file.read_text()) == (-9, COMMENTED)
+    assert tulu("config", "set", "seed", "7", env=variables).returncode == 0  # the lock is free
+    assert read_settings({}).get("seed") == 7
+
+
 def test_init_writes_every_setting_in_a_comment(run: Run, file: Path) -> None:
     assert run("init")[2] == 0
     assert read_settings({}).values == {}
