@@ -6,23 +6,103 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='complete completions history'
+            commands='batch chat complete doctor logs plan ps serve stop completions config history models template'
             options='--version --help'
             case $2 in
                 *) takes= ;;
             esac
             ;;
-        'tulu complete')
-            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --allow-special --offline --verbose --debug --help'
+        'tulu batch')
+            options='--output --resume --retry-errors --overwrite --format --template --output-format --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --profile --offline --verbose --debug --help'
             case $2 in
-                -f | --file | --messages | --schema) paths=files ;;
+                -o | --output | --stats | --schema | 0) paths=files ;;
+                --format | --template | --output-format | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 -s | --system) asks=SYSTEM ;;
-                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | 0) ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu chat')
+            options='--model --system --session --continue --resume --no-history --incognito --plain --overflow --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --profile --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                -s | --system) asks=SYSTEM ;;
+                --session | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --resume) asks=ID ;;
+                --overflow) words='ask error drop-oldest' ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu complete')
+            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --plain --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --trust-remote-code --allow-special --strict-roles --force --profile --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --messages | --schema) paths=files ;;
+                -s | --system) asks=SYSTEM ;;
+                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu doctor')
+            options='--json --debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu logs')
+            options='--follow --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu plan')
+            options='--compare --gpu --nodes --engine --max-model-len --concurrency --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-num-seqs --max-num-batched-tokens --block-size --eager --vllm-version --batch --beams --static-cache --find --explain --plot --json --offline --debug --help'
+            case $2 in
+                --compare | --gpu | --nodes | --max-model-len | --concurrency | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch | --beams | --find) ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype | --kv-cache-dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --plot) paths=files ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu ps')
+            options='--json --debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu serve')
+            options='--detach --keep-alive --host --port --api-key-file --nodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --profile --offline --verbose --debug --help'
+            case $2 in
+                --keep-alive | --host | --port | --nodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
+                --api-key-file) paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu stop')
+            options='--all --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
                 *) takes= ;;
             esac
             ;;
@@ -51,6 +131,68 @@ _tulu_table() {
             options='--shell --help'
             case $2 in
                 --shell) words='bash zsh fish' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config')
+            commands='check edit get init path set show unset'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config check')
+            options='--debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config edit')
+            options='--debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config get')
+            options='--profile --debug --help'
+            case $2 in
+                --profile) ;;
+                0) words='model system sampling.max_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config init')
+            options='--debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config path')
+            options='--debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config set')
+            options='--profile --debug --help'
+            case $2 in
+                --profile | 1) ;;
+                0) words='model system sampling.max_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config show')
+            options='--origin --json --profile --debug --help'
+            case $2 in
+                --profile) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu config unset')
+            options='--profile --debug --help'
+            case $2 in
+                --profile) ;;
+                0) words='model system sampling.max_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -118,6 +260,109 @@ _tulu_table() {
             options='--tree --json --debug --help'
             case $2 in
                 0) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models')
+            commands='pull rm show'
+            options='--json --debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models pull')
+            options='--revision --json --offline --debug --help'
+            case $2 in
+                --revision) ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models rm')
+            options='--yes --json --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models show')
+            options='--benchmarks --hyperparameters --citation --plot --json --csv --markdown --toml --offline --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template')
+            commands='convert diff lint parse render show tokens'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template convert')
+            options='--file --from --to --system --jobs --debug --help'
+            case $2 in
+                -f | --file | [0-9]*) paths=files ;;
+                --from | --to | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template diff')
+            options='--json --offline --verbose --debug --help'
+            case $2 in
+                0 | 1) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template lint')
+            options='--file --from --model --template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg) ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template parse')
+            options='--model --template --tokenizer --eos --bos --card --kwarg --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                --template | 0) paths=files ;;
+                --tokenizer) paths=directories ;;
+                --eos | --bos | --kwarg) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template render')
+            options='--file --from --system --model --template --tokenizer --eos --bos --card --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template show')
+            options='--model --template --tokenizer --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                --template) paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template tokens')
+            options='--file --from --system --model --template --tokenizer --eos --bos --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
                 *) takes= ;;
             esac
             ;;

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "core": set(),
     "errors": set(),
     "streams": {"core", "errors"},
-    "settings": {"core", "errors"},
+    "settings": {"core", "errors", "models"},
     "machine": {"core", "errors"},
     "models": {"core", "errors"},
     "prompt": {"core", "errors", "models"},
@@ -43,6 +43,7 @@ MAY_IMPORT = {
         "settings",
         "warm",
     },
+    "doctor": {"errors", "models"},
     "server": {"core", "errors", "machine", "models", "plan", "prompt", "settings"},
     "render": {"core", "streams"},
     "resident": {
@@ -83,6 +84,7 @@ HEAVY = {
     "platformdirs",
     "pynvml",
     "tomli",
+    "tomlkit",
     "pydantic",
     "numpy",
     "llguidance",
@@ -98,6 +100,7 @@ HEAVY = {
 # These load a heavy library when they are imported, and so are only imported inside functions.
 LAZY = {
     "tulu_cli.chat.prompt_line": {"prompt_toolkit"},
+    "tulu_cli.doctor.torch_child": {"torch"},
     "tulu_cli.engines.decoding": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub", "httpx"},
     "tulu_cli.prompt.environment": {"jinja2"},

@@ -61,6 +61,8 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         ["template", "--help"],
         ["template", "tokens", "--help"],
         ["chat", "-h"],
+        ["config", "set", "-h"],
+        ["doctor", "-h"],
     ],
     ids=" ".join,
 )

@@ -74,7 +74,6 @@ def prepare(
     A server that was named answers, else a warm engine that has what is wanted, else a new one.
     `no_server` leaves the first two out.
     """
-    _check_server_options(settings, no_server=no_server)
     elsewhere = None if no_server else named_server(settings)
     if elsewhere is None:
         choice = engines.choose(settings.get("engine", "auto"), machine)
@@ -109,7 +108,8 @@ def prepare(
     return prepared if running is None else answered_by(prepared, running, "warm, and chosen")
 
 
-def _check_server_options(settings: Settings, *, no_server: bool) -> None:
+def check_server_options(settings: Settings, *, no_server: bool) -> None:
+    """Raises UsageError for flags that name more than one place where the answer comes from."""
     for name in ("keep_alive", "server"):
         if no_server and settings.is_flag(name):
             raise UsageError(f"--no-server and --{name.replace('_', '-')} exclude one another.")

@@ -201,6 +201,12 @@ StrictRoles = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Load the model even if the plan says that it cannot fit.")
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        help="Use [profile.NAME] of the settings.  [default: TULU_PROFILE]", metavar="NAME"
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
 Plain = Annotated[
     bool,

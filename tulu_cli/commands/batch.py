@@ -117,6 +117,7 @@ def batch(
     force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -195,7 +196,9 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
 def check_combinations(chosen: "BatchOptions") -> None:
     """Raises UsageError for options that contradict one another, or name what is not there."""
     from tulu_cli.batch.rows import FORMATS
+    from tulu_cli.launch import check_server_options
 
+    check_server_options(chosen.settings, no_server=chosen.no_server)
     if chosen.input_format not in FORMATS:
         raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
     if chosen.output_format not in ("tulu", "openai"):

@@ -81,6 +81,7 @@ def chat(
     force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -149,8 +150,10 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     from tulu_cli.chat.fallback import open_store
     from tulu_cli.chat.loop import converse
     from tulu_cli.chat.place import history_path
+    from tulu_cli.launch import check_server_options
     from tulu_cli.resident import Resident
 
+    check_server_options(chosen.settings, no_server=chosen.no_server)
     with closing(open_store(history_path(), streams.say, incognito=chosen.no_history)) as store:
         session = session_to_resume(chosen, store)
         model = Resident(

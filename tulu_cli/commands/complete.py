@@ -103,6 +103,7 @@ def complete(
     allow_special: options.AllowSpecial = False,
     strict_roles: options.StrictRoles = False,
     force: options.Force = False,
+    profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -212,6 +213,8 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
 
 def check_combinations(chosen: CompleteOptions) -> None:
     """Raises UsageError for options that contradict one another."""
+    from tulu_cli.launch import check_server_options
+
     if chosen.raw:
         needs_template = {
             "--messages": chosen.given.messages is not None,
@@ -221,6 +224,7 @@ def check_combinations(chosen: CompleteOptions) -> None:
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
+    check_server_options(chosen.settings, no_server=chosen.no_server)
     if chosen.logprobs is not None and not chosen.json_output:
         raise UsageError("--logprobs are part of the --json output: add --json.")
 

@@ -59,6 +59,7 @@ def serve(
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
@@ -70,11 +71,11 @@ def serve(
     """
     flags = dict(locals())
     from tulu_cli.machine import read_machine
-    from tulu_cli.settings import KEYS, read_settings
+    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
     chosen = ServeOptions(
-        settings=read_settings({key.name: flags.get(key.name) for key in KEYS}),
+        settings=read_settings(flags),
         detach=detach,
         host=host,
         port=port,

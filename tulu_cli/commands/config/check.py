@@ -1,0 +1,31 @@
+"""`tulu config check`: everything that is wrong with the settings."""
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from tulu_cli.streams import Streams
+
+
+def check(_debug: options.Debug = False) -> None:
+    """Print everything that is wrong with your file, ./.tulu.toml and the TULU_* variables.
+
+    Exit codes: 0 nothing is wrong, 65 something is.
+    """
+    from tulu_cli.settings.check import all_problems
+    from tulu_cli.streams import Streams
+
+    run(Streams.standard(), all_problems(os.environ))
+
+
+def run(streams: "Streams", problems: list[str]) -> None:
+    """Print the problems, a line each. Raises Exit where there are any."""
+    streams.write("".join(f"{problem}\n" for problem in problems))
+    if problems:
+        raise typer.Exit(ExitCode.BAD_INPUT)
+    streams.say("tulu: nothing is wrong with the settings.")

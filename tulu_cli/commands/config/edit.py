@@ -1,0 +1,90 @@
+"""`tulu config edit`: the user's file in an editor, put back only if it is sound."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tulu_cli import options
+from tulu_cli.commands.config._shared import user_path
+from tulu_cli.errors import BadInput, TuluError
+
+if TYPE_CHECKING:
+    from tulu_cli.streams import Streams
+
+
+def edit(_debug: options.Debug = False) -> None:
+    """Open your file of settings in VISUAL or EDITOR, else vi.
+
+    You edit a copy, which takes the file's place only if nothing is wrong with it.
+    Exit codes: 0 done, 1 the editor failed, 65 the copy has a mistake; it is kept, and named.
+    """
+    from tulu_cli.streams import Streams
+
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    run(Streams.standard(), user_path(), editor)
+
+
+def run(streams: "Streams", path: Path, editor: str) -> None:
+    """Let the editor change a copy, and put that in the file's place if it is sound."""
+    import shutil
+    import tempfile
+
+    from tulu_cli.commands.config._template import template
+    from tulu_cli.settings.edit import change
+
+    before = read(path)
+    begun = template().encode("utf-8") if before is None else before
+    folder = Path(tempfile.mkdtemp(prefix="tulu-config-"))  # open to nobody else
+    copy = folder / "config.toml"
+    copy.write_bytes(begun)
+    try:
+        start(editor, copy)
+    finally:
+        changed = copy.read_bytes() != begun
+        if not changed:
+            shutil.rmtree(folder)
+    if not changed:
+        streams.say("tulu: nothing was changed.")
+        return
+    change(path, lambda real: merged(copy, real, before))
+    shutil.rmtree(folder)
+    streams.say(f"tulu: wrote {path}.")
+
+
+def read(path: Path) -> bytes | None:
+    """The bytes of the file, None where there is none. Raises TuluError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TuluError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def start(editor: str, copy: Path) -> None:
+    """Run the editor to its end. Raises TuluError where that fails."""
+    try:
+        code = subprocess.call([*shlex.split(editor), str(copy)])
+    except (OSError, ValueError) as error:
+        raise TuluError(f"The editor {editor!r} cannot be started: set EDITOR.") from error
+    if code:
+        raise TuluError(f"The editor {editor!r} failed ({code}): nothing was changed.")
+
+
+def merged(copy: Path, path: Path, before: bytes | None) -> str:
+    """The text of the copy. Raises BadInput for a mistake in it, TuluError for one out of date."""
+    from tulu_cli.settings.check import problems, refuse
+    from tulu_cli.settings.toml import read_toml
+
+    try:
+        source = read_toml(copy)
+        refuse(source, problems(source.values))
+    except BadInput as error:
+        raise BadInput(
+            f"{error} Your text is kept there, and the settings are as before."
+        ) from error
+    if read(path) != before:
+        raise TuluError(f"{path} has changed in the meantime: your text is kept in {copy}.")
+    return source.text

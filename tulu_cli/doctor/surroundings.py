@@ -1,0 +1,149 @@
+"""The environment: the Hub's token and switches, proxies, the terminal, the settings."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tulu_cli.doctor.finding import Finding
+
+OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_SCHEMES = ("http", "https", "socks5", "socks5h")
+_CLIPBOARDS = ("pbcopy", "wl-copy", "xclip", "xsel")
+_NARROW = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What stdout is; `clipboard` is the program that copies, if there is one."""
+
+    tty: bool
+    encoding: str
+    width: int
+    color: bool
+    kind: str
+    clipboard: str | None
+
+
+def is_offline(environ: Mapping[str, str]) -> bool:
+    """Whether a switch of the Hub's library is on. Pure."""
+    return any(environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
+
+
+def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Finding]:
+    """`token_mode` are the permissions of the token's file, None without one. Pure.
+
+    The token itself is never looked at.
+    """
+    variable = next((name for name in _TOKENS if environ.get(name)), None)
+    if variable:
+        yield Finding("ok", "hub", f"{variable} holds a token for the Hub.")
+    elif token_mode is not None:
+        yield Finding("ok", "hub", "A token for the Hub is kept in its file.")
+    else:
+        yield Finding("ok", "hub", "No token for the Hub: open models need none.")
+    if token_mode is not None and token_mode & 0o077:
+        said = "The file of the Hub's token can be read by others."
+        yield Finding("note", "hub", said, f"chmod 600 {_token_place(environ)}")
+    if is_offline(environ):
+        said = "We are told to stay offline: only what is cached can run."
+        yield Finding("note", "hub", said, f"unset {' '.join(OFFLINE)}")
+
+
+def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Finding]:
+    """`socks` is whether httpx can use a SOCKS proxy. Pure; a proxy's password is not shown."""
+    for name in _PROXIES:
+        for variable in (name, name.lower()):
+            if url := environ.get(variable):
+                yield judge_proxy(variable, url, socks=socks)
+
+
+def judge_proxy(variable: str, url: str, *, socks: bool) -> Finding:
+    """Whether a proxy can be used. Pure."""
+    try:
+        parts = urlsplit(url)
+        scheme, place = parts.scheme, f"{parts.hostname}:{parts.port or 'its usual port'}"
+    except ValueError:
+        scheme, place = "", ""
+    if scheme not in _SCHEMES or not place:
+        said = f"{variable} is no address of a proxy: it begins with http:// or socks5://."
+        return Finding("problem", "proxy", said, f"unset {variable}")
+    if scheme.startswith("socks") and not socks:
+        said = f"{variable} names a SOCKS proxy, and what speaks to one is not installed."
+        return Finding("problem", "proxy", said, "pip install 'httpx[socks]'")
+    return Finding("note", "proxy", f"{variable} sends what goes to the network to {place}.")
+
+
+def judge_terminal(terminal: Terminal, no_color: str) -> Iterator[Finding]:
+    """`no_color` says what switched the colours off, if that was a variable. Pure."""
+    if not terminal.tty:
+        yield Finding("ok", "terminal", "stdout is no terminal here: nothing is coloured.")
+        return
+    if terminal.encoding.lower().replace("-", "") != "utf8":
+        said = f"The terminal's encoding is {terminal.encoding}, and answers are UTF-8."
+        yield Finding("problem", "terminal", said, "export LC_ALL=C.UTF-8")
+    yield Finding("ok", "terminal", f"{terminal.kind or 'unknown'}, {terminal.width} columns.")
+    if terminal.width < _NARROW:
+        yield Finding("note", "terminal", f"It is narrow: {_NARROW} columns read better.")
+    if not terminal.color:
+        yield Finding("note", "terminal", f"Colours are off{no_color and f': {no_color}'}.")
+    if terminal.clipboard is None:
+        said = "No program that copies is here: a copy is left to the terminal."
+        yield Finding("note", "terminal", said)
+
+
+def judge_settings(problems: Sequence[str], path: Path) -> Iterator[Finding]:
+    """`problems` is what is wrong, a sentence each. Pure."""
+    for problem in problems:
+        own = problem.startswith(str(path))
+        yield Finding("problem", "settings", problem, "tulu config edit" if own else None)
+    if not problems:
+        yield Finding("ok", "settings", f"The settings are sound ({path}).")
+
+
+def read_token_mode(environ: Mapping[str, str]) -> int | None:
+    """The permissions of the file in which the Hub's library keeps a token."""
+    try:
+        return _token_place(environ).stat().st_mode & 0o777
+    except OSError:
+        return None
+
+
+def read_terminal(*, tty: bool, width: int, color: bool) -> Terminal:
+    """What the terminal is."""
+    import locale
+
+    clipboard = next((name for name in _CLIPBOARDS if shutil.which(name)), None)
+    encoding = locale.getencoding()
+    return Terminal(tty, encoding, width, color, os.environ.get("TERM", ""), clipboard)
+
+
+def why_no_color(environ: Mapping[str, str]) -> str:
+    """The variable that switches colours off, or nothing. Pure."""
+    if environ.get("NO_COLOR"):
+        return "NO_COLOR is set"
+    return "TERM is dumb" if environ.get("TERM") == "dumb" else ""
+
+
+def _token_place(environ: Mapping[str, str]) -> Path:
+    # https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+    if chosen := environ.get("HF_TOKEN_PATH"):
+        return Path(chosen).expanduser()
+    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environ.get("HF_HOME") or f"{cache}/huggingface"
+    return Path(home).expanduser() / "token"
+
+
+def judge_servers(running: Sequence[str], dead: int) -> Iterator[Finding]:
+    """The engines that are warm, by the names they were asked for, and how many died unswept."""
+    if dead:
+        said = f"{dead} warm engine{'s' if dead > 1 else ''} died and left something behind."
+        yield Finding("note", "servers", said, "tulu ps")
+    if running:
+        yield Finding("ok", "servers", f"Warm: {', '.join(running)}.")
+    elif not dead:
+        yield Finding("ok", "servers", "No engine is warm.")

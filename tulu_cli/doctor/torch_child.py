@@ -1,0 +1,16 @@
+"""What torch sees, as one line of JSON. Runs as a script, in a process that may crash or hang."""
+
+import json
+
+import torch
+
+print(  # noqa: T201  its only output
+    json.dumps(
+        {
+            "version": torch.__version__,
+            "cuda": torch.version.cuda,
+            "available": torch.cuda.is_available(),
+            "devices": torch.cuda.device_count(),
+        }
+    )
+)
