@@ -32,7 +32,7 @@ def open_chat(**values: Any) -> Chat:
     given = {"model": "demo", "engine": "transformers", "temperature": 0.0, "max_tokens": 8}
     settings = Settings({name: Setting(value, "flag") for name, value in (given | values).items()})
     return Chat(
-        model=Resident(settings, read_machine(), streams),
+        model=Resident(settings, read_machine(), streams, no_server=True),
         store=MemoryStore(),
         streams=streams,
         reader=Script([], interactive=False),
