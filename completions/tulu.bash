@@ -6,23 +6,99 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='complete completions history'
+            commands='batch chat complete logs plan ps serve stop completions history models template'
             options='--version --help'
             case $2 in
                 *) takes= ;;
             esac
             ;;
-        'tulu complete')
-            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --allow-special --offline --verbose --debug --help'
+        'tulu batch')
+            options='--output --resume --retry-errors --overwrite --format --template --output-format --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --offline --verbose --debug --help'
             case $2 in
-                -f | --file | --messages | --schema) paths=files ;;
+                -o | --output | --stats | --schema | 0) paths=files ;;
+                --format | --template | --output-format | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env) ;;
                 -s | --system) asks=SYSTEM ;;
-                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | 0) ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu chat')
+            options='--model --system --session --continue --resume --no-history --incognito --plain --overflow --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                -s | --system) asks=SYSTEM ;;
+                --session) asks=SESSION ;;
+                --resume) asks=ID ;;
+                --overflow) words='ask error drop-oldest' ;;
+                --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env) ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu complete')
+            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --plain --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --trust-remote-code --allow-special --strict-roles --force --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --messages | --schema) paths=files ;;
+                -s | --system) asks=SYSTEM ;;
+                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | 0) ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu logs')
+            options='--follow --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu plan')
+            options='--compare --gpu --nodes --engine --max-model-len --concurrency --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-num-seqs --max-num-batched-tokens --block-size --eager --vllm-version --batch --beams --static-cache --find --explain --plot --json --offline --debug --help'
+            case $2 in
+                --compare | --nodes | --max-model-len | --concurrency | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch | --beams | --find) ;;
+                --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-a6000 rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 mi210 mi250x mi300x mi325x mi355x' ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype | --kv-cache-dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --plot) paths=files ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu ps')
+            options='--json --debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu serve')
+            options='--detach --keep-alive --host --port --api-key-file --nodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --offline --verbose --debug --help'
+            case $2 in
+                --keep-alive | --host | --port | --nodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg) ;;
+                --api-key-file) paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu stop')
+            options='--all --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
                 *) takes= ;;
             esac
             ;;
@@ -118,6 +194,109 @@ _tulu_table() {
             options='--tree --json --debug --help'
             case $2 in
                 0) asks=ID ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models')
+            commands='pull rm show'
+            options='--json --debug --help'
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models pull')
+            options='--revision --json --offline --debug --help'
+            case $2 in
+                --revision) ;;
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models rm')
+            options='--yes --json --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu models show')
+            options='--benchmarks --hyperparameters --citation --plot --json --csv --markdown --toml --offline --debug --help'
+            case $2 in
+                0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template')
+            commands='convert diff lint parse render show tokens'
+            options=--help
+            case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template convert')
+            options='--file --from --to --system --jobs --debug --help'
+            case $2 in
+                -f | --file | [0-9]*) paths=files ;;
+                --from | --to | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template diff')
+            options='--json --offline --verbose --debug --help'
+            case $2 in
+                0 | 1) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template lint')
+            options='--file --from --model --template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg) ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template parse')
+            options='--model --template --tokenizer --eos --bos --card --kwarg --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                --template | 0) paths=files ;;
+                --tokenizer) paths=directories ;;
+                --eos | --bos | --kwarg) ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template render')
+            options='--file --from --system --model --template --tokenizer --eos --bos --card --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template show')
+            options='--model --template --tokenizer --offline --verbose --debug --help'
+            case $2 in
+                -m | --model) asks=MODEL paths=files ;;
+                --template) paths=files ;;
+                --tokenizer) paths=directories ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu template tokens')
+            options='--file --from --system --model --template --tokenizer --eos --bos --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            case $2 in
+                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                --from | --eos | --bos | --kwarg | --jobs) ;;
+                -s | --system) asks=SYSTEM ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --tokenizer) paths=directories ;;
                 *) takes= ;;
             esac
             ;;
