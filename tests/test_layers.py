@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "chat": {"core", "errors", "streams", "prompt", "render", "sampling", "settings"},
     "batch": {"core", "errors", "streams", "prompt"},
     "arguments": set(),
-    "candidates": {"chat", "engines", "errors", "models", "plan", "settings", "streams"},
+    "candidates": {"chat", "engines", "errors", "models", "plan", "settings"},
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"candidates", "main"},
 }

@@ -38,6 +38,11 @@ ENVIRONMENT = (
     Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
     Fact("HF_HOME, HF_HUB_CACHE", "Where the models from the Hub are kept.", _MODEL),
     Fact("HF_TOKEN", "The token for models that are not open to everyone.", _MODEL),
+    Fact(
+        "TULU_RUNTIME_DIR, XDG_RUNTIME_DIR",
+        "Where the sockets of warm engines are; the second one's folder is for all programs.",
+        frozenset({"keep_alive"}),
+    ),
     Fact("CUDA_VISIBLE_DEVICES", "The GPUs to see, by index or UUID.", _MODEL),
     Fact("NO_COLOR, FORCE_COLOR", "Never colour; colour also where stdout is not a terminal."),
 )

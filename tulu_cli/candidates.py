@@ -9,16 +9,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tulu_cli.errors import TuluError
 from tulu_cli.models import family_models
 from tulu_cli.settings import DTYPES, KEYS, Settings, read_settings
-from tulu_cli.streams import terminal_safe
+
+if TYPE_CHECKING:
+    from tulu_cli.chat.store import Summary
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A word to offer, and what it means."""
 
     word: str
@@ -60,15 +61,13 @@ def answer(name: str) -> int:
 
 
 def lines(candidates: Iterable[Candidate]) -> Iterator[str]:
-    """The lines of an answer: each word once, and none that could command a terminal."""
-    seen: set[str] = set()
-    for candidate in candidates:
-        word = candidate.word
-        if word in seen or not word or terminal_safe(word) != word or {"\n", "\t"} & {*word}:
-            continue
-        seen.add(word)
-        about = terminal_safe(candidate.about).replace("\n", " ").replace("\t", " ")
-        yield f"{word}\t{about}\n"
+    """The lines of an answer: each word once, and nothing that could command a terminal."""
+    seen = {""}
+    for word, about in candidates:
+        if word not in seen and word.isprintable():
+            seen.add(word)
+            shown = "".join(sign if sign.isprintable() else " " for sign in about)
+            yield f"{word}\t{shown}\n"
 
 
 def models() -> Iterator[Candidate]:
@@ -98,17 +97,27 @@ def system_prompts() -> Iterator[Candidate]:
 
 
 def sessions() -> Iterator[Candidate]:
-    """The sessions of the history, the last written first. It is only read: Tab mends nothing."""
+    """The sessions of the history, the last written first: by name, or by id if they have none."""
+    yield from (Candidate(one.name or one.id, one.title) for one in _summaries())
+
+
+def session_names() -> Iterator[Candidate]:
+    """The sessions that have a name."""
+    yield from (Candidate(one.name, one.title) for one in _summaries() if one.name)
+
+
+def _summaries() -> "list[Summary]":
+    """What the history lists. It is only read: Tab mends nothing."""
     from tulu_cli.chat.place import history_path, read_only
 
     path = history_path()
     store = read_only(path) if path.exists() else None
     if store is None:
-        return
+        return []
     try:
-        yield from (Candidate(one.name or one.id, one.title) for one in store.summaries())
+        return store.summaries()
     except TuluError:
-        return
+        return []
     finally:
         store.close()
 
@@ -129,6 +138,13 @@ def engines() -> Iterator[Candidate]:
     yield from (Candidate(engine) for engine in ENGINES if engine != "fake")
 
 
+def gpus() -> Iterator[Candidate]:
+    """The cards of the planner's catalogue, as one word each."""
+    from tulu_cli.plan.catalogue import CARDS
+
+    yield from (Candidate(card.name.lower().replace(" ", "-")) for card in CARDS)
+
+
 def keys() -> Iterator[Candidate]:
     """The settings, as the config file names them."""
     yield from (Candidate(f"{key.table}.{key.name}".lstrip(".")) for key in KEYS)
@@ -143,10 +159,12 @@ KINDS: Mapping[str, Kind] = {
     "MODEL": Kind(source=models, paths="files"),
     "SYSTEM": Kind(source=system_prompts),
     "ID": Kind(source=sessions),
+    "SESSION": Kind(source=session_names),
     "ENGINE": Kind(engines),
     "DTYPE": Kind(words(*DTYPES)),
     "METHOD": Kind(words("fp8", "awq", "gptq", "bitsandbytes", "bitsandbytes-int8")),
     "DEVICE": Kind(words("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")),
+    "GPU": Kind(gpus),
     "KEY": Kind(keys),
     "FILE": Kind(paths="files"),
     "DIR": Kind(paths="directories"),

@@ -15,6 +15,7 @@ from tulu_cli.candidates import KINDS, Candidate, lines
 from tulu_cli.chat.place import open_history
 from tulu_cli.errors import TuluError
 from tulu_cli.models import family_models
+from tulu_cli.plan.gpus import parse_gpu
 
 
 def asked(kind: str, **env: str) -> list[str]:
@@ -51,6 +52,7 @@ def test_sessions_are_the_last_first_by_name_or_by_id(tmp_path: Path) -> None:
     assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == ["holidays", older.id]  # while it is open
     store.close()
     assert asked("ID", TULU_DATA_DIR=str(tmp_path)) == ["holidays", older.id]
+    assert asked("SESSION", TULU_DATA_DIR=str(tmp_path)) == ["holidays"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + b"x" * 4096])
@@ -94,13 +96,13 @@ def test_a_word_is_one_line_and_commands_no_terminal() -> None:
         Candidate(""),
         Candidate("über"),
     ]
-    assert list(lines(given)) == ["good\ttwo lines and ␛[2J\n", "über\t\n"]
+    assert list(lines(given)) == ["good\ttwo lines and  [2J\n", "über\t\n"]
 
 
 def test_each_kind_has_something_to_offer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TULU_DATA_DIR", str(tmp_path))
     store = open_history(tmp_path / "chats" / "history.db", pytest.fail)
-    store.write(empty())
+    store.write(empty(name="holidays"))
     store.close()
 
     def broken(*_: object) -> None:
@@ -121,3 +123,9 @@ def test_nothing_slow_is_loaded() -> None:
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, check=True)
     slow = {"typer", "rich", "pydantic", "huggingface_hub.file_download", "httpx", "torch"}
     assert slow & set(json.loads(done.stderr)) == set()
+
+
+def test_every_gpu_is_one_word_that_the_planner_takes() -> None:
+    for candidate in KINDS["GPU"].fixed():
+        assert parse_gpu(f"{candidate.word}:2")[1] == 2
+        assert not set(candidate.word) & set(" \t'\"$")

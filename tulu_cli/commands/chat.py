@@ -34,7 +34,7 @@ def chat(
     system: options.System = None,
     session: Annotated[
         str | None,
-        typer.Option(help="Go on with the session of this name, or begin it.", metavar="NAME"),
+        typer.Option(help="Go on with the session of this name, or begin it.", metavar="SESSION"),
     ] = None,
     continue_: Annotated[
         bool, typer.Option("-c", "--continue", help="Go on with the last session.")

@@ -29,7 +29,7 @@ def plan(
         str | None,
         typer.Option(
             help="A name of the catalogue or a size, and how many.  [default: this machine's]",
-            metavar="NAME[:N]|24GiB[:N]",
+            metavar="GPU[:N]|24GiB[:N]",
         ),
     ] = None,
     nodes: Annotated[
