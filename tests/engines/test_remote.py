@@ -237,6 +237,11 @@ def test_an_error_in_mid_stream_has_its_class(
     stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
     with pytest.raises(PromptTooLong, match=r"^Too long\.$"):
         list(remote.stream(asker.request()))
+    died = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+    error = {"error": {"message": died, "type": "InternalServerError"}}
+    stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
+    with pytest.raises(EngineDied, match="does not answer: its worker died"):
+        list(remote.stream(asker.request()))
     error = {"error": {"message": "x", "type": "ExitCode"}}
     stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
     with pytest.raises(EngineError, match=r"\(200\): x"):

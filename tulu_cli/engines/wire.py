@@ -22,6 +22,8 @@ from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.unix_http import UnixConnection
 
 _BUSY = (429, 502, 503, 504)
+# vLLM's server lives a while longer than its worker, and says this (EngineDeadError).
+_WORKER_DIED = "EngineCore encountered an issue"
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 10.0  # to connect, and for what needs no computing
@@ -71,7 +73,7 @@ class Wire:
                         return
                     chunk = json.loads(line[len(b"data: ") :])
                     if "error" in chunk:
-                        raise refusal(200, chunk)
+                        raise self._failure(200, chunk)
                     yield chunk
             raise self._died("it hung up in mid-answer")
 
@@ -98,7 +100,7 @@ class Wire:
                 break
             if attempt + 1 < attempts:
                 time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
-        raise refusal(response.status, _parsed(told))
+        raise self._failure(response.status, _parsed(told))
 
     @contextmanager
     def _connected(self) -> Iterator[http.client.HTTPConnection]:
@@ -138,6 +140,10 @@ class Wire:
         except (OSError, http.client.HTTPException, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise self._died(said) from error
+
+    def _failure(self, status: int, told: Any) -> TuluError:
+        error = refusal(status, told)
+        return self._died("its worker died") if _WORKER_DIED in str(error) else error
 
     def _died(self, reason: str) -> EngineDied:
         if self._endpoint.url is not None:
