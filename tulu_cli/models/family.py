@@ -53,7 +53,7 @@ def tulu_system_prompt() -> str:
 
 @cache
 def _table() -> dict[str, Any]:
-    import tomli
+    import tomllib
 
     # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
-    return tomli.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name("family.toml").read_text(encoding="utf-8"))
