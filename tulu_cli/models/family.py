@@ -68,10 +68,10 @@ def tulu_system_prompt() -> str:
 @cache
 def read_table(name: str) -> dict[str, Any]:
     """A TOML file of this package, which nobody may change."""
-    import tomli
+    import tomllib
 
     # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
-    return tomli.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 def _table() -> dict[str, Any]:
