@@ -148,6 +148,19 @@ ANSWERS = {
     "nested": NESTED,
     "html": HTML,
     "endless": ENDLESS,
+    "long lines": "\n\n".join(
+        (
+            "1. " * 40 + "text " * 40,
+            "> " * 60 + "text " * 40,
+            "# " + "heading " * 40 + "#",
+            "| " + "cell | " * 40,
+            "- - " * 40,
+            "```\n" + "code(); " * 600 + "\n```",
+            "    " + "indented " * 40,
+            "<div " + "attribute " * 40 + ">\ntext",
+            "|a|b|\n|-|-|\n|1|" + "long " * 900 + "|",
+        )
+    ),
     "empty": "",
     "blank": " \n\n\t\n",
     "no line end": "just text",

@@ -15,6 +15,7 @@ from tulu_cli.streams import Streams, terminal_safe
 TAIL_ROWS = 6  # rows that may be live
 REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer
 SLACK = 512
+LINE_PART = 64  # the part of a line that has to be new before all of it is laid out again
 # A carriage return that a line feed may follow, and a joiner: some terminals join what is drawn
 # next to whatever is drawn after that, wherever it is.
 WAITS = ("\r", "\u200d")
@@ -90,6 +91,7 @@ class _State:
     width: int
     live: tuple[Row, ...] = ((),)  # the cursor is at the end of the last one
     taken: int = 0  # characters
+    drawn: int = 0  # of those, how many the tail showed when it was drawn last
     received: int = 0  # bytes
     written: int = 0  # bytes
     held: str = ""  # the character of WAITS that it ends with so far
@@ -102,8 +104,13 @@ class _State:
         self.received += len(text.encode(errors="replace"))
         settled = settled + self.document.feed(self._safe(text, ended=ended))
         if ended:
-            settled += self.document.finish()
-        return self._draw(settled, [] if ended else self._tail(lines), must=ended)
+            return self._draw([*settled, *self.document.finish()], [()])
+        if self._may_draw():
+            tail = self.document.tail(max(1, min(TAIL_ROWS, lines - 1))) or [()]
+            if self._excess(len(redraw(self.live, [*settled, *tail]))) <= 0:
+                self.drawn = self.taken
+                return self._draw(settled, tail)
+        return self._draw(settled, [()]) if settled else ""
 
     def _resize(self, columns: int) -> list[Row]:
         if columns == self.width:
@@ -119,19 +126,15 @@ class _State:
             text, self.held = text[:-1], text[-1]
         return terminal_safe(text.replace("\r\n", "\n"))
 
-    def _tail(self, lines: int) -> list[Row]:
-        if self._excess(0) > 0:
-            return []
-        return self.document.tail(max(1, min(TAIL_ROWS, lines - 1)))
+    def _may_draw(self) -> bool:
+        """Whether it is time for the tail: a long line is not laid out anew for each word of it."""
+        new = self.taken - self.drawn
+        return new * LINE_PART >= self.document.pending and self._excess(0) <= 0
 
-    def _draw(self, settled: list[Row], tail: list[Row], *, must: bool) -> str:
-        """Draw the settled rows, and the tail if that is not too much."""
-        drawn = redraw(self.live, new := (*settled, *(tail or [()])))
-        if self._excess(len(drawn)) > 0 and not must:
-            if not settled:
-                return ""
-            drawn, tail = redraw(self.live, new := (*settled, ())), []
-        self.live = new[len(settled) :]
+    def _draw(self, settled: list[Row], tail: list[Row]) -> str:
+        """Draw the rows that stay, and under them the tail."""
+        drawn = redraw(self.live, [*settled, *tail])
+        self.live = tuple(tail)
         self.written += len(drawn.encode(errors="replace"))
         return drawn
 

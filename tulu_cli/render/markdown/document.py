@@ -47,6 +47,11 @@ class Document:
         """The bytes that draw all rows which are settled."""
         return self._sheet.spent
 
+    @property
+    def pending(self) -> int:
+        """The characters of a line that is laid out as a whole when it ends."""
+        return len(self._line)
+
     def feed(self, text: str) -> list[Row]:
         """The rows that are settled by this piece of the text."""
         *lines, rest = text.split("\n")
