@@ -3,6 +3,7 @@
 # make check   lint, types and the suite
 # make lint    ruff and mypy alone
 # make bench   the figures of the README, each against its peer in the same run
+# make docs    the manual pages and completions, from the declarations of the options
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Without byte code on disk every start of an engine compiles it again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint bench
+.PHONY: demo test check lint bench docs
 .DELETE_ON_ERROR:
 
 demo: .venv/.transformers
@@ -26,9 +27,12 @@ test: .venv/.test
 check: lint test
 
 bench: .venv/.test
-	$(BIN)/python -m tests.benchmarks.startup
-	$(BIN)/python -m tests.benchmarks.transformers_engine
-	$(BIN)/python -m tests.benchmarks.vllm_engine
+	for name in startup template template_sameness plan pretty chat transformers_engine vllm_engine \
+		serve completion resumed_download history_kill; \
+	do $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
+
+docs: .venv/.test
+	$(BIN)/python -m tools.gen_docs
 
 lint: .venv/.test
 	$(BIN)/ruff check
