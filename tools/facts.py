@@ -33,11 +33,12 @@ ENVIRONMENT = (
         for key in KEYS
     ),
     Fact("TULU_CONFIG", "The config file to read instead of the user's own.", _SETTINGS),
+    Fact("TULU_PROFILE", "The profile of the settings to use.", frozenset({"profile"})),
     Fact("TULU_CACHE_DIR", "The folder for converted models.", _MODEL),
     Fact("TULU_DEMO_WHEEL", "The wheel of the demo model, where no package index is near.", _MODEL),
     Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
-    Fact("HF_HOME, HF_HUB_CACHE", "Where the models from the Hub are kept.", _MODEL),
-    Fact("HF_TOKEN", "The token for models that are not open to everyone.", _MODEL),
+    Fact("HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME", "Where models from the Hub are kept.", _MODEL),
+    Fact("HF_TOKEN, HF_TOKEN_PATH", "The token for models that are not open to all.", _MODEL),
     Fact(
         "TULU_RUNTIME_DIR, XDG_RUNTIME_DIR",
         "Where the sockets of warm engines are; the second one's folder is for all programs.",

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
+ENVIRONMENT = (
+    ("TULU_DATA_DIR", "The folder for the history."),
+    ("VISUAL, EDITOR", "The editor that Ctrl-G opens."),
+)
+
+
 class Overflow(StrEnum):
     """What to do with a conversation that is longer than the context."""
 

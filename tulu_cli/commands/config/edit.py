@@ -13,6 +13,8 @@ from tulu_cli.errors import BadInput, TuluError
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
+ENVIRONMENT = (("VISUAL, EDITOR", "The editor; vi where neither is set."),)
+
 
 def edit(_debug: options.Debug = False) -> None:
     """Open your file of settings in VISUAL or EDITOR, else vi.
