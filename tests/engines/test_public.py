@@ -63,6 +63,7 @@ def test_arguments_as_options() -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")  # vLLM has its own when it is imported
 def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
