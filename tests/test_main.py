@@ -120,12 +120,12 @@ GROUPS = {
     "silent/_shared.py": "",
     "silent/import_.py": "def import_(name: str) -> None: print('import', name)",
     "silent/important.py": "def important() -> int: return 8",
-    "speaking/__init__.py": """
-import typer
-def speaking(context: typer.Context, loud: bool = False) -> None:
-    'A group that does something.'
-    if context.invoked_subcommand is None: print('speaking', loud)
-""",
+    "speaking/__init__.py": (
+        "import typer\n"
+        "def speaking(context: typer.Context, loud: bool = False) -> None:\n"
+        '    """A group that does something."""\n'
+        "    if context.invoked_subcommand is None: print('speaking', loud)\n"
+    ),
     "speaking/broken.py": "import nothing_of_this_name",
 }
 
@@ -202,6 +202,24 @@ def test_examples_are_shown_as_they_are_typed(
         main.run([name, "--help"])
         shown = capsys.readouterr().out
         assert "Examples:\n    # Do it\n    tulu   one\n    # Again\n    tulu one\n" in shown
+
+
+def test_the_list_of_commands_imports_none_and_says_what_they_say() -> None:
+    def summaries(app: typer.Typer) -> dict[str, str | None]:
+        found = typer.main.get_command(app)
+        assert isinstance(found, typer.core.TyperGroup)
+        return {name: command.short_help for name, command in found.commands.items()}
+
+    assert summaries(main.listing_app()) == summaries(main.app_of(()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--", "complete"], 2), (["--version", "complete"], 0)]
+)
+def test_a_command_that_does_not_come_first_is_not_run(arguments: list[str], code: int) -> None:
+    done = tulu(*arguments)
+    assert done.returncode == code
+    assert done.stdout == (b"" if code else tulu("--version").stdout)
 
 
 def test_the_subcommands_are_there() -> None:

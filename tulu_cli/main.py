@@ -18,7 +18,7 @@ import typer
 
 from tulu_cli import __version__
 from tulu_cli.arguments import Command
-from tulu_cli.errors import ExitCode, TuluError
+from tulu_cli.errors import ExitCode, TuluError, UsageError
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = Path(__file__).parent / "commands"
@@ -45,7 +45,8 @@ def run(arguments: list[str]) -> int:
         return ExitCode.OK
     path = route(arguments)
     program = " ".join(("tulu", *path))
-    code = app_of(path)(arguments[len(path) :], prog_name=program, standalone_mode=False)
+    app = app_of(path) if path else listing_app()
+    code = app(arguments[len(path) :], prog_name=program, standalone_mode=False)
     return code if isinstance(code, int) else ExitCode.OK
 
 
@@ -79,11 +80,37 @@ def app_of(path: tuple[str, ...]) -> typer.Typer:
     return app
 
 
+def listing_app() -> typer.Typer:
+    """The app that can only be asked what commands there are: it imports none of them."""
+    app = _empty_app()
+    _set_callback(app, ())
+    for name in command_names():
+        app.command(name, short_help=_summary_in_source(name))(_never_run)
+    return app
+
+
+def _never_run() -> None:
+    """`route` finds a command that comes first."""
+    raise UsageError("The command comes first: tulu COMMAND [OPTIONS].")
+
+
+def _summary_in_source(name: str) -> str:
+    """What `summary_of` would say of a command, read from its file: a test holds them together."""
+    entry = _COMMANDS / name
+    path = entry / "__init__.py" if _is_group(entry) else entry.with_suffix(".py")
+    text = path.read_text(encoding="utf-8")
+    function = max(0, text.find(f"\ndef {name}("))
+    return summary_of(text[function:].partition('"""')[2].partition('"""')[0])
+
+
 def root(
     context: typer.Context,
-    _version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """The terminal suite for the Tülu 3 models, and any other chat model on Hugging Face."""
+    if version:
+        typer.echo(f"tulu {__version__}")
+        raise typer.Exit(ExitCode.OK)
     show_commands(context)
 
 
@@ -101,6 +128,13 @@ def _empty_app() -> typer.Typer:
 
 def _group_app(path: tuple[str, ...]) -> typer.Typer:
     app = _empty_app()
+    _set_callback(app, path)
+    for name in command_names(*path):
+        _add(app, (*path, name))
+    return app
+
+
+def _set_callback(app: typer.Typer, path: tuple[str, ...]) -> None:
     package = module_of(path)
     callback = getattr(package, path[-1], None) if path else root
     about = callback.__doc__ if callback else package.__doc__
@@ -111,9 +145,6 @@ def _group_app(path: tuple[str, ...]) -> typer.Typer:
         invoke_without_command=True,
         context_settings=_HELP,
     )(callback or show_commands)
-    for name in command_names(*path):
-        _add(app, (*path, name))
-    return app
 
 
 def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
