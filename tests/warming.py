@@ -23,17 +23,31 @@ from tulu_cli.server.record import Order
 
 @contextmanager
 def runtime() -> Iterator[Path]:
-    """A runtime directory; whatever engine lives in it at the end is ended."""
+    """A runtime directory in use; whatever engine lives in it at the end is ended."""
+    with runtime_directory() as directory, used(directory):
+        yield directory
+
+
+@contextmanager
+def runtime_directory() -> Iterator[Path]:
+    """The same, in use only where `used` says so: for engines that outlive the test at hand."""
     # Not pytest's own folder, whose name is longer than a socket's may be.
     directory = Path(tempfile.mkdtemp(prefix="tulu-test-", dir="/tmp"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TULU_RUNTIME_DIR", str(directory))
-        try:
-            yield directory
-        finally:
+    try:
+        yield directory
+    finally:
+        with used(directory):
             for engine in warm_engines():
                 starter.stop(engine)
-            shutil.rmtree(directory)
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def used(directory: Path) -> Iterator[None]:
+    """The runtime directory that this process uses meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TULU_RUNTIME_DIR", str(directory))
+        yield
 
 
 def spec_of(directory: Path, **changes: Any) -> EngineSpec:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.warming import load_warm, runtime
+from tests.warming import load_warm, runtime_directory, used
 from tulu_cli.engines.base import Engine
 
 from .loading import Asker, load_engine
@@ -40,12 +40,13 @@ def loaded_engines(demo_directory: Path) -> Iterator[Callable[[str], Engine]]:
         if name not in loaded:
             load = load_warm if name.startswith("warm ") else load_engine
             # A worker is forked with our filters; vLLM's own warnings must not end it.
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), used(directory):
                 warnings.simplefilter("ignore")
                 loaded[name] = load(name.removeprefix("warm "), demo_directory)
         return loaded[name]
 
-    with runtime():
+    # These engines live as long as the suite: other tests must not find them.
+    with runtime_directory() as directory:
         yield get
         for engine in loaded.values():
             engine.close()
