@@ -14,10 +14,11 @@ import pytest
 import torch
 import transformers
 
-from tulu_cli.core import Request, Sampling
+from tulu_cli.core import Constraint, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
-from tulu_cli.errors import EngineError, NoEngine, UsageError
+from tulu_cli.engines.decoding.linear import use_faster_products
+from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
 
 from .loading import END, Asker, load_engine
@@ -113,7 +114,7 @@ def test_a_failure_inside_the_model_is_one_sentence_and_no_end(engine: Any, aske
 
 
 def test_a_batch_of_very_different_lengths_is_as_each_alone(engine: Any, asker: Asker) -> None:
-    requests = [asker.request("word " * count, max_tokens=6) for count in (1, 300, 40, 700, 3)]
+    requests = [asker.request("word " * count, max_tokens=6) for count in (1, 120, 40, 260, 3)]
     answers = dict(engine.batch(iter(requests)))
     for position, request in enumerate(requests):
         assert answers[position][0].token_ids == ask(engine, request.prompt_token_ids, max_tokens=6)
@@ -226,3 +227,95 @@ def test_a_ctrl_c_stops_the_answer_within_200_ms(demo_directory: Path) -> None:
         assert text.endswith(b"\n")
         assert process.wait() == 130
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("rows", [2, 8, 40])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_product_is_the_same_by_whichever_way(
+    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(700, 1600, bias=bias, dtype=torch.bfloat16)
+    states = torch.randn(1, rows, 700, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        expected = torch.nn.functional.linear(
+            states.float(), layer.weight.float(), layer.bias.float() if bias else None
+        )
+        use_faster_products(layer)
+        output = layer(states)
+        alone = torch.stack([layer(states[:, i : i + 1]) for i in range(rows)], 1)[:, :, 0]
+    assert output.dtype == torch.bfloat16
+    assert output.shape == (1, rows, 1600)
+    # bf16 has 8 bits: two roundings are at most 2^-7 of the largest terms apart.
+    assert torch.allclose(output.float(), expected, atol=2**-6, rtol=2**-7)
+    assert torch.allclose(alone.float(), expected, atol=2**-6, rtol=2**-7)
+
+
+def test_requests_that_come_and_go_are_answered_as_each_alone(engine: Any, asker: Asker) -> None:
+    texts = ("Hi", "word " * 90, "Name a colour.", "Tell me about the sea. " * 9, "Why?", "Who?")
+    requests = [asker.request(text, max_tokens=4 + 3 * i) for i, text in enumerate(texts)]
+    alone = [
+        ask(engine, one.prompt_token_ids, max_tokens=one.sampling.max_tokens) for one in requests
+    ]
+    batch = engine.continuous()
+    seen: dict[int, list[int]] = {}
+    ended: list[int] = []
+    queue = list(enumerate(requests))
+    steps = 0
+    while len(ended) < 5:
+        if queue and steps % 3 == 0:  # one joins every third step
+            batch.add(*queue.pop(0))
+        for position, event in batch.advance():
+            if isinstance(event, Text):
+                seen.setdefault(position, []).extend(event.token_ids)
+            else:
+                ended.append(position)
+        if steps == 13:
+            batch.drop(4)
+        steps += 1
+    assert 4 not in ended
+    for position in ended:
+        assert tuple(seen[position]) == alone[position]
+
+
+def test_where_memory_runs_out_fewer_run_at_a_time(engine: Any, asker: Asker) -> None:
+    requests = [asker.request(text, max_tokens=5) for text in ("Hi", "A", "B", "C", "D", "E", "F")]
+    most = 0
+
+    def fail(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        nonlocal most
+        if len(inputs[0]) > 3:
+            raise torch.OutOfMemoryError("no room")
+        most = max(most, len(inputs[0]))
+
+    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    try:
+        answers = dict(engine.batch(requests))
+    finally:
+        hook.remove()
+    assert most == 3
+    for position, request in enumerate(requests):
+        assert answers[position][0].token_ids == ask(engine, request.prompt_token_ids, max_tokens=5)
+
+
+def test_a_request_that_never_fits_is_an_error_of_its_own(engine: Any, asker: Asker) -> None:
+    def fail(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        if len(inputs[0]) > 1 or inputs[0].shape[1] > 100:
+            raise torch.OutOfMemoryError("no room")
+
+    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    requests = [asker.request(text, max_tokens=3) for text in ("Hi", "word " * 200, "Name one.")]
+    try:
+        answers = dict(engine.batch(requests))
+    finally:
+        hook.remove()
+    assert isinstance(answers[1], DoesNotFit)
+    assert len(answers[0][0].token_ids) == len(answers[2][0].token_ids) == 3
+
+
+def test_a_constraint_that_cannot_be_is_an_error_of_its_own(engine: Any, asker: Asker) -> None:
+    bad = asker.request(constraint=Constraint("regex", "(unclosed"))
+    answers = dict(engine.batch([asker.request(max_tokens=2), bad]))
+    assert isinstance(answers[1], BadInput)
+    assert len(answers[0][0].token_ids) == 2

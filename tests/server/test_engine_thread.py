@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.core import Done, EngineInfo, Request, Sampling, Text
-from tulu_cli.errors import EngineError
+from tulu_cli.core import Done, EngineInfo, Request, Sampling, Text, Timings, Usage
+from tulu_cli.errors import EngineError, PromptTooLong
 from tulu_cli.server.engine_thread import AT_ONCE, END, EngineThread, Job
 
 INFO = EngineInfo("counter", "m", None, "cpu", "none", 9, {})
@@ -37,6 +37,9 @@ class Counter:
                 yield Text(str(number))
         finally:
             self.closed.append(number)
+
+    def continuous(self) -> Any:
+        return None
 
 
 @pytest.fixture
@@ -70,6 +73,16 @@ def order_of_ends(seen: "queue.Queue[Any]", count: int) -> list[int]:
         number, event = seen.get(timeout=60)
         if not isinstance(event, Text):
             ends.append(number)
+    return ends
+
+
+def ends_of(seen: "queue.Queue[Any]", *numbers: int) -> dict[int, Any]:
+    """What these requests end with, in the order of their ends: END or an error."""
+    ends: dict[int, Any] = {}
+    while not set(numbers) <= set(ends):
+        number, event = seen.get(timeout=60)
+        if not isinstance(event, (Text, Done)):
+            ends[number] = event
     return ends
 
 
@@ -124,6 +137,145 @@ def test_a_failure_is_one_requests_own(thread: EngineThread, engines: list[Count
     assert "ZeroDivisionError: a bug" in str(last[14])
     assert last[15] is END
     assert thread.is_alive
+
+
+class Choir(Counter):
+    """An engine whose requests go on together, at most three at a time; it keeps a diary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.singing: dict[int, list[Text | Done]] = {}
+        self.most = 0
+        self.asked: list[int] = []
+
+    def continuous(self) -> Any:
+        return self
+
+    def has_room(self, _request: Request) -> bool:
+        return len(self.singing) < 3
+
+    def add(self, position: int, request: Request) -> None:
+        (number,) = request.prompt_token_ids
+        if number == 13:
+            raise PromptTooLong("Too long.")
+        self.asked.append(number)
+        usage, timings = Usage(1, 3), Timings(0, 0, 0)
+        ends: list[Text | Done] = [
+            Done("stop", usage, timings, seed=0, index=index) for index in range(request.sampling.n)
+        ]
+        self.singing[position] = [*[Text(str(number))] * 3, *ends]
+        self.most = max(self.most, len(self.singing))
+
+    def drop(self, position: int) -> None:
+        del self.singing[position]
+
+    def clear(self) -> None:
+        self.singing.clear()
+
+    def advance(self) -> Iterator[tuple[int, Text | Done]]:
+        assert threading.current_thread() is self.thread
+        assert self.gate.wait(60)
+        for position, events in list(self.singing.items()):
+            event = events.pop(0)
+            if isinstance(event, Text) and event.text == "14":
+                raise ZeroDivisionError("a bug")
+            if not events:
+                del self.singing[position]
+            yield position, event
+
+
+@pytest.fixture
+def choir() -> tuple[EngineThread, Choir]:
+    engines: list[Choir] = []
+
+    def load() -> Choir:
+        engines.append(Choir())
+        return engines[0]
+
+    thread = EngineThread(load)
+    thread.start()
+    return thread, engines[0]
+
+
+def test_a_client_of_many_is_answered_together_and_lets_others_in(
+    choir: tuple[EngineThread, Choir],
+) -> None:
+    thread, engine = choir
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")  # alone, and held by the gate, until all have come
+    for number in range(1, 10):
+        asked(thread, seen, number, "many")
+    asked(thread, seen, 100, "modest")
+    engine.gate.set()
+    ends = list(ends_of(seen, *range(10), 100))
+    assert engine.most == 3
+    assert 0 in engine.closed, "the one that came alone was streamed"
+    assert ends.index(100) < ends.index(9)
+
+
+def test_each_choice_has_its_end_before_the_request_has(
+    choir: tuple[EngineThread, Choir],
+) -> None:
+    thread, engine = choir
+    asked(thread, queue.Queue(), 0, "first")
+    events: queue.Queue[Any] = queue.Queue()
+    job = Job(Request((5,), Sampling(n=2)), "many", events.put)
+    other = Job(Request((6,), Sampling()), "many", lambda _event: None)
+    thread.submit(job)
+    thread.submit(other)
+    engine.gate.set()
+    told = [events.get(timeout=60) for _ in range(6)]
+    assert [type(event).__name__ for event in told[:5]] == ["Text"] * 3 + ["Done"] * 2
+    assert told[5] is END
+
+
+def test_what_is_wrong_with_one_is_told_to_that_one(choir: tuple[EngineThread, Choir]) -> None:
+    thread, engine = choir
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")
+    for number in (13, 7, 8):
+        asked(thread, seen, number, "many")
+    engine.gate.set()
+    last = ends_of(seen, 0, 13, 7, 8)
+    assert str(last[13]) == "Too long."
+    assert last[7] is END
+    assert last[8] is END
+
+
+def test_a_failure_in_the_middle_ends_all_of_them_and_no_later_one(
+    choir: tuple[EngineThread, Choir],
+) -> None:
+    thread, engine = choir
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")
+    for number in (14, 7):
+        asked(thread, seen, number, "many")
+    engine.gate.set()
+    failed = ends_of(seen, 14, 7)
+    assert all("ZeroDivisionError: a bug" in str(failed[number]) for number in (14, 7))
+    for number in (20, 21):
+        asked(thread, seen, number, "many")
+    later = ends_of(seen, 20, 21)
+    assert later[20] is later[21] is END
+
+
+def test_a_cancelled_one_is_dropped_from_the_others(choir: tuple[EngineThread, Choir]) -> None:
+    thread, engine = choir
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")
+    jobs = [asked(thread, seen, number, "many") for number in (1, 2, 3)]
+    jobs[1].cancelled = True
+    engine.gate.set()
+    texts = []
+    ended: set[int] = set()
+    while not {1, 2, 3} <= ended:
+        number, event = seen.get(timeout=60)
+        if isinstance(event, Text):
+            texts.append(number)
+        if event is END:
+            ended.add(number)
+    assert 2 not in texts
+    assert texts.count(1) == texts.count(3) == 3
 
 
 def test_what_loading_raises_is_raised() -> None:

@@ -60,6 +60,9 @@ class FakeEngine:
             except TuluError as error:
                 yield position, error
 
+    def continuous(self) -> None:
+        """It answers one at a time."""
+
     def close(self) -> None:
         """Nothing to give back."""
 

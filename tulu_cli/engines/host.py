@@ -49,7 +49,11 @@ def load(folder: Path, order: Order) -> "Starlette":
     say_stage("loading weights")
     spec = spec_of(order)
     choice = engines.Choice(order.identity.engine, ())
-    thread = EngineThread(lambda: engines.load(choice, spec))
+
+    def load_engine() -> Any:  # one that can be asked for `continuous`, as not every engine can
+        return engines.load(choice, spec)
+
+    thread = EngineThread(load_engine)
     info = thread.start()
     write_json(folder / "info.json", asdict(info))
     return make_app(thread, info, spec.tokenizer, order.end_token_ids)

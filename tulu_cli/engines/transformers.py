@@ -3,8 +3,6 @@
 import importlib.util
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
@@ -14,6 +12,7 @@ from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageE
 from tulu_cli.machine import Machine
 
 if TYPE_CHECKING:
+    from tulu_cli.engines.decoding.continuous import ContinuousBatch
     from tulu_cli.engines.decoding.loop import Row
 
 QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
@@ -105,12 +104,12 @@ class TransformersEngine:
 
     def __init__(self, spec: EngineSpec, model: Any) -> None:
         from tulu_cli.engines.decoding.cache import KeptCache
-        from tulu_cli.engines.decoding.linear import use_matrix_vector_products
+        from tulu_cli.engines.decoding.linear import use_faster_products
         from tulu_cli.engines.decoding.loop import Decoder
         from tulu_cli.engines.decoding.rows import RowMaker
 
         model.eval()
-        use_matrix_vector_products(model)
+        use_faster_products(model)
         self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
@@ -126,6 +125,8 @@ class TransformersEngine:
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """The events of one request; what the prompt shares with the last one is not computed."""
+        from tulu_cli.engines.decoding.failures import translated
+
         request = bounded(request, self.info.max_model_len)
         started = time.perf_counter()
         prompt = request.prompt_token_ids
@@ -145,18 +146,20 @@ class TransformersEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Answer all requests in padded groups; within a window, like lengths go together."""
-        numbered = enumerate(requests)
-        while window := list(islice(numbered, 4 * _BATCH_ROWS)):
-            fitting: list[tuple[int, Request]] = []
-            for position, request in window:
-                try:
-                    fitting.append((position, bounded(request, self.info.max_model_len)))
-                except TuluError as error:
-                    yield position, error
-            fitting.sort(key=lambda item: len(item[1].prompt_token_ids))
-            for start in range(0, len(fitting), _BATCH_ROWS):
-                yield from self._group(fitting[start : start + _BATCH_ROWS])
+        """Answer all requests, many at a time; the next begin as soon as some have ended."""
+        from tulu_cli.engines.decoding.answers import Answers
+
+        batch = self.continuous()
+        try:
+            yield from Answers(batch).run(requests)
+        finally:
+            batch.clear()
+
+    def continuous(self) -> "ContinuousBatch":
+        """Requests that decode together, for whoever has many that come at any time."""
+        from tulu_cli.engines.decoding.continuous import ContinuousBatch
+
+        return ContinuousBatch(self._decoder, self._rows, self.info.max_model_len, _BATCH_ROWS)
 
     def close(self) -> None:
         """Give the memory back; the engine cannot be used again."""
@@ -172,40 +175,7 @@ class TransformersEngine:
             cache.batch_repeat_interleave(len(rows))
             logits = logits.expand(len(rows), -1)
         try:
-            events = self._decoder.decode(rows, logits, cache, [] if several else fed)
-            for _, event in events:
-                yield event
+            yield from self._decoder.decode(rows, logits, cache, [] if several else fed)
         finally:
             if several:
                 cache.batch_select_indices([0])
-
-    def _group(
-        self, group: list[tuple[int, Request]]
-    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        from tulu_cli.engines.decoding.group import run_group
-
-        waiting = {position for position, _ in group}
-        try:
-            with translated():
-                for position, choices in run_group(self._decoder, self._rows, group):
-                    waiting.discard(position)
-                    yield position, choices
-        except TuluError as error:
-            for position in sorted(waiting):
-                yield position, error
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Errors of torch and transformers while generating, as ours."""
-    import torch
-
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DoesNotFit(
-            "Memory ran out while generating; a shorter context, a smaller dtype or quantization "
-            f"needs less ({first_line(error)})."
-        ) from error
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise EngineError(f"transformers failed while generating: {first_line(error)}.") from error

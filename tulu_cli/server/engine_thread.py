@@ -1,5 +1,7 @@
 """The thread that an engine belongs to, and the requests that take turns in it.
 
+An engine that can decode many requests together is given them so. One that comes alone is streamed
+by itself, where the engine has what it kept of the conversation; as another one of any engine is.
 A request's stream moves on by one event at a time, in turn with the others, so that a short answer
 does not wait for a long one. No more than a few run at once, since each holds a cache; those that
 wait are let in by client in turn, so that a client with a thousand requests delays others by one.
@@ -9,6 +11,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, Protocol
 
 from tulu_cli.core import Done, EngineInfo, Request, Text
@@ -18,12 +21,28 @@ AT_ONCE = 4
 END = object()
 
 
+class Together(Protocol):
+    """Requests that decode together, each under a position of its own."""
+
+    def has_room(self, request: Request) -> bool: ...
+
+    def add(self, position: int, request: Request) -> None: ...
+
+    def drop(self, position: int) -> None: ...
+
+    def clear(self) -> None: ...
+
+    def advance(self) -> Iterator[tuple[int, Text | Done]]: ...
+
+
 class Answering(Protocol):
-    """What is needed of an engine."""
+    """What is needed of an engine; `continuous` is None where it answers one at a time."""
 
     info: EngineInfo
 
     def stream(self, request: Request) -> Iterator[Text | Done]: ...
+
+    def continuous(self) -> Together | None: ...
 
 
 class Job:
@@ -71,29 +90,101 @@ class EngineThread:
         except BaseException as error:  # noqa: BLE001 (raised again by `start`)
             self._loaded.put(error)
             return
+        together = engine.continuous()
+        crowd = None if together is None else Crowd(together)
         self._loaded.put(engine.info)
         while True:
-            self._admit()
+            self._take_in(crowd)
             for _ in range(len(self._running)):
                 job = self._running.popleft()
                 if advance(engine, job):
                     self._running.append(job)
+            if crowd is not None:
+                crowd.advance()
 
-    def _admit(self) -> None:
-        """Take in what has arrived, waiting for it if there is nothing to do."""
-        if not self._running and not self._waiting:
+    def _take_in(self, crowd: "Crowd | None") -> None:
+        """Begin what has arrived, waiting for it if there is nothing to do."""
+        if not (self._running or self._waiting or (crowd and crowd.jobs)):
             self._queue(self._arrived.get())
         while not self._arrived.empty():
             self._queue(self._arrived.get())
-        while self._waiting and len(self._running) < AT_ONCE:
+        while self._waiting:
             client, jobs = next(iter(self._waiting.items()))
-            self._running.append(jobs.popleft())
+            if not self._begin(jobs[0], crowd, alone=len(jobs) == 1):
+                return
+            jobs.popleft()
             del self._waiting[client]
             if jobs:
                 self._waiting[client] = jobs  # behind the other clients
 
+    def _begin(self, job: Job, crowd: "Crowd | None", *, alone: bool) -> bool:
+        """Begin a request if there is room. `alone`: its client has no other that waits."""
+        if crowd is None:
+            fits = len(self._running) < AT_ONCE
+        else:
+            # Beside the crowd a stream takes a step of its own: not for a client of many.
+            fits = alone and not self._running and not crowd.has(job.client)
+        if fits:
+            self._running.append(job)
+            return True
+        return crowd is not None and crowd.take(job)
+
     def _queue(self, job: Job) -> None:
         self._waiting.setdefault(job.client, deque()).append(job)
+
+
+class Crowd:
+    """The requests that decode together: their events go to their jobs."""
+
+    def __init__(self, together: Together) -> None:
+        self.jobs: dict[int, Job] = {}
+        self._together = together
+        self._numbers = count()
+        self._choices: dict[int, int] = {}
+
+    def has(self, client: str) -> bool:
+        """Whether a request of that client is here."""
+        return any(job.client == client for job in self.jobs.values())
+
+    def take(self, job: Job) -> bool:
+        """Let a request join; False where there is no room. What is wrong with it, it is told."""
+        if not self._together.has_room(job.request):
+            return False
+        position = next(self._numbers)
+        try:
+            self._together.add(position, job.request)
+        except TuluError as error:
+            job.put(error)
+            return True
+        self.jobs[position] = job
+        self._choices[position] = job.request.sampling.n
+        return True
+
+    def advance(self) -> None:
+        """Move all on by a token each."""
+        for position in [number for number, job in self.jobs.items() if job.cancelled]:
+            self._together.drop(position)
+            self._end(position, END)
+        if not self.jobs:
+            return
+        try:
+            for position, event in self._together.advance():
+                self._pass_on(position, event)
+        except Exception as error:  # noqa: BLE001 (the engine must live for the next)
+            self._together.clear()
+            for position in list(self.jobs):
+                self._end(position, as_ours(error))
+
+    def _pass_on(self, position: int, event: Text | Done) -> None:
+        self.jobs[position].put(event)
+        if isinstance(event, Done):
+            self._choices[position] -= 1
+            if not self._choices[position]:
+                self._end(position, END)
+
+    def _end(self, position: int, last: Any) -> None:
+        self._choices.pop(position)
+        self.jobs.pop(position).put(last)
 
 
 def advance(engine: Answering, job: Job) -> bool:
@@ -110,10 +201,14 @@ def advance(engine: Answering, job: Job) -> bool:
     except StopIteration:
         job.put(END)
         return False
-    except TuluError as error:
-        job.put(error)
-        return False
     except Exception as error:  # noqa: BLE001 (one request must not end the others)
-        job.put(EngineError(f"The engine failed: {type(error).__name__}: {error}."))
+        job.put(as_ours(error))
         return False
     return True
+
+
+def as_ours(error: Exception) -> TuluError:
+    """What a client is told of an error."""
+    if isinstance(error, TuluError):
+        return error
+    return EngineError(f"The engine failed: {type(error).__name__}: {error}.")

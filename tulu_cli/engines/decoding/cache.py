@@ -49,6 +49,28 @@ class GrowingLayer(DynamicLayer):
         if self._buffers is not None:
             self._replace(tuple(buffer[indices, ...] for buffer in self._buffers))
 
+    def merge(self, other: "GrowingLayer", skip: int) -> None:
+        """Put the rows of `other` under these, which lose their first `skip` tokens.
+
+        The shorter of the two gets zeros on its left, which an attention mask has to leave out.
+        """
+        parts = ((self.keys[..., skip:, :], self.values[..., skip:, :]), (other.keys, other.values))
+        length = max(keys.shape[-2] for keys, _ in parts)
+        rows = sum(len(keys) for keys, _ in parts)
+        buffers = []
+        for some in zip(*parts, strict=True):
+            shape = (rows, some[0].shape[1], capacity_for(length), some[0].shape[-1])
+            buffer = some[0].new_empty(shape)
+            begin = 0
+            for states in some:
+                end = begin + len(states)
+                pad = length - states.shape[-2]
+                buffer[begin:end, :, :pad] = 0
+                buffer[begin:end, :, pad:length] = states
+                begin = end
+            buffers.append(buffer)
+        self._view((buffers[0], buffers[1]), length)
+
     def get_seq_length(self) -> int:
         """Tokens held."""
         return self._length
@@ -58,7 +80,7 @@ class GrowingLayer(DynamicLayer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         if self._buffers is not None and total <= self._buffers[0].shape[-2]:
             return self._buffers
-        capacity = max(_FIRST_CAPACITY, 2 * total)
+        capacity = capacity_for(total)
         old = self._buffers
         key_buffer, value_buffer = (
             states.new_empty(*states.shape[:-2], capacity, states.shape[-1])
@@ -75,6 +97,11 @@ class GrowingLayer(DynamicLayer):
     def _view(self, buffers: tuple[torch.Tensor, torch.Tensor], length: int) -> None:
         self._buffers, self._length = buffers, length
         self.keys, self.values = (buffer[..., :length, :] for buffer in buffers)
+
+
+def capacity_for(tokens: int) -> int:
+    """Room that is made for so many tokens, so that making it is rare."""
+    return max(_FIRST_CAPACITY, 2 * tokens)
 
 
 def new_cache(config: Any) -> DynamicCache:
@@ -134,9 +161,19 @@ def common_prefix(left: list[int], right: tuple[int, ...]) -> int:
 
 def truncate(cache: DynamicCache, length: int) -> bool:
     """Cut all layers back to `length` tokens; False, and nothing done, where one cannot be cut."""
-    layers = cache.layers
-    if not all(isinstance(layer, GrowingLayer) for layer in layers):
+    if not is_plain(cache):
         return False
-    for layer in layers:
+    for layer in cache.layers:
         layer.truncate(length)
     return True
+
+
+def is_plain(cache: DynamicCache) -> bool:
+    """Whether all layers are ours, which can be cut back and merged."""
+    return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
+
+
+def merge(cache: DynamicCache, other: DynamicCache, skip: int) -> None:
+    """Put the rows of `other` under those of `cache`, layer by layer; both must be plain."""
+    for layer, more in zip(cache.layers, other.layers, strict=True):
+        layer.merge(more, skip)

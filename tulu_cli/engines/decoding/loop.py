@@ -55,6 +55,17 @@ class Padding:
         """Keep only these rows."""
         self.attention = self.attention[rows]
 
+    def unused(self) -> int:
+        """How many tokens on the left are padding in every row."""
+        return int(self.attention.any(0).int().argmax())
+
+    def merge(self, other: "Padding", skip: int) -> None:
+        """Put the rows of `other` under these, which lose `skip` tokens on the left."""
+        parts = (self.attention[:, skip:], other.attention)
+        longest = max(part.shape[1] for part in parts)
+        padded = [torch.nn.functional.pad(part, (longest - part.shape[1], 0)) for part in parts]
+        self.attention = torch.cat(padded)
+
     def grow(self) -> None:
         """One more real token in each row."""
         self.attention = torch.cat(
@@ -87,38 +98,29 @@ class Decoder:
         logits: torch.Tensor,
         cache: Any,
         fed: list[int],
-        padding: Padding | None = None,
-    ) -> Iterator[tuple[Row, Text | Done]]:
+    ) -> Iterator[Text | Done]:
         """Sample and feed until every row has ended. `fed` grows by the first row's fed tokens."""
         while True:
             sampled = sample(rows, logits)
             for row, (token, logprob) in zip(rows, sampled, strict=True):
-                for event in row.push(token, logprob):
-                    yield row, event
+                yield from row.push(token, logprob)
             alive = [i for i, row in enumerate(rows) if row.assembler.finish is None]
             if not alive:
                 return
             if len(alive) < len(rows):
-                rows = self._select(rows, alive, cache, padding)
-            logits = self._step([sampled[i][0] for i in alive], cache, padding)
+                cache.batch_select_indices(torch.tensor(alive, device=self.device))
+                rows = [rows[i] for i in alive]
+            logits = self.step([sampled[i][0] for i in alive], cache)
             fed.append(sampled[alive[0]][0])
 
-    def _step(self, tokens: list[int], cache: Any, padding: Padding | None) -> torch.Tensor:
+    def step(self, tokens: list[int], cache: Any, padding: Padding | None = None) -> torch.Tensor:
+        """Feed one token to each row: the logits of the next, shape (rows, vocabulary)."""
         ids = torch.tensor([[token] for token in tokens], device=self.device)
         if padding is None:
             return self._forward(ids, cache, {})
         padding.grow()
         end = padding.attention.shape[1]
         return self._forward(ids, cache, padding.arguments(end - 1, end))
-
-    def _select(
-        self, rows: list[Row], alive: list[int], cache: Any, padding: Padding | None
-    ) -> list[Row]:
-        indices = torch.tensor(alive, device=self.device)
-        cache.batch_select_indices(indices)
-        if padding is not None:
-            padding.select(indices)
-        return [rows[i] for i in alive]
 
     def _forward(
         self, ids: torch.Tensor, cache: Any, extra: dict[str, torch.Tensor]
