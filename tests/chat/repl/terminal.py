@@ -99,6 +99,11 @@ class ChatTerminal:
         """Wait until an empty prompt line with its toolbar stands on the screen."""
         return self.until(self._at_prompt)
 
+    def until_silent(self) -> None:
+        """Wait until all keys have been dealt with: nothing more is drawn for a while."""
+        while self._take(1):
+            pass
+
     def attributes(self) -> list[Any]:
         """How the terminal is set: what it echoes, which keys it takes for itself."""
         return termios.tcgetattr(self._master)

@@ -98,6 +98,7 @@ def test_at_an_empty_prompt_it_hints_and_arms_nothing(sized_chat: OpenChat, data
     chat.type(CTRL_C)
     chat.until("Ctrl-D")
     chat.type(CTRL_C + CTRL_C)
+    chat.until_silent()
     chat.until_prompt()
     chat.say("fake: say still here")
     chat.until("\nstill here")
