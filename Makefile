@@ -7,6 +7,8 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# The tests that load models again and again.
+MODELS := tests/engines tests/server
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # Without byte code on disk every start of an engine compiles it again, for seconds.
@@ -19,7 +21,9 @@ demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
 test: .venv/.test
-	$(BIN)/python -m pytest -m "not vllm"
+	@# What loads models shares the cores badly: it runs by itself, after the rest.
+	$(BIN)/python -m pytest -m "not vllm" -n logical --dist loadfile $(MODELS:%=--ignore=%)
+	$(BIN)/python -m pytest -m "not vllm" $(MODELS)
 	@# vLLM forks, which is safe only in a process where nothing else has computed with threads;
 	@# it leaves sockets of its own to the garbage collector.
 	$(BIN)/python -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
