@@ -89,7 +89,7 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --force --trust-remote-code --profile --offline --verbose --debug --help'
             case $2 in
                 --keep-alive | --host | --port | --nodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;

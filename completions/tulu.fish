@@ -328,6 +328,7 @@ complete -c tulu -n '__tulu_at \'serve\'' -l gpu-memory-utilization -r -f -d 'Sh
 complete -c tulu -n '__tulu_at \'serve\'' -l max-model-len -r -f -d 'Context length'
 complete -c tulu -n '__tulu_at \'serve\'' -l device -r -f -a 'auto cpu cuda cuda:0 cuda:1 mps' -d 'auto, cpu, cuda, cuda:1, mps'
 complete -c tulu -n '__tulu_at \'serve\'' -l engine-arg -r -f -d 'An argument of the engine\'s own, passed through; repeatable'
+complete -c tulu -n '__tulu_at \'serve\'' -l force -d 'Load the model even if the plan says that it cannot fit'
 complete -c tulu -n '__tulu_at \'serve\'' -l trust-remote-code -d 'Let the model\'s repository run its Python'
 complete -c tulu -n '__tulu_at \'serve\'' -l profile -r -f -d 'Use [profile.NAME] of the settings'
 complete -c tulu -n '__tulu_at \'serve\'' -l offline -d 'Open no socket: use what is cached'

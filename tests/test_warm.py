@@ -1,6 +1,7 @@
 """From settings to an engine that is warm: times, hints, and the one seam of the launch path."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.warming import load_warm, runtime
 from tulu_cli import engines, launch, warm
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.launch import Prepared, fetch, load, prepare
-from tulu_cli.machine import Machine, read_machine
+from tulu_cli.machine import Gpu, Machine, read_machine
 from tulu_cli.models import no_progress
 from tulu_cli.server.finder import warm_engines
 from tulu_cli.settings import Setting, Settings
@@ -99,3 +100,17 @@ def test_memory_that_a_warm_engine_takes_is_mentioned(
         monkeypatch.setattr(engines, "load", full)
         with pytest.raises(DoesNotFit, match=r"Kept warm meanwhile: demo; tulu stop NAME frees"):
             launch.load(alone)
+
+
+def test_a_warm_engine_that_fills_the_card_is_named_before_anything_is_fetched(
+    demo_directory: Path,
+) -> None:
+    full = Gpu(0, "NVIDIA L4", 23 * 2**30, 50 * 2**20)
+    ours = prepared(demo_directory, dtype="float16")
+    ours = replace(ours, machine=Machine((full,), 64 * 2**30, read_machine().packages))
+    ours = replace(ours, choice=engines.Choice("transformers", ()))
+    with pytest.raises(DoesNotFit, match=r"or --force to try\.$"):
+        fetch(ours, progress=no_progress)
+    load_warm("fake", demo_directory).close()
+    with pytest.raises(DoesNotFit, match=r"Kept warm meanwhile: demo; tulu stop NAME frees"):
+        fetch(ours, progress=no_progress)

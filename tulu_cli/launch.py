@@ -151,7 +151,8 @@ def _require_room(prepared: Prepared) -> None:
         **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
     )
     if sentence := refusal(wish, prepared.machine):
-        raise DoesNotFit(sentence)
+        error = DoesNotFit(sentence)
+        raise warm.with_hint(error) if prepared.machine.gpus else error
 
 
 def fetch(

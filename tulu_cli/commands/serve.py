@@ -58,6 +58,7 @@ def serve(
     max_model_len: options.MaxModelLen = None,
     device: options.Device = None,
     engine_arg: options.EngineArg = None,
+    force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
@@ -83,6 +84,7 @@ def serve(
         nodes=nodes,
         ray=ray,
         engine_args=options.read_engine_args(engine_arg or []),
+        force=force,
         trust_remote_code=trust_remote_code,
         offline=offline,
         verbose=verbose,
@@ -102,6 +104,7 @@ class ServeOptions:
     nodes: int | None = None
     ray: str | None = None
     engine_args: dict[str, Any] = field(default_factory=dict)
+    force: bool = False
     trust_remote_code: bool = False
     offline: bool = False
     verbose: bool = False
@@ -130,7 +133,8 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
             no_server=True,
         )
         check_engine(chosen, prepared.choice.engine)
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline)
+        prepared = replace(prepared, spec=replace(prepared.spec, purpose="server"))
+        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
     if chosen.verbose:
         for name, reason in prepared.choice.reasons:
             streams.say(f"tulu: engine {name}: {reason}")
