@@ -31,7 +31,7 @@ def export(
             help="markdown, jsonl (a line each with `messages`, as the Tülu 3 SFT mixture has it), "
             "openai, sharegpt, html, or tulu (all branches and how answers were made).  "
             "[default: what FILE ends with, else markdown]",
-            metavar="FORMAT",
+            metavar="FILE-FORMAT",
         ),
     ] = None,
     output: Annotated[
