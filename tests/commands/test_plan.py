@@ -1,14 +1,17 @@
 """`tulu plan` as a user runs it: what it prints, and the exit code."""
 
 import json
+import shlex
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from tests.plan.tiny import LLAMA
 from tests.program import tulu
+from tulu_cli import main
 
 
 def plan(*arguments: str) -> tuple[int, str, str]:
@@ -24,6 +27,24 @@ def test_a_plan_that_fits_says_so_in_vllms_own_words() -> None:
     assert "Maximum concurrency for 8,192 tokens per request: " in output
     assert "vllm serve allenai/Llama-3.1-Tulu-3-8B --max-model-len 8192" in output
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("8b", "--gpu", "h100"),
+        ("70b", "--gpu", "h100:4", "--quantization", "fp8"),
+        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--eager"),
+    ],
+    ids=" ".join,
+)
+def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, ...]) -> None:
+    _, output, _ = plan(*arguments)
+    advised = [shlex.split(line) for line in output.splitlines() if line.startswith("  tulu ")]
+    assert [words[1] for words in advised] == ["serve", "complete"]
+    for words in advised:
+        command = typer.main.get_command(main.app_of((words[1],)))
+        command.make_context("tulu", words[2:]).close()
 
 
 def test_what_does_not_fit_is_printed_and_is_exit_3_with_the_nearest_changes() -> None:

@@ -28,7 +28,7 @@ def ready_commands(
             "ray start --address=FIRST_NODE:6379           # on each of the others",
         ]
     ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
-    lines += [join(["tulu", "serve", "-m", model, *flags])] if nodes == 1 else []
+    lines += [join(["tulu", "serve", model, *flags])] if nodes == 1 else []
     lines += [join(["vllm", "serve", model, *flags, *_vllm_flags(plan), *ray])]
     if nodes == 1:
         lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *flags, "..."])]
