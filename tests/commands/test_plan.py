@@ -111,6 +111,29 @@ def test_find_prints_one_value(what: str, least: float, most: float) -> None:
     assert least <= float(output) <= most
 
 
+def test_a_value_that_was_found_is_json_too() -> None:
+    code, output, _ = plan("8b", "--gpu", "h100", "--find", "gpus", "--json")
+    assert (code, json.loads(output)) == (0, {"find": "gpus", "value": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--find", "concurrency"), "There is no concurrency with which 70b fits here."),
+        (("--find", "gpus", "--concurrency", "100000000"), "There is no number of GPUs with which"),
+        (("--plot", "p.svg"), "There is nothing to draw: not one block of KV cache is left."),
+    ],
+)
+def test_what_cannot_be_found_or_drawn_is_exit_3(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = plan("70b", "--gpu", "24GiB", *arguments)
+    assert code == 3
+    assert errors.startswith(f"tulu: {sentence}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_explain_shows_the_formulas_and_the_rules_sources() -> None:
     _, output, _ = plan("8b", "--gpu", "h100", "--explain", "--vllm-version", "0.19.0")
     assert "requested = 79.18 GiB total x 0.90 utilization = 71.26 GiB" in output
