@@ -47,6 +47,17 @@ def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, .
         command.make_context("tulu", words[2:]).close()
 
 
+def test_the_commands_have_what_was_planned_with() -> None:
+    asked = ("--eager", "--kv-cache-dtype", "fp8", "--max-num-seqs", "32")
+    _, output, _ = plan("8b", "--gpu", "h100", *asked)
+    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg max_num_seqs=32"
+    ours = f"{ours} --engine-arg enforce_eager=true"
+    theirs = "--kv-cache-dtype fp8 --max-num-seqs 32 --enforce-eager"
+    for command, words in (("tulu serve", ours), ("tulu complete", ours), ("vllm serve", theirs)):
+        (line,) = (line for line in output.splitlines() if line.startswith(f"  {command} "))
+        assert words in line
+
+
 def test_what_does_not_fit_is_printed_and_is_exit_3_with_the_nearest_changes() -> None:
     code, output, errors = plan("70b", "--gpu", "h100")
     assert code == 3
