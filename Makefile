@@ -4,6 +4,10 @@
 # make lint    ruff and mypy alone
 # make bench   the figures of the README, each against its peer in the same run
 # make docs    the manual pages and completions, from the declarations of the options
+#
+# make picture   the terminal session in the README, recorded with the demo model
+# make coverage  the suite once more, slower, and which lines and branches it runs
+# make audit     whether a vulnerability is known in the pinned packages
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -38,6 +42,21 @@ bench: .venv/.test
 docs: .venv/.test
 	$(BIN)/python -m tools.gen_docs
 
+.PHONY: picture coverage audit
+
+picture: .venv/.test
+	$(BIN)/python -m tools.record
+
+coverage: .venv/.test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not vllm"
+	$(BIN)/coverage run -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+audit: .venv-audit/.done
+	.venv-audit/bin/python -m tools.audit
+
 lint: .venv/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,6 +64,12 @@ lint: .venv/.test
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
+
+.venv-audit/.done: requirements/audit.txt
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip --quiet --disable-pip-version-check install -r $< 2> .venv-audit/log \
+		|| { echo "pip-audit cannot be installed: .venv-audit/log says why."; exit 1; }
+	@touch $@
 
 .venv/.transformers: pyproject.toml requirements/base.txt requirements/transformers.txt | .venv/bin/python
 	@echo "Installing tulu and the transformers engine into .venv (torch is large) ..."

@@ -16,7 +16,9 @@ _tulu_table() {
             options='--output --resume --retry-errors --overwrite --format --template --output-format --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --profile --offline --verbose --debug --help'
             case $2 in
                 -o | --output | --stats | --schema | 0) paths=files ;;
-                --format | --template | --output-format | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --format) words='auto openai messages prompt text sharegpt csv' ;;
+                --template | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --output-format) words='tulu openai' ;;
                 -s | --system) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
@@ -72,11 +74,12 @@ _tulu_table() {
         'tulu plan')
             options='--compare --gpu --nodes --engine --max-model-len --concurrency --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-num-seqs --max-num-batched-tokens --block-size --eager --vllm-version --batch --beams --static-cache --find --explain --plot --json --offline --debug --help'
             case $2 in
-                --compare | --nodes | --max-model-len | --concurrency | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch | --beams | --find) ;;
+                --compare | --nodes | --max-model-len | --concurrency | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch | --beams) ;;
                 --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-a6000 rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 mi210 mi250x mi300x mi325x mi355x' ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype | --kv-cache-dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --find) words='max-model-len concurrency gpus utilization' ;;
                 --plot) paths=files ;;
                 0) asks=MODEL paths=files ;;
                 *) takes= ;;
@@ -215,7 +218,7 @@ _tulu_table() {
         'tulu history export')
             options='--format --output --all --branches --force --debug --help'
             case $2 in
-                --format) ;;
+                --format) words='markdown jsonl openai sharegpt html tulu' ;;
                 -o | --output) paths=files ;;
                 [0-9]*) asks=ID ;;
                 *) takes= ;;
@@ -224,7 +227,8 @@ _tulu_table() {
         'tulu history import')
             options='--format --name --debug --help'
             case $2 in
-                --format | --name) ;;
+                --format) words='markdown jsonl openai sharegpt html tulu' ;;
+                --name) ;;
                 [0-9]*) paths=files ;;
                 *) takes= ;;
             esac
@@ -305,15 +309,17 @@ _tulu_table() {
             options='--file --from --to --system --jobs --debug --help'
             case $2 in
                 -f | --file | [0-9]*) paths=files ;;
-                --from | --to | --jobs) ;;
+                --from) words='messages openai tulu sharegpt pairs auto' ;;
+                --to) words='messages openai tulu sharegpt pairs' ;;
                 -s | --system) asks=SYSTEM ;;
+                --jobs) ;;
                 *) takes= ;;
             esac
             ;;
         'tulu template diff')
             options='--json --offline --verbose --debug --help'
             case $2 in
-                0 | 1) ;;
+                0 | 1) words=tulu asks=MODEL paths=files ;;
                 *) takes= ;;
             esac
             ;;
@@ -321,9 +327,10 @@ _tulu_table() {
             options='--file --from --model --template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --template | [0-9]*) paths=files ;;
-                --from | --eos | --bos | --kwarg) ;;
+                --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
+                --eos | --bos | --kwarg) ;;
                 *) takes= ;;
             esac
             ;;
@@ -341,10 +348,11 @@ _tulu_table() {
             options='--file --from --system --model --template --tokenizer --eos --bos --card --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --template | --tools | [0-9]*) paths=files ;;
-                --from | --eos | --bos | --kwarg | --jobs) ;;
+                --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -s | --system) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
+                --eos | --bos | --kwarg | --jobs) ;;
                 *) takes= ;;
             esac
             ;;
@@ -361,10 +369,11 @@ _tulu_table() {
             options='--file --from --system --model --template --tokenizer --eos --bos --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --template | --tools | [0-9]*) paths=files ;;
-                --from | --eos | --bos | --kwarg | --jobs) ;;
+                --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -s | --system) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
+                --eos | --bos | --kwarg | --jobs) ;;
                 *) takes= ;;
             esac
             ;;

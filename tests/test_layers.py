@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "chat": {"core", "errors", "streams", "prompt", "render", "sampling", "settings"},
     "batch": {"core", "errors", "streams", "prompt"},
     "arguments": set(),
-    "candidates": {"chat", "engines", "errors", "models", "plan", "settings"},
+    "candidates": {"batch", "chat", "engines", "errors", "models", "plan", "prompt", "settings"},
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"candidates", "main"},
 }

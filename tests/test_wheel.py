@@ -1,5 +1,6 @@
 """The wheel: what is in it, that two builds are the same, and that what it installs works."""
 
+import email
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import tulu_cli
 from tests.program import environment
@@ -75,12 +77,23 @@ def test_the_package_its_data_the_completions_the_pages_and_nothing_else(
 def test_another_build_from_the_sdist_is_the_same(
     wheel: Path, checkout: Path, tmp_path: Path
 ) -> None:
-    with tarfile.open(build(checkout, "sdist")) as archive:
+    sdist = build(checkout, "sdist")
+    with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     for path in tmp_path.rglob("*"):
         os.utime(path, (0, 0))
-    again = build(tmp_path / NAME, "wheel")
-    assert again.read_bytes() == wheel.read_bytes()
+    assert build(tmp_path / NAME, "wheel").read_bytes() == wheel.read_bytes()
+    assert build(tmp_path / NAME, "sdist").read_bytes() == sdist.read_bytes()
+
+
+def test_what_a_package_index_asks_of_the_metadata(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = email.message_from_bytes(archive.read(f"{NAME}.dist-info/METADATA"))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    needed = map(Requirement, metadata.get_all("Requires-Dist", []))
+    named = [one.name for one in needed if one.marker is None]
+    assert len(named) == len(set(named)), "a package is asked for twice"
 
 
 def test_what_is_installed_works(wheel: Path, tmp_path: Path) -> None:

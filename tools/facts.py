@@ -12,12 +12,13 @@ from tulu_cli.settings import KEYS
 class Fact:
     """A variable or a file, and what it does for the commands that have one of these options.
 
-    The page of `tulu` itself has them all.
+    It holds for the named commands too. The page of `tulu` itself has them all.
     """
 
     name: str
     about: str
     options: frozenset[str] = frozenset()
+    commands: frozenset[str] = frozenset()
 
 
 _SETTINGS = frozenset(key.name for key in KEYS)
@@ -43,6 +44,7 @@ ENVIRONMENT = (
         "TULU_RUNTIME_DIR, XDG_RUNTIME_DIR",
         "Where the sockets of warm engines are; the second one's folder is for all programs.",
         frozenset({"keep_alive"}),
+        frozenset({"ps", "stop", "logs"}),
     ),
     Fact("CUDA_VISIBLE_DEVICES", "The GPUs to see, by index or UUID.", _MODEL),
     Fact("NO_COLOR, FORCE_COLOR", "Never colour; colour also where stdout is not a terminal."),

@@ -65,11 +65,15 @@ def _parameters(parameters: tuple[Parameter, ...]) -> Rows:
 def _facts(shared: tuple[Fact, ...], name: str, command: Command, root: Command) -> Rows:
     """What holds for the command, for the groups that it is in, and for all below it."""
     options = {option.name for one in command.walk() for option in one.options}
-    everywhere = not command.path
-    holds = [fact for fact in shared if everywhere or not fact.options or fact.options & options]
+    names = set(command.path)
+    holds = [
+        fact
+        for fact in shared
+        if not (names and fact.options) or fact.options & options or fact.commands & names
+    ]
     related = [one for one in root.walk() if one.path and _are_related(one, command)]
     own = [row for one in related for row in one.declared(name)]
-    return [*((fact.name, fact.about) for fact in holds), *own]
+    return list(dict.fromkeys((*((fact.name, fact.about) for fact in holds), *own)))
 
 
 def _are_related(one: Command, other: Command) -> bool:

@@ -145,6 +145,27 @@ def gpus() -> Iterator[Candidate]:
     yield from (Candidate(card.name.lower().replace(" ", "-")) for card in CARDS)
 
 
+def formats() -> Iterator[Candidate]:
+    """The shapes of a conversation that `tulu template` reads and writes."""
+    from tulu_cli.prompt.formats import FORMATS
+
+    yield from (Candidate(one.name) for one in FORMATS)
+
+
+def row_formats() -> Iterator[Candidate]:
+    """The shapes of a row that `tulu batch` reads."""
+    from tulu_cli.batch.rows import FORMATS
+
+    yield from map(Candidate, FORMATS)
+
+
+def file_formats() -> Iterator[Candidate]:
+    """What `tulu history` writes and reads."""
+    from tulu_cli.chat.export import FORMATS
+
+    yield from (Candidate(one.name) for one in FORMATS)
+
+
 def keys() -> Iterator[Candidate]:
     """The settings, as the config file names them."""
     yield from (Candidate(f"{key.table}.{key.name}".lstrip(".")) for key in KEYS)
@@ -166,6 +187,9 @@ KINDS: Mapping[str, Kind] = {
     "DEVICE": Kind(words("auto", "cpu", "cuda", "cuda:0", "cuda:1", "mps")),
     "GPU": Kind(gpus),
     "KEY": Kind(keys),
+    "FORMAT": Kind(formats),
+    "ROW-FORMAT": Kind(row_formats),
+    "FILE-FORMAT": Kind(file_formats),
     "FILE": Kind(paths="files"),
     "DIR": Kind(paths="directories"),
 }

@@ -1,14 +1,17 @@
 """`tulu plan` as a user runs it: what it prints, and the exit code."""
 
 import json
+import shlex
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from tests.plan.tiny import LLAMA
 from tests.program import tulu
+from tulu_cli import main
 
 
 def plan(*arguments: str) -> tuple[int, str, str]:
@@ -24,6 +27,35 @@ def test_a_plan_that_fits_says_so_in_vllms_own_words() -> None:
     assert "Maximum concurrency for 8,192 tokens per request: " in output
     assert "vllm serve allenai/Llama-3.1-Tulu-3-8B --max-model-len 8192" in output
     assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("8b", "--gpu", "h100"),
+        ("70b", "--gpu", "h100:4", "--quantization", "fp8"),
+        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--eager"),
+    ],
+    ids=" ".join,
+)
+def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, ...]) -> None:
+    _, output, _ = plan(*arguments)
+    advised = [shlex.split(line) for line in output.splitlines() if line.startswith("  tulu ")]
+    assert [words[1] for words in advised] == ["serve", "complete"]
+    for words in advised:
+        command = typer.main.get_command(main.app_of((words[1],)))
+        command.make_context("tulu", words[2:]).close()
+
+
+def test_the_commands_have_what_was_planned_with() -> None:
+    asked = ("--eager", "--kv-cache-dtype", "fp8", "--max-num-seqs", "32")
+    _, output, _ = plan("8b", "--gpu", "h100", *asked)
+    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg max_num_seqs=32"
+    ours = f"{ours} --engine-arg enforce_eager=true"
+    theirs = "--kv-cache-dtype fp8 --max-num-seqs 32 --enforce-eager"
+    for command, words in (("tulu serve", ours), ("tulu complete", ours), ("vllm serve", theirs)):
+        (line,) = (line for line in output.splitlines() if line.startswith(f"  {command} "))
+        assert words in line
 
 
 def test_what_does_not_fit_is_printed_and_is_exit_3_with_the_nearest_changes() -> None:
@@ -88,6 +120,29 @@ def test_find_prints_one_value(what: str, least: float, most: float) -> None:
     code, output, _ = plan("8b", "--gpu", "h100", "--find", what)
     assert code == 0
     assert least <= float(output) <= most
+
+
+def test_a_value_that_was_found_is_json_too() -> None:
+    code, output, _ = plan("8b", "--gpu", "h100", "--find", "gpus", "--json")
+    assert (code, json.loads(output)) == (0, {"find": "gpus", "value": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--find", "concurrency"), "There is no concurrency with which 70b fits here."),
+        (("--find", "gpus", "--concurrency", "100000000"), "There is no number of GPUs with which"),
+        (("--plot", "p.svg"), "There is nothing to draw: not one block of KV cache is left."),
+    ],
+)
+def test_what_cannot_be_found_or_drawn_is_exit_3(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = plan("70b", "--gpu", "24GiB", *arguments)
+    assert code == 3
+    assert errors.startswith(f"tulu: {sentence}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_explain_shows_the_formulas_and_the_rules_sources() -> None:

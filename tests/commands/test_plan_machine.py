@@ -7,7 +7,7 @@ import pytest
 
 from tulu_cli.commands._plan_options import PlanOptions
 from tulu_cli.commands.plan import run
-from tulu_cli.errors import DoesNotFit
+from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Gpu, Machine, Program
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
@@ -19,7 +19,7 @@ H100 = 81559 * MIB
 def planned(machine: Machine, *, tty: bool = False, **values: Any) -> tuple[str, str]:
     streams = Streams.test(tty=tty)
     given: dict[str, Any] = {"settings": Settings(), "vllm_version": "0.24.0"} | values
-    chosen = PlanOptions(models=("8b",), **given)
+    chosen = PlanOptions(**{"models": ("8b",)} | given)
     run(chosen, streams, lambda: machine)
     assert isinstance(streams.stdout, io.BytesIO)
     assert isinstance(streams.stderr, io.BytesIO)
@@ -48,6 +48,26 @@ def test_what_another_program_holds_is_named_and_not_planned_with() -> None:
 def test_a_machine_without_a_gpu_gets_the_catalogue() -> None:
     output, _ = planned(Machine())
     assert output.startswith("GPUs ")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"find": "concurrency"}, {"explain": True}, {"plot": "p.svg"}, {"models": ("8b", "70b")}],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_what_needs_a_gpu_is_refused_without_one(asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="needs a GPU, and there is none here"):
+        planned(Machine(), **asked)
+
+
+def test_transformers_needs_a_gpu_to_plan_for() -> None:
+    with pytest.raises(UsageError, match="There is no GPU here: name one"):
+        planned(Machine(), engine="transformers")
+
+
+def test_what_fits_on_no_card_of_the_catalogue_is_said() -> None:
+    with pytest.raises(DoesNotFit, match="8b fits on none of them"):
+        planned(Machine(), concurrency=10**6)
 
 
 def test_a_terminal_gets_a_bar() -> None:

@@ -47,8 +47,21 @@ def test_values_of_options(shell: Shell, between: str) -> None:
         shell.completes(line, line + rest)
 
 
+def test_formats_and_what_a_plan_can_find(shell: Shell) -> None:
+    for line, rest in (
+        ("tulu batch --format shar", "egpt"),
+        ("tulu history export --format mark", "down"),
+        ("tulu template convert --to pai", "rs"),
+        ("tulu template render --from au", "to"),
+        ("tulu plan --find util", "ization"),
+    ):
+        shell.completes(line, line + rest)
+
+
 def test_arguments(shell: Shell) -> None:
     shell.completes("tulu completions show ba", "tulu completions show bash")
+    shell.completes("tulu template diff tul", "tulu template diff tulu")
+    shell.completes("tulu template diff tulu 405b-d", "tulu template diff tulu 405b-dpo")
 
 
 def test_names_of_files(shell: Shell) -> None:

@@ -6,11 +6,17 @@ import pytest
 
 from tests.plan.tiny import LLAMA, tiny
 from tulu_cli.errors import BadInput, TuluError, UsageError
-from tulu_cli.plan.quantization import NAMES, named_quantization, read_quantization, stored
+from tulu_cli.plan.quantization import (
+    NAMES,
+    Quantization,
+    named_quantization,
+    read_quantization,
+    stored,
+)
 
 
-def size(method: str, rows: int = 256, columns: int = 512) -> int:
-    parts = stored(named_quantization(method), "model.layers.0.mlp.up_proj.weight", (rows, columns))
+def size(how: Quantization | None, rows: int = 256, columns: int = 512) -> int:
+    parts = stored(how, "model.layers.0.mlp.up_proj.weight", (rows, columns))
     assert parts is not None
     total = 0
     for _, dimensions, bits in parts:
@@ -34,7 +40,29 @@ def size(method: str, rows: int = 256, columns: int = 512) -> int:
     ],
 )
 def test_the_bytes_of_one_weight(method: str, expected: int) -> None:
-    assert size(method) == expected
+    assert size(named_quantization(method)) == expected
+
+
+WEIGHTS = 256 * 512
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, WEIGHTS + 4),
+        ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, WEIGHTS // 2 + WEIGHTS // 16),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, WEIGHTS + 256 * 4),
+        ({"num_bits": 8, "strategy": "tensor"}, WEIGHTS + 4),
+        ({"num_bits": 8, "strategy": "channel"}, WEIGHTS + 256 * 4),
+        ({"num_bits": 4, "type": "int", "group_size": 128}, WEIGHTS // 2 + 256 * 4 * 2),
+        ({"num_bits": 4, "type": "float", "group_size": 16}, WEIGHTS // 2 + WEIGHTS // 16),
+    ],
+)
+def test_the_bytes_of_one_weight_by_config_json(config: dict[str, Any], expected: int) -> None:
+    if "quant_method" not in config:
+        groups = {"group_0": {"weights": config}}
+        config = {"quant_method": "compressed-tensors", "config_groups": groups}
+    assert size(read_quantization({"quantization_config": config})) == expected
 
 
 def test_every_name_makes_a_smaller_model() -> None:

@@ -55,6 +55,19 @@ def test_every_command_has_help_and_its_page_has_every_option(command: Command) 
 
 
 @every_command
+def test_no_fact_stands_twice_on_a_page(command: Command) -> None:
+    page = (gen_docs.ROOT / "man" / f"{command.name.replace(' ', '-')}.1").read_text()
+    for title in ("ENVIRONMENT", "FILES"):
+        facts = page.partition(f".SH {title}\n")[2].partition(".SH ")[0].split(".TP\n")[1:]
+        assert len(facts) == len(set(facts))
+
+
+@pytest.mark.parametrize("name", ["complete", "serve", "ps", "stop", "logs"])
+def test_what_meets_warm_engines_says_where_their_sockets_are(name: str) -> None:
+    assert "TULU_RUNTIME_DIR" in (gen_docs.ROOT / "man" / f"tulu-{name}.1").read_text()
+
+
+@every_command
 def test_the_examples_are_command_lines_that_the_program_takes(command: Command) -> None:
     for about, typed in command.declared("EXAMPLES"):
         assert not about.endswith("."), "the page adds a colon"

@@ -32,3 +32,13 @@ class PlanOptions:
     plot: str | None = None
     json_output: bool = False
     offline: bool = False
+
+    def of_one_gpu(self) -> str | None:
+        """An option that is asked for and has no meaning for a whole catalogue of GPUs."""
+        asked = {
+            "--compare": len(self.models) > 1,
+            "--find": self.find,
+            "--explain": self.explain,
+            "--plot": self.plot,
+        }
+        return next((flag for flag, value in asked.items() if value), None)

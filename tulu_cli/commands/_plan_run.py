@@ -36,6 +36,8 @@ def plan_for_vllm(
     gpu, count = choose_gpus(chosen.gpu, streams, machine)
     rules = rules_of(version)
     if gpu is None:
+        if flag := chosen.of_one_gpu():
+            raise UsageError(f"{flag} needs a GPU, and there is none here: name one with --gpu.")
         _rank_alternatives(chosen, streams, models[0], rules)
         return
     if chosen.find == "gpus":
@@ -193,7 +195,8 @@ def _print_found(
     chosen: "PlanOptions", streams: "Streams", model: Model, found: float | None
 ) -> None:
     if not found:
-        raise DoesNotFit(f"There is no {chosen.find} with which {model.name} fits here.")
+        what = "number of GPUs" if chosen.find == "gpus" else chosen.find
+        raise DoesNotFit(f"There is no {what} with which {model.name} fits here.")
     if chosen.json_output:
         _print_json(streams, [{"find": chosen.find, "value": found}])
     else:

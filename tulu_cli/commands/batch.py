@@ -48,7 +48,7 @@ def batch(
             "--format",
             help="auto, openai, messages, prompt, text, sharegpt or csv.  [default: auto, by what "
             "each row holds, and by the file's name]",
-            metavar="FORMAT",
+            metavar="ROW-FORMAT",
             show_default=False,
         ),
     ] = "auto",
@@ -61,7 +61,7 @@ def batch(
     output_format: Annotated[
         str,
         typer.Option(
-            help="tulu, or openai for the lines of OpenAI's batch output.", metavar="FORMAT"
+            help="tulu, or openai for the lines of OpenAI's batch output.", metavar="tulu|openai"
         ),
     ] = "tulu",
     in_order: Annotated[

@@ -82,7 +82,8 @@ def plan(
         bool, typer.Option("--static-cache", help="A cache of full length (transformers).")
     ] = False,
     find: Annotated[
-        str | None, typer.Option(help=f"Find {', '.join(_FINDS)}.", metavar="WHAT")
+        str | None,
+        typer.Option(help="Find the best value with which it fits.", metavar="|".join(_FINDS)),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print each formula with its numbers.")

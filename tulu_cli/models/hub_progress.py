@@ -18,6 +18,9 @@ def silent_bar(stage: str, progress: Progress) -> type[Any]:
     reported = 0
 
     class SilentBar(base):  # type: ignore[misc]
+        # A thread of tqdm's would look after bars that stand still, and can trip over new ones.
+        monitor_interval = 0
+
         def __init__(self, *args: Any, **options: Any) -> None:
             options.pop("name", None)
             super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})

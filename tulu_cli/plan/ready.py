@@ -28,10 +28,12 @@ def ready_commands(
             "ray start --address=FIRST_NODE:6379           # on each of the others",
         ]
     ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
-    lines += [join(["tulu", "serve", "-m", model, *flags])] if nodes == 1 else []
-    lines += [join(["vllm", "serve", model, *flags, *_vllm_flags(plan), *ray])]
+    own = _settings_of_vllm(plan)
+    ours = [*flags, *_as_engine_arguments(own)]
+    lines += [join(["tulu", "serve", model, *ours])] if nodes == 1 else []
+    lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
     if nodes == 1:
-        lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *flags, "..."])]
+        lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, "..."])]
     return tuple(lines)
 
 
@@ -46,11 +48,25 @@ def _flags(plan: Estimate) -> list[str]:
     return flags
 
 
-def _vllm_flags(plan: Estimate) -> list[str]:
+def _settings_of_vllm(plan: Estimate) -> dict[str, str]:
+    """What only vLLM has a setting for, by the names of its engine's arguments."""
     run = plan.run
-    flags = ["--kv-cache-dtype", run.kv_dtype] if run.kv_dtype != "auto" else []
-    if run.max_num_seqs:
-        flags += ["--max-num-seqs", str(run.max_num_seqs)]
-    if run.max_num_batched_tokens:
-        flags += ["--max-num-batched-tokens", str(run.max_num_batched_tokens)]
-    return [*flags, "--enforce-eager"] if run.eager else flags
+    settings = {
+        "kv_cache_dtype": run.kv_dtype if run.kv_dtype != "auto" else "",
+        "max_num_seqs": str(run.max_num_seqs or ""),
+        "max_num_batched_tokens": str(run.max_num_batched_tokens or ""),
+        "enforce_eager": "true" if run.eager else "",
+    }
+    return {name: value for name, value in settings.items() if value}
+
+
+def _as_flags(settings: dict[str, str]) -> list[str]:
+    flags: list[str] = []
+    for name, value in settings.items():
+        flags += [f"--{name.replace('_', '-')}", *([] if value == "true" else [value])]
+    return flags
+
+
+def _as_engine_arguments(settings: dict[str, str]) -> list[str]:
+    pairs = (f"{name}={value}" for name, value in settings.items())
+    return [word for pair in pairs for word in ("--engine-arg", pair)]

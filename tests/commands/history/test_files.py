@@ -8,7 +8,7 @@ import pytest
 from tests.chat.sessions import answered, chat
 from tests.commands.history.run import Run, kept
 from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.errors import BadInput, TuluError, UsageError
 
 
 def test_export_and_import(store: SqliteStore, run: Run, tmp_path: Path) -> None:
@@ -69,6 +69,37 @@ def test_what_export_refuses(store: SqliteStore, run: Run, tmp_path: Path) -> No
     run("export", "-o", str(file), "--force")
     assert file.read_text() == "## user\n\nthree\n"
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none/out.md", "No such file or directory"),
+        ("file/out.md", "Not a directory"),
+        ("folder", "Is a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_written(
+    store: SqliteStore, run: Run, tmp_path: Path, name: str, reason: str
+) -> None:
+    store.write(chat("one"))
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    path = str(tmp_path / name)
+    with pytest.raises(TuluError, match=f"^'{path}' cannot be written: {reason}.$"):
+        run("export", "-o", path, "--force")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "folder.part").exists()
+
+
+def test_a_document_that_is_too_deep_is_refused(
+    store: SqliteStore, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(BadInput, match="nested too deeply"):
+        run("import", str(file))
+    assert store.summaries() == []
 
 
 def test_an_import_is_of_all_or_of_nothing(store: SqliteStore, run: Run, tmp_path: Path) -> None:

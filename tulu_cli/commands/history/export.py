@@ -1,5 +1,6 @@
 """`tulu history export`: sessions as a file for people or for other programs."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +32,7 @@ def export(
             help="markdown, jsonl (a line each with `messages`, as the Tülu 3 SFT mixture has it), "
             "openai, sharegpt, html, or tulu (all branches and how answers were made).  "
             "[default: what FILE ends with, else markdown]",
-            metavar="FORMAT",
+            metavar="FILE-FORMAT",
         ),
     ] = None,
     output: Annotated[
@@ -128,5 +129,6 @@ def save(text: str, path: Path, *, force: bool) -> None:
         begun.write_text(text, encoding="utf-8", newline="")
         begun.replace(path)
     except OSError as error:
-        begun.unlink(missing_ok=True)
+        with suppress(OSError):
+            begun.unlink()
         raise TuluError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error

@@ -25,7 +25,7 @@ def import_(
             "--format",
             help="markdown, html, or for every kind of JSON jsonl.  [default: what FILE ends with, "
             "else JSON]",
-            metavar="FORMAT",
+            metavar="FILE-FORMAT",
         ),
     ] = None,
     name: Annotated[

@@ -69,7 +69,7 @@ From = Annotated[
     typer.Option(
         "--from",
         help="The format of the input: auto, messages, openai, tulu, sharegpt or pairs.",
-        metavar="FORMAT",
+        metavar="auto|FORMAT",
     ),
 ]
 AddGenerationPrompt = Annotated[

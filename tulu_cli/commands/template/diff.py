@@ -19,8 +19,8 @@ _COLORS = {"-": "\x1b[31m", "+": "\x1b[32m", "@": "\x1b[36m"}
 
 
 def diff(
-    left: Annotated[str, typer.Argument(help=_HELP, metavar="A")],
-    right: Annotated[str, typer.Argument(help=_HELP, metavar="B")],
+    left: Annotated[str, typer.Argument(help=_HELP, metavar="MODEL|tulu")],
+    right: Annotated[str, typer.Argument(help=_HELP, metavar="MODEL|tulu")],
     json_output: shared.Json = False,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
