@@ -20,7 +20,7 @@ from tulu_cli.models import locate, resolve
 from tulu_cli.server.dialect import request_body
 from tulu_cli.server.unix_http import get
 
-from .report import Row, print_rows
+from .report import Goal, Row, at_least, at_most, print_rows
 
 TULU = [sys.executable, "-m", "tulu_cli"]
 TIMES = 20
@@ -85,12 +85,11 @@ def one_shot(engine: str, directory: Path) -> list[Row]:
             peer.append(first_byte(curl, b"data: "))
     cold = [first_byte(complete(engine, directory, "--no-server")) for _ in range(COLD_TIMES)]
     warm, other = statistics.median(ours[1:]), statistics.median(peer[1:])
+    what = f"{engine} warm, process start to first token"
     return [
-        Row(f"{engine} warm, process start to first token, tulu - curl = {warm - other:.3f} s; "
-            "tulu / curl", warm, other, "s", warm / other, "at most 0.15 s more"),
-        Row(f"{engine}, cold in process / warm", warm, statistics.median(cold), "s",
-            statistics.median(cold) / warm, "reported"),
-    ]  # fmt: skip
+        Row(what, warm, "curl, same socket", other, "s", at_most(0.15, "more")),
+        Row(what, warm, "cold, in process", statistics.median(cold), "s", Goal("gain")),
+    ]
 
 
 def plain_vllm(directory: Path) -> float:
@@ -132,7 +131,7 @@ def start(directory: Path) -> Row:
             ours.append(time.perf_counter() - started)
         peer.append(plain_vllm(directory))
     one, other = statistics.median(ours), statistics.median(peer)
-    return Row("cold start, plain vllm serve / tulu serve", one, other, "s", other / one, ">= 1")
+    return Row("tulu serve, start to healthy", one, "vllm serve", other, "s", at_least(1, "gain"))
 
 
 def main(parts: list[str]) -> None:
