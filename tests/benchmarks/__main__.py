@@ -33,6 +33,7 @@ LIMITS = {
     "resumed_download": 5,
     "history_kill": 20,
 }
+GRACE_SECONDS = 30
 
 
 def main(names: list[str]) -> int:
@@ -56,6 +57,9 @@ def ends_well(name: str) -> bool:
         code = process.wait(LIMITS[name] * 60)
     except subprocess.TimeoutExpired:
         code = -1
+        process.terminate()  # a warm engine is stopped by the benchmark that has started it
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
