@@ -2,7 +2,7 @@
 # make test    set up everything, and run the whole suite, both real engines included
 # make check   lint, types and the suite
 # make lint    ruff and mypy alone
-# make bench   the figures of the README, each against its peer in the same run
+# make bench   the figures of the README, each against its peer in the same run (about an hour)
 # make docs    the manual pages and completions, from the declarations of the options
 #
 # make picture   the terminal session in the README, recorded with the demo model
@@ -35,9 +35,7 @@ test: .venv/.test
 check: lint test
 
 bench: .venv/.test
-	for name in startup template template_sameness plan pretty chat transformers_engine vllm_engine \
-		serve completion resumed_download history_kill; \
-	do $(BIN)/python -m tests.benchmarks.$$name || exit 1; done
+	$(BIN)/python -m tests.benchmarks
 
 docs: .venv/.test
 	$(BIN)/python -m tools.gen_docs

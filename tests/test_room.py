@@ -31,6 +31,12 @@ def test_what_does_not_fit_is_refused_with_the_nearest_setting() -> None:
     assert sentence.startswith("8b does not fit: ")
 
 
+def test_an_engine_for_many_answers_is_planned_with_the_activations_of_a_server() -> None:
+    room, eager = machine(17.7, total=17.9), {"enforce_eager": True}
+    assert refusal(replace(WISH, engine_args=eager), room) is None
+    assert refusal(replace(WISH, engine_args=eager, eager=False), room) is not None
+
+
 def test_a_setting_of_the_engine_is_spelled_as_it_is_given_here() -> None:
     assert spelled("--kv-cache-dtype fp8") == "--engine-arg kv_cache_dtype=fp8"
     assert spelled("--eager") == "--engine-arg enforce_eager=true"

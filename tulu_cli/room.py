@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from tulu_cli.machine import Machine
     from tulu_cli.plan.vllm import Estimate, Model
 
-# vLLM's own defaults outside its server (vllm/config/scheduler.py): our engine is no server.
-_SEQUENCES = 128
-_BATCHED_TOKENS = 2048
+# vLLM's own defaults outside its server (vllm/config/scheduler.py), which an engine for one answer
+# takes; one for many, which is not eager, takes the server's.
+_ONE_SHOT = {"max_num_seqs": 128, "max_num_batched_tokens": 2048}
 # The arguments of vLLM that the plan understands; any other one may change what fits.
 _UNDERSTOOD = {
     "kv_cache_dtype": "kv_dtype",
@@ -134,11 +134,7 @@ def _plan(wish: Wish, model: "Model", machine: "Machine") -> "Estimate | None":
     gpus = machine_gpus(machine)
     if layout.gpus > len(gpus):
         return None
-    values: dict[str, Any] = {
-        "max_num_seqs": _SEQUENCES,
-        "max_num_batched_tokens": _BATCHED_TOKENS,
-        "eager": wish.eager,
-    }
+    values: dict[str, Any] = {"eager": wish.eager} | (_ONE_SHOT if wish.eager else {})
     values |= {_UNDERSTOOD[name]: value for name, value in wish.engine_args.items()}
     run = Run(
         max_model_len=wish.max_model_len,

@@ -1,45 +1,62 @@
-"""`tulu plan` offline for a built-in model, against bare Python and `import typer`."""
+"""`tulu plan` offline for a model of the family, against bare Python, Typer and hf-mem.
 
-import statistics
+    python -m tests.benchmarks.plan [TIMES]
+
+hf-mem asks the Hub by an address that no setting changes, so its plan is measured only where the
+Hub answers; its start-up always is.
+"""
+
 import subprocess
 import sys
-import time
 
-from .report import Row, print_rows
+from .peers import installed
+from .report import Goal, Row, at_most, print_rows
+from .turns import medians
 
-PEERS = {
-    "pass": [sys.executable, "-c", "pass"],
-    "typer": [sys.executable, "-c", "import typer"],
-}
-PLAN = [sys.executable, "-m", "tulu_cli", "plan", "70b", "--gpu", "h100:4"]
+TULU = [sys.executable, "-m", "tulu_cli", "plan"]
+PLAN = [*TULU, "70b", "--gpu", "h100:4"]
+REPOSITORY = "allenai/Llama-3.1-Tulu-3-70B"
+ANSWER_SECONDS = 20
 
 
 def main(times: int = 20) -> None:
-    """Median seconds of each command, taken in turn so that noise falls on all alike."""
-    commands = PEERS | {"tulu plan": PLAN}
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(times + 1):
-        for name, command in commands.items():
-            started = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-            seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    goals = {"typer": "under 1.6", "pass": "reported"}
-    planned = medians["tulu plan"]
+    """Each command so often."""
+    python, hf_mem = str(installed() / "python"), str(installed() / "hf-mem")
+    commands = {
+        "plan": PLAN,
+        "help": [*TULU, "--help"],
+        "import typer": [python, "-c", "import typer"],
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "hf-mem --help": [hf_mem, "--help"],
+    }
+    online = [hf_mem, "--model-id", REPOSITORY, "--experimental"]
+    if answers(online):
+        commands["hf-mem, over the network"] = online
+    else:
+        print("hf-mem cannot reach the Hub from here: its plan is not measured.")
+    found = medians(commands, times)
+    goals = {"import typer": at_most(1.6)}
+    pairs = [("plan", peer) for peer in commands if peer not in ("plan", "help", "hf-mem --help")]
+    names = {"plan": "tulu plan 70b --gpu h100:4", "help": "tulu plan --help"}
     print_rows(
         [
-            Row(
-                f"tulu plan 70b --gpu h100:4 / {peer}",
-                planned,
-                medians[peer],
-                "s",
-                planned / medians[peer],
-                goals[peer],
-            )
-            for peer in ("typer", "pass")
+            Row(names[one], found[one], peer, found[peer], "s", goals.get(peer, Goal()))
+            for one, peer in [*pairs, ("help", "hf-mem --help")]
         ]
     )
 
 
+def answers(command: list[str]) -> bool:
+    """Whether a command succeeds, and soon."""
+    quiet = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            command, stdout=quiet, stderr=quiet, check=False, timeout=ANSWER_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

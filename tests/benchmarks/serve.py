@@ -1,10 +1,13 @@
 """A warm engine: one-shot against curl on the same socket and against cold; start against vLLM's.
 
-`python -m tests.benchmarks.serve [transformers|vllm ...] [start]`, all of them without a word.
+    python -m tests.benchmarks.serve [transformers|vllm|start ...] [TIMES]
+
+All parts without a word. TIMES is of a warm one-shot; cold ones are a third of them, 3 at most.
 """
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,11 +23,10 @@ from tulu_cli.models import locate, resolve
 from tulu_cli.server.dialect import request_body
 from tulu_cli.server.unix_http import get
 
-from .report import Row, print_rows
+from .report import Goal, Row, at_least, at_most, print_rows
 
 TULU = [sys.executable, "-m", "tulu_cli"]
 TIMES = 20
-COLD_TIMES = 3
 PROMPT = "Why is the sky blue?"
 CONTEXT = "2048"
 
@@ -69,7 +71,7 @@ def serve(engine: str, directory: Path) -> list[str]:
     return [*TULU, "serve", str(directory), *options]
 
 
-def one_shot(engine: str, directory: Path) -> list[Row]:
+def one_shot(engine: str, directory: Path, times: int) -> list[Row]:
     """tulu and curl in turns, with the same request; then cold in this process."""
     with runtime() as root:
         subprocess.run(serve(engine, directory), check=True, stderr=subprocess.DEVNULL)
@@ -80,17 +82,17 @@ def one_shot(engine: str, directory: Path) -> list[Row]:
         curl = ["curl", "-sN", "--unix-socket", str(socket), "http://localhost/v1/completions"]
         curl += ["-H", "Content-Type: application/json", "-d", body]
         ours, peer = [], []
-        for _ in range(TIMES + 1):
+        for _ in range(times + 1):
             ours.append(first_byte(complete(engine, directory)))
             peer.append(first_byte(curl, b"data: "))
-    cold = [first_byte(complete(engine, directory, "--no-server")) for _ in range(COLD_TIMES)]
+    some = range(min(3, -(-times // 3)))
+    cold = [first_byte(complete(engine, directory, "--no-server")) for _ in some]
     warm, other = statistics.median(ours[1:]), statistics.median(peer[1:])
+    what = f"{engine} warm, process start to first token"
     return [
-        Row(f"{engine} warm, process start to first token, tulu - curl = {warm - other:.3f} s; "
-            "tulu / curl", warm, other, "s", warm / other, "at most 0.15 s more"),
-        Row(f"{engine}, cold in process / warm", warm, statistics.median(cold), "s",
-            statistics.median(cold) / warm, "reported"),
-    ]  # fmt: skip
+        Row(what, warm, "curl, same socket", other, "s", at_most(0.15, "more")),
+        Row(what, warm, "cold, in process", statistics.median(cold), "s", Goal("gain")),
+    ]
 
 
 def plain_vllm(directory: Path) -> float:
@@ -132,18 +134,21 @@ def start(directory: Path) -> Row:
             ours.append(time.perf_counter() - started)
         peer.append(plain_vllm(directory))
     one, other = statistics.median(ours), statistics.median(peer)
-    return Row("cold start, plain vllm serve / tulu serve", one, other, "s", other / one, ">= 1")
+    return Row("tulu serve, start to healthy", one, "vllm serve", other, "s", at_least(1, "gain"))
 
 
-def main(parts: list[str]) -> None:
+def main(words: list[str]) -> None:
     """The parts that were asked for, or all."""
+    times = next((int(word) for word in words if word.isdigit()), TIMES)
+    parts = [word for word in words if not word.isdigit()]
     directory = locate(resolve("demo")).directory
     rows: list[Row] = []
     for part in parts or ["transformers", "vllm", "start"]:
-        rows += [start(directory)] if part == "start" else one_shot(part, directory)
+        rows += [start(directory)] if part == "start" else one_shot(part, directory, times)
     print_rows(rows)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     main(sys.argv[1:])

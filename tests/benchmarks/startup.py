@@ -1,36 +1,49 @@
-"""Start-up: `tulu --help` and `tulu complete --help` against bare Python and `import typer`."""
+"""Start-up: what `--help` costs, against bare Python, Typer and the programs of the same kind.
 
-import statistics
-import subprocess
+python -m tests.benchmarks.startup [TIMES]
+"""
+
 import sys
-import time
+from pathlib import Path
 
-from .report import Row, print_rows
+from .peers import installed
+from .report import Goal, Row, at_most, print_rows
+from .turns import medians
 
-COMMANDS = {
-    "pass": [sys.executable, "-c", "pass"],
-    "typer": [sys.executable, "-c", "import typer"],
-    "tulu --help": [sys.executable, "-m", "tulu_cli", "--help"],
-    "tulu complete --help": [sys.executable, "-m", "tulu_cli", "complete", "--help"],
+TULU = [sys.executable, "-m", "tulu_cli"]
+OURS = {
+    "tulu --help": [*TULU, "--help"],
+    "tulu complete --help": [*TULU, "complete", "--help"],
 }
+GOALS = {"import typer": at_most(1.6)}
+SLOW = {"transformers chat --help": 3}  # times, of what takes seconds
+
+
+def peers() -> dict[str, list[str]]:
+    """Their commands."""
+    theirs, here = installed(), Path(sys.executable).parent
+    return {
+        "import typer": [str(theirs / "python"), "-c", "import typer"],
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "llm --help": [str(theirs / "llm"), "--help"],
+        "transformers chat --help": [str(here / "transformers"), "chat", "--help"],
+    }
 
 
 def main(times: int = 10) -> None:
-    """Median seconds of each command, taken in turn so that noise falls on all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(times + 1):
-        for name, command in COMMANDS.items():
-            started = time.perf_counter()
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-            seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(values[1:]) for name, values in seconds.items()}
-    rows = []
-    for name in list(COMMANDS)[2:]:
-        for peer, goal in (("typer", "under 1.6"), ("pass", "reported")):
-            ratio = medians[name] / medians[peer]
-            rows.append(Row(f"{name} / {peer}", medians[name], medians[peer], "s", ratio, goal))
-    print_rows(rows)
+    """Each command so often."""
+    quick = {name: command for name, command in peers().items() if name not in SLOW}
+    found = medians(OURS | quick, times)
+    for name, most in SLOW.items():
+        found |= medians({name: peers()[name]}, min(times, most))
+    print_rows(
+        [
+            Row(name, found[name], peer, found[peer], "s", GOALS.get(peer, Goal()))
+            for name in OURS
+            for peer in peers()
+        ]
+    )
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

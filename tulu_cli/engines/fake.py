@@ -73,7 +73,8 @@ class FakeEngine:
             if token is None:
                 yield Text("", index=index)
                 continue
-            time.sleep(self._delay)
+            if self._delay:  # to sleep for no time costs more than the rest of a token
+                time.sleep(self._delay)
             top = tuple((token, 0.0) for _ in range(min(wanted or 0, 1)))
             logprob = None if wanted is None else TokenLogprob(token, 0.0, top)
             yield from choice.push(token, logprob)

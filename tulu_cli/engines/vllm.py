@@ -133,12 +133,17 @@ class VllmEngine:
         with quiet_stdout():
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.platforms import current_platform
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.async_llm import AsyncLLM
 
             check_device(self._spec.device, current_platform.device_type)
             method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+            # vLLM lets a server answer more at once, 1,024 on a large GPU instead of 128.
+            is_server = self._spec.purpose == "server"
+            context = UsageContext.OPENAI_API_SERVER if is_server else None
             try:
-                config = AsyncEngineArgs(**engine_arguments(self._spec)).create_engine_config()
+                arguments = AsyncEngineArgs(**engine_arguments(self._spec))
+                config = arguments.create_engine_config(usage_context=context)
             except TypeError as error:
                 raise UsageError(
                     f"vLLM does not take this --engine-arg: {first_line(error)}."

@@ -1,0 +1,37 @@
+"""Times of commands that are run in turns, so that noise falls on all alike; and their memory."""
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+NOTHING: Mapping[str, str] = {}
+
+
+def medians(
+    commands: Mapping[str, Sequence[str]], times: int, env: Mapping[str, str] = NOTHING
+) -> dict[str, float]:
+    """Median seconds of each command, after a first run of each that fills the caches."""
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(times + 1):
+        for name, command in commands.items():
+            seconds[name].append(timed(command, env))
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def timed(command: Sequence[str], env: Mapping[str, str] = NOTHING) -> float:
+    """Seconds until the command has ended. Raises CalledProcessError where it fails."""
+    started = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, env={**os.environ, **env}, check=True)
+    return time.perf_counter() - started
+
+
+def peak_memory(command: Sequence[str]) -> float:
+    """The most memory that a command ever held, in MB. Raises CalledProcessError."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return usage.ru_maxrss * 1024 / 1e6
