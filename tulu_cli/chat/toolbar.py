@@ -39,12 +39,21 @@ class Toolbar:
 
     def _context(self) -> str:
         session, model = self.chat.session, self.chat.model
+        if model.takes_messages:
+            return self._told()
         end = session.nodes.get(session.head or "")
         state = (session.head, len(end.content) if end else 0, session.system, model.name)
         if state != self._counted:
             self._counted = state
             self._tokens = f"{self._count():,}/{model.max_model_len:,} tokens"
         return self._tokens
+
+    def _told(self) -> str:
+        """What the server counted for the last answer, the only one who can."""
+        usage = self.chat.last.usage if self.chat.last else None
+        if usage is None or not usage.is_known:
+            return ""
+        return f"{usage.prompt_tokens + usage.completion_tokens:,} tokens"
 
     def _count(self) -> int:
         messages = self.chat.session.conversation()
