@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from tests.foreign_server import (
     EVENT_STREAM,
     ForeignServer,
     Reply,
+    Respond,
     answer,
     careless,
     end_chunk,
@@ -30,6 +33,7 @@ from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampli
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, EngineSpec
 from tulu_cli.engines.chat_dialect import CANNOT
+from tulu_cli.engines.remote import RemoteEngine
 from tulu_cli.errors import (
     EngineDied,
     EngineError,
@@ -40,6 +44,9 @@ from tulu_cli.errors import (
 )
 from tulu_cli.foreign import endpoint_of
 from tulu_cli.prompt import UnknownTokenizer
+from tulu_cli.server.unix_http import UnixConnection
+
+from .loading import Asker
 
 ASKED = (Message("system", "Be brief."), Message("user", "Why is the sky blue?"))
 BLUE = "The sky is blue."
@@ -370,6 +377,49 @@ def test_a_parameter_that_a_server_spells_otherwise_is_learnt(
     server.respond = lambda _body: refuse(400, "max_completion_tokens is too large")
     with pytest.raises(EngineError, match="too large"):
         ask(engine, max_tokens=2)
+
+
+def relayed(socket: Path) -> Respond:
+    """As a model of ours answers whose server calls itself somebody else's."""
+
+    def respond(body: dict[str, Any]) -> Reply:
+        connection = UnixConnection(socket)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), headers)
+        told = connection.getresponse()
+
+        def pieces() -> Iterator[bytes]:
+            with closing(connection):
+                yield from iter(lambda: told.read1(7), b"")
+
+        return Reply(told.status, pieces(), {"Content-Type": told.headers["Content-Type"]})
+
+    return respond
+
+
+def test_a_real_model_answers_as_it_does_here(
+    server: ForeignServer, loaded_engines: Callable[[str], Engine], asker: Asker
+) -> None:
+    ours = loaded_engines("warm transformers")
+    assert isinstance(ours, RemoteEngine)
+    assert ours._endpoint.socket is not None
+    server.respond = relayed(ours._endpoint.socket)
+    there = engine_at(server.url, "demo")
+    for text in ("Why is the sky blue?", "Name five fruits. 🍎"):
+        for changes in ({"temperature": 0.0}, {"temperature": 0.8, "seed": 5, "stop": (".",)}):
+            sampling = Sampling(max_tokens=16, **changes)
+            (one,) = collect(ours.stream(replace(asker.request(text), sampling=sampling)))
+            asked = Request((), sampling, conversation=(Message("user", text),))
+            (other,) = collect(there.stream(asked))
+            assert other.text == one.text
+            assert other.done.usage.prompt_tokens == one.done.usage.prompt_tokens
+            assert (other.done.finish_reason, other.done.stop) == (
+                one.done.finish_reason,
+                one.done.stop if isinstance(one.done.stop, str) else None,
+            )
+    ((_, answers),) = there.batch([request(temperature=0.0, max_tokens=4)])
+    assert not isinstance(answers, TuluError)
+    assert answers[0].done.usage.completion_tokens == 4
 
 
 def endless(_body: dict[str, Any]) -> Reply:
