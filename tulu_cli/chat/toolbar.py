@@ -50,10 +50,11 @@ class Toolbar:
 
     def _told(self) -> str:
         """What the server counted for the last answer, the only one who can."""
-        usage = self.chat.last.usage if self.chat.last else None
-        if usage is None or not usage.is_known:
+        path = reversed(self.chat.session.path())
+        done = next((node.record.done for node in path if node.record), None)
+        if done is None or not done.usage.is_known:
             return ""
-        return f"{usage.prompt_tokens + usage.completion_tokens:,} tokens"
+        return f"{done.usage.prompt_tokens + done.usage.completion_tokens:,} tokens"
 
     def _count(self) -> int:
         messages = self.chat.session.conversation()

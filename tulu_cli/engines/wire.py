@@ -64,8 +64,8 @@ class Wire:
     ) -> Iterator[Iterator[dict[str, Any]]]:
         """POST a body; gives the chunks of the answer. Leaving it hangs up.
 
-        Raises EngineDied where the server is gone, and what it says where it refuses. Until the
-        first chunk is there it is asked again, unless the caller is the one who is `patient`.
+        Raises EngineDied where the server is gone, and what it says where it refuses. If `patient`,
+        it is asked again until the first chunk is there; else that is left to `patiently`.
         """
         with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
             yield chunks
