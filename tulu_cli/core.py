@@ -60,23 +60,28 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt for an engine, as token ids: no engine ever sees text.
+    """One prompt for an engine, as token ids: no engine of ours ever sees text.
 
-    `stop_token_ids` are the end tokens of the model; `sampling.ignore_eos` disarms them.
+    `stop_token_ids` are the end tokens of the model; `sampling.ignore_eos` disarms them. Where a
+    server makes its own prompt it is given `conversation`, and there are no token ids.
     """
 
     prompt_token_ids: tuple[int, ...]
     sampling: Sampling
     stop_token_ids: tuple[int, ...] = ()
+    conversation: Conversation = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """Natural-log probability of a chosen token, and of the `top` alternatives, best first."""
+    """Natural-log probability of a chosen token, and of the `top` alternatives, best first.
 
-    token_id: int
+    A server that makes its own prompt tells no ids: a token is then its text.
+    """
+
+    token_id: int | str
     logprob: float
-    top: tuple[tuple[int, float], ...] = ()
+    top: tuple[tuple[int | str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,19 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts; `cached_tokens` of the prompt were not computed again."""
+    """Token counts; `cached_tokens` of the prompt were not computed again.
+
+    A server that makes its own prompt counts all choices together, in the first of them, if at all.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """False where nobody has counted: no prompt has no tokens."""
+        return self.prompt_tokens > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +140,9 @@ class Done:
 
     @property
     def tokens_per_second(self) -> float:
-        """Decoding speed after the first token; 0 where there is no second one."""
+        """Decoding speed after the first token; 0 where no second one is known of."""
         seconds = self.timings.total - self.timings.first_token
-        return (self.usage.completion_tokens - 1) / seconds if seconds > 0 else 0.0
+        return max(0, self.usage.completion_tokens - 1) / seconds if seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

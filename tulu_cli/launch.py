@@ -7,21 +7,24 @@ all three are quick: that is decided here, once, for every command.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from tulu_cli import engines, warm
+from tulu_cli import engines, foreign, warm
+from tulu_cli.core import Constraint
 from tulu_cli.engines.base import Engine, EngineSpec
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import (
     ModelFiles,
+    ModelRef,
     Progress,
     locate,
     no_progress,
     resolve,
     tulu_system_prompt,
 )
-from tulu_cli.prompt import Tokenizer
+from tulu_cli.prompt import Tokenizer, UnknownTokenizer
 from tulu_cli.room import Wish, refusal
 from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.record import Order
@@ -38,7 +41,7 @@ class Prepared:
     """A model that is understood but not loaded. `say` takes what is said on the way.
 
     `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
-    is started that stays for so long after its last use.
+    is started that stays for so long after its last use. `settings` are those that apply to it.
     """
 
     files: ModelFiles
@@ -49,6 +52,17 @@ class Prepared:
     say: Callable[[str], None] | None = None
     machine: Machine = field(default_factory=Machine)
     keep_alive: float = 0.0
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether a server makes the prompt: then `tokenizer` and `files` know nothing."""
+        return self.spec.server is not None and self.spec.server.takes_messages
+
+    def refuse(self, constraint: Constraint | None = None, **options: object) -> None:
+        """Raises UsageError for an option that was given, where a server makes the prompt."""
+        if self.spec.server is not None and self.takes_messages:
+            foreign.refuse(options, constraint, self.spec.server.url)
 
     @property
     def loading(self) -> str:
@@ -75,6 +89,8 @@ def prepare(
     `no_server` leaves the first two out.
     """
     elsewhere = None if no_server else named_server(settings)
+    if elsewhere is not None and elsewhere.takes_messages:
+        return understood_elsewhere(elsewhere, settings, machine, say)
     if elsewhere is None:
         choice = engines.choose(settings.get("engine", "auto"), machine)
     else:
@@ -98,7 +114,7 @@ def prepare(
     )
     keep_alive = warm.seconds(settings.get("keep_alive", "0"))
     ends = end_tokens(files, tokenizer)
-    prepared = Prepared(files, tokenizer, choice, spec, ends, say, machine, keep_alive)
+    prepared = Prepared(files, tokenizer, choice, spec, ends, say, machine, keep_alive, settings)
     if no_server:
         return replace(prepared, keep_alive=0.0)
     if elsewhere is not None:
@@ -121,6 +137,28 @@ def named_server(settings: Settings) -> Endpoint | None:
     """The server that the settings name, if it answers. Raises UsageError, EngineError."""
     url, key = settings.get("server"), settings.get("api_key_env")
     return None if url is None else warm.at_url(url, key)
+
+
+def understood_elsewhere(
+    endpoint: Endpoint, settings: Settings, machine: Machine, say: Callable[[str], None]
+) -> Prepared:
+    """A model on a server that makes its own prompt. Raises UsageError for what that cannot do."""
+    name = foreign.chosen_model(endpoint, settings)
+    tokenizer = UnknownTokenizer(
+        f"The server at {endpoint.url} makes the prompt itself, of messages: it takes no plain "
+        "text, and its tokens are not known here."
+    )
+    files = ModelFiles(ModelRef(name, "server"), Path(), None, {}, {})
+    return Prepared(
+        files=files,
+        tokenizer=tokenizer,
+        choice=warm.choice_for(endpoint, "asked for by --server"),
+        spec=EngineSpec(name, files.directory, tokenizer, max_model_len=0, server=endpoint),
+        end_token_ids=(),
+        say=say,
+        machine=machine,
+        settings=foreign.applicable(settings, endpoint.url, say),
+    )
 
 
 def answered_by(prepared: Prepared, endpoint: Endpoint, reason: str) -> Prepared:
@@ -200,7 +238,9 @@ def say_choices(prepared: Prepared, say: Callable[[str], None]) -> None:
     """Which engine and which model, and why."""
     for name, reason in prepared.choice.reasons:
         say(f"tulu: engine {name}: {reason}")
-    say(f"tulu: model {prepared.spec.name} in {prepared.spec.directory}")
+    server = prepared.spec.server
+    place = server.url if server is not None and server.takes_messages else prepared.spec.directory
+    say(f"tulu: model {prepared.spec.name} in {place}")
 
 
 def default_model(machine: Machine, say: Callable[[str], None]) -> str:

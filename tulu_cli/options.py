@@ -173,7 +173,10 @@ KeepAlive = Annotated[
 ]
 Server = Annotated[
     str | None,
-    typer.Option(help="Let the vLLM server at this URL answer, not an engine here.", metavar="URL"),
+    typer.Option(
+        help="Let the OpenAI-compatible server at this URL answer, not an engine here.",
+        metavar="URL",
+    ),
 ]
 ApiKeyEnv = Annotated[
     str | None,

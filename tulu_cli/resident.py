@@ -63,6 +63,11 @@ class Resident:
         return self.prepared.tokenizer
 
     @property
+    def takes_messages(self) -> bool:
+        """Whether a server makes the prompt, of messages."""
+        return self.prepared.takes_messages
+
+    @property
     def end_token_ids(self) -> tuple[int, ...]:
         """The tokens that end an answer."""
         return self.prepared.end_token_ids
@@ -74,7 +79,7 @@ class Resident:
 
     @property
     def max_model_len(self) -> int:
-        """The context length, in tokens."""
+        """The context length, in tokens; 0 where a server does not tell it."""
         return self.prepared.spec.max_model_len
 
     @property

@@ -84,12 +84,18 @@ def check(constraint: Constraint, completion: Completion) -> None:
     if problem is None:
         return
     if completion.done.finish_reason == "length":
-        tokens = completion.done.usage.completion_tokens
         raise StoppedByLength(
-            f"The answer was cut at {tokens:,} tokens, before it was complete: raise --max-tokens."
+            f"The answer was cut{place_of_cut([completion])}, before it was complete: "
+            "raise --max-tokens."
         )
     kind = constraint.kind.replace("_", " ")
     raise ConstraintNotMet(f"The answer does not satisfy the {kind}: {problem}.")
+
+
+def place_of_cut(completions: list[Completion]) -> str:
+    """` at N tokens`, of the longest; nothing where a server has not told the tokens of each."""
+    tokens = max(len(completion.token_ids) for completion in completions)
+    return f" at {tokens:,} tokens" if tokens else ""
 
 
 def _problem(constraint: Constraint, text: str) -> str | None:

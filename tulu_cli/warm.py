@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tulu_cli import __version__, engines
 from tulu_cli.core import EngineInfo
@@ -18,6 +18,9 @@ from tulu_cli.server.endpoint import Endpoint, leased
 from tulu_cli.server.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.server.record import Identity, Order, fingerprint
 from tulu_cli.settings import Settings
+
+if TYPE_CHECKING:
+    from tulu_cli.engines.wire import Wire
 
 # How a model is loaded: the fields of EngineSpec that make two engines different ones.
 _SETTINGS = (
@@ -134,25 +137,27 @@ def start(order: Order, progress: Progress) -> Endpoint:
 
 
 def at_url(url: str, key_variable: str | None) -> Endpoint:
-    """A server that somebody else runs. Raises EngineError where it cannot be used.
+    """A server that somebody else runs. Raises EngineError where it does not answer as one.
 
-    It has to be vLLM, or one of ours: it is given token ids, and asked for them.
+    vLLM, or one of ours, is given token ids and asked for them; any other is given messages.
     """
+    from tulu_cli.engines.chat_dialect import model_names
     from tulu_cli.engines.wire import Wire
+    from tulu_cli.foreign import endpoint_of
 
     key = None if key_variable is None else os.environ.get(key_variable)
     if key_variable is not None and not key:
         raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
     endpoint = Endpoint(_unknown(url), url=url, api_key=key)
-    told = Wire(endpoint, {}).get("/v1/models")
+    told = _models(Wire(endpoint, {}))
     try:
         model = told["data"][0]
         owner, limit = model.get("owned_by"), int(model["max_model_len"])
         name, root = str(model["id"]), model.get("root")
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise _foreign(url) from error
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return endpoint_of(url, key, model_names(told))
     if owner not in ("vllm", "tulu"):
-        raise _foreign(url)
+        return endpoint_of(url, key, model_names(told))
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
     known = root if root and (not str(root).startswith("/") or os.path.isdir(root)) else name
     return replace(endpoint, info=info, root=str(known))
@@ -168,11 +173,16 @@ def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
         )
 
 
-def _foreign(url: str) -> EngineError:
-    return EngineError(
-        f"The server at {url} is not vLLM: it takes no token ids, so the prompt that it would make "
-        "is not known. Serve the model with vLLM, or run it here without --server."
-    )
+def _models(wire: "Wire") -> Any:
+    """What a server says of its models; None where it has no word for that."""
+    from tulu_cli.engines.refusal import Refused
+
+    try:
+        return wire.get("/v1/models")
+    except Refused as refused:
+        if refused.status in (404, 405, 501):
+            return None
+        raise
 
 
 def with_hint(error: DoesNotFit) -> DoesNotFit:
@@ -185,7 +195,8 @@ def with_hint(error: DoesNotFit) -> DoesNotFit:
 
 def choice_for(endpoint: Endpoint, reason: str) -> engines.Choice:
     """The choice of an engine that runs elsewhere."""
-    return engines.Choice("remote", ((endpoint.info.engine, reason),))
+    engine = "chat_completions" if endpoint.takes_messages else "remote"
+    return engines.Choice(engine, ((endpoint.info.engine, reason),))
 
 
 def _unknown(url: str) -> EngineInfo:

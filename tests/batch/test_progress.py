@@ -38,6 +38,13 @@ def test_counts_and_the_time_left() -> None:
     assert Counts(started=1.0).summary(1.0)["rows_per_second"] is None
 
 
+def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
+    counts = Counts(started=0.0)
+    counts.add(answer(0, 0))
+    assert counts.line(1.0) == "1 rows"
+    assert counts.summary(1.0)["completion_tokens"] is None
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2 h 30 min")]
 )

@@ -184,21 +184,35 @@ def test_a_server_with_another_model_answers_nothing(
     [{}, {"data": []}, {"data": [3]}, [], models(owned_by="library"), models(max_model_len=None)],
     ids=str,
 )
-def test_a_server_that_takes_no_token_ids_is_refused(stranger: Stranger, told: Any) -> None:
+def test_a_server_that_takes_no_token_ids_is_given_messages(stranger: Stranger, told: Any) -> None:
     stranger.replies = [(200, told)]
-    with pytest.raises(EngineError, match="is not vLLM: it takes no token ids"):
+    found = warm.at_url(stranger.url, None)
+    assert found.takes_messages
+    assert warm.choice_for(found, "").engine == "chat_completions"
+    assert (found.models, found.url) == (("m",) if "owned_by" in str(told) else (), stranger.url)
+
+
+def test_a_server_that_lists_no_models_may_have_some(stranger: Stranger) -> None:
+    for status in (404, 405, 501):
+        stranger.replies = [(status, {"detail": "Not Found"})]
+        found = warm.at_url(stranger.url, None)
+        assert (found.takes_messages, found.models) == (True, ())
+    stranger.replies = [(418, {"error": "I am a teapot"})]
+    with pytest.raises(EngineError, match="teapot"):
         warm.at_url(stranger.url, None)
 
 
 def test_what_is_no_server_is_said(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger.replies = [(200, b"<html>"), (401, {"error": "Unauthorized"})]
-    with pytest.raises(EngineDied, match="does not answer"):
+    with pytest.raises(EngineError, match="sends '<html>' and no JSON: is the URL"):
         warm.at_url(stranger.url, None)
     with pytest.raises(EngineError, match=r"wants a key \(Unauthorized\): --api-key-env"):
         warm.at_url(stranger.url, None)
-    for url in ("gpu01:8000", "http://x:y", "ftp://x", "http://[x", ""):
-        with pytest.raises(UsageError, match="--server takes a URL such as"):
+    odd = ("http://me:secret@x", "http://x?key=secret", "http://x#a")
+    for url in ("gpu01:8000", "http://x:y", "ftp://x", "http://[x", "", *odd):
+        with pytest.raises(UsageError, match="--server takes a URL such as") as caught:
             warm.at_url(url, None)
+        assert "secret" not in str(caught.value)
     with pytest.raises(UsageError, match="--api-key-env NO_KEY: that variable is not set"):
         warm.at_url(stranger.url, "NO_KEY")
     with pytest.raises(EngineDied, match="refused"):

@@ -27,6 +27,11 @@ class Counts:
         """Rows with a record, those of earlier runs aside."""
         return self.answered + self.errors
 
+    @property
+    def are_tokens_known(self) -> bool:
+        """False where a server does not count: no answer comes of a prompt without tokens."""
+        return self.prompt_tokens > 0 or not self.answered
+
     def add(self, answer: Answer) -> None:
         """One more answer."""
         if isinstance(answer, TuluError):
@@ -44,8 +49,9 @@ class Counts:
             parts[0] += f" after {self.finished_before:,} before"
         if self.errors:
             parts.append(f"{self.errors:,} errors")
-        parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
-        parts.append(f"{self.completion_tokens / seconds:,.0f} out")
+        if self.are_tokens_known:
+            parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
+            parts.append(f"{self.completion_tokens / seconds:,.0f} out")
         if self.share:
             left = seconds / self.share - seconds
             parts.append(f"{self.share:.0%}, {duration(left)} left")
@@ -59,8 +65,8 @@ class Counts:
             "answered": self.answered,
             "errors": self.errors,
             "finished_before": self.finished_before,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
+            "prompt_tokens": self.prompt_tokens if self.are_tokens_known else None,
+            "completion_tokens": self.completion_tokens if self.are_tokens_known else None,
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
         }

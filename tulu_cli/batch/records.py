@@ -100,8 +100,10 @@ def openai_choice(choice: Completion, *, is_plain: bool) -> dict[str, Any]:
     return {"index": choice.done.index, **said, **ended}
 
 
-def usage_object(choices: list[Completion]) -> Mapping[str, int]:
-    """Token counts: the prompt once, all choices together."""
+def usage_object(choices: list[Completion]) -> Mapping[str, int] | None:
+    """Token counts: the prompt once, all choices together; None where nobody has counted."""
+    if not choices[0].done.usage.is_known:
+        return None
     prompt = choices[0].done.usage.prompt_tokens
     completion = sum(choice.done.usage.completion_tokens for choice in choices)
     return {

@@ -28,6 +28,8 @@ class Model(Protocol):
     @property
     def tokenizer(self) -> Tokenizer: ...
     @property
+    def takes_messages(self) -> bool: ...
+    @property
     def end_token_ids(self) -> tuple[int, ...]: ...
     @property
     def generation_config(self) -> Mapping[str, Any]: ...
@@ -105,6 +107,12 @@ class Chat:
         """What the session is called."""
         return self.session.name or self.session.id
 
+    @property
+    def ways_on(self) -> str:
+        """What can follow an answer that was cut."""
+        anew = "/retry answers anew"
+        return anew if self.model.takes_messages else f"/continue goes on, {anew}"
+
     def keep(self, session: Session, *changed: Node) -> None:
         """The session stands like this now, in the store too. Raises UsageError, as that does."""
         if session.nodes:  # a session begins with its first turn
@@ -123,7 +131,7 @@ class Chat:
         path = session.path()
         self.say(f"Session {self.title}, {len(path):,} turns.")
         if path and path[-1].is_partial:
-            self.say("Its last answer was cut: /continue goes on, /retry answers anew.")
+            self.say(f"Its last answer was cut: {self.ways_on}.")
 
     def sampling(self) -> Sampling:
         """How to answer now. Raises BadInput for advice of the model that makes no sense."""
@@ -138,7 +146,10 @@ class Chat:
         continue_final: bool = False,
         generation_prompt: bool = True,
     ) -> tuple[int, ...]:
-        """The prompt for these messages, as the model gets it. Raises BadInput."""
+        """The prompt for these messages, as the model gets it. Raises BadInput.
+
+        UsageError where a server makes the prompt.
+        """
         return encode_chat(
             self.model.tokenizer,
             messages,

@@ -39,12 +39,22 @@ class Toolbar:
 
     def _context(self) -> str:
         session, model = self.chat.session, self.chat.model
+        if model.takes_messages:
+            return self._told()
         end = session.nodes.get(session.head or "")
         state = (session.head, len(end.content) if end else 0, session.system, model.name)
         if state != self._counted:
             self._counted = state
             self._tokens = f"{self._count():,}/{model.max_model_len:,} tokens"
         return self._tokens
+
+    def _told(self) -> str:
+        """What the server counted for the last answer, the only one who can."""
+        path = reversed(self.chat.session.path())
+        done = next((node.record.done for node in path if node.record), None)
+        if done is None or not done.usage.is_known:
+            return ""
+        return f"{done.usage.prompt_tokens + done.usage.completion_tokens:,} tokens"
 
     def _count(self) -> int:
         messages = self.chat.session.conversation()

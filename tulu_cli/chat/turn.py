@@ -62,6 +62,11 @@ def prepare(
 ) -> tuple[Request, Record]:
     """What the engine is asked, and how that is recorded. Raises PromptTooLong, BadInput."""
     sampling = chat.sampling()
+    if chat.model.takes_messages:
+        if continue_final:
+            raise UsageError("The server makes the prompt itself: /retry answers anew.")
+        request = Request((), sampling, conversation=messages)
+        return request, Record(chat.model.info, sampling, chat.session.system)
     fit = fitting(chat, messages, continue_final=continue_final)
     ids = chat.encode(fit.kept, continue_final=continue_final)
     with chat.interrupts.welcome():
@@ -142,7 +147,9 @@ def ended(renderer: Renderer, cut: FinishReason) -> Done:
 
 def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
     """The events of the answer. A Ctrl-C comes while one is waited for, not in between."""
-    status = f"Reading {len(request.prompt_token_ids):,} tokens ..." if chat.is_watched else ""
+    tokens = len(request.prompt_token_ids)
+    status = f"Reading {tokens:,} tokens ..." if tokens else "Waiting for the server ..."
+    status = status if chat.is_watched else ""
     chat.streams.show_status(status)
     try:
         with closing(chat.model.stream(request)) as events:
@@ -164,8 +171,11 @@ def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
 
 def say_how_it_ended(chat: Chat, done: Done) -> None:
     """Say so where the model has not ended by itself."""
-    tokens = f"{done.usage.completion_tokens:,} tokens"
+    tokens = f" {done.usage.completion_tokens:,} tokens"
     if done.finish_reason == "length":
-        chat.say(f"The answer was cut at {tokens}: /continue goes on.")
+        where = f" at{tokens}" if done.usage.is_known else ""
+        on = "" if chat.model.takes_messages else ": /continue goes on"
+        chat.say(f"The answer was cut{where}{on}.")
     if done.finish_reason == "interrupted":
-        chat.say(f"Stopped after {tokens}: /continue goes on, /retry answers anew.")
+        where = f" after{tokens}" if done.usage.is_known else ""
+        chat.say(f"Stopped{where}: {chat.ways_on}.")

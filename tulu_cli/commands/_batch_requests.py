@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.lines import digest
-from tulu_cli.core import Conversation, Request
+from tulu_cli.core import Conversation, Request, Sampling
 from tulu_cli.errors import BadInput
 from tulu_cli.inputs import well_formed, with_system
 from tulu_cli.launch import Prepared, system_prompt
@@ -34,17 +34,20 @@ def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row]
         "constraint": chosen.constraint,
     }
 
-    def ids_of(prompt: Conversation | str) -> tuple[int, ...]:
+    def request(prompt: Conversation | str, sampling: Sampling) -> Request:
         if isinstance(prompt, str):
-            return tokenizer.encode_raw(prompt)
+            return Request(tokenizer.encode_raw(prompt), sampling, prepared.end_token_ids)
         messages = with_system(prompt, system, asked=asked)
-        return encode_chat(tokenizer, messages, allow_special=chosen.allow_special)
+        if prepared.takes_messages:
+            return Request((), sampling, conversation=messages)
+        ids = encode_chat(tokenizer, messages, allow_special=chosen.allow_special)
+        return Request(ids, sampling, prepared.end_token_ids)
 
     def make(row: "Row") -> Request:
         seeded = with_seed(chosen.settings, row)
         settings, own = override(seeded, row.sampling)
         sampling = decide(settings, generation, **{**common, **own})
-        return Request(ids_of(row.prompt), sampling, prepared.end_token_ids)
+        return request(row.prompt, sampling)
 
     return make
 
@@ -116,4 +119,6 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         "output_format": chosen.output_format,
         "engine_args": chosen.engine_args,
     }
+    if prepared.spec.server is not None and prepared.takes_messages:
+        answers["server"] = (prepared.spec.server.url or "").rstrip("/").removesuffix("/v1")
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())

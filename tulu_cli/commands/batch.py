@@ -187,6 +187,13 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
                 engine_args=chosen.engine_args,
                 no_server=chosen.no_server,
             )
+        chosen = replace(chosen, settings=prepared.settings)
+        prepared.refuse(
+            chosen.constraint,
+            allow_special=chosen.allow_special,
+            ignore_eos=chosen.ignore_eos,
+            engine_arg=chosen.engine_args,
+        )
         is_openai = chosen.output_format == "openai"
         writer = Writer(identity(chosen, prepared), prepared.spec.name, openai=is_openai)
         with journal(chosen, writer.settings) as kept:

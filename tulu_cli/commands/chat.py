@@ -174,6 +174,13 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
         )
         if chosen.verbose:
             model.say_choices()
+        chosen = replace(chosen, settings=model.prepared.settings)
+        model.prepared.refuse(
+            ignore_eos=chosen.ignore_eos,
+            allow_special=chosen.allow_special,
+            engine_arg=chosen.engine_args,
+            overflow=chosen.overflow not in (None, Overflow.ERROR),
+        )
         begun = make_chat(chosen, model, store, streams)
         keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
         with closing(model), keys:
@@ -261,6 +268,8 @@ def begin(chat: "Chat", session: "Session | None", chosen: ChatOptions) -> None:
     model = chat.model
     if chat.is_watched:
         chat.say(f"{model.name} on {model.engine_name}. /help lists the commands, Ctrl-D leaves.")
+        if model.takes_messages:
+            chat.say("The server counts the tokens; how long its context is, it does not say.")
     if session is None:
         chat.begin(model.system_prompt(), chosen.session)
         return

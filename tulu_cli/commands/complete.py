@@ -1,7 +1,7 @@
 """`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -195,6 +195,8 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
         )
     if chosen.verbose:
         say_choices(prepared, streams.say)
+    chosen = replace(chosen, settings=prepared.settings)
+    check_server(chosen, prepared)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
     request = make_request(chosen, prepared, data)
     with progress_on(streams) as progress:
@@ -229,6 +231,19 @@ def check_combinations(chosen: CompleteOptions) -> None:
         raise UsageError("--logprobs are part of the --json output: add --json.")
 
 
+def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
+    """Raises UsageError for options that a server which makes the prompt itself has no word for."""
+    prepared.refuse(
+        chosen.constraint,
+        raw=chosen.raw,
+        prefill=chosen.prefill is not None,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        ignore_eos=chosen.ignore_eos,
+        engine_arg=chosen.engine_args,
+    )
+
+
 def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":
     """The prompt's token ids with the sampling. Raises BadInput, UsageError or PromptTooLong."""
     from tulu_cli.core import Request
@@ -237,6 +252,17 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
     from tulu_cli.prompt import encode_chat
     from tulu_cli.sampling import decide
 
+    sampling = decide(
+        chosen.settings,
+        prepared.files.generation_config,
+        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
+        n=chosen.n,
+        logprobs=chosen.logprobs,
+        ignore_eos=chosen.ignore_eos,
+        constraint=chosen.constraint,
+    )
+    if prepared.takes_messages:
+        return Request((), sampling, conversation=make_conversation(chosen, prepared, data))
     if chosen.raw:
         text = user_text(chosen.given, data)
         if not text:
@@ -250,15 +276,6 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
             allow_special=chosen.allow_special,
             strict_roles=chosen.strict_roles,
         )
-    sampling = decide(
-        chosen.settings,
-        prepared.files.generation_config,
-        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
-        n=chosen.n,
-        logprobs=chosen.logprobs,
-        ignore_eos=chosen.ignore_eos,
-        constraint=chosen.constraint,
-    )
     request = Request(ids, sampling, prepared.end_token_ids)
     return bounded(request, prepared.spec.max_model_len)
 
@@ -314,11 +331,10 @@ def answer(
 
 def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
     """Raises the errors that a finished answer can still be."""
-    from tulu_cli.structure import check
+    from tulu_cli.structure import check, place_of_cut
 
     if chosen.constraint is not None:
         for completion in completions:
             check(chosen.constraint, completion)
     if chosen.fail_on_length and any(c.done.finish_reason == "length" for c in completions):
-        tokens = max(completion.done.usage.completion_tokens for completion in completions)
-        raise StoppedByLength(f"The answer was cut at {tokens:,} tokens: raise --max-tokens.")
+        raise StoppedByLength(f"The answer was cut{place_of_cut(completions)}: raise --max-tokens.")

@@ -5,11 +5,8 @@ answer is the one that an engine in this process would give.
 """
 
 import os
-import queue
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +14,7 @@ from tulu_cli.core import Completion, Done, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded
 from tulu_cli.engines.guidance import grammar
+from tulu_cli.engines.in_flight import answer_all
 from tulu_cli.engines.wire import Wire
 from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.machine import Machine
@@ -26,8 +24,6 @@ from tulu_cli.server.dialect import (
     request_body,
     sampled_tokens,
 )
-
-IN_FLIGHT = 32
 
 
 def why_not(_machine: Machine) -> str | None:
@@ -67,39 +63,13 @@ class RemoteEngine:
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Keep the server busy with a bounded number of requests; answers as they end."""
-        answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
-        waiting = 0
-        left = threading.Event()
-
-        def answer(position: int, request: Request) -> None:
-            if not left.is_set():
-                answers.put((position, self._answer(request)))
-
-        with ThreadPoolExecutor(IN_FLIGHT) as threads:
-            try:
-                for position, request in enumerate(requests):
-                    if waiting == IN_FLIGHT:
-                        yield answers.get()
-                        waiting -= 1
-                    threads.submit(answer, position, request)
-                    waiting += 1
-                for _ in range(waiting):
-                    yield answers.get()
-            finally:
-                left.set()
-                self._wire.hang_up()  # what still runs ends now
+        return answer_all(requests, lambda one: collect(self.stream(one)), self._wire.hang_up)
 
     def close(self) -> None:
         """Give the lease back; the engine cannot be used again."""
         self._wire.hang_up()
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
-
-    def _answer(self, request: Request) -> list[Completion] | TuluError:
-        try:
-            return collect(self.stream(request))
-        except TuluError as error:
-            return error
 
 
 def check_structure(request: Request) -> None:

@@ -7,26 +7,43 @@ engine's first token would feel.
 
 import http.client
 import json
+import math
 import socket
 import threading
-import time
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import chain, count
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tulu_cli import errors
+from tulu_cli.engines.event_stream import LONGEST, event_data
+from tulu_cli.engines.refusal import one_line, parsed, refusal
 from tulu_cli.engines.workers import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.unix_http import UnixConnection
 
-_BUSY = (429, 502, 503, 504)
 # vLLM's server lives a while longer than its worker, and says this (EngineDeadError).
 _WORKER_DIED = "EngineCore encountered an issue"
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0  # a server that wants more of it is not waited for
 _ANSWER_SECONDS = 10.0  # to connect, and for what needs no computing
+
+_T = TypeVar("_T")
+
+
+class _Lost(EngineDied):
+    """A connection that broke, or that could not be made: another one may not."""
+
+
+class _Busy(Exception):
+    """A refusal that another attempt may turn into an answer, so many seconds later."""
+
+    def __init__(self, failure: TuluError, seconds: float) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.seconds = seconds
 
 
 class Wire:
@@ -39,68 +56,133 @@ class Wire:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
         self._open: set[http.client.HTTPConnection] = set()
         self._lock = threading.Lock()
+        self._hung_up = threading.Event()
 
     @contextmanager
-    def open(self, path: str, body: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+    def open(
+        self, path: str, body: Mapping[str, Any], *, patient: bool = True
+    ) -> Iterator[Iterator[dict[str, Any]]]:
         """POST a body; gives the chunks of the answer. Leaving it hangs up.
 
-        Raises EngineDied where the server is gone, and what it says where it refuses.
+        Raises EngineDied where the server is gone, and what it says where it refuses. If `patient`,
+        it is asked again until the first chunk is there; else that is left to `patiently`.
         """
-        with closing(self._chunks(path, json.dumps(body).encode())) as chunks:
+        with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
             yield chunks
 
     def get(self, path: str) -> Any:
         """The JSON of a GET. Raises the same."""
-        with self._asked("GET", path, None) as response, self._translated():
-            return json.loads(response.read())
+        return self.patiently(lambda: self._got(path), also_lost=False)
+
+    def patiently(self, ask: Callable[[], _T], *, also_lost: bool = True) -> _T:
+        """What `ask` gives, after a few attempts at a server that is busy.
+
+        With `also_lost`, also at one that does not answer; `hang_up` ends the waiting.
+        """
+        hung_up, pause = self._hung_up, _FIRST_PAUSE_SECONDS
+        attempts = 1 if self._endpoint.url is None else _ATTEMPTS
+        for attempt in count(1):
+            failure: TuluError
+            try:
+                return ask()
+            except _Busy as busy:
+                failure, seconds = busy.failure, busy.seconds
+            except _Lost as lost:
+                failure, seconds = lost, 0.0 if also_lost else math.inf
+            if attempt == attempts or seconds > _LONGEST_PAUSE_SECONDS:
+                raise failure
+            if hung_up.wait(max(seconds, pause)):
+                raise failure
+            pause *= 2
+        raise AssertionError("the attempts have an end")
 
     def hang_up(self) -> None:
         """End all requests that run, from whatever thread."""
         with self._lock:
             running = list(self._open)
+            hung_up, self._hung_up = self._hung_up, threading.Event()
+        hung_up.set()
         for connection in running:
             if connection.sock is not None:
                 with suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _chunks(self, path: str, body: bytes) -> Generator[dict[str, Any], None, None]:
-        with self._asked("POST", path, body) as response:
+    def _chunks(
+        self, path: str, body: bytes, *, patient: bool
+    ) -> Generator[dict[str, Any], None, None]:
+        def begin() -> tuple[ExitStack, Iterator[dict[str, Any]]]:
+            return self._begun(path, body)
+
+        held, chunks = self.patiently(begin) if patient else begin()
+        with held:
+            yield from chunks
+
+    def _begun(self, path: str, body: bytes) -> tuple[ExitStack, Iterator[dict[str, Any]]]:
+        """An answer of which the first chunk is there, and what holds its connection."""
+        with ExitStack() as held:
+            chunks = self._read(held.enter_context(self._asked("POST", path, body)))
+            first = next(chunks, None)
+            return held.pop_all(), chunks if first is None else chain((first,), chunks)
+
+    def _read(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+        kind = response.headers.get_content_type()
+        if kind == "application/json":  # asked for a stream, it gives the whole all the same
             with self._translated():
-                for line in response:
-                    if not line.startswith(b"data: "):
-                        continue
-                    if line.strip() == b"data: [DONE]":
-                        return
-                    chunk = json.loads(line[len(b"data: ") :])
-                    if "error" in chunk:
-                        raise self._failure(200, chunk)
-                    yield chunk
-            raise self._died("it hung up in mid-answer")
+                data = response.read(LONGEST)
+            yield self._chunk(data)
+            return
+        if kind == "text/html":
+            raise self._senseless("a web page")
+        with self._translated():
+            for data in event_data(response):
+                if data == b"[DONE]":
+                    return
+                yield self._chunk(data)
+        raise _Lost(self._death("it hung up in mid-answer"))
+
+    def _chunk(self, data: bytes) -> dict[str, Any]:
+        told = self._json(data)
+        if not isinstance(told, dict):
+            raise self._senseless(_start(data))
+        if told.get("error"):
+            raise self._failure(200, told)
+        return told
+
+    def _got(self, path: str) -> Any:
+        with self._asked("GET", path, None) as response:
+            with self._translated():
+                data = response.read(LONGEST)
+            return self._json(data)
+
+    def _json(self, data: bytes) -> Any:
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise self._senseless(_start(data)) from error
 
     @contextmanager
     def _asked(
         self, method: str, path: str, body: bytes | None
     ) -> Iterator[http.client.HTTPResponse]:
-        """The head of an answer, after a few attempts at a server that is busy."""
-        attempts = 1 if self._endpoint.url is None else _ATTEMPTS
-        for attempt in range(attempts):
-            with self._connected() as connection:
-                with self._translated():
-                    if body is not None and connection.sock is not None:
-                        connection.sock.settimeout(None)  # a long prompt takes its time
-                    connection.request(method, self._target(path), body, self._headers)
-                    response = connection.getresponse()
+        """The head of an answer. Raises _Busy where a later attempt may help."""
+        with self._connected() as connection:
+            with self._translated():
+                if body is not None and connection.sock is not None:
+                    connection.sock.settimeout(None)  # a long prompt takes its time
+                connection.request(method, self._target(path), body, self._headers)
+                response = connection.getresponse()
+            with closing(response):
                 if response.status == 200:
-                    with closing(response):
-                        yield response
+                    yield response
                     return
                 with self._translated():
-                    told = response.read()
-            if response.status not in _BUSY:
-                break
-            if attempt + 1 < attempts:
-                time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
-        raise self._failure(response.status, _parsed(told))
+                    told = response.read(LONGEST)
+        if 300 <= response.status < 400:
+            raise self._sent_away(response.headers.get("Location"))
+        failure = self._failure(response.status, parsed(told))
+        if _is_busy(response.status) and not isinstance(failure, EngineDied):
+            raise _Busy(failure, _seconds(response.headers.get("Retry-After")))
+        raise failure
 
     @contextmanager
     def _connected(self) -> Iterator[http.client.HTTPConnection]:
@@ -122,11 +204,11 @@ class Wire:
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         try:
             url = urlsplit(self._endpoint.url or "")
+            if "@" in url.netloc or url.query or url.fragment:
+                raise _no_url(f"{url.scheme}://{url.hostname} with a password or a query")
             return kinds[url.scheme](url.hostname or "", url.port, timeout=_ANSWER_SECONDS)
         except (KeyError, ValueError, http.client.InvalidURL) as error:
-            raise UsageError(
-                f"--server takes a URL such as http://host:8000, not {self._endpoint.url!r}."
-            ) from error
+            raise _no_url(self._endpoint.url) from error
 
     def _target(self, path: str) -> str:
         """The path under that of the URL, whether or not that has the /v1 of OpenAI's base URLs."""
@@ -139,38 +221,45 @@ class Wire:
             yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise self._died(said) from error
+            raise _Lost(self._death(said)) from error
 
     def _failure(self, status: int, told: Any) -> TuluError:
         error = refusal(status, told)
-        return self._died("its worker died") if _WORKER_DIED in str(error) else error
+        return EngineDied(self._death("its worker died")) if _WORKER_DIED in str(error) else error
 
-    def _died(self, reason: str) -> EngineDied:
+    def _senseless(self, told: str) -> EngineError:
+        return EngineError(
+            f"The server at {self._endpoint.url or 'the socket'} sends {told} and no JSON: "
+            "is the URL that of an OpenAI-compatible server?"
+        )
+
+    def _sent_away(self, place: str | None) -> EngineError:
+        return EngineError(
+            f"The server at {self._endpoint.url} sends us on to {one_line(place or 'nowhere')!r}, "
+            "where no key and no prompt is sent unasked: name that URL with --server."
+        )
+
+    def _death(self, reason: str) -> str:
         if self._endpoint.url is not None:
-            return EngineDied(f"The server at {self._endpoint.url} does not answer: {reason}.")
+            return f"The server at {self._endpoint.url} does not answer: {reason}."
         log = self._endpoint.log
         last = last_error_of(log) if log else None
         said = f". Its last error: {last}." if last else f" ({reason})."
-        return EngineDied(f"The warm engine of {self._endpoint.info.model} is gone{said}")
+        return f"The warm engine of {self._endpoint.info.model} is gone{said}"
 
 
-def refusal(status: int, told: Any) -> TuluError:
-    """What a server says instead of an answer, as an error; ours send the class of theirs."""
-    error = told.get("error", told) if isinstance(told, dict) else {}
-    error = error if isinstance(error, dict) else {"message": error}
-    message = str(error.get("message") or "no reason given").rstrip(".")
-    kind = getattr(errors, str(error.get("type")), None)
-    if isinstance(kind, type) and issubclass(kind, TuluError):
-        return kind(f"{message}.")
-    if status in (401, 403):
-        return EngineError(
-            f"The server wants a key ({message}): --api-key-env names the variable that holds it."
-        )
-    return EngineError(f"The server refused the request ({status}): {message}.")
+def _no_url(url: str | None) -> UsageError:
+    return UsageError(f"--server takes a URL such as http://host:8000, not {url!r}.")
 
 
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return {"message": data[:200].decode("utf-8", errors="replace")}
+def _is_busy(status: int) -> bool:
+    return status in (408, 429) or (500 <= status < 600 and status != 501)
+
+
+def _seconds(told: str | None) -> float:
+    """A Retry-After in seconds; one that names a date, or nothing, is none."""
+    return float(told) if told is not None and told.isascii() and told.isdigit() else 0.0
+
+
+def _start(data: bytes) -> str:
+    return repr(data[:60].decode("utf-8", errors="replace"))

@@ -23,12 +23,13 @@ _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 class ModelRef:
     """A model name that has been understood; whether its files are here is another question.
 
-    `name` is what the user wrote. `repo` and `revision` are the Hub's, `path` is absolute and
-    set for a directory and a GGUF file. `is_tulu` says that it is one of Ai2's Tülu 3 models.
+    `name` is what the user wrote; that of a server, if the model is on one that makes the prompt
+    itself. `repo` and `revision` are the Hub's, `path` is absolute and set for a directory and a
+    GGUF file. `is_tulu` says that it is one of Ai2's Tülu 3 models.
     """
 
     name: str
-    kind: Literal["hub", "directory", "gguf", "demo"]
+    kind: Literal["hub", "directory", "gguf", "demo", "server"]
     repo: str | None = None
     revision: str | None = None
     path: Path | None = None

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.prompt.control import ControlTexts
 from tulu_cli.prompt.files import parse_json, read_json_object, read_text
 from tulu_cli.prompt.special import Declarations, read_declarations, tokens_to_add
@@ -135,6 +135,19 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`; ids outside the vocabulary give nothing."""
         return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+
+class UnknownTokenizer(Tokenizer):
+    """The tokenizer of a model elsewhere, of which no file is here.
+
+    Whatever needs its tokens raises UsageError with the `reason`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason  # and nothing else, so that all else is missing
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise UsageError(self._reason)
 
 
 def load_backend(path: Path, declared: Declarations) -> "tokenizers.Tokenizer":

@@ -1,6 +1,8 @@
 """Which renderer shows an answer."""
 
 import os
+from dataclasses import asdict
+from typing import Any
 
 from tulu_cli.core import EngineInfo, Request
 from tulu_cli.render import Renderer
@@ -28,7 +30,10 @@ def one_shot(
     collector = Collector(sampling.n, len(request.prompt_token_ids), sampling.seed)
     if not as_json:
         return text(streams, collector, plain=plain or sampling.constraint is not None)
-    extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
+    extra: dict[str, Any] = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
+    if request.conversation:  # the server makes the prompt, and has more parameters than it is told
+        untold = dict.fromkeys(("top_k", "min_p", "repetition_penalty"))
+        extra |= {"prompt_token_ids": None, "sampling": asdict(sampling) | untold}
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
 
 

@@ -37,6 +37,7 @@ class JsonRenderer:
         self._collector = collector
         self._head = {**head(info, sampling), **extra}
         self._token_text = token_text
+        self._with_ids = extra.get("prompt_token_ids") is not None
 
     @property
     def completions(self) -> list[Completion]:
@@ -53,7 +54,10 @@ class JsonRenderer:
         choices = self.completions
         document = {
             **self._head,
-            "choices": [choice_object(choice, self._token_text) for choice in choices],
+            "choices": [
+                choice_object(choice, self._token_text, with_ids=self._with_ids)
+                for choice in choices
+            ],
             "usage": usage_object(choices),
             "timings": timings_object(choices),
         }
@@ -69,20 +73,22 @@ def head(info: EngineInfo, sampling: Sampling) -> dict[str, Any]:
             "name": info.engine,
             "device": info.device,
             "dtype": info.dtype,
-            "max_model_len": info.max_model_len,
+            "max_model_len": info.max_model_len or None,
             "versions": dict(info.versions),
         },
         "sampling": asdict(sampling),
     }
 
 
-def choice_object(completion: Completion, token_text: TokenText) -> dict[str, Any]:
+def choice_object(
+    completion: Completion, token_text: TokenText, *, with_ids: bool = True
+) -> dict[str, Any]:
     """One choice; logprobs only where they were asked for."""
     done = completion.done
     choice: dict[str, Any] = {
         "index": done.index,
         "text": completion.text,
-        "token_ids": list(completion.token_ids),
+        "token_ids": list(completion.token_ids) if with_ids else None,
         "finish_reason": done.finish_reason,
         "stop": done.stop,
         "seed": done.seed,
@@ -95,14 +101,20 @@ def choice_object(completion: Completion, token_text: TokenText) -> dict[str, An
 def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]:
     """A token with its log-probability and its best alternatives."""
     return {
-        "token_id": entry.token_id,
-        "token": token_text(entry.token_id),
+        **token_object(entry.token_id, token_text),
         "logprob": number(entry.logprob),
         "top": [
-            {"token_id": token, "token": token_text(token), "logprob": number(logprob)}
+            {**token_object(token, token_text), "logprob": number(logprob)}
             for token, logprob in entry.top
         ],
     }
+
+
+def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
+    """A token by its id, or by its text alone where no more is told."""
+    if isinstance(token, str):
+        return {"token_id": None, "token": token}
+    return {"token_id": token, "token": token_text(token)}
 
 
 def number(value: float) -> float | None:
@@ -110,9 +122,11 @@ def number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def usage_object(choices: list[Completion]) -> dict[str, int]:
+def usage_object(choices: list[Completion]) -> dict[str, int] | None:
     """Token counts of the whole request: the prompt once, the completions together."""
     usage = choices[0].done.usage
+    if not usage.is_known:
+        return None
     completion = sum(choice.done.usage.completion_tokens for choice in choices)
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -34,7 +34,7 @@ class PlainRenderer:
         self._collector.cut = cut
         self._end_line()
         for completion in self.completions[1:]:
-            if completion.token_ids or completion.done.finish_reason != cut:
+            if completion.text or completion.token_ids or completion.done.finish_reason != cut:
                 self._write(SEPARATOR)
                 self._write(completion.text)
                 self._end_line()

@@ -52,7 +52,7 @@ class PrettyRenderer:
         first, *others = self.completions
         self._first.finish(first.text)
         for completion in others:
-            if completion.token_ids or completion.done.finish_reason != cut:
+            if completion.text or completion.token_ids or completion.done.finish_reason != cut:
                 self._streams.write(f"{SEPARATOR}\n")
                 Answer(self._streams).finish(completion.text)
 

@@ -19,12 +19,18 @@ def stats_line(choices: list[Completion]) -> str:
     # The first token of each choice came with the prompt.
     later = max(0, completion_tokens - len(choices))
     speed = later / seconds if seconds > 0 else 0.0
+    ended = ", ".join(dict.fromkeys(choice.done.finish_reason for choice in choices))
+    if not first.usage.is_known:
+        return (
+            f"token counts unknown, first token {first.timings.first_token:.2f} s, "
+            f"stopped by {ended}"
+        )
     cached = f" ({first.usage.cached_tokens:,} cached)" if first.usage.cached_tokens else ""
     return (
         f"{first.usage.prompt_tokens:,} prompt tokens{cached}, "
         f"{completion_tokens:,} completion tokens, "
         f"first token {first.timings.first_token:.2f} s, {speed:.1f} tokens/s, "
-        f"stopped by {', '.join(dict.fromkeys(choice.done.finish_reason for choice in choices))}"
+        f"stopped by {ended}"
     )
 
 

@@ -13,7 +13,8 @@ class Endpoint:
     """Either the socket of a warm engine of ours, with a lease on it, or the URL of a server.
 
     `info.model` is the name by which the server knows the model, and `root` is where it was loaded
-    from, if that is known.
+    from, if that is known. One that `takes_messages` makes the prompt itself and is asked for the
+    one of its `models` that is wanted; others are given token ids.
     """
 
     info: EngineInfo
@@ -22,6 +23,8 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     root: str | None = None
     log: Path | None = None
+    takes_messages: bool = False
+    models: tuple[str, ...] = ()
     lease: Lease | None = field(default=None, repr=False, compare=False)
 
 

@@ -90,7 +90,8 @@ class Stage:
 
     @contextmanager
     def _model(self, streams: Streams, settings: dict[str, Any]) -> Iterator[Resident]:
-        given = {"model": str(self._directory), "engine": "fake", **settings}
+        here = {"model": str(self._directory), "engine": "fake"}
+        given = settings if "server" in settings else here | settings
         model = Resident(Settings(_flags(given)), Machine(), streams, offline=True)
         try:
             yield model

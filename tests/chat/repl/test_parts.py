@@ -8,6 +8,7 @@ import pytest
 from prompt_toolkit.document import Document
 from prompt_toolkit.layout.processors import TransformationInput
 
+from tests.foreign_server import careless, serving, strict
 from tulu_cli.chat.interrupts import Interrupts
 from tulu_cli.chat.prompt_line.chips import Chips, ShowChips
 from tulu_cli.chat.toolbar import Toolbar
@@ -75,6 +76,15 @@ def test_a_paste_is_not_looked_into_for_chips() -> None:
     first = chips.fold(BIG)
     second = chips.fold(BIG + first)
     assert chips.expand(second) == BIG + first
+
+
+def test_the_toolbar_shows_what_a_server_has_counted(stage: Stage) -> None:
+    with serving(strict) as server:
+        chat = stage.play("Hi", server=server.url).chat
+        assert " · 12 tokens · " in Toolbar(chat)(200)
+        server.respond = careless
+        chat = stage.play("Hi", server=server.url).chat
+        assert " tokens" not in Toolbar(chat)(200)
 
 
 def test_the_toolbar_gives_way_in_order(stage: Stage) -> None:

@@ -104,7 +104,7 @@ def _note(node: Node) -> str:
     if node.record is None:
         return ""
     done, words = node.record.done, [node.record.engine.model]
-    if done is not None:
+    if done is not None and done.usage.is_known:
         words.append(f"{done.usage.completion_tokens:,} tokens")
     return f"<footer>{_text(' · '.join([*words, *filter(None, [marks(node)])]))}</footer>\n"
 

@@ -65,9 +65,12 @@ def stats(chat: Chat, _argument: str) -> None:
     if chat.last is None:
         raise UsageError("There is no answer yet.")
     usage, times = chat.last.usage, chat.last.timings
+    counted = (
+        f"{plural(usage.prompt_tokens, 'prompt token')}, of which {usage.cached_tokens:,} were "
+        f"kept; {plural(usage.completion_tokens, 'token')}"
+    )
     chat.streams.write(
-        f"last answer   {plural(usage.prompt_tokens, 'prompt token')}, of which "
-        f"{usage.cached_tokens:,} were kept; {plural(usage.completion_tokens, 'token')}, first "
+        f"last answer   {counted if usage.is_known else 'tokens unknown'}, first "
         f"after {times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s\n"
     )
     records = [node.record for node in chat.session.nodes.values()]

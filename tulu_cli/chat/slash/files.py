@@ -80,5 +80,8 @@ def output_of(chat: Chat, command: str) -> tuple[str, int]:
 def say_attached(chat: Chat) -> None:
     """What goes with the next message."""
     names = ", ".join(name for name, _ in chat.attached)
-    tokens = sum(len(chat.model.tokenizer.encode_text(text)) for _, text in chat.attached)
-    chat.say(f"With your next message: {names} ({plural(tokens, 'token')}).")
+    size = plural(sum(len(text) for _, text in chat.attached), "character")
+    if not chat.model.takes_messages:
+        ids = (chat.model.tokenizer.encode_text(text) for _, text in chat.attached)
+        size = plural(sum(map(len, ids)), "token")
+    chat.say(f"With your next message: {names} ({size}).")

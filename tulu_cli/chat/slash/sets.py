@@ -142,10 +142,15 @@ def show_model(chat: Chat) -> None:
         "revision": info.revision or "unknown",
         "engine": f"{info.engine} {', '.join(f'{k} {v}' for k, v in info.versions.items())}",
         "device": f"{info.device}, {info.dtype}",
-        "context": f"{info.max_model_len:,} tokens",
+        "context": context(info.max_model_len),
     }
     for name, value in facts.items():
         chat.streams.write(f"{name:<20} {value}\n")
+
+
+def context(tokens: int) -> str:
+    """A context length in words; 0 is one that a server does not tell."""
+    return f"{tokens:,} tokens" if tokens else "unknown"
 
 
 def _models(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
@@ -160,4 +165,4 @@ def model(chat: Chat, argument: str) -> None:
     if argument:
         with chat.interrupts.welcome():
             chat.model.switch(argument)
-    chat.say(f"Model: {chat.model.name}, context {chat.model.max_model_len:,} tokens.")
+    chat.say(f"Model: {chat.model.name}, context {context(chat.model.max_model_len)}.")

@@ -1,0 +1,439 @@
+"""Servers that make their own prompt, over real HTTP: what each kind gives, and what it lacks."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.foreign_server import (
+    EVENT_STREAM,
+    ForeignServer,
+    Reply,
+    Respond,
+    answer,
+    careless,
+    end_chunk,
+    event,
+    json_reply,
+    refuse,
+    serving,
+    stream,
+    strict,
+    text_chunk,
+)
+from tests.program import DEADLINE_SECONDS
+from tulu_cli import engines, warm
+from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
+from tulu_cli.engines.assemble import collect
+from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.chat_dialect import CANNOT
+from tulu_cli.engines.remote import RemoteEngine
+from tulu_cli.errors import (
+    EngineDied,
+    EngineError,
+    ModelNotFound,
+    PromptTooLong,
+    TuluError,
+    UsageError,
+)
+from tulu_cli.foreign import endpoint_of
+from tulu_cli.prompt import UnknownTokenizer
+from tulu_cli.server.unix_http import UnixConnection
+
+from .loading import Asker
+
+ASKED = (Message("system", "Be brief."), Message("user", "Why is the sky blue?"))
+BLUE = "The sky is blue."
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def server() -> Iterator[ForeignServer]:
+    with serving(strict) as running:
+        yield running
+
+
+def engine_at(url: str, model: str = "blue-1") -> Engine:
+    endpoint = endpoint_of(url, "secret", ())
+    spec = EngineSpec(model, Path(), UnknownTokenizer("unknown"), 0, server=endpoint)
+    return engines.load(warm.choice_for(endpoint, ""), spec)
+
+
+@pytest.fixture
+def engine(server: ForeignServer) -> Engine:
+    return engine_at(server.url)
+
+
+def request(**sampling: Any) -> Request:
+    return Request((), Sampling(**sampling), conversation=ASKED)
+
+
+def ask(engine: Engine, **sampling: Any) -> list[Completion]:
+    return collect(engine.stream(request(**sampling)))
+
+
+def broken(engine: Engine, **sampling: Any) -> tuple[str, TuluError]:
+    """The text that came, and the error that ended it."""
+    seen: list[Text | Done] = []
+    with pytest.raises(TuluError) as caught:
+        seen.extend(engine.stream(request(**sampling)))
+    return "".join(one.text for one in seen if isinstance(one, Text)), caught.value
+
+
+def test_an_answer_with_all_that_is_told_of_it(server: ForeignServer, engine: Engine) -> None:
+    (choice,) = ask(engine, temperature=0.5, top_p=0.9, seed=7, max_tokens=4)
+    assert (choice.text, choice.token_ids) == ("The sky is blue", ())
+    assert (choice.done.finish_reason, choice.done.stop, choice.done.seed) == ("length", None, 7)
+    usage = choice.done.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (7, 4, 3)
+    assert 0 < choice.done.timings.first_token <= choice.done.timings.total
+    (seen,) = server.seen
+    assert (seen.path, seen.key) == ("/v1/chat/completions", "Bearer secret")
+    assert seen.body == {
+        "model": "blue-1",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Why is the sky blue?"},
+        ],
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "seed": 7,
+        "max_tokens": 4,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_text_comes_as_it_is_sent(engine: Engine) -> None:
+    events = engine.stream(request())
+    assert [next(events), next(events)] == [Text("The"), Text(" sky")]
+
+
+@pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/api", "/api/v1"])
+def test_a_url_may_have_a_path_and_the_version(server: ForeignServer, path: str) -> None:
+    ask(engine_at(f"{server.url}{path}"))
+    assert server.seen[0].path == f"{'/api' if 'api' in path else ''}/v1/chat/completions"
+
+
+def test_several_choices_are_counted_together_in_the_first(engine: Engine) -> None:
+    choices = ask(engine, n=3)
+    assert [choice.text for choice in choices] == [BLUE] * 3
+    assert [choice.done.usage.completion_tokens for choice in choices] == [15, 0, 0]
+    assert {choice.done.usage.prompt_tokens for choice in choices} == {7}
+
+
+def test_greedy_choices_are_asked_for_once(server: ForeignServer, engine: Engine) -> None:
+    choices = ask(engine, n=3, temperature=0.0)
+    assert [choice.text for choice in choices] == [BLUE] * 3
+    assert not {"n", "seed"} & server.seen[0].body.keys()
+
+
+def test_log_probabilities_have_texts_for_tokens(server: ForeignServer, engine: Engine) -> None:
+    (choice,) = ask(engine, logprobs=2)
+    first = choice.logprobs[0]
+    assert len(choice.logprobs) == 5
+    assert (first.token_id, first.logprob) == ("The", -0.5)
+    assert first.top == (("The", -0.5), ("?", -math.inf))
+    assert server.seen[0].body["top_logprobs"] == 2
+
+
+def test_a_schema_goes_as_the_response_format(server: ForeignServer, engine: Engine) -> None:
+    ask(engine, constraint=Constraint("json_schema", '{"type": "object"}'))
+    assert server.seen[0].body["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "strict": True, "schema": {"type": "object"}},
+    }
+
+
+def test_stop_strings_end_an_answer_on_any_server(server: ForeignServer, engine: Engine) -> None:
+    (choice,) = ask(engine, stop=(" is",))
+    assert (choice.text, choice.done.usage.completion_tokens) == ("The sky", 2)
+    assert server.seen[0].body["stop"] == [" is"]
+    server.respond = careless
+    for stop in ("sky is b", " blue", "."):
+        (choice,) = ask(engine, stop=("never", stop))
+        assert choice.text == BLUE[: BLUE.index(stop)]
+        assert (choice.done.finish_reason, choice.done.stop) == ("stop", stop)
+    (choice,) = ask(engine, stop=(". And",))
+    assert (choice.text, choice.done.stop) == (BLUE, None)
+
+
+def test_a_stop_string_that_the_server_tells_is_reported(server: ForeignServer) -> None:
+    end = {"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": " is"}
+    usage = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    server.replies = [stream(text_chunk(0, "The sky"), {"choices": [end]}, usage)]
+    (choice,) = ask(engine_at(server.url), stop=(" is",))
+    assert (choice.text, choice.done.stop) == ("The sky", " is")
+    assert choice.done.usage.is_known
+
+
+def test_a_server_without_usage_has_unknown_counts(server: ForeignServer, engine: Engine) -> None:
+    server.respond = careless
+    (choice,) = ask(engine)
+    assert choice.text == BLUE
+    assert not choice.done.usage.is_known
+    assert choice.done.tokens_per_second == 0
+
+
+def test_what_a_server_leaves_out_is_said(server: ForeignServer, engine: Engine) -> None:
+    server.respond = careless
+    said, error = broken(engine, n=3)
+    assert said == BLUE
+    assert isinstance(error, UsageError)
+    assert f"--n 3: the server at {server.url} gives 1 only" in str(error)
+    said, error = broken(engine, logprobs=1)
+    assert said == ""
+    assert isinstance(error, UsageError)
+    assert "--logprobs: the server" in str(error)
+    server.respond = lambda _body: stream()
+    assert "has answered nothing" in str(broken(engine)[1])
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {"top_k": 5},
+        {"min_p": 0.1},
+        {"repetition_penalty": 1.1},
+        {"ignore_eos": True},
+        {"constraint": Constraint("regex", "a")},
+        {"constraint": Constraint("choice", '["a", "b"]')},
+    ],
+    ids=str,
+)
+def test_what_the_protocol_has_no_word_for_is_refused(
+    server: ForeignServer, engine: Engine, sampling: dict[str, Any]
+) -> None:
+    _, error = broken(engine, **sampling)
+    assert isinstance(error, UsageError)
+    assert f"cannot be asked of the server at {server.url}: {CANNOT['top_k']}" in str(error)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "complaint"),
+    [
+        (refuse(400, "No.\x1b[2J\nThat\x00 is it."), EngineError, r"\(400\): No.*That.* is it\.$"),
+        (refuse(400, "x" * 9999), EngineError, r"x{500} \[\.\.\.\]\.$"),
+        (refuse(401, "Bad key."), EngineError, r"wants a key \(Bad key\): --api-key-env"),
+        (refuse(403, "Not you."), EngineError, "--api-key-env"),
+        (refuse(400, "Too long.", code="context_length_exceeded"), PromptTooLong, "Too long"),
+        (refuse(404, "No model."), EngineError, r"\(404\): No model\.$"),
+        (json_reply({"detail": "Not Found"}, 404), EngineError, r"\(404\): Not Found\.$"),
+        (json_reply([{"error": {"message": "In a list"}}], 422), EngineError, "In a list"),
+        (json_reply(3, 418), EngineError, r"\(418\): no reason given"),
+        (Reply(400, (b"<h1>Bad</h1>",)), EngineError, r"\(400\): <h1>Bad</h1>\.$"),
+        (Reply(400, (b"[" * 99999,)), EngineError, r"\(400\)"),
+        (Reply(302, (), {"Location": "http://else\x1b"}), EngineError, "sends us on to 'http://el"),
+        (Reply(301), EngineError, "sends us on to 'nowhere', where no key"),
+        (Reply(200, (b"<html>",), {"Content-Type": "text/html"}), EngineError, "sends a web page"),
+        (Reply(200, (b"data: {\n\n",), EVENT_STREAM), EngineError, "sends '{' and no JSON"),
+        (Reply(200, (b"data: 3\n\n",), EVENT_STREAM), EngineError, "sends '3' and no JSON"),
+        (Reply(200, (b"data: \xff\n\n",), EVENT_STREAM), EngineError, "and no JSON"),
+        (Reply(200, (event({"choices": 3}),), EVENT_STREAM), EngineError, "no chat completion"),
+        (stream({"choices": [{"delta": {"content": 3}}]}), EngineError, "no chat completion"),
+        (stream({"choices": ["x"]}), EngineError, "no chat completion"),
+        (stream({"error": {"message": "Overloaded"}}), EngineError, "Overloaded"),
+        (stream(end_chunk(0, "content_filter")), EngineError, "broke off: content_filter"),
+    ],
+    ids=lambda value: None if isinstance(value, (str, type)) else str(value)[:60],
+)
+def test_a_refusal_is_said_once_and_not_asked_again(
+    server: ForeignServer, engine: Engine, reply: Reply, kind: type[TuluError], complaint: str
+) -> None:
+    server.replies = [reply]
+    with pytest.raises(kind, match=complaint) as caught:
+        ask(engine)
+    assert not isinstance(caught.value, EngineDied)
+    assert "\n" not in str(caught.value)
+    assert len(server.seen) == 1
+
+
+def test_a_model_that_is_not_there_is_answered_with_those_that_are(server: ForeignServer) -> None:
+    server.respond = lambda _body: refuse(404, "model not found")
+    names = ("blue-1", "red\x1b-2", "x" * 200, *map(str, range(30)))
+    server.models = {"data": [{"id": name} for name in names]}
+    with pytest.raises(ModelNotFound) as caught:
+        ask(engine_at(server.url, "green"))
+    said = str(caught.value)
+    assert f"The server at {server.url} has no model 'green'; -m takes blue-1, 'red" in said
+    assert "and 23 more" in said
+    assert "\x1b" not in said
+    assert len(said) < 400
+
+
+def test_a_busy_server_is_asked_again(server: ForeignServer, engine: Engine) -> None:
+    later = Reply(429, (), {"Retry-After": "0"})
+    server.replies = [later, refuse(503, "Loading"), refuse(500, "Oops")]
+    assert ask(engine)[0].text == BLUE
+    assert len(server.seen) == 4
+    server.replies = [refuse(429, "Slow down.")] * 5
+    with pytest.raises(EngineError, match=r"\(429\): Slow down\.$"):
+        ask(engine)
+    assert server.replies == []
+    much_later = Reply(429, (b'{"error": "Tomorrow"}',), {"Retry-After": "86400"})
+    server.replies = [much_later]
+    with pytest.raises(EngineError, match="Tomorrow"):
+        ask(engine)
+
+
+def test_a_server_that_hangs_up_before_it_answers_is_asked_again(
+    server: ForeignServer, engine: Engine
+) -> None:
+    silent = Reply(200, (), EVENT_STREAM)
+    comment = Reply(200, (b": thinking\n\n",), EVENT_STREAM)
+    server.replies = [silent, comment]
+    assert ask(engine)[0].text == BLUE
+    assert len(server.seen) == 3
+
+
+DEATH = Reply(200, (event(text_chunk(0, "The")), event(text_chunk(0, " sky"))), EVENT_STREAM)
+
+
+def test_a_server_that_dies_in_mid_answer_keeps_what_came(
+    server: ForeignServer, engine: Engine
+) -> None:
+    server.replies = [DEATH]
+    said, error = broken(engine)
+    assert said == "The sky"
+    assert isinstance(error, EngineDied)
+    assert f"The server at {server.url} does not answer: it hung up in mid-answer" in str(error)
+    assert len(server.seen) == 1
+
+
+def test_in_a_batch_an_answer_that_broke_off_is_asked_for_again(
+    server: ForeignServer, engine: Engine
+) -> None:
+    server.replies = [DEATH, refuse(429, "Slow down."), DEATH, refuse(400, "Not this one.")]
+    found = dict(engine.batch(request(seed=seed) for seed in range(40)))
+    assert len(found) == 40
+    errors = [one for one in found.values() if isinstance(one, TuluError)]
+    assert [str(error) for error in errors] == [
+        "The server refused the request (400): Not this one."
+    ]
+    answers = [one for one in found.values() if not isinstance(one, TuluError)]
+    assert [choices[0].text for choices in answers] == [BLUE] * 39
+    assert len(server.seen) == 43
+
+
+def test_a_batch_that_is_left_waits_for_no_one(
+    server: ForeignServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 3600.0)
+    server.respond = lambda body: answer(body) if body["seed"] == 0 else refuse(429, "Later.")
+    answers = engine.batch(request(seed=seed) for seed in range(9))
+    assert next(iter(answers))[0] == 0
+    answers.close()  # type: ignore[attr-defined]
+
+
+def test_a_whole_answer_and_a_stream_without_its_last_word_will_do(
+    server: ForeignServer, engine: Engine
+) -> None:
+    whole = {"choices": [{"index": 0, "message": {"content": BLUE}, "finish_reason": "length"}]}
+    usage = {"usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+    server.replies = [json_reply(whole | usage)]
+    (choice,) = ask(engine)
+    assert (choice.text, choice.done.finish_reason) == (BLUE, "length")
+    assert choice.done.usage.completion_tokens == 5
+    unended = Reply(200, (event(text_chunk(0, BLUE)), event(end_chunk(0, "eos"))), EVENT_STREAM)
+    server.replies = [unended]
+    (choice,) = ask(engine)
+    assert (choice.text, choice.done.finish_reason) == (BLUE, "stop")
+
+
+def test_bytes_may_come_in_any_pieces(server: ForeignServer, engine: Engine) -> None:
+    told = b": hi\r\n\r\n" + event(text_chunk(0, "é🍎\u2028"))
+    raw = json.dumps(text_chunk(0, "ü🍏"), ensure_ascii=False).encode()
+    data = told + b"data:" + raw + b"\r\n\r\n" + event(end_chunk(0, "stop")) + b"data: [DONE]\n\n"
+    server.replies = [Reply(200, tuple(bytes([byte]) for byte in data), EVENT_STREAM)]
+    (choice,) = ask(engine)
+    assert choice.text == "é🍎\u2028ü🍏"
+
+
+def test_a_parameter_that_a_server_spells_otherwise_is_learnt(
+    server: ForeignServer, engine: Engine
+) -> None:
+    def newest(body: dict[str, Any]) -> Reply:
+        if "max_tokens" in body:
+            return refuse(400, "'max_tokens' is not supported: use 'max_completion_tokens'.")
+        if "stream_options" in body:
+            return refuse(422, "stream_options: extra inputs are not permitted")
+        return answer({"max_tokens": body["max_completion_tokens"]})
+
+    server.respond = newest
+    for _ in range(2):
+        assert ask(engine, max_tokens=2)[0].text == "The sky"
+    assert len(server.seen) == 4
+    server.respond = lambda _body: refuse(400, "max_completion_tokens is too large")
+    with pytest.raises(EngineError, match="too large"):
+        ask(engine, max_tokens=2)
+
+
+def relayed(socket: Path) -> Respond:
+    """As a model of ours answers whose server calls itself somebody else's."""
+
+    def respond(body: dict[str, Any]) -> Reply:
+        connection = UnixConnection(socket)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body).encode(), headers)
+        told = connection.getresponse()
+
+        def pieces() -> Iterator[bytes]:
+            with closing(connection):
+                yield from iter(lambda: told.read1(7), b"")
+
+        return Reply(told.status, pieces(), {"Content-Type": told.headers["Content-Type"]})
+
+    return respond
+
+
+def test_a_real_model_answers_as_it_does_here(
+    server: ForeignServer, loaded_engines: Callable[[str], Engine], asker: Asker
+) -> None:
+    ours = loaded_engines("warm transformers")
+    assert isinstance(ours, RemoteEngine)
+    assert ours._endpoint.socket is not None
+    server.respond = relayed(ours._endpoint.socket)
+    there = engine_at(server.url, "demo")
+    for text in ("Why is the sky blue?", "Name five fruits. 🍎"):
+        for changes in ({"temperature": 0.0}, {"temperature": 0.8, "seed": 5, "stop": (".",)}):
+            sampling = Sampling(max_tokens=16, **changes)
+            (one,) = collect(ours.stream(replace(asker.request(text), sampling=sampling)))
+            asked = Request((), sampling, conversation=(Message("user", text),))
+            (other,) = collect(there.stream(asked))
+            assert other.text == one.text
+            assert other.done.usage.prompt_tokens == one.done.usage.prompt_tokens
+            assert (other.done.finish_reason, other.done.stop) == (
+                one.done.finish_reason,
+                one.done.stop if isinstance(one.done.stop, str) else None,
+            )
+    ((_, answers),) = there.batch([request(temperature=0.0, max_tokens=4)])
+    assert not isinstance(answers, TuluError)
+    assert answers[0].done.usage.completion_tokens == 4
+
+
+def endless(_body: dict[str, Any]) -> Reply:
+    """As a model answers that has no end."""
+    return Reply(200, repeat(event(text_chunk(0, "on and "))), EVENT_STREAM)
+
+
+def test_whoever_has_enough_hangs_up(server: ForeignServer, engine: Engine) -> None:
+    server.respond = endless
+    events = engine.stream(request())
+    assert next(events) == Text("on and ")
+    events.close()  # type: ignore[attr-defined]
+    assert server.left.wait(DEADLINE_SECONDS)
+    server.left.clear()
+    (choice,) = ask(engine, stop=("on and on",))
+    assert (choice.text, choice.done.stop) == ("", "on and on")
+    assert server.left.wait(DEADLINE_SECONDS)

@@ -1,0 +1,47 @@
+"""Many requests to one server: a bounded number at a time, each in a thread that waits for it."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from tulu_cli.core import Completion, Request
+from tulu_cli.errors import TuluError
+
+IN_FLIGHT = 32
+
+
+def answer_all(
+    requests: Iterable[Request],
+    answer: Callable[[Request], list[Completion]],
+    hang_up: Callable[[], None],
+) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+    """The answers as they end, each with the position of its request, or the error that it gave.
+
+    Whoever leaves early has what still runs ended by `hang_up`.
+    """
+    answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
+    waiting = 0
+    left = threading.Event()
+
+    def work(position: int, request: Request) -> None:
+        if left.is_set():
+            return
+        try:
+            answers.put((position, answer(request)))
+        except TuluError as error:
+            answers.put((position, error))
+
+    with ThreadPoolExecutor(IN_FLIGHT) as threads:
+        try:
+            for position, request in enumerate(requests):
+                if waiting == IN_FLIGHT:
+                    yield answers.get()
+                    waiting -= 1
+                threads.submit(work, position, request)
+                waiting += 1
+            for _ in range(waiting):
+                yield answers.get()
+        finally:
+            left.set()
+            hang_up()
