@@ -7,7 +7,7 @@ import typer
 
 from tulu_cli import main
 from tulu_cli.commands import complete
-from tulu_cli.commands.complete import CompleteOptions
+from tulu_cli.commands._complete_options import CompleteOptions
 from tulu_cli.core import Constraint
 from tulu_cli.errors import UsageError
 from tulu_cli.inputs import Given

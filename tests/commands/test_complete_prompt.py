@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.commands.complete import (
-    CompleteOptions,
-    check_combinations,
-    make_conversation,
-    make_request,
-)
+from tulu_cli.commands._complete_options import CompleteOptions, check_combinations
+from tulu_cli.commands._complete_request import make_conversation, make_request
 from tulu_cli.engines import Choice
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError

@@ -12,7 +12,7 @@ import pytest
 
 from tulu_cli import launch
 from tulu_cli.commands import complete
-from tulu_cli.commands.complete import CompleteOptions
+from tulu_cli.commands._complete_options import CompleteOptions
 from tulu_cli.core import Done, Request, Text
 from tulu_cli.engines import fake
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound

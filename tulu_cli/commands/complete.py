@@ -1,21 +1,20 @@
 """`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
 
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tulu_cli import options
-from tulu_cli.errors import StoppedByLength, UsageError
+from tulu_cli.errors import StoppedByLength
 
 if TYPE_CHECKING:
-    from tulu_cli.core import Completion, Constraint, Conversation, FinishReason, Request
+    from tulu_cli.commands._complete_options import CompleteOptions
+    from tulu_cli.core import Completion, FinishReason, Request
     from tulu_cli.engines.base import Engine
-    from tulu_cli.inputs import Given
     from tulu_cli.launch import Prepared
     from tulu_cli.machine import Machine
-    from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
 EXAMPLES = (
@@ -115,6 +114,7 @@ def complete(
     65 bad input data, 130 interrupted (the partial answer is on stdout).
     """
     flags = dict(locals())
+    from tulu_cli.commands._complete_options import CompleteOptions
     from tulu_cli.inputs import Given
     from tulu_cli.machine import read_machine
     from tulu_cli.settings import read_settings
@@ -147,35 +147,10 @@ def complete(
     run(chosen, Streams.standard(), read_machine())
 
 
-@dataclass(frozen=True)
-class CompleteOptions:
-    """What the command line asks for, understood."""
-
-    settings: "Settings"
-    given: "Given"
-    prefill: str | None = None
-    raw: bool = False
-    stop: tuple[str, ...] = ()
-    n: int = 1
-    logprobs: int | None = None
-    ignore_eos: bool = False
-    constraint: "Constraint | None" = None
-    json_output: bool = False
-    plain: bool = False
-    stats: bool = False
-    fail_on_length: bool = False
-    engine_args: dict[str, Any] = field(default_factory=dict)
-    no_server: bool = False
-    trust_remote_code: bool = False
-    allow_special: bool = False
-    strict_roles: bool = False
-    force: bool = False
-    offline: bool = False
-    verbose: bool = False
-
-
-def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
+def run(chosen: "CompleteOptions", streams: "Streams", machine: "Machine") -> None:
     """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
+    from tulu_cli.commands._complete_options import check_combinations, check_server
+    from tulu_cli.commands._complete_request import make_request
     from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
     from tulu_cli.launch import fetch, load, prepare, say_choices
     from tulu_cli.render.talk import progress_on, status
@@ -213,87 +188,8 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
         answer(chosen, engine, prepared, request, streams)
 
 
-def check_combinations(chosen: CompleteOptions) -> None:
-    """Raises UsageError for options that contradict one another."""
-    from tulu_cli.launch import check_server_options
-
-    if chosen.raw:
-        needs_template = {
-            "--messages": chosen.given.messages is not None,
-            "--prefill": chosen.prefill is not None,
-            "--system": chosen.settings.is_flag("system"),
-            "--strict-roles": chosen.strict_roles,
-        }
-        for name in filter(needs_template.get, needs_template):
-            raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
-    check_server_options(chosen.settings, no_server=chosen.no_server)
-    if chosen.logprobs is not None and not chosen.json_output:
-        raise UsageError("--logprobs are part of the --json output: add --json.")
-
-
-def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
-    """Raises UsageError for options that a server which makes the prompt itself has no word for."""
-    prepared.refuse(
-        chosen.constraint,
-        raw=chosen.raw,
-        prefill=chosen.prefill is not None,
-        allow_special=chosen.allow_special,
-        strict_roles=chosen.strict_roles,
-        ignore_eos=chosen.ignore_eos,
-        engine_arg=chosen.engine_args,
-    )
-
-
-def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":
-    """The prompt's token ids with the sampling. Raises BadInput, UsageError or PromptTooLong."""
-    from tulu_cli.core import Request
-    from tulu_cli.engines.base import bounded
-    from tulu_cli.inputs import empty_prompt, user_text, well_formed
-    from tulu_cli.prompt import encode_chat
-    from tulu_cli.sampling import decide
-
-    sampling = decide(
-        chosen.settings,
-        prepared.files.generation_config,
-        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
-        n=chosen.n,
-        logprobs=chosen.logprobs,
-        ignore_eos=chosen.ignore_eos,
-        constraint=chosen.constraint,
-    )
-    if prepared.takes_messages:
-        return Request((), sampling, conversation=make_conversation(chosen, prepared, data))
-    if chosen.raw:
-        text = user_text(chosen.given, data)
-        if not text:
-            raise empty_prompt()
-        ids = prepared.tokenizer.encode_raw(text)
-    else:
-        ids = encode_chat(
-            prepared.tokenizer,
-            make_conversation(chosen, prepared, data),
-            continue_final=chosen.prefill is not None,
-            allow_special=chosen.allow_special,
-            strict_roles=chosen.strict_roles,
-        )
-    request = Request(ids, sampling, prepared.end_token_ids)
-    return bounded(request, prepared.spec.max_model_len)
-
-
-def make_conversation(
-    chosen: CompleteOptions, prepared: "Prepared", data: bytes | None
-) -> "Conversation":
-    """The messages to answer, behind the system prompt that applies."""
-    from tulu_cli.inputs import conversation, with_system
-    from tulu_cli.launch import system_prompt
-
-    messages = conversation(chosen.given, data, chosen.prefill)
-    system = system_prompt(chosen.settings, prepared.files)
-    return with_system(messages, system, asked=chosen.settings.is_flag("system"))
-
-
 def answer(
-    chosen: CompleteOptions,
+    chosen: "CompleteOptions",
     engine: "Engine",
     prepared: "Prepared",
     request: "Request",
@@ -329,7 +225,7 @@ def answer(
     conclude(chosen, renderer.completions)
 
 
-def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
+def conclude(chosen: "CompleteOptions", completions: "list[Completion]") -> None:
     """Raises the errors that a finished answer can still be."""
     from tulu_cli.structure import check, place_of_cut
 
