@@ -24,17 +24,17 @@ class Terminal:
     """Runs one shell; everything that it writes goes to `screen`."""
 
     def __init__(self, command: list[str], env: Mapping[str, str], folder: Path) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        self._master, self._slave = pty.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
         self._screen = pyte.Screen(_COLUMNS, _ROWS)
         self._stream = pyte.ByteStream(self._screen)
         self.process = subprocess.Popen(
-            ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(slave), *command],
+            ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(self._slave), *command],
             env=dict(env),
             cwd=folder,
             start_new_session=True,
         )
-        os.close(slave)
+        # Ours stays open: a terminal that nobody has open yet cannot be read from.
 
     def type(self, text: str) -> None:
         """Press these keys; \\t is Tab, \\r is Enter, \\x15 takes the line back."""
@@ -60,6 +60,7 @@ class Terminal:
     def close(self) -> None:
         """End the shell, and whatever it has started."""
         os.close(self._master)
+        os.close(self._slave)
         self.process.kill()
         self.process.wait()
 
