@@ -66,8 +66,14 @@ class Terminal:
 
 
 def program(folder: Path) -> Path:
-    """A `tulu` in the folder that runs what is tested, by the name that the user types."""
+    """A `tulu` in the folder that runs what is tested, the script that pip would make of it."""
     script = folder / "tulu"
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m tulu_cli "$@"\n')
+    lines = (
+        f"#!{sys.executable}",
+        "import sys",
+        "from tulu_cli.__main__ import main",
+        "sys.exit(main())",
+    )
+    script.write_text("\n".join((*lines, "")))
     script.chmod(0o755)
     return script
