@@ -2,13 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from tulu_cli.core import Done, EngineInfo, Request, Sampling, Text
-from tulu_cli.errors import EngineError
+from tulu_cli.core import Done, EngineInfo, Request, Sampling, Score, ScoreRequest, Text
+from tulu_cli.errors import EngineError, TuluError
 from tulu_cli.server.engine_thread import AT_ONCE, END, EngineThread, Job
 
 INFO = EngineInfo("counter", "m", None, "cpu", "none", 9, {})
@@ -37,6 +37,9 @@ class Counter:
                 yield Text(str(number))
         finally:
             self.closed.append(number)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        raise NotImplementedError
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tulu_cli.core import Completion, Done, Request, Text
+from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded
+from tulu_cli.engines.base import EngineSpec, bounded, check_room
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.wire import Wire
 from tulu_cli.errors import NoEngine, TuluError
@@ -26,8 +26,11 @@ from tulu_cli.server.dialect import (
     request_body,
     sampled_tokens,
 )
+from tulu_cli.server.scoring import read_score, score_body
 
 IN_FLIGHT = 32
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
 
 
 def why_not(_machine: Machine) -> str | None:
@@ -66,14 +69,34 @@ class RemoteEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Keep the server busy with a bounded number of requests; answers as they end."""
-        answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
+        """Keep the server busy with requests; answers as they end."""
+        return self._many(requests, lambda request: collect(self.stream(request)))
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return self._many(requests, self._score)
+
+    def close(self) -> None:
+        """Give the lease back; the engine cannot be used again."""
+        self._wire.hang_up()
+        if self._endpoint.lease is not None:
+            self._endpoint.lease.close()
+
+    def _many(
+        self, requests: Iterable[_Asked], ask: Callable[[_Asked], _Given]
+    ) -> Iterator[tuple[int, _Given | TuluError]]:
+        """Ask in threads, a bounded number of requests at once."""
+        answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
         waiting = 0
         left = threading.Event()
 
-        def answer(position: int, request: Request) -> None:
-            if not left.is_set():
-                answers.put((position, self._answer(request)))
+        def answer(position: int, request: _Asked) -> None:
+            if left.is_set():
+                return
+            try:
+                answers.put((position, ask(request)))
+            except TuluError as error:
+                answers.put((position, error))
 
         with ThreadPoolExecutor(IN_FLIGHT) as threads:
             try:
@@ -89,17 +112,10 @@ class RemoteEngine:
                 left.set()
                 self._wire.hang_up()  # what still runs ends now
 
-    def close(self) -> None:
-        """Give the lease back; the engine cannot be used again."""
-        self._wire.hang_up()
-        if self._endpoint.lease is not None:
-            self._endpoint.lease.close()
-
-    def _answer(self, request: Request) -> list[Completion] | TuluError:
-        try:
-            return collect(self.stream(request))
-        except TuluError as error:
-            return error
+    def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self.info.max_model_len)
+        told = self._wire.post("/v1/completions", score_body(request, self._endpoint.info.model))
+        return read_score(request, told)
 
 
 def check_structure(request: Request) -> None:

@@ -8,10 +8,10 @@ wait are let in by client in turn, so that a client with a thousand requests del
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from tulu_cli.core import Done, EngineInfo, Request, Text
+from tulu_cli.core import Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.errors import EngineError, TuluError
 
 AT_ONCE = 4
@@ -25,16 +25,22 @@ class Answering(Protocol):
 
     def stream(self, request: Request) -> Iterator[Text | Done]: ...
 
+    def score(
+        self, requests: Iterable[ScoreRequest]
+    ) -> Iterator[tuple[int, Score | TuluError]]: ...
+
 
 class Job:
     """One request: its events go to `put`, then END or the error that it ended with."""
 
-    def __init__(self, request: Request, client: str, put: Callable[[Any], None]) -> None:
+    def __init__(
+        self, request: Request | ScoreRequest, client: str, put: Callable[[Any], None]
+    ) -> None:
         self.request = request
         self.client = client
         self.put = put
         self.cancelled = False
-        self.events: Iterator[Text | Done] | None = None
+        self.events: Iterator[Any] | None = None
 
 
 class EngineThread:
@@ -96,6 +102,13 @@ class EngineThread:
         self._waiting.setdefault(job.client, deque()).append(job)
 
 
+def begin(engine: Answering, request: Request | ScoreRequest) -> Iterator[Any]:
+    """The events of a request: of a score there is one, which is all."""
+    if isinstance(request, ScoreRequest):
+        return engine.score([request])
+    return engine.stream(request)
+
+
 def advance(engine: Answering, job: Job) -> bool:
     """Move one request on by an event; whether there is more to come of it."""
     try:
@@ -105,7 +118,7 @@ def advance(engine: Answering, job: Job) -> bool:
             job.put(END)
             return False
         if job.events is None:
-            job.events = engine.stream(job.request)
+            job.events = begin(engine, job.request)
         job.put(next(job.events))
     except StopIteration:
         job.put(END)
