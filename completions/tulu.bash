@@ -13,11 +13,11 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--output --resume --retry-errors --overwrite --format --template --output-format --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --profile --offline --verbose --debug --help'
+            options='--output --resume --retry-errors --overwrite --format --template --output-format --score --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --strict-roles --profile --offline --verbose --debug --help'
             case $2 in
                 -o | --output | --stats | --schema | 0) paths=files ;;
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 --output-format) words='tulu openai' ;;
                 -s | --system) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;

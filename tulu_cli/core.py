@@ -1,5 +1,6 @@
 """The values that flow through the program. All are frozen; none knows how it is made or shown."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -82,6 +83,42 @@ class TokenLogprob:
     token_id: int | str
     logprob: float
     top: tuple[tuple[int | str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A completion that is given, behind what it completes, as one row of token ids.
+
+    The first `context_tokens` ids, at least one, are what it completes; the others are scored.
+    """
+
+    token_ids: tuple[int, ...]
+    context_tokens: int
+
+    @property
+    def completion_token_ids(self) -> tuple[int, ...]:
+        """The tokens that are scored."""
+        return self.token_ids[self.context_tokens :]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How likely a given completion is: each of its tokens after all those before it.
+
+    The `top` of a token holds one alternative, the likeliest token in its place.
+    """
+
+    tokens: tuple[TokenLogprob, ...]
+
+    @property
+    def logprob(self) -> float:
+        """Natural-log probability of the completion: the sum over its tokens."""
+        return math.fsum(token.logprob for token in self.tokens)
+
+    @property
+    def greedy(self) -> bool:
+        """True where no token was less likely than another one in its place."""
+        return all(token.logprob >= token.top[0][1] for token in self.tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ Logprobs = Annotated[
     typer.Option(
         min=0,
         max=20,
-        help="With --json: log-probabilities, with this many alternatives a token.",
+        help="Log-probabilities in the JSON, with this many alternatives a token.",
         metavar="K",
     ),
 ]

@@ -2,13 +2,23 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
-from tulu_cli.core import Done, EngineInfo, Request, Sampling, Text, Timings, Usage
-from tulu_cli.errors import EngineError, PromptTooLong
+from tulu_cli.core import (
+    Done,
+    EngineInfo,
+    Request,
+    Sampling,
+    Score,
+    ScoreRequest,
+    Text,
+    Timings,
+    Usage,
+)
+from tulu_cli.errors import EngineError, PromptTooLong, TuluError
 from tulu_cli.server.engine_thread import AT_ONCE, END, EngineThread, Job
 
 INFO = EngineInfo("counter", "m", None, "cpu", "none", 9, {})
@@ -40,6 +50,9 @@ class Counter:
 
     def continuous(self) -> Any:
         return None
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        raise NotImplementedError
 
 
 @pytest.fixture

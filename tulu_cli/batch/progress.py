@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tulu_cli.batch.records import Answer
+from tulu_cli.batch.records import Answer, usage_object
 from tulu_cli.errors import TuluError
 
 
@@ -38,8 +38,9 @@ class Counts:
             self.errors += 1
             return
         self.answered += 1
-        self.prompt_tokens += answer[0].done.usage.prompt_tokens
-        self.completion_tokens += sum(choice.done.usage.completion_tokens for choice in answer)
+        if usage := usage_object(answer):
+            self.prompt_tokens += usage["prompt_tokens"]
+            self.completion_tokens += usage["completion_tokens"]
 
     def line(self, now: float) -> str:
         """The counts, speeds and the time left, for a person."""

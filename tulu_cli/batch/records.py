@@ -1,18 +1,20 @@
 """What is written for a row: our own record, or a line of OpenAI's batch output."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from tulu_cli.batch.journal import Key
 from tulu_cli.batch.openai import PLAIN
 from tulu_cli.batch.rows import BadRow, Row
-from tulu_cli.core import Completion
+from tulu_cli.batch.scoring import Scored
+from tulu_cli.core import Completion, Message, Score
 from tulu_cli.errors import ExitCode, TuluError
 
-Answer = list[Completion] | TuluError
+Answer = list[Completion] | Scored | TuluError
 _CODES = {
     ExitCode.BAD_INPUT: "bad_input",
     ExitCode.USAGE: "bad_parameter",
@@ -21,91 +23,153 @@ _CODES = {
 }
 
 
+class Logprobs(Protocol):
+    """Makes what a record says of a choice's tokens, as its format has it.
+
+    OpenAI's has another form for a plain completion than for a chat.
+    """
+
+    def __call__(self, choice: Completion, *, is_plain: bool) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Makes the line for an answer. `settings` is the hash that the keys of this run have."""
+    """Makes the line for an answer. `settings` is the hash that the keys of this run have.
+
+    `logprobs` is there where log-probabilities were asked for.
+    """
 
     settings: int
     model: str
     openai: bool = False
+    logprobs: Logprobs | None = None
     clock: Callable[[], float] = time.time
 
     def line(self, row: Row | BadRow, answer: Answer, problem: TuluError | None) -> str:
         """The record as one line of JSON. `problem` is what is wrong with the answer, if it is."""
         key = Key(row.line, row.digest, self.settings)
         if self.openai:
-            made = openai_record(row, answer, key, self.model, int(self.clock()))
+            made = self._openai_record(row, answer, key)
         else:
-            made = record(row, answer)
+            made = record(row, answer, self.logprobs)
         if problem is not None:
             made["error"] = error_object(problem)
         if not self.openai:
             made["key"] = str(key)
         return json.dumps(made, ensure_ascii=False)
 
+    def _openai_record(self, row: Row | BadRow, answer: Answer, key: Key) -> dict[str, Any]:
+        """A line as OpenAI's batch output has it, the result of a chat or of a completion."""
+        made: dict[str, Any] = {"id": f"tulu-{key}", "custom_id": row.id}
+        if isinstance(answer, TuluError):
+            return made | {"response": None, "error": None}
+        assert isinstance(answer, list), "scores have no place in OpenAI's format"
+        is_plain = isinstance(row, Row) and (row.url == PLAIN or isinstance(row.prompt, str))
+        body = {
+            "id": f"tulu-{key}",
+            "object": "text_completion" if is_plain else "chat.completion",
+            "created": int(self.clock()),
+            "model": self.model,
+            "choices": [openai_choice(one, self.logprobs, is_plain=is_plain) for one in answer],
+            "usage": usage_object(answer),
+        }
+        response = {"status_code": 200, "request_id": f"tulu-{key}", "body": body}
+        return made | {"response": response, "error": None}
 
-def record(row: Row | BadRow, answer: Answer) -> dict[str, Any]:
+
+def record(row: Row | BadRow, answer: Answer, logprobs: Logprobs | None = None) -> dict[str, Any]:
     """Our own record: the answer, and what else the row held under `columns`.
 
     It says nothing of times, so that the same rows, answered again, give the same file.
     """
     made: dict[str, Any] = {"line": row.line, "id": row.id}
     if not isinstance(answer, TuluError):
-        made |= choice_object(answer[0])
-        if len(answer) > 1:
-            made["choices"] = [choice_object(choice) for choice in answer]
+        if isinstance(answer, Scored):
+            assert isinstance(row, Row), "only a row that asks something has scores"
+            made |= scores_object(row, answer.scores)
+        else:
+            made |= choice_object(answer[0], logprobs)
+            if len(answer) > 1:
+                made["choices"] = [choice_object(choice, logprobs) for choice in answer]
         made["usage"] = usage_object(answer)
     if isinstance(row, Row) and row.columns:
         made["columns"] = dict(row.columns)
     return made
 
 
-def openai_record(
-    row: Row | BadRow, answer: Answer, key: Key, model: str, created: int
-) -> dict[str, Any]:
-    """A line as OpenAI's batch output has it, the result of a chat or of a completion."""
-    made: dict[str, Any] = {"id": f"tulu-{key}", "custom_id": row.id}
-    if isinstance(answer, TuluError):
-        return made | {"response": None, "error": None}
-    is_plain = isinstance(row, Row) and (row.url == PLAIN or isinstance(row.prompt, str))
-    body = {
-        "id": f"tulu-{key}",
-        "object": "text_completion" if is_plain else "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [openai_choice(choice, is_plain=is_plain) for choice in answer],
-        "usage": usage_object(answer),
-    }
-    response = {"status_code": 200, "request_id": f"tulu-{key}", "body": body}
-    return made | {"response": response, "error": None}
-
-
-def choice_object(choice: Completion) -> dict[str, Any]:
+def choice_object(choice: Completion, logprobs: Logprobs | None = None) -> dict[str, Any]:
     """One answer; its seed where it was drawn by one."""
-    return {
+    made = {
         "text": choice.text,
         "finish_reason": choice.done.finish_reason,
         "seed": choice.done.seed,
     }
+    return made if logprobs is None else {**made, "logprobs": logprobs(choice, is_plain=False)}
 
 
-def openai_choice(choice: Completion, *, is_plain: bool) -> dict[str, Any]:
+def openai_choice(
+    choice: Completion, logprobs: Logprobs | None, *, is_plain: bool
+) -> dict[str, Any]:
     """The same in OpenAI's shape."""
     said = (
         {"text": choice.text}
         if is_plain
         else {"message": {"role": "assistant", "content": choice.text}}
     )
-    ended = {"finish_reason": choice.done.finish_reason, "logprobs": None}
+    told = None if logprobs is None else logprobs(choice, is_plain=is_plain)
+    ended = {"finish_reason": choice.done.finish_reason, "logprobs": told}
     return {"index": choice.done.index, **said, **ended}
 
 
-def usage_object(choices: list[Completion]) -> Mapping[str, int] | None:
-    """Token counts: the prompt once, all choices together; None where nobody has counted."""
-    if not choices[0].done.usage.is_known:
+def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:
+    """The score of a row's completion; of several each, and the best one's number, from 0.
+
+    The best is named by the sum, by its share for a token, and by that for a character, since
+    evaluations differ in what they compare. Of a tie it is the first.
+    """
+    made = [
+        score_object(message, score) for message, score in zip(row.completions, scores, strict=True)
+    ]
+    if not row.several:
+        return made[0]
+    best = {
+        name: max(range(len(made)), key=lambda index: _comparable(made[index][name]))
+        for name in ("logprob", "per_token", "per_character")
+    }
+    return {"best": best, "completions": made}
+
+
+def score_object(completion: Message, score: Score) -> dict[str, Any]:
+    """The log-probability of a completion, and of each of its tokens."""
+    characters = len(completion.content)
+    return {
+        "logprob": _number(score.logprob),
+        "per_token": _number(score.logprob / len(score.tokens)),
+        "per_character": _number(score.logprob / characters) if characters else None,
+        "greedy": score.greedy,
+        "tokens": len(score.tokens),
+        "token_logprobs": [_number(token.logprob) for token in score.tokens],
+    }
+
+
+def _number(value: float) -> float | None:
+    """A number for JSON, which has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _comparable(value: float | None) -> float:
+    return -math.inf if value is None else value
+
+
+def usage_object(answer: list[Completion] | Scored) -> Mapping[str, int] | None:
+    """Token counts: the prompt once, all together; None where nobody has counted."""
+    if isinstance(answer, Scored):
+        prompt, completion = answer.prompt_tokens, answer.completion_tokens
+    elif not answer[0].done.usage.is_known:
         return None
-    prompt = choices[0].done.usage.prompt_tokens
-    completion = sum(choice.done.usage.completion_tokens for choice in choices)
+    else:
+        prompt = answer[0].done.usage.prompt_tokens
+        completion = sum(choice.done.usage.completion_tokens for choice in answer)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tulu_cli.batch.completions import with_completions
 from tulu_cli.batch.lines import LONGEST_LINE, Line
 from tulu_cli.batch.openai import is_openai, read_prompt, read_request, read_sampling
 from tulu_cli.batch.template import Template
@@ -24,6 +25,8 @@ class Row:
 
     `id` is the row's own name; `columns` is what else it holds, which is carried through.
     `sampling` are the parameters that it sets for itself. `url` is OpenAI's, for rows of theirs.
+    `completions` are what is scored behind the prompt; `several` says that the row gave a list,
+    whose best one it wants to know.
     """
 
     line: int
@@ -33,6 +36,8 @@ class Row:
     columns: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     url: str | None = None
+    completions: Conversation = ()
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +50,21 @@ class BadRow:
     id: str | None = None
 
 
-def read_row(line: Line, kind: str = "auto", template: Template | None = None) -> Row | BadRow:
-    """The row of a record in the format `kind`, one of FORMATS. Never raises for what is in it."""
+def read_row(
+    line: Line, kind: str = "auto", template: Template | None = None, *, scored: bool = False
+) -> Row | BadRow:
+    """The row of a record in the format `kind`, one of FORMATS. Never raises for what is in it.
+
+    A row that is to be `scored` holds the answer too.
+    """
     source = f"line {line.number:,}"
     value: Any = None
     try:
         if line.data is None:
             raise BadInput(f"{source} is longer than {LONGEST_LINE // 2**20} MiB.")
         value = parse_line(line.data, source)
-        return _row(line, value, kind, template, source)
+        row = _row(line, value, kind, template, source)
+        return with_completions(row, value, source) if scored else _answerable(row, source)
     except BadInput as error:
         return BadRow(line.number, line.digest, error, _id_of(value))
 
@@ -70,14 +81,14 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
         return Row(line.number, line.digest, prompt, name, _rest(value, "id", "system"))
     if is_openai(value) and kind in ("auto", "openai"):
         url, body = read_request(value, source)
-        prompt = _answerable(read_prompt(url, body, source), source)
-        return Row(line.number, line.digest, prompt, name, {}, read_sampling(body, source), url)
+        own = read_sampling(body, source)
+        return Row(line.number, line.digest, read_prompt(url, body, source), name, {}, own, url)
     prompt, used = _prompt(value, kind, source)
     columns = _rest(value, "id", "custom_id", "sampling", *used)
     own = value.get("sampling", {})
     if not isinstance(own, dict):
         raise BadInput(f'{source}: sampling must be an object, such as {{"max_tokens": 64}}.')
-    return Row(line.number, line.digest, _answerable(prompt, source), name, columns, own)
+    return Row(line.number, line.digest, prompt, name, columns, own)
 
 
 def _prompt(
@@ -110,12 +121,12 @@ def _text(value: Mapping[str, Any], key: str, source: str) -> str:
     return text
 
 
-def _answerable(prompt: Conversation | str, source: str) -> Conversation | str:
-    if not prompt:
+def _answerable(row: Row, source: str) -> Row:
+    if not row.prompt:
         raise BadInput(f"{source} is empty: there is nothing to answer.")
-    if not isinstance(prompt, str) and prompt[-1].role == "assistant":
+    if not isinstance(row.prompt, str) and row.prompt[-1].role == "assistant":
         raise BadInput(f"{source} ends with an answer: the last message must be the user's.")
-    return prompt
+    return row
 
 
 def _id_of(value: Any) -> str | None:

@@ -5,33 +5,32 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from tulu_cli.batch.records import Answer
 from tulu_cli.batch.rows import BadRow, Row
-from tulu_cli.core import Completion, Request
 from tulu_cli.errors import EngineDied, TuluError
 
+Asked = TypeVar("Asked")
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
 Emit = Callable[[Row | BadRow, Answer], None]
 
 
-class BatchEngine(Protocol):
+class BatchEngine(Protocol[Asked_contra]):
     """The part of an engine that a batch needs."""
 
-    def batch(
-        self, requests: Iterable[Request]
-    ) -> Iterator[tuple[int, list[Completion] | TuluError]]: ...
+    def batch(self, requests: Iterable[Asked_contra]) -> Iterator[tuple[int, Answer]]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class Feed(Generic[Asked]):
     """Answers rows with an engine. `request_of` makes a row's request, or raises a TuluError.
 
     With a `window`, so many rows are answered before the next are read.
     """
 
-    engine: BatchEngine
-    request_of: Callable[[Row], Request]
+    engine: BatchEngine[Asked]
+    request_of: Callable[[Row], Asked]
     window: int | None = None
 
     def answer(
@@ -49,7 +48,7 @@ class Feed:
     ) -> None:
         waiting: dict[int, Row] = {}
 
-        def requests() -> Iterator[Request]:
+        def requests() -> Iterator[Asked]:
             position = 0
             for row in rows:
                 expect(row.line)
@@ -67,7 +66,7 @@ class Feed:
                     raise answer
                 emit(waiting.pop(position), answer)
 
-    def _request(self, row: Row | BadRow) -> Request | TuluError:
+    def _request(self, row: Row | BadRow) -> Asked | TuluError:
         if isinstance(row, BadRow):
             return row.error
         try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tulu_cli.batch.lines import Line, read_csv, read_lines
 from tulu_cli.batch.progress import Counts
@@ -51,13 +51,18 @@ class Desk:
         self._source, self._size = source, size_of(source)
         for line in self._lines(source):
             if self.journal is None or not self.journal.has(line.number, line.digest):
-                yield read_row(line, self.chosen.input_format, self.chosen.template)
+                yield read_row(
+                    line,
+                    self.chosen.input_format,
+                    self.chosen.template,
+                    scored=self.chosen.score,
+                )
 
     def begin(self) -> None:
         """The engine is there: its loading is no time of the batch."""
         self.counts.started = time.monotonic()
 
-    def serve(self, feed: "Feed", rows: "Iterable[Row | BadRow]") -> None:
+    def serve(self, feed: "Feed[Any]", rows: "Iterable[Row | BadRow]") -> None:
         """Have the rows answered, and write what comes; say where it stopped if it is stopped."""
         order = InOrder(self._write)
         in_order = self.chosen.in_order
@@ -109,7 +114,7 @@ class Desk:
             return answer
         constraint = self.chosen.constraint
         try:
-            for choice in answer if constraint else ():
+            for choice in answer if constraint and isinstance(answer, list) else ():
                 assert constraint is not None
                 check(constraint, choice)
         except TuluError as error:

@@ -6,11 +6,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.lines import digest
-from tulu_cli.core import Conversation, Request, Sampling
+from tulu_cli.core import Conversation, Request, Sampling, ScoreRequest
 from tulu_cli.errors import BadInput
 from tulu_cli.inputs import well_formed, with_system
 from tulu_cli.launch import Prepared, system_prompt
 from tulu_cli.prompt import encode_chat
+from tulu_cli.prompt.scored import encode_answer, encode_completion
+from tulu_cli.prompt.writer import PromptWriter
 from tulu_cli.sampling import advised, decide
 from tulu_cli.settings import KEYS, Setting, Settings
 
@@ -32,6 +34,7 @@ def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row]
         "n": chosen.n,
         "ignore_eos": chosen.ignore_eos,
         "constraint": chosen.constraint,
+        "logprobs": chosen.logprobs,
     }
 
     def request(prompt: Conversation | str, sampling: Sampling) -> Request:
@@ -40,7 +43,12 @@ def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row]
         messages = with_system(prompt, system, asked=asked)
         if prepared.takes_messages:
             return Request((), sampling, conversation=messages)
-        ids = encode_chat(tokenizer, messages, allow_special=chosen.allow_special)
+        ids = encode_chat(
+            tokenizer,
+            messages,
+            allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
+        )
         return Request(ids, sampling, prepared.end_token_ids)
 
     def make(row: "Row") -> Request:
@@ -48,6 +56,30 @@ def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row]
         settings, own = override(seeded, row.sampling)
         sampling = decide(settings, generation, **{**common, **own})
         return request(row.prompt, sampling)
+
+    return make
+
+
+def score_maker(
+    chosen: "BatchOptions", prepared: Prepared
+) -> "Callable[[Row], list[ScoreRequest]]":
+    """The function that makes the requests for a row's completions; it raises BadInput."""
+    system = system_prompt(chosen.settings, prepared.files)
+    asked = chosen.settings.is_flag("system")
+    tokenizer = prepared.tokenizer
+    writer = PromptWriter(
+        tokenizer, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
+    )
+
+    def make(row: "Row") -> list[ScoreRequest]:
+        if isinstance(row.prompt, str):
+            text = row.prompt
+            return [encode_completion(tokenizer, text, one.content) for one in row.completions]
+        messages = with_system(row.prompt, system, asked=asked)
+        return [
+            encode_answer(tokenizer, writer, (*messages, one), prepared.end_token_ids)
+            for one in row.completions
+        ]
 
     return make
 
@@ -121,4 +153,11 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     }
     if prepared.spec.server is not None and prepared.takes_messages:
         answers["server"] = (prepared.spec.server.url or "").rstrip("/").removesuffix("/v1")
+    # Only where they are used, so that an older output can still be gone on with.
+    if chosen.logprobs is not None:
+        answers["logprobs"] = chosen.logprobs
+    if chosen.strict_roles:
+        answers["strict_roles"] = True
+    if chosen.score:
+        answers |= {"score": True, "sampling": None}
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())

@@ -4,7 +4,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
@@ -64,6 +64,13 @@ def batch(
             help="tulu, or openai for the lines of OpenAI's batch output.", metavar="tulu|openai"
         ),
     ] = "tulu",
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--score",
+            help="Generate nothing: say how likely the answer is that each row gives.",
+        ),
+    ] = False,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Write in the order of the input.")
     ] = False,
@@ -97,6 +104,7 @@ def batch(
     seed: options.Seed = None,
     stop: options.Stop = None,
     n: options.Choices = 1,
+    logprobs: options.Logprobs = None,
     ignore_eos: options.IgnoreEos = False,
     schema: options.Schema = None,
     regex: options.Regex = None,
@@ -117,6 +125,7 @@ def batch(
     force: options.Force = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_special: options.AllowSpecial = False,
+    strict_roles: options.StrictRoles = False,
     profile: options.Profile = None,
     offline: options.Offline = False,
     verbose: options.Verbose = False,
@@ -128,6 +137,10 @@ def batch(
     conversations, or a request of an OpenAI batch file; its sampling object sets parameters of its
     own, and its other columns are carried through. A row that cannot be answered becomes an error
     record with its line, stops no other, and makes the exit code 65.
+
+    With --score a row ends with the assistant's message, or holds its answer under completion, or
+    several to be compared under completions. An answer in a conversation is scored with the end
+    token behind it, as fine-tuning counts it; what goes on a text, without.
     """
     flags = dict(locals())
     from tulu_cli.batch.template import read_template
@@ -147,12 +160,14 @@ def batch(
         input_format=input_format,
         template=None if template is None else read_template(template),
         output_format=output_format,
+        score=score,
         in_order=in_order,
         window=window,
         max_errors=0 if fail_fast else max_errors,
         stats=stats,
         stop=tuple(stop or ()),
         n=n,
+        logprobs=logprobs,
         ignore_eos=ignore_eos,
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         engine_args=options.read_engine_args(engine_arg or []),
@@ -160,6 +175,7 @@ def batch(
         force=force,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
+        strict_roles=strict_roles,
         offline=offline,
         verbose=verbose,
     )
@@ -170,6 +186,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     """Answer the rows. Raises TuluError, in the end also where some had errors."""
     from tulu_cli.batch.records import Writer
     from tulu_cli.commands._batch_desk import Desk
+    from tulu_cli.commands._batch_logprobs import LogprobForms
     from tulu_cli.commands._batch_requests import identity
     from tulu_cli.launch import prepare
     from tulu_cli.render.talk import progress_on
@@ -191,11 +208,20 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
         prepared.refuse(
             chosen.constraint,
             allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
             ignore_eos=chosen.ignore_eos,
             engine_arg=chosen.engine_args,
+            score=chosen.score,
         )
         is_openai = chosen.output_format == "openai"
-        writer = Writer(identity(chosen, prepared), prepared.spec.name, openai=is_openai)
+        writer = Writer(
+            identity(chosen, prepared),
+            prepared.spec.name,
+            openai=is_openai,
+            logprobs=LogprobForms(prepared.tokenizer, openai=is_openai)
+            if chosen.logprobs is not None
+            else None,
+        )
         with journal(chosen, writer.settings) as kept:
             answer_rows(chosen, prepared, source, Desk(chosen, writer, kept, streams))
 
@@ -203,6 +229,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
 def check_combinations(chosen: "BatchOptions") -> None:
     """Raises UsageError for options that contradict one another, or name what is not there."""
     from tulu_cli.batch.rows import FORMATS
+    from tulu_cli.commands._batch_options import check_scoring
     from tulu_cli.launch import check_server_options
 
     check_server_options(chosen.settings, no_server=chosen.no_server)
@@ -216,6 +243,8 @@ def check_combinations(chosen: "BatchOptions") -> None:
         raise UsageError("--resume and --overwrite exclude one another.")
     if chosen.retry_errors and not chosen.resume:
         raise UsageError("--retry-errors goes with --resume.")
+    if chosen.score:
+        check_scoring(chosen)
     if "-" not in (chosen.source, chosen.output) and same_file(chosen.source, chosen.output):
         raise UsageError("The output would overwrite the input: name another file with -o.")
 
@@ -262,15 +291,20 @@ def answer_rows(
 ) -> None:
     """Answer what is not answered yet, and say how it went; no engine is loaded for nothing."""
     from tulu_cli.batch.run import Feed
-    from tulu_cli.commands._batch_requests import request_maker
+    from tulu_cli.batch.scoring import RowScorer
+    from tulu_cli.commands._batch_requests import request_maker, score_maker
 
     rows = desk.open_rows(source)
     first = next(rows, None)
     if first is not None:
         with closing(loaded(chosen, prepared, desk.streams)) as engine:
             desk.begin()
-            feed = Feed(engine, request_maker(chosen, prepared), chosen.window)
-            desk.serve(feed, chain((first,), rows))
+            if chosen.score:
+                scorer = Feed(RowScorer(engine), score_maker(chosen, prepared), chosen.window)
+                desk.serve(scorer, chain((first,), rows))
+            else:
+                feed = Feed(engine, request_maker(chosen, prepared), chosen.window)
+                desk.serve(feed, chain((first,), rows))
     desk.conclude()
 
 
@@ -279,7 +313,8 @@ def loaded(chosen: "BatchOptions", prepared: "Prepared", streams: "Streams") -> 
     from tulu_cli.launch import fetch, load
     from tulu_cli.render.talk import progress_on, status
 
-    prepared = replace(prepared, spec=replace(prepared.spec, purpose="server"))
+    purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
+    prepared = replace(prepared, spec=replace(prepared.spec, purpose=purpose))
     with progress_on(streams) as progress:
         prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
     with progress_on(streams) as progress, status(streams, prepared.loading):

@@ -1,4 +1,4 @@
-"""What an engine is: one verb over plain values, and the part of it that every engine shares."""
+"""What an engine is: its verbs over plain values, and the part of it that every engine shares."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,8 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
-from tulu_cli.errors import TuluError
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.errors import PromptTooLong, TuluError
 from tulu_cli.prompt import Tokenizer, fit
 from tulu_cli.server.endpoint import Endpoint
 
@@ -17,7 +17,8 @@ class EngineSpec:
     """All that an engine needs to know to load a model.
 
     `directory` holds config.json, the tokenizer's files and safetensors. `purpose` decides what
-    start-up work is worth its time: compiling pays for a server and not for one answer.
+    start-up work is worth its time: compiling pays for a server and not for one answer. Scoring
+    takes as long, and logits of many tokens at once.
     `engine_args` are the engine's own, passed through unchanged. `server` says where the model is
     loaded already, if it is.
     """
@@ -34,7 +35,7 @@ class EngineSpec:
     gpu_memory_utilization: float | None = None
     device: str = "auto"
     trust_remote_code: bool = False
-    purpose: Literal["one-shot", "server"] = "one-shot"
+    purpose: Literal["one-shot", "server", "scoring"] = "one-shot"
     engine_args: Mapping[str, str] = field(default_factory=dict)
     server: Endpoint | None = None
 
@@ -45,7 +46,8 @@ class Engine(Protocol):
     `stream` yields `Text` pieces and one `Done` for each of the request's `n` choices. Closing
     the generator cancels the request. Errors are `EngineError` or a subclass of it.
     `batch` answers many requests, each when it is finished, with its position in the input; a
-    request that fails gives its error and stops no other.
+    request that fails gives its error and stops no other. `score` does the same for completions
+    that are given: nothing is generated.
     """
 
     info: EngineInfo
@@ -56,6 +58,10 @@ class Engine(Protocol):
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]: ...
 
+    def score(
+        self, requests: Iterable[ScoreRequest]
+    ) -> Iterator[tuple[int, Score | TuluError]]: ...
+
     def close(self) -> None: ...
 
 
@@ -64,6 +70,20 @@ def bounded(request: Request, max_model_len: int) -> Request:
     prompt_tokens = len(request.prompt_token_ids)
     limit = fit(prompt_tokens, request.sampling.max_tokens, max_model_len)
     return replace(request, sampling=replace(request.sampling, max_tokens=limit))
+
+
+def check_room(request: ScoreRequest, max_model_len: int) -> None:
+    """Raises PromptTooLong for a completion that cannot be scored behind its context.
+
+    One token has to be left over, as vLLM scores in the course of generating one.
+    """
+    tokens = len(request.token_ids)
+    if tokens >= max_model_len:
+        raise PromptTooLong(
+            f"The prompt with its completion has {tokens:,} tokens and the context length is "
+            f"{max_model_len:,}: it is over by {tokens + 1 - max_model_len:,}, as one must be left "
+            "over. Shorten it, or raise --max-model-len where the model allows it."
+        )
 
 
 def versions(*packages: str) -> dict[str, str]:

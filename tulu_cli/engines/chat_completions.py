@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tulu_cli.core import Completion, Done, Request, Text
+from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.chat_answer import Answer
-from tulu_cli.engines.chat_dialect import check, listed, model_names, quirk_in, request_body
+from tulu_cli.engines.chat_dialect import cannot, check, listed, model_names, quirk_in, request_body
 from tulu_cli.engines.in_flight import answer_all
 from tulu_cli.engines.refusal import Refused
 from tulu_cli.engines.wire import Wire
@@ -58,6 +58,10 @@ class ChatCompletionsEngine:
             return self._wire.patiently(lambda: collect(self._events(request, patient=False)))
 
         return answer_all(requests, answer, self._wire.hang_up)
+
+    def score(self, _requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """There is no way to ask for it: raises UsageError."""
+        raise cannot("score", self._url)
 
     def close(self) -> None:
         """The engine cannot be used again."""

@@ -25,6 +25,7 @@ CANNOT: Mapping[str, str] = {
     **dict.fromkeys(("engine", "dtype", "quantization", "device", "max_model_len"), _LOADED),
     **dict.fromkeys(("tensor_parallel_size", "pipeline_parallel_size"), _LOADED),
     **dict.fromkeys(("gpu_memory_utilization", "engine_arg"), _LOADED),
+    "score": "chat completions tell nothing of a text that is given",
     "overflow": "it does not say how long its context is",
 }
 # Parameters that some servers refuse, and what is done then: the first is renamed, the other is

@@ -4,12 +4,23 @@ A line of the prompt can tell it to say something else, or to fail (see fake_scr
 `--engine-arg delay=SECONDS` is how long each token takes.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Text, TokenLogprob
+from tulu_cli.core import (
+    Completion,
+    Done,
+    EngineInfo,
+    Request,
+    Sampling,
+    Score,
+    ScoreRequest,
+    Text,
+    TokenLogprob,
+)
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded
+from tulu_cli.engines.base import EngineSpec, bounded, check_room
 from tulu_cli.engines.fake_script import directive
 from tulu_cli.errors import TuluError
 from tulu_cli.machine import Machine
@@ -63,6 +74,14 @@ class FakeEngine:
     def continuous(self) -> None:
         """It answers one at a time."""
 
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """Sure of what it would say itself; of any other token the less, the greater its id."""
+        for position, request in enumerate(requests):
+            try:
+                yield position, self._score(request)
+            except TuluError as error:
+                yield position, error
+
     def close(self) -> None:
         """Nothing to give back."""
 
@@ -82,6 +101,19 @@ class FakeEngine:
                 break
         yield from choice.close("length")
         yield choice.done()
+
+    def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self.info.max_model_len)
+        end = self._tokenizer.eos_token_id
+        context = request.token_ids[: request.context_tokens]
+        own = Request(context, Sampling(), () if end is None else (end,))
+        said = (token for token in self._tokens(own) if token is not None)
+        entries = []
+        for token in request.completion_token_ids:
+            best = next(said, token)
+            logprob = 0.0 if token == best else -math.log2(2 + token)
+            entries.append(TokenLogprob(token, logprob, ((best, 0.0),)))
+        return Score(tuple(entries))
 
     def _tokens(self, request: Request) -> Iterator[int | None]:
         """The tokens of the answer, None for a while without one; raises what it was told to."""

@@ -4,27 +4,29 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-from tulu_cli.core import Completion, Request
 from tulu_cli.errors import TuluError
 
 IN_FLIGHT = 32
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
 
 
 def answer_all(
-    requests: Iterable[Request],
-    answer: Callable[[Request], list[Completion]],
+    requests: Iterable[_Asked],
+    answer: Callable[[_Asked], _Given],
     hang_up: Callable[[], None],
-) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+) -> Iterator[tuple[int, _Given | TuluError]]:
     """The answers as they end, each with the position of its request, or the error that it gave.
 
     Whoever leaves early has what still runs ended by `hang_up`.
     """
-    answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
     waiting = 0
     left = threading.Event()
 
-    def work(position: int, request: Request) -> None:
+    def work(position: int, request: _Asked) -> None:
         if left.is_set():
             return
         try:

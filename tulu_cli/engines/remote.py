@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tulu_cli.core import Completion, Done, Request, Text
+from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded
+from tulu_cli.engines.base import EngineSpec, bounded, check_room
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.in_flight import answer_all
 from tulu_cli.engines.wire import Wire
@@ -24,6 +24,7 @@ from tulu_cli.server.dialect import (
     request_body,
     sampled_tokens,
 )
+from tulu_cli.server.scoring import read_score, score_body
 
 
 def why_not(_machine: Machine) -> str | None:
@@ -65,11 +66,20 @@ class RemoteEngine:
         """Keep the server busy with a bounded number of requests; answers as they end."""
         return answer_all(requests, lambda one: collect(self.stream(one)), self._wire.hang_up)
 
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return answer_all(requests, self._score, self._wire.hang_up)
+
     def close(self) -> None:
         """Give the lease back; the engine cannot be used again."""
         self._wire.hang_up()
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
+
+    def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self.info.max_model_len)
+        told = self._wire.post("/v1/completions", score_body(request, self._endpoint.info.model))
+        return read_score(request, told)
 
 
 def check_structure(request: Request) -> None:

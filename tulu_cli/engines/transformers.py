@@ -2,11 +2,12 @@
 
 import importlib.util
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
-from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
 from tulu_cli.engines.hub_switch import hub_switched_off
 from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
 from tulu_cli.machine import Machine
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
 # Prompt tokens a forward pass. A Ctrl-C lands inside a pass, between two operations; a server can
 # only cancel between two passes. On two cores 512 costs a long prompt a fifth, 2,048 nothing.
-_CHUNK = {"one-shot": 2048, "server": 512}
+_CHUNK = {"one-shot": 2048, "server": 512, "scoring": 2048}
 _BATCH_ROWS = 32
 
 
@@ -107,12 +108,14 @@ class TransformersEngine:
         from tulu_cli.engines.decoding.linear import use_faster_products
         from tulu_cli.engines.decoding.loop import Decoder
         from tulu_cli.engines.decoding.rows import RowMaker
+        from tulu_cli.engines.decoding.scoring import Scorer
 
         model.eval()
         use_faster_products(model)
         self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
+        self._scorer = Scorer(model, _CHUNK[spec.purpose])
         self.info = EngineInfo(
             engine="transformers",
             model=spec.name,
@@ -161,10 +164,25 @@ class TransformersEngine:
 
         return ContinuousBatch(self._decoder, self._rows, self.info.max_model_len, _BATCH_ROWS)
 
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """Score all requests in padded groups; within a window, like lengths go together."""
+        numbered = enumerate(requests)
+        while window := list(islice(numbered, 4 * _BATCH_ROWS)):
+            fitting: list[tuple[int, ScoreRequest]] = []
+            for position, request in window:
+                try:
+                    check_room(request, self.info.max_model_len)
+                    fitting.append((position, request))
+                except TuluError as error:
+                    yield position, error
+            fitting.sort(key=lambda item: (item[1].context_tokens, len(item[1].token_ids)))
+            for start in range(0, len(fitting), _BATCH_ROWS):
+                yield from self._score_group(fitting[start : start + _BATCH_ROWS])
+
     def close(self) -> None:
         """Give the memory back; the engine cannot be used again."""
         self._kept.clear()
-        del self._decoder, self._rows
+        del self._decoder, self._rows, self._scorer
 
     def _choices(
         self, rows: "list[Row]", logits: Any, cache: Any, fed: list[int]
@@ -179,3 +197,27 @@ class TransformersEngine:
         finally:
             if several:
                 cache.batch_select_indices([0])
+
+    def _score_group(
+        self, group: list[tuple[int, ScoreRequest]]
+    ) -> Iterator[tuple[int, Score | TuluError]]:
+        answers = self._scores([request for _, request in group])
+        if answers is None:
+            half = len(group) // 2
+            yield from self._score_group(group[:half])
+            yield from self._score_group(group[half:])
+            return
+        for (position, _), answer in zip(group, answers, strict=True):
+            yield position, answer
+
+    def _scores(self, requests: list[ScoreRequest]) -> Sequence[Score | TuluError] | None:
+        """The answers; None where memory ran out and fewer requests at once may fit."""
+        from tulu_cli.engines.decoding.failures import translated
+
+        try:
+            with translated():
+                return self._scorer.score(requests)
+        except DoesNotFit as error:
+            return [error] if len(requests) == 1 else None
+        except TuluError as error:
+            return [error] * len(requests)

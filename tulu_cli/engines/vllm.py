@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Text
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded, first_line, versions
+from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
 from tulu_cli.engines.hub_switch import hub_switched_off
 from tulu_cli.engines.vllm_settings import (
     check_device,
@@ -21,7 +21,7 @@ from tulu_cli.engines.vllm_settings import (
     load_error,
     set_environment,
 )
-from tulu_cli.engines.vllm_values import pairs, sampling_params, take
+from tulu_cli.engines.vllm_values import pairs, sampling_params, score_of, scoring_params, take
 from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine
@@ -29,6 +29,8 @@ from tulu_cli.machine import Machine
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
 _IN_FLIGHT = 512
 _END = object()
 
@@ -100,8 +102,24 @@ class VllmEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Keep the worker full: a bounded number of requests is in flight, answers as they end."""
-        answers: queue.SimpleQueue[tuple[int, list[Completion] | TuluError]] = queue.SimpleQueue()
+        """Keep the worker full with requests; answers as they end."""
+        return self._many(requests, self._answer)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return self._many(requests, self._score)
+
+    def close(self) -> None:
+        """Stop the worker and the loop; the engine cannot be used again."""
+        if self._loop.is_running():
+            self._call(self._shut_down())
+            self._stop_loop()
+
+    def _many(
+        self, requests: Iterable[_Asked], answer: Callable[[_Asked], Coroutine[Any, Any, _Given]]
+    ) -> Iterator[tuple[int, _Given | TuluError]]:
+        """Answer requests on the loop, a bounded number of them at once."""
+        answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
         tasks: set[Any] = set()
         waiting = 0
         try:
@@ -110,7 +128,7 @@ class VllmEngine:
                     yield answers.get()
                     waiting -= 1
                 task = asyncio.run_coroutine_threadsafe(
-                    self._answer(position, request, answers.put), self._loop
+                    self._put(position, answer, request, answers.put), self._loop
                 )
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
@@ -120,12 +138,6 @@ class VllmEngine:
         finally:
             for task in list(tasks):
                 task.cancel()
-
-    def close(self) -> None:
-        """Stop the worker and the loop; the engine cannot be used again."""
-        if self._loop.is_running():
-            self._call(self._shut_down())
-            self._stop_loop()
 
     async def _start(self) -> "AsyncLLM":
         # What vLLM logs here is in the exceptions that it raises; the worker's log goes to a file.
@@ -165,19 +177,35 @@ class VllmEngine:
         except Exception as error:  # noqa: BLE001 (raised again by the consumer)
             put(error)
 
-    async def _answer(
-        self, position: int, request: Request, put: Callable[[tuple[int, Any]], None]
+    async def _put(
+        self,
+        position: int,
+        answer: Callable[[_Asked], Coroutine[Any, Any, _Given]],
+        request: _Asked,
+        put: Callable[[tuple[int, _Given | TuluError]], None],
     ) -> None:
         try:
-            request = bounded(request, self._spec.max_model_len)
-            # Stop strings are found here, in the text, and only a watched answer can be cut short.
-            watched = bool(request.sampling.stop)
-            events = [e async for e in self._generate(request, time.perf_counter(), watched)]
-            put((position, collect(events)))
-        except TuluError as error:
-            put((position, error))
+            put((position, await answer(request)))
         except Exception as error:  # noqa: BLE001 (becomes the answer)
             put((position, self._run_error(error)))
+
+    async def _answer(self, request: Request) -> list[Completion]:
+        request = bounded(request, self._spec.max_model_len)
+        # Stop strings are found here, in the text, and only a watched answer can be cut short.
+        watched = bool(request.sampling.stop)
+        return collect(
+            [event async for event in self._generate(request, time.perf_counter(), watched)]
+        )
+
+    async def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self._spec.max_model_len)
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(request.token_ids)},
+            scoring_params(),
+            f"tulu-{next(self._numbers)}",
+        )
+        (output,) = [output async for output in outputs]
+        return score_of(request, output.prompt_logprobs)
 
     async def _generate(
         self, request: Request, started: float, watched: bool = True

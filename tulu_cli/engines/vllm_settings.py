@@ -14,6 +14,9 @@ _MEMORY_SIGNS = (
     "free memory on device",
 )
 
+# In float32 their logits are 1 GiB for a vocabulary of 128,256 tokens.
+_SCORED_AT_ONCE = 2048
+
 
 def set_environment(device: str) -> None:
     """The settings that vLLM reads from the environment; the user's own are left alone."""
@@ -68,6 +71,9 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         # Compiling and CUDA graphs pay for themselves over many answers, not over one.
         "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec.device),
     }
+    if spec.purpose == "scoring":
+        # The logits of all tokens of a step are made, outside of what vLLM has reckoned with.
+        arguments["max_num_batched_tokens"] = _SCORED_AT_ONCE
     if spec.gpu_memory_utilization is not None:
         arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
     return arguments | dict(spec.engine_args)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Done, Request, Text, TokenLogprob
+from tulu_cli.core import Done, Request, Score, ScoreRequest, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.server.scoring import with_likeliest
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
@@ -43,6 +44,33 @@ def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
     best = sorted((value.rank, other) for other, value in entry.items() if value.rank <= top)
     return TokenLogprob(
         token, entry[token].logprob, tuple((other, entry[other].logprob) for _, other in best)
+    )
+
+
+def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
+    """The score in vLLM's tables of a prompt's positions."""
+    tables = prompt_logprobs[request.context_tokens :]
+    entries = []
+    for token, table in zip(request.completion_token_ids, tables, strict=True):
+        logprobs = {other: value.logprob for other, value in table.items()}
+        entries.append(with_likeliest(token, logprobs))
+    return Score(tuple(entries))
+
+
+def scoring_params() -> "SamplingParams":
+    """What makes vLLM say how likely a prompt is; it cannot do so without generating a token.
+
+    It takes no part of such a prompt from its cache.
+    """
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=1,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        detokenize=False,
     )
 
 

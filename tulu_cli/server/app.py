@@ -3,16 +3,18 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Done, EngineInfo, Request, Text
-from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.core import EngineInfo, Request, ScoreRequest
+from tulu_cli.errors import BadInput, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer, encode_chat, parse_messages
 from tulu_cli.server import dialect
 from tulu_cli.server.engine_thread import END, EngineThread, Job
 from tulu_cli.server.frames import EventStream, Frame, json_response, refusal
+from tulu_cli.server.scoring import read_score_request, score_choice, score_usage
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -84,6 +86,8 @@ class Service:
     async def completions(self, http: "HttpRequest") -> "Response | EventStream":
         """A prompt of token ids, or of text without a chat template."""
         body = await read_body(http)
+        if body.get("prompt_logprobs") is not None:
+            return await self._score(http, body)
         sampling = dialect.read_sampling(body)
         ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=False)
@@ -114,9 +118,26 @@ class Service:
         raise BadInput("The prompt must be a text or a list of token ids; send several one by one.")
 
     def _request(self, body: Mapping[str, Any], ids: tuple[int, ...], sampling: Any) -> Request:
+        self._check_model(body)
+        return Request(ids, sampling, dialect.read_end_tokens(body, self._end_token_ids))
+
+    def _check_model(self, body: Mapping[str, Any]) -> None:
         if (asked := body.get("model")) not in (None, self._info.model):
             raise BadInput(f"The model here is {self._info.model!r}, not {asked!r}.")
-        return Request(ids, sampling, dialect.read_end_tokens(body, self._end_token_ids))
+
+    async def _score(self, http: "HttpRequest", body: Mapping[str, Any]) -> "Response":
+        self._check_model(body)
+        ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
+        request = read_score_request(body, ids)
+        frame = Frame(f"cmpl-{next(self._numbers)}", self._info.model, chat=False, with_ids=False)
+        client = http.headers.get(dialect.CLIENT_HEADER) or frame.name
+        async with aclosing(self._events(request, client, http)) as events:
+            async for _, score in events:
+                if isinstance(score, TuluError):
+                    raise score
+                choice = score_choice(request, score, body["prompt_logprobs"])
+                return json_response(frame.chunk([choice], usage=score_usage(request)))
+        raise EngineError("The request was cancelled.")
 
     async def _answer(
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
@@ -135,8 +156,8 @@ class Service:
         return json_response(await frame.whole(events))
 
     async def _events(
-        self, request: Request, client: str, http: "HttpRequest"
-    ) -> AsyncIterator[Text | Done]:
+        self, request: Request | ScoreRequest, client: str, http: "HttpRequest"
+    ) -> AsyncGenerator[Any, None]:
         """The events of one request; whoever stops reading, or hangs up, cancels it."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Any] = asyncio.Queue()

@@ -16,7 +16,7 @@ from tulu_cli.settings import KEYS, Key
 # A client that gives this header takes its turns by it; others are each a client of their own.
 CLIENT_HEADER = "x-tulu-client"
 # vLLM's stand-in for minus infinity, which JSON has not, and its spelling of a token by its id.
-_NEVER = -9999.0
+NEVER = -9999.0
 _TOKEN = "token_id:"  # noqa: S105 (no password)
 _NUMBERS = {
     key.name: key
@@ -119,9 +119,9 @@ def logprobs_object(entries: tuple[TokenLogprob, ...]) -> dict[str, Any]:
     """Log-probabilities in the form of completions, tokens spelled by their ids."""
     return {
         "tokens": [f"{_TOKEN}{entry.token_id}" for entry in entries],
-        "token_logprobs": [max(entry.logprob, _NEVER) for entry in entries],
+        "token_logprobs": [max(entry.logprob, NEVER) for entry in entries],
         "top_logprobs": [
-            {f"{_TOKEN}{token}": max(value, _NEVER) for token, value in entry.top}
+            {f"{_TOKEN}{token}": max(value, NEVER) for token, value in entry.top}
             for entry in entries
         ],
     }
@@ -153,8 +153,8 @@ def sampled_tokens(
         best = sorted(
             (-logprob, int(name.removeprefix(_TOKEN))) for name, logprob in others.items()
         )
-        alternatives = tuple((other, _finite(-negated)) for negated, other in best[:top])
-        yield token, TokenLogprob(token, _finite(value), alternatives)
+        alternatives = tuple((other, finite(-negated)) for negated, other in best[:top])
+        yield token, TokenLogprob(token, finite(value), alternatives)
 
 
 def cached_tokens(usage: Mapping[str, Any]) -> int:
@@ -162,8 +162,9 @@ def cached_tokens(usage: Mapping[str, Any]) -> int:
     return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
 
 
-def _finite(logprob: float) -> float:
-    return -math.inf if logprob <= _NEVER else logprob
+def finite(logprob: float) -> float:
+    """A logprob off the wire, minus infinity being what it was."""
+    return -math.inf if logprob <= NEVER else logprob
 
 
 def _number(body: Mapping[str, Any], name: str) -> Any:

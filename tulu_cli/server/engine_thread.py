@@ -10,11 +10,11 @@ wait are let in by client in turn, so that a client with a thousand requests del
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, Protocol
 
-from tulu_cli.core import Done, EngineInfo, Request, Text
+from tulu_cli.core import Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.errors import EngineError, TuluError
 
 AT_ONCE = 4
@@ -44,16 +44,22 @@ class Answering(Protocol):
 
     def continuous(self) -> Together | None: ...
 
+    def score(
+        self, requests: Iterable[ScoreRequest]
+    ) -> Iterator[tuple[int, Score | TuluError]]: ...
+
 
 class Job:
     """One request: its events go to `put`, then END or the error that it ended with."""
 
-    def __init__(self, request: Request, client: str, put: Callable[[Any], None]) -> None:
+    def __init__(
+        self, request: Request | ScoreRequest, client: str, put: Callable[[Any], None]
+    ) -> None:
         self.request = request
         self.client = client
         self.put = put
         self.cancelled = False
-        self.events: Iterator[Text | Done] | None = None
+        self.events: Iterator[Any] | None = None
 
 
 class EngineThread:
@@ -119,15 +125,16 @@ class EngineThread:
 
     def _begin(self, job: Job, crowd: "Crowd | None", *, alone: bool) -> bool:
         """Begin a request if there is room. `alone`: its client has no other that waits."""
-        if crowd is None:
+        if crowd is None or isinstance(job.request, ScoreRequest):
             fits = len(self._running) < AT_ONCE
         else:
             # Beside the crowd a stream takes a step of its own: not for a client of many.
             fits = alone and not self._running and not crowd.has(job.client)
+            if not fits:
+                return crowd.take(job, job.request)
         if fits:
             self._running.append(job)
-            return True
-        return crowd is not None and crowd.take(job)
+        return fits
 
     def _queue(self, job: Job) -> None:
         self._waiting.setdefault(job.client, deque()).append(job)
@@ -146,18 +153,18 @@ class Crowd:
         """Whether a request of that client is here."""
         return any(job.client == client for job in self.jobs.values())
 
-    def take(self, job: Job) -> bool:
+    def take(self, job: Job, request: Request) -> bool:
         """Let a request join; False where there is no room. What is wrong with it, it is told."""
-        if not self._together.has_room(job.request):
+        if not self._together.has_room(request):
             return False
         position = next(self._numbers)
         try:
-            self._together.add(position, job.request)
+            self._together.add(position, request)
         except TuluError as error:
             job.put(error)
             return True
         self.jobs[position] = job
-        self._choices[position] = job.request.sampling.n
+        self._choices[position] = request.sampling.n
         return True
 
     def advance(self) -> None:
@@ -187,6 +194,13 @@ class Crowd:
         self.jobs.pop(position).put(last)
 
 
+def begin(engine: Answering, request: Request | ScoreRequest) -> Iterator[Any]:
+    """The events of a request: of a score there is one, which is all."""
+    if isinstance(request, ScoreRequest):
+        return engine.score([request])
+    return engine.stream(request)
+
+
 def advance(engine: Answering, job: Job) -> bool:
     """Move one request on by an event; whether there is more to come of it."""
     try:
@@ -196,7 +210,7 @@ def advance(engine: Answering, job: Job) -> bool:
             job.put(END)
             return False
         if job.events is None:
-            job.events = engine.stream(job.request)
+            job.events = begin(engine, job.request)
         job.put(next(job.events))
     except StopIteration:
         job.put(END)
