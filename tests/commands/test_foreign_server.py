@@ -206,3 +206,15 @@ def test_an_answer_that_breaks_off_in_a_chat_is_kept(server: ForeignServer, tmp_
         "The sky",
         "The sky is blue.",
     ]
+
+
+@pytest.mark.parametrize("option", ["--score", "--strict-roles", "--ignore-eos"])
+def test_what_a_batch_cannot_ask_is_refused(
+    server: ForeignServer, tmp_path: Path, option: str
+) -> None:
+    output = tmp_path / "out.jsonl"
+    done = tulu("batch", "-", "-o", str(output), option, "--server", server.url, stdin=ROWS)
+    assert done.returncode == 2
+    assert f"{option} cannot be asked of the server".encode() in done.stderr
+    assert not output.exists()
+    assert not server.seen

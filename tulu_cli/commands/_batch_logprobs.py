@@ -1,6 +1,5 @@
 """`tulu batch --logprobs`: what a record says of the tokens of an answer."""
 
-import math
 from itertools import accumulate
 from typing import Any
 
@@ -8,9 +7,7 @@ from tulu_cli.core import Completion
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.tokens import token_bytes
 from tulu_cli.render.jsonl import logprob_object
-
-# OpenAI's stand-in for a logprob that JSON cannot hold, or that is too low to matter.
-_NEVER = -9999.0
+from tulu_cli.server.dialect import NEVER
 
 
 class LogprobForms:
@@ -40,15 +37,15 @@ class LogprobForms:
 
     def _token(self, token: int | str, logprob: float) -> dict[str, Any]:
         data = self._bytes(token)
-        return {"token": _text(data), "logprob": _finite(logprob), "bytes": list(data)}
+        return {"token": _text(data), "logprob": max(NEVER, logprob), "bytes": list(data)}
 
     def _plain(self, choice: Completion) -> dict[str, Any]:
         tokens = [self._text(entry.token_id) for entry in choice.logprobs]
         return {
             "tokens": tokens,
-            "token_logprobs": [_finite(entry.logprob) for entry in choice.logprobs],
+            "token_logprobs": [max(NEVER, entry.logprob) for entry in choice.logprobs],
             "top_logprobs": [
-                {self._text(token): _finite(logprob) for token, logprob in entry.top}
+                {self._text(token): max(NEVER, logprob) for token, logprob in entry.top}
                 for entry in choice.logprobs
             ],
             "text_offset": [0, *accumulate(map(len, tokens))][: len(tokens)],
@@ -64,7 +61,3 @@ class LogprobForms:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
-
-
-def _finite(logprob: float) -> float:
-    return logprob if math.isfinite(logprob) else _NEVER
