@@ -12,7 +12,7 @@ from typing import Any
 from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
 from tulu_cli.engines.refusal import Refused
 from tulu_cli.errors import UsageError
-from tulu_cli.server.dialect import cached_tokens
+from tulu_cli.server.dialect import NEVER, cached_tokens
 
 _NO_WORD = "chat completions have no such parameter"
 _ITS_PROMPT = "it makes the prompt itself, of messages"
@@ -31,7 +31,6 @@ CANNOT: Mapping[str, str] = {
 # Parameters that some servers refuse, and what is done then: the first is renamed, the other is
 # left out, as it only asks for token counts.
 _QUIRKS = ("max_completion_tokens", "stream_options")
-_NEVER = -9999.0  # OpenAI's stand-in for minus infinity, which JSON has not
 
 
 def cannot(name: str, url: str | None) -> UsageError:
@@ -166,7 +165,7 @@ def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
 
 
 def _finite(logprob: float) -> float:
-    return -math.inf if logprob <= _NEVER else float(logprob)
+    return -math.inf if logprob <= NEVER else float(logprob)
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:
