@@ -178,4 +178,10 @@ def test_a_real_engine_prefers_what_is_true(model: tuple[str, ...], engine: str)
     assert [one["best"]["logprob"] for one in (text, chat)] == [1, 1]
     assert text["completions"][1]["tokens"] == 1
     assert chat["completions"][1]["tokens"] == 3
-    assert text["completions"][1]["logprob"] == pytest.approx(-0.2606, abs=1e-3)
+    # The same on both engines.
+    assert logprobs(text) == pytest.approx([-7.5651, -0.2606, -20.7443], abs=1e-3)
+    assert logprobs(chat) == pytest.approx([-19.8930, -15.2856], abs=1e-3)
+
+
+def logprobs(record: dict[str, Any]) -> list[float]:
+    return [one["logprob"] for one in record["completions"]]
