@@ -23,7 +23,7 @@ from .batch_peers import CONTEXT, ROLES, Work
 from .report import Goal, Row, at_least, print_rows
 
 TOKENS = 32
-ROWS = {"vllm": 512, "transformers": 128}
+ROWS = {"vllm": 512, "transformers": 64}
 ROUNDS = 2
 # What both sides of vLLM are given; ours would choose the same by itself.
 SAME = {
