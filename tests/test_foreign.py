@@ -82,6 +82,6 @@ def test_options_are_refused_by_their_names() -> None:
 
 def test_each_of_them_is_an_option() -> None:
     declared = {name.lower() for name in vars(options)}
-    own = {"raw", "prefill", "overflow"}  # of one command alone
+    own = {"raw", "prefill", "overflow", "score"}  # of one command alone
     for name in CANNOT.keys() - own:
         assert name.replace("_", "") in declared

@@ -21,7 +21,7 @@ AGE = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required"
 
 
 def completion(text: str, reason: FinishReason = "stop") -> Completion:
-    return Completion(text, (1,), (), Done(reason, Usage(3, 5), Timings(0, 0, 0), 0))
+    return Completion(text, (1, 2, 3, 4, 5), (), Done(reason, Usage(3, 5), Timings(0, 0, 0), 0))
 
 
 def test_nothing_asked_is_no_constraint() -> None:

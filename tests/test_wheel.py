@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -78,8 +77,7 @@ def test_another_build_from_the_sdist_is_the_same(
     wheel: Path, checkout: Path, tmp_path: Path
 ) -> None:
     sdist = build(checkout, "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xf", sdist, "-C", tmp_path], check=True)
     for path in tmp_path.rglob("*"):
         os.utime(path, (0, 0))
     assert build(tmp_path / NAME, "wheel").read_bytes() == wheel.read_bytes()

@@ -1,7 +1,7 @@
 """Inline markup is that of markdown-it, although a line is parsed in the pieces it settles in."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tulu_cli.render.markdown import scan
@@ -68,6 +68,7 @@ def test_markup_and_its_spans(text: str, expected: list[Span]) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(texts)
+@example("`\\`` `")
 def test_pieces_say_what_the_whole_line_says(text: str) -> None:
     """But for emphasis beside ideographs, which CommonMark does not see, and crossed markup."""
     if not {"汉", "字"} & set(text) and text.isprintable():

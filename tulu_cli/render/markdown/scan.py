@@ -15,6 +15,7 @@ _TOKEN = re.compile(
     rf"|[^\\`*_~$\[\]() \n{IDEOGRAPH}]+",
     re.DOTALL,
 )
+_IN_CODE = re.compile(r"`+|[^`]+")  # where a backslash is a backslash
 _GROWING = "`*_~\\]$"  # the token may be longer, or mean something else, with the next character
 _CLOSES = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _PLAIN = re.compile(r"[^\\`*_~\[\]()$\n]* ")
@@ -56,7 +57,7 @@ def cuts(text: str, so_far: Scanned, *, ended: bool = False) -> tuple[list[int],
             cut = place = words.end()
             found.append(cut)
             continue
-        match = _TOKEN.match(text, place)
+        match = (_IN_CODE if open_.code else _TOKEN).match(text, place)
         assert match, "some token matches any character"
         token, end = match.group(), match.end()
         if end == len(text) and not ended and token[0] in _GROWING:
