@@ -1,5 +1,7 @@
 """Inline markup is that of markdown-it, although a line is parsed in the pieces it settles in."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -66,12 +68,17 @@ def test_markup_and_its_spans(text: str, expected: list[Span]) -> None:
     assert list(row(in_pieces(text))) == expected
 
 
+# A link that holds what may open or close emphasis or code around it.
+CROSSED = re.compile(r"\[[^\]]*[*_~`][^\]]*\]\(")
+
+
 @settings(max_examples=500, deadline=None)
 @given(texts)
 @example("`\\`` `")
+@example("$$\\$$**$$two words**")
 def test_pieces_say_what_the_whole_line_says(text: str) -> None:
     """But for emphasis beside ideographs, which CommonMark does not see, and crossed markup."""
-    if not {"汉", "字"} & set(text) and text.isprintable():
+    if not {"汉", "字"} & set(text) and text.isprintable() and not CROSSED.search(text):
         assert letters(in_pieces(text)) == letters(list(spans(text, THEME)))
 
 

@@ -15,8 +15,14 @@ _TOKEN = re.compile(
     rf"|[^\\`*_~$\[\]() \n{IDEOGRAPH}]+",
     re.DOTALL,
 )
-_IN_CODE = re.compile(r"`+|[^`]+")  # where a backslash is a backslash
 _GROWING = "`*_~\\]$"  # the token may be longer, or mean something else, with the next character
+# Inside code and formulas a backslash is a backslash, and only what ends them counts.
+_INSIDE = {
+    "`": re.compile(r"`+|[^`]+"),
+    "$$": re.compile(r"\$\$|\$|[^$]+"),
+    "\\)": re.compile(r"\\\)|\\|[^\\]+"),
+    "\\]": re.compile(r"\\\]|\\|[^\\]+"),
+}
 _CLOSES = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _PLAIN = re.compile(r"[^\\`*_~\[\]()$\n]* ")
 _STICKS = re.compile("[\u200d\ufe00-\ufe0f\u3001\u3002\uff01\uff09\uff0c\uff0e\uff1a\uff1b\uff1f]")
@@ -57,7 +63,7 @@ def cuts(text: str, so_far: Scanned, *, ended: bool = False) -> tuple[list[int],
             cut = place = words.end()
             found.append(cut)
             continue
-        match = (_IN_CODE if open_.code else _TOKEN).match(text, place)
+        match = _INSIDE.get(open_.code[:1] or open_.formula, _TOKEN).match(text, place)
         assert match, "some token matches any character"
         token, end = match.group(), match.end()
         if end == len(text) and not ended and token[0] in _GROWING:
