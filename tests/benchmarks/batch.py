@@ -11,7 +11,6 @@ the engine does not count; the peers' are measured inside their processes (batch
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from tulu_cli.models import locate, resolve
 
 from .batch_peers import CONTEXT, ROLES, Work
 from .report import Goal, Row, at_least, print_rows
+from .turns import said
 
 TOKENS = 32
 ROWS = {"vllm": 512, "transformers": 64}
@@ -70,24 +70,18 @@ def ours(engine: str, directory: Path, rows: Path) -> Work:
     command = [sys.executable, "-m", "tulu_cli", "batch", str(rows), "-o", str(records)]
     command += ["--overwrite", "--engine", engine, "-m", str(directory), "--dtype", "bfloat16"]
     command += ["--max-model-len", str(CONTEXT), "--no-server", "--stats", str(stats)]
-    subprocess.run(command, env=environment(SAME), stderr=subprocess.DEVNULL, check=True)
-    said = json.loads(stats.read_text())
-    assert said["errors"] == 0
-    return Work(said["seconds"], said["prompt_tokens"], said["completion_tokens"])
+    said(command, environment(SAME))
+    summary = json.loads(stats.read_text())
+    assert summary["errors"] == 0
+    return Work(summary["seconds"], summary["prompt_tokens"], summary["completion_tokens"])
 
 
 def theirs(role: str, directory: Path, rows: Path) -> Work:
     """A peer; compiling is what it does as it comes, and what ours does not do on a processor."""
     module = "tests.benchmarks.batch_peers"
     settings = SAME if role.endswith("compiled") else SAME | EAGER
-    done = subprocess.run(
-        [sys.executable, "-m", module, role, str(directory), str(rows)],
-        env=environment(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-    return Work(*json.loads(done.stdout.splitlines()[-1]))
+    command = [sys.executable, "-m", module, role, str(directory), str(rows)]
+    return Work(*json.loads(said(command, environment(settings)).splitlines()[-1]))
 
 
 def measure(engine: str, count: int, directory: Path, folder: Path) -> list[Row]:

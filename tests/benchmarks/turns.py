@@ -27,6 +27,15 @@ def timed(command: Sequence[str], env: Mapping[str, str] = NOTHING) -> float:
     return time.perf_counter() - started
 
 
+def said(command: Sequence[str], env: Mapping[str, str]) -> bytes:
+    """The stdout of a command. Raises RuntimeError with the end of its stderr where it fails."""
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace")[-2000:]
+        raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{reason}")
+    return done.stdout
+
+
 def peak_memory(command: Sequence[str]) -> float:
     """The most memory that a command ever held, in MB. Raises CalledProcessError."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -21,6 +21,7 @@ from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
 
 from .report import Goal, Row, at_least, print_rows
+from .turns import said
 
 CONTEXT = 2048
 # Without it vLLM on a CPU takes 92 % of the memory, and fails where that much is not free.
@@ -110,14 +111,8 @@ def ours_warm(directory: Path, rounds: str) -> None:
 
 def rates(role: str, directory: Path, times: int, environment: dict[str, str]) -> list[float]:
     """The rates that a child process measures."""
-    done = subprocess.run(
-        child(role, directory, str(times)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
-        env=os.environ | environment,
-    )
-    measured: list[float] = json.loads(done.stdout.splitlines()[-1])
+    answer = said(child(role, directory, str(times)), os.environ | environment)
+    measured: list[float] = json.loads(answer.splitlines()[-1])
     return measured
 
 
