@@ -165,13 +165,20 @@ def test_roles_can_be_strict(model: tuple[str, ...], score: tuple[str, ...]) -> 
     assert "error" not in kept
 
 
-@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
-def test_a_real_engine_prefers_what_is_true(model: tuple[str, ...], engine: str) -> None:
+def test_a_real_engine_prefers_what_is_true(model: tuple[str, ...]) -> None:
     stdin = lines(
         {"text": "The capital of France is", "completions": [" Rome", " Paris", " a fox"]},
         {"prompt": "What is the capital of France?", "completions": ["Banana.", "Paris."]},
     )
-    real = ("--engine", engine, "--dtype", "float32", "--max-model-len", "1024", "--in-order")
+    real = (
+        "--engine",
+        "transformers",
+        "--dtype",
+        "float32",
+        "--max-model-len",
+        "1024",
+        "--in-order",
+    )
     done = tulu("batch", "--score", *model, *real, stdin=stdin, timeout=120)
     assert done.returncode == 0, done.stderr
     text, chat = records(done.stdout)

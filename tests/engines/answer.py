@@ -1,15 +1,17 @@
 """A process that runs one engine over prompts: `python -m tests.engines.answer ENGINE DIRECTORY`.
 
-Reads JSON lines {"ids": [...], "max_tokens": N, "logprobs": K} on stdin, writes for each the token
-ids and the alternatives of every position. Two engines never share a process.
+Reads JSON lines {"ids": [...], "max_tokens": N, "logprobs": K} on stdin, writes for each, in order,
+the token ids and the alternatives of every position. The engine answers them as a batch. Two
+engines never share a process.
 """
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tulu_cli.core import Request, Sampling
-from tulu_cli.engines.assemble import collect
 
 from .loading import END, load_engine
 
@@ -17,15 +19,19 @@ from .loading import END, load_engine
 def main(name: str, directory: Path) -> None:
     """Answer each line greedily, in float32."""
     engine = load_engine(name, directory)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        sampling = Sampling(
-            temperature=0.0, max_tokens=asked["max_tokens"], logprobs=asked["logprobs"]
-        )
-        (answer,) = collect(engine.stream(Request(tuple(asked["ids"]), sampling, END)))
+    requests = [request_of(json.loads(line)) for line in sys.stdin]
+    for _, answers in sorted(engine.batch(requests), key=lambda item: item[0]):
+        assert isinstance(answers, list), answers
+        (answer,) = answers
         tops = [dict(entry.top) for entry in answer.logprobs]
         print(json.dumps({"ids": answer.token_ids, "tops": tops}), flush=True)
     engine.close()
+
+
+def request_of(asked: Mapping[str, Any]) -> Request:
+    """A line as a request."""
+    sampling = Sampling(temperature=0.0, max_tokens=asked["max_tokens"], logprobs=asked["logprobs"])
+    return Request(tuple(asked["ids"]), sampling, END)
 
 
 if __name__ == "__main__":
