@@ -260,3 +260,11 @@ def test_what_runs_is_said(engine: Engine) -> None:
     info = engine.info
     assert (info.model, info.device, info.max_model_len) == ("demo", "cpu", CONTEXT)
     assert info.engine == "fake" or (info.dtype == "float32" and info.versions["torch"])
+
+
+def test_a_batch_that_is_left_makes_room_for_the_next(engine: Engine, asker: Asker) -> None:
+    long = [asker.request(f"Count to {i}.", max_tokens=400, ignore_eos=True) for i in range(40)]
+    with closing(engine.batch([asker.request("Hi", max_tokens=1), *long])) as answers:  # type: ignore[type-var]
+        next(answers)
+    short = [asker.request(text, max_tokens=2) for text in ("Hi", "Who?", "Why?")]
+    assert sorted(position for position, _ in engine.batch(short)) == [0, 1, 2]

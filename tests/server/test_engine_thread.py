@@ -291,6 +291,45 @@ def test_a_cancelled_one_is_dropped_from_the_others(choir: tuple[EngineThread, C
     assert texts.count(1) == texts.count(3) == 3
 
 
+class SlowToLeave(Choir):
+    """One whose dropped requests take their places until the next step, as the real one's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped: set[int] = set()
+
+    def drop(self, position: int) -> None:
+        self.dropped.add(position)
+
+    def advance(self) -> Iterator[tuple[int, Text | Done]]:
+        for position in self.dropped & self.singing.keys():
+            del self.singing[position]
+        self.dropped.clear()
+        yield from super().advance()
+
+
+def test_when_all_have_left_there_is_room_again() -> None:
+    engines: list[SlowToLeave] = []
+
+    def load() -> SlowToLeave:
+        engines.append(SlowToLeave())
+        return engines[0]
+
+    thread = EngineThread(load)
+    thread.start()
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")
+    left = [asked(thread, seen, number, "many") for number in (1, 2, 3)]
+    for job in left:
+        job.cancelled = True
+    engines[0].gate.set()
+    ends_of(seen, 0, 1, 2, 3)
+    for number in (4, 5):
+        asked(thread, seen, number, "others")
+    later = ends_of(seen, 4, 5)
+    assert later[4] is later[5] is END
+
+
 def test_what_loading_raises_is_raised() -> None:
     def load() -> Counter:
         raise EngineError("No weights.")

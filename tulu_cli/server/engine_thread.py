@@ -1,10 +1,10 @@
 """The thread that an engine belongs to, and the requests that take turns in it.
 
-An engine that can decode many requests together is given them so. One that comes alone is streamed
-by itself, where the engine has what it kept of the conversation; as another one of any engine is.
-A request's stream moves on by one event at a time, in turn with the others, so that a short answer
-does not wait for a long one. No more than a few run at once, since each holds a cache; those that
-wait are let in by client in turn, so that a client with a thousand requests delays others by one.
+An engine that can decode many requests together is given them so, but for one that comes alone:
+that is streamed by itself, since a stream begins with what is kept of its conversation. Any other
+engine streams every request, a few at once, since each holds a cache. Streams move on by one event
+at a time, in turn, so that a short answer does not wait for a long one. Those that wait are let in
+by client in turn, so that a client with a thousand requests delays others by one.
 """
 
 import queue
@@ -173,6 +173,7 @@ class Crowd:
             self._together.drop(position)
             self._end(position, END)
         if not self.jobs:
+            self._together.clear()  # no step would come in which the dropped ones leave
             return
         try:
             for position, event in self._together.advance():
