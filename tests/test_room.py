@@ -31,10 +31,11 @@ def test_what_does_not_fit_is_refused_with_the_nearest_setting() -> None:
     assert sentence.startswith("8b does not fit: ")
 
 
-def test_an_engine_for_many_answers_is_planned_with_the_activations_of_a_server() -> None:
+def test_only_a_server_is_planned_with_the_activations_of_one() -> None:
     room, eager = machine(17.7, total=17.9), {"enforce_eager": True}
     assert refusal(replace(WISH, engine_args=eager), room) is None
-    assert refusal(replace(WISH, engine_args=eager, eager=False), room) is not None
+    assert refusal(replace(WISH, engine_args=eager, eager=False), room) is None
+    assert refusal(replace(WISH, engine_args=eager, as_server=True), room) is not None
 
 
 def test_a_setting_of_the_engine_is_spelled_as_it_is_given_here() -> None:

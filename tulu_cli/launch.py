@@ -186,6 +186,7 @@ def _require_room(prepared: Prepared) -> None:
         config=prepared.files.config,
         engine=prepared.choice.engine,
         eager=spec.purpose == "one-shot",
+        as_server=spec.purpose == "server",
         **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
     )
     if sentence := refusal(wish, prepared.machine):

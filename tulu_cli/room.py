@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from tulu_cli.machine import Machine
     from tulu_cli.plan.vllm import Estimate, Model
 
-# vLLM's own defaults outside its server (vllm/config/scheduler.py), which an engine for one answer
-# takes; one for many, which is not eager, takes the server's.
-_ONE_SHOT = {"max_num_seqs": 128, "max_num_batched_tokens": 2048}
+# vLLM's own defaults outside its server (vllm/config/scheduler.py).
+_OUTSIDE_SERVER = {"max_num_seqs": 128, "max_num_batched_tokens": 2048}
 # The arguments of vLLM that the plan understands; any other one may change what fits.
 _UNDERSTOOD = {
     "kv_cache_dtype": "kv_dtype",
@@ -34,7 +33,10 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Wish:
-    """What is about to be loaded, with an engine's settings as the user gave them."""
+    """What is about to be loaded, with an engine's settings as the user gave them.
+
+    `as_server`: vLLM takes the limits of its server, where nobody set them.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -47,6 +49,7 @@ class Wish:
     gpu_memory_utilization: float | None = None
     device: str = "auto"
     eager: bool = True
+    as_server: bool = False
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -134,7 +137,7 @@ def _plan(wish: Wish, model: "Model", machine: "Machine") -> "Estimate | None":
     gpus = machine_gpus(machine)
     if layout.gpus > len(gpus):
         return None
-    values: dict[str, Any] = {"eager": wish.eager} | (_ONE_SHOT if wish.eager else {})
+    values: dict[str, Any] = {"eager": wish.eager} | ({} if wish.as_server else _OUTSIDE_SERVER)
     values |= {_UNDERSTOOD[name]: value for name, value in wish.engine_args.items()}
     run = Run(
         max_model_len=wish.max_model_len,

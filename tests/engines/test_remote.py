@@ -16,8 +16,9 @@ import pytest
 from tests.program import eventually
 from tests.warming import load_warm, runtime, spec_of
 from tulu_cli import engines, warm
-from tulu_cli.core import EngineInfo, Text
+from tulu_cli.core import EngineInfo, Score, ScoreRequest, Text
 from tulu_cli.engines.base import Engine
+from tulu_cli.engines.in_flight import answer_all
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
 from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.finder import warm_engines
@@ -232,6 +233,31 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_not(
     stranger.replies = [(400, {"object": "error", "message": "No such thing"})]
     with pytest.raises(EngineError, match=r"\(400\): No such thing\.$"):
         list(remote.stream(asker.request()))
+
+
+def test_a_score_is_asked_for_again_of_a_busy_server(stranger: Stranger, remote: Engine) -> None:
+    scored = {"choices": [{"prompt_logprobs": [None, {"6376": {"logprob": -1.5}}]}]}
+    refused = {"error": {"message": "Busy."}}
+    stranger.replies = [(503, {}), (200, scored), *[(429, refused)] * 5, (200, b"<html>")]
+    asked = [ScoreRequest((504, 6376), 1)]
+    ((_, score),) = remote.score(asked)
+    assert isinstance(score, Score)
+    assert [(entry.token_id, entry.logprob) for entry in score.tokens] == [(6376, -1.5)]
+    ((_, error),) = remote.score(asked)
+    assert str(error) == "The server refused the request (429): Busy."
+    ((_, error),) = remote.score(asked)
+    assert "sends '<html>' and no JSON" in str(error)
+
+
+def test_a_defect_in_a_thread_comes_out_of_a_batch() -> None:
+    def answer(number: int) -> int:
+        return 1 // number
+
+    left: list[bool] = []
+    answers = answer_all([0] * 50, answer, lambda: left.append(True))
+    with pytest.raises(ZeroDivisionError):
+        list(answers)
+    assert left == [True]
 
 
 def test_an_answer_without_its_end_is_a_death_and_keeps_what_came(

@@ -4,7 +4,6 @@ https://platform.openai.com/docs/api-reference/chat. What such a server cannot d
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
 from tulu_cli.engines.refusal import Refused
 from tulu_cli.errors import UsageError
-from tulu_cli.server.dialect import NEVER, cached_tokens
+from tulu_cli.server.dialect import cached_tokens, finite
 
 _NO_WORD = "chat completions have no such parameter"
 _ITS_PROMPT = "it makes the prompt itself, of messages"
@@ -28,9 +27,6 @@ CANNOT: Mapping[str, str] = {
     "score": "chat completions tell nothing of a text that is given",
     "overflow": "it does not say how long its context is",
 }
-# Parameters that some servers refuse, and what is done then: the first is renamed, the other is
-# left out, as it only asks for token counts.
-_QUIRKS = ("max_completion_tokens", "stream_options")
 
 
 def cannot(name: str, url: str | None) -> UsageError:
@@ -89,7 +85,10 @@ def message_object(message: Message) -> dict[str, Any]:
 
 
 def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
-    """The parameter over which a server has refused a body, if another spelling may do."""
+    """The parameter over which a server has refused a body, if another spelling may do.
+
+    One is to be renamed; the other only asks for token counts, and can be left out.
+    """
     if refused.status not in (400, 422):
         return None
     told = str(refused)
@@ -154,18 +153,14 @@ def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
     return tuple(
         TokenLogprob(
             str(entry["token"]),
-            _finite(entry["logprob"]),
+            finite(float(entry["logprob"])),
             tuple(
-                (str(other["token"]), _finite(other["logprob"]))
+                (str(other["token"]), finite(float(other["logprob"])))
                 for other in (entry.get("top_logprobs") or ())[:top]
             ),
         )
         for entry in (told or {}).get("content") or ()
     )
-
-
-def _finite(logprob: float) -> float:
-    return -math.inf if logprob <= NEVER else float(logprob)
 
 
 def _usage(chunk: Mapping[str, Any]) -> Usage | None:

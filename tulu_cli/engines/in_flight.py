@@ -20,9 +20,10 @@ def answer_all(
 ) -> Iterator[tuple[int, _Given | TuluError]]:
     """The answers as they end, each with the position of its request, or the error that it gave.
 
-    Whoever leaves early has what still runs ended by `hang_up`.
+    Whoever leaves early has what still runs ended by `hang_up`, and so has an error of any other
+    kind, which is a defect: it is raised here.
     """
-    answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[int, _Given | TuluError] | Exception] = queue.SimpleQueue()
     waiting = 0
     left = threading.Event()
 
@@ -33,17 +34,25 @@ def answer_all(
             answers.put((position, answer(request)))
         except TuluError as error:
             answers.put((position, error))
+        except Exception as error:  # noqa: BLE001 (in a thread of the pool it would be lost)
+            answers.put(error)
+
+    def next_answer() -> tuple[int, _Given | TuluError]:
+        told = answers.get()
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     with ThreadPoolExecutor(IN_FLIGHT) as threads:
         try:
             for position, request in enumerate(requests):
                 if waiting == IN_FLIGHT:
-                    yield answers.get()
+                    yield next_answer()
                     waiting -= 1
                 threads.submit(work, position, request)
                 waiting += 1
             for _ in range(waiting):
-                yield answers.get()
+                yield next_answer()
         finally:
             left.set()
             hang_up()

@@ -72,7 +72,7 @@ class Wire:
 
     def get(self, path: str) -> Any:
         """The JSON of a GET. Raises the same."""
-        return self.patiently(lambda: self._got(path), also_lost=False)
+        return self.patiently(lambda: self._told("GET", path, None), also_lost=False)
 
     def patiently(self, ask: Callable[[], _T], *, also_lost: bool = True) -> _T:
         """What `ask` gives, after a few attempts at a server that is busy.
@@ -97,10 +97,9 @@ class Wire:
         raise AssertionError("the attempts have an end")
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON of a POST that is answered whole. Raises the same."""
+        """The JSON of a POST that is answered whole, asked again as by `open`. Raises the same."""
         data = json.dumps(body).encode()
-        with self._asked("POST", path, data) as response, self._translated():
-            return json.loads(response.read())
+        return self.patiently(lambda: self._told("POST", path, data))
 
     def hang_up(self) -> None:
         """End all requests that run, from whatever thread."""
@@ -154,10 +153,10 @@ class Wire:
             raise self._failure(200, told)
         return told
 
-    def _got(self, path: str) -> Any:
-        with self._asked("GET", path, None) as response:
+    def _told(self, method: str, path: str, body: bytes | None) -> Any:
+        with self._asked(method, path, body) as response:
             with self._translated():
-                data = response.read(LONGEST)
+                data = response.read(LONGEST if body is None else None)  # a score is long
             return self._json(data)
 
     def _json(self, data: bytes) -> Any:
