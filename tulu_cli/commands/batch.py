@@ -187,6 +187,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     from tulu_cli.batch.records import Writer
     from tulu_cli.commands._batch_desk import Desk
     from tulu_cli.commands._batch_logprobs import LogprobForms
+    from tulu_cli.commands._batch_options import check_combinations, check_server
     from tulu_cli.commands._batch_requests import identity
     from tulu_cli.launch import prepare
     from tulu_cli.render.talk import progress_on
@@ -205,14 +206,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
                 no_server=chosen.no_server,
             )
         chosen = replace(chosen, settings=prepared.settings)
-        prepared.refuse(
-            chosen.constraint,
-            allow_special=chosen.allow_special,
-            strict_roles=chosen.strict_roles,
-            ignore_eos=chosen.ignore_eos,
-            engine_arg=chosen.engine_args,
-            score=chosen.score,
-        )
+        check_server(chosen, prepared)
         is_openai = chosen.output_format == "openai"
         writer = Writer(
             identity(chosen, prepared),
@@ -224,34 +218,6 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
         )
         with journal(chosen, writer.settings) as kept:
             answer_rows(chosen, prepared, source, Desk(chosen, writer, kept, streams))
-
-
-def check_combinations(chosen: "BatchOptions") -> None:
-    """Raises UsageError for options that contradict one another, or name what is not there."""
-    from tulu_cli.batch.rows import FORMATS
-    from tulu_cli.commands._batch_options import check_scoring
-    from tulu_cli.launch import check_server_options
-
-    check_server_options(chosen.settings, no_server=chosen.no_server)
-    if chosen.input_format not in FORMATS:
-        raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
-    if chosen.output_format not in ("tulu", "openai"):
-        raise UsageError(f"--output-format takes tulu or openai, not {chosen.output_format}.")
-    if chosen.output == "-" and (chosen.resume or chosen.overwrite):
-        raise UsageError("--resume and --overwrite need a file to write: name it with -o.")
-    if chosen.resume and chosen.overwrite:
-        raise UsageError("--resume and --overwrite exclude one another.")
-    if chosen.retry_errors and not chosen.resume:
-        raise UsageError("--retry-errors goes with --resume.")
-    if chosen.score:
-        check_scoring(chosen)
-    if "-" not in (chosen.source, chosen.output) and same_file(chosen.source, chosen.output):
-        raise UsageError("The output would overwrite the input: name another file with -o.")
-
-
-def same_file(one: str, other: str) -> bool:
-    """Whether both names are of one file that is there."""
-    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)
 
 
 @contextmanager
