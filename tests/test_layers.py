@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "": set(),
     "core": set(),
     "errors": set(),
+    "quantities": set(),
     "streams": {"core", "errors"},
     "settings": {"core", "errors", "models"},
     "machine": {"core", "errors"},
@@ -67,6 +68,8 @@ MAY_IMPORT = {
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"candidates", "main"},
 }
+for part in set(MAY_IMPORT) - {"", "core", "errors", "quantities"}:
+    MAY_IMPORT[part].add("quantities")
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}
 
 HEAVY = {

@@ -25,6 +25,7 @@ from tulu_cli.models import (
     tulu_system_prompt,
 )
 from tulu_cli.prompt import Tokenizer, UnknownTokenizer
+from tulu_cli.quantities import gib
 from tulu_cli.room import Wish, refusal
 from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.record import Order
@@ -248,9 +249,9 @@ def default_model(machine: Machine, say: Callable[[str], None]) -> str:
     """Tülu 3 8B where a GPU has room for it, else the demo; says which and why."""
     free = max((gpu.free_bytes for gpu in machine.gpus), default=0)
     if free >= _DEFAULT_NEEDS_BYTES:
-        say(f"tulu: using Tülu 3 8B, as a GPU has {free / 2**30:.1f} GiB free; -m chooses another.")
+        say(f"tulu: using Tülu 3 8B, as a GPU has {gib(free, 1)} free; -m chooses another.")
         return "8b"
-    reason = f"the GPU has only {free / 2**30:.1f} GiB free" if machine.gpus else "there is no GPU"
+    reason = f"the GPU has only {gib(free, 1)} free" if machine.gpus else "there is no GPU"
     say(f"tulu: using the small demo model, as {reason}; -m chooses another.")
     return "demo"
 

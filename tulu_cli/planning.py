@@ -23,6 +23,7 @@ from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import NEWEST, Version, read_version
 from tulu_cli.plan.vllm import Model
+from tulu_cli.quantities import gib
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
@@ -92,7 +93,7 @@ def occupants(machine: "Machine") -> tuple[str, ...]:
             lines.append(f"GPU {gpu.index} ({gpu.name}) is a MIG slice, planned for as one GPU")
         lines += [
             f"GPU {gpu.index} ({gpu.name}): {program.name} (process {program.pid}) holds "
-            f"{program.used_bytes / GIB:,.2f} GiB"
+            f"{gib(program.used_bytes)}"
             for program in gpu.programs
         ]
     return tuple(lines)

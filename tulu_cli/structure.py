@@ -13,6 +13,7 @@ from tulu_cli.errors import (
     StoppedByLength,
     UsageError,
 )
+from tulu_cli.quantities import plural
 
 
 def read_constraint(
@@ -95,7 +96,7 @@ def check(constraint: Constraint, completion: Completion) -> None:
 def place_of_cut(completions: list[Completion]) -> str:
     """` at N tokens`, of the longest; nothing where a server has not told the tokens of each."""
     tokens = max(len(completion.token_ids) for completion in completions)
-    return f" at {tokens:,} tokens" if tokens else ""
+    return f" at {plural(tokens, 'token')}" if tokens else ""
 
 
 def _problem(constraint: Constraint, text: str) -> str | None:

@@ -22,7 +22,7 @@ def test_counts_and_the_time_left() -> None:
     counts.add(answer(30, 10))
     counts.add(BadInput("no"))
     counts.share = 0.25
-    expected = "3 rows after 7 before, 1 errors, 10 tokens/s in, 5 out, 25%, 12 s left"
+    expected = "3 rows after 7 before, 1 error, 10 tokens/s in, 5 out, 25%, 12 s left"
     assert counts.line(104.0) == expected
     assert counts.summary(104.0) == {
         "rows": 3,
@@ -41,7 +41,7 @@ def test_counts_and_the_time_left() -> None:
 def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
     counts = Counts(started=0.0)
     counts.add(answer(0, 0))
-    assert counts.line(1.0) == "1 rows"
+    assert counts.line(1.0) == "1 row"
     assert counts.summary(1.0)["completion_tokens"] is None
 
 

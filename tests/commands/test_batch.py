@@ -42,7 +42,7 @@ def test_rows_in_and_records_out(model: tuple[str, ...]) -> None:
     assert "line 4 is not valid JSON" in bad["error"]["message"]
     assert (chat["line"], chat["finish_reason"]) == (5, "length")
     told, said = done.stderr.decode().splitlines()
-    assert told.startswith("tulu: 4 rows, 1 errors, ")
+    assert told.startswith("tulu: 4 rows, 1 error, ")
     assert said == "tulu: 1 of 4 rows could not be answered: their records in the output say why."
 
 
@@ -162,7 +162,7 @@ def test_errors_can_be_tried_again(model: tuple[str, ...], tmp_path: Path) -> No
     assert b"0 rows after 2 before" in kept.stderr
     again = tulu(*short, "--resume", "--retry-errors", stdin=stdin)
     assert again.returncode == 65
-    assert b"1 rows after 1 before, 1 errors" in again.stderr
+    assert b"1 row after 1 before, 1 error" in again.stderr
     assert [one["line"] for one in records(output.read_bytes())] == [1, 2]
 
 

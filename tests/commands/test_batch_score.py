@@ -52,7 +52,7 @@ def test_answers_in_and_scores_out(model: tuple[str, ...]) -> None:
     assert bad["error"]["code"] == "bad_input"
     assert "line 3 has nothing to score" in bad["error"]["message"]
     assert (plain["tokens"], plain["usage"]["prompt_tokens"]) == (1, 1)
-    assert done.stderr.decode().startswith("tulu: 4 rows, 1 errors, ")
+    assert done.stderr.decode().startswith("tulu: 4 rows, 1 error, ")
 
 
 def test_a_row_that_is_too_long_or_fails_keeps_its_place(model: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tulu_cli.batch.records import Answer, usage_object
 from tulu_cli.errors import TuluError
+from tulu_cli.quantities import plural
 
 
 @dataclass
@@ -45,11 +46,11 @@ class Counts:
     def line(self, now: float) -> str:
         """The counts, speeds and the time left, for a person."""
         seconds = max(now - self.started, 1e-9)
-        parts = [f"{self.rows:,} rows"]
+        parts = [plural(self.rows, "row")]
         if self.finished_before:
             parts[0] += f" after {self.finished_before:,} before"
         if self.errors:
-            parts.append(f"{self.errors:,} errors")
+            parts.append(plural(self.errors, "error"))
         if self.are_tokens_known:
             parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
             parts.append(f"{self.completion_tokens / seconds:,.0f} out")

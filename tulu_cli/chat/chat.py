@@ -12,6 +12,7 @@ from tulu_cli.chat.type_ahead import TypeAhead
 from tulu_cli.chat.window import Overflow
 from tulu_cli.core import Conversation, Done, EngineInfo, Request, Sampling, Text
 from tulu_cli.prompt import Tokenizer, encode_chat
+from tulu_cli.quantities import plural
 from tulu_cli.render import Renderer
 from tulu_cli.sampling import decide
 from tulu_cli.settings import Settings
@@ -129,7 +130,7 @@ class Chat:
         """An old session; says where it stands."""
         self.session, self.editing, self.left_out = session, None, 0
         path = session.path()
-        self.say(f"Session {self.title}, {len(path):,} turns.")
+        self.say(f"Session {self.title}, {plural(len(path), 'turn')}.")
         if path and path[-1].is_partial:
             self.say(f"Its last answer was cut: {self.ways_on}.")
 

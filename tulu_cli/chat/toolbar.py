@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.words import plural
 from tulu_cli.errors import TuluError
+from tulu_cli.quantities import plural
 from tulu_cli.streams import terminal_safe
 
 _BETWEEN = " · "

@@ -12,6 +12,7 @@ from tulu_cli.chat.writing import Writing
 from tulu_cli.core import Conversation, Done, FinishReason, Request, Text
 from tulu_cli.errors import PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
+from tulu_cli.quantities import plural
 from tulu_cli.render import Renderer
 
 
@@ -148,7 +149,7 @@ def ended(renderer: Renderer, cut: FinishReason) -> Done:
 def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
     """The events of the answer. A Ctrl-C comes while one is waited for, not in between."""
     tokens = len(request.prompt_token_ids)
-    status = f"Reading {tokens:,} tokens ..." if tokens else "Waiting for the server ..."
+    status = f"Reading {plural(tokens, 'token')} ..." if tokens else "Waiting for the server ..."
     status = status if chat.is_watched else ""
     chat.streams.show_status(status)
     try:
@@ -171,11 +172,11 @@ def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
 
 def say_how_it_ended(chat: Chat, done: Done) -> None:
     """Say so where the model has not ended by itself."""
-    tokens = f" {done.usage.completion_tokens:,} tokens"
+    tokens = plural(done.usage.completion_tokens, "token")
     if done.finish_reason == "length":
-        where = f" at{tokens}" if done.usage.is_known else ""
+        where = f" at {tokens}" if done.usage.is_known else ""
         on = "" if chat.model.takes_messages else ": /continue goes on"
         chat.say(f"The answer was cut{where}{on}.")
     if done.finish_reason == "interrupted":
-        where = f" after{tokens}" if done.usage.is_known else ""
+        where = f" after {tokens}" if done.usage.is_known else ""
         chat.say(f"Stopped{where}: {chat.ways_on}.")

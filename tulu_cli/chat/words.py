@@ -44,8 +44,3 @@ def last_code_block(text: str) -> str | None:
             break
         place = end.end()
     return found
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 turn`, `1,234 turns`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

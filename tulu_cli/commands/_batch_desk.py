@@ -16,6 +16,7 @@ from tulu_cli.batch.rows import read_row
 from tulu_cli.batch.run import InOrder
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.inputs import shown
+from tulu_cli.quantities import plural
 from tulu_cli.structure import check
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Desk:
         if self.counts.errors:
             where = "the output" if self.journal is None else shown(self.chosen.output)
             raise BadInput(
-                f"{self.counts.errors:,} of {self.counts.rows:,} rows could not be answered: "
-                f"their records in {where} say why."
+                f"{self.counts.errors:,} of {plural(self.counts.rows, 'row')} could not be "
+                f"answered: their records in {where} say why."
             )
 
     def _lines(self, source: BinaryIO) -> Iterator[Line]:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli.plan.search import longest_context
 from tulu_cli.plan.speed import Speed, bounds
-from tulu_cli.plan.verdict import gib, judge
+from tulu_cli.plan.verdict import judge
 from tulu_cli.plan.versions import Version
 from tulu_cli.plan.vllm import CONTEXT, Estimate, Rank
+from tulu_cli.quantities import gib
 from tulu_cli.render.table import bar, table
 
 if TYPE_CHECKING:

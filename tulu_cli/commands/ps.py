@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tulu_cli import options
+from tulu_cli.quantities import gib
 
 if TYPE_CHECKING:
     from tulu_cli.server.record import Warm
@@ -76,13 +77,13 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """The row as texts under HEADINGS."""
-        gpus = ", ".join(f"{index}: {gib(size)}" for index, size in self.gpus.items())
+        gpus = ", ".join(f"{index}: {gib(size, 1)}" for index, size in self.gpus.items())
         return (
             self.model,
             self.engine,
             str(self.pid),
             self.device or "-",
-            gib(self.memory_bytes),
+            gib(self.memory_bytes, 1),
             gpus or "-",
             self.state,
             "-" if self.requests is None else str(self.requests),
@@ -138,11 +139,6 @@ def state_of(warm: "Warm", requests: int | None) -> str:
     if not warm.is_ready:
         return "loading"
     return "ready" if requests is not None else "not answering"
-
-
-def gib(size: int) -> str:
-    """Bytes as GiB."""
-    return f"{size / 2**30:.1f} GiB"
 
 
 def duration(seconds: float | None) -> str:

@@ -14,8 +14,3 @@ class Finding:
     about: str
     said: str
     mend: str | None = None
-
-
-def gib(size: int) -> str:
-    """Bytes as GiB (2^30)."""
-    return f"{size / 2**30:.1f} GiB"

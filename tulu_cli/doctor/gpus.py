@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tulu_cli.doctor.finding import Finding, gib
+from tulu_cli.doctor.finding import Finding
+from tulu_cli.quantities import gib
 
 # vLLM's installation page ("GPU: compute capability 7.0 or higher").
 VLLM_NEEDS = (7, 0)
@@ -71,7 +72,7 @@ def judge_gpu(gpu: GpuFacts) -> Iterator[Finding]:
     """What there is to say about one GPU. Pure."""
     about = f"gpu {gpu.index}"
     capability = ".".join(map(str, gpu.capability)) if gpu.capability else "unknown"
-    memory = f"{gib(gpu.free_bytes)} of {gib(gpu.total_bytes)} free"
+    memory = f"{gib(gpu.free_bytes, 1)} of {gib(gpu.total_bytes, 1)} free"
     yield Finding("ok", about, f"{gpu.name}: {memory}, compute capability {capability}.")
     if gpu.ecc_errors:
         said = (
@@ -90,7 +91,7 @@ def judge_gpu(gpu: GpuFacts) -> Iterator[Finding]:
         said = "It is cut into MIG slices: a program gets one slice, not the whole."
         yield Finding("note", about, said, "nvidia-smi -L")
     for process in gpu.processes:
-        size = gib(process.used_bytes) if process.used_bytes else "some of it"
+        size = gib(process.used_bytes, 1) if process.used_bytes else "some of it"
         said = f"{process.name} (process {process.pid}) holds memory: {size}."
         yield Finding("note", about, said)
 

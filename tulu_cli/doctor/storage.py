@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tulu_cli.doctor.finding import Finding, gib
+from tulu_cli.doctor.finding import Finding
 from tulu_cli.errors import BadInput
+from tulu_cli.quantities import gib
 
 # Tülu 3 8B, the smallest of the family, in bf16: 16.1 GB of weights.
 ROOM_FOR_A_MODEL = 16 * 2**30
@@ -38,7 +39,7 @@ class CachedModel:
 
 def judge_place(place: Place) -> Finding:
     """Whether a cache can be written, and has room. Pure."""
-    said = f"{gib(place.free_bytes)} free for {place.name} in {place.path}"
+    said = f"{gib(place.free_bytes, 1)} free for {place.name} in {place.path}"
     if not place.writable:
         return Finding(
             "problem", "disk", f"{place.path} cannot be written.", f"export {place.variable}=..."

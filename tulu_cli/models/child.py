@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.errors import BadInput, DoesNotFit, NoEngine, TuluError
-from tulu_cli.models.disk import gib
 from tulu_cli.models.processes import end_group, last_line
 from tulu_cli.models.progress import Progress
+from tulu_cli.quantities import gib
 
 INSTALL = "pip install 'tulu_cli[transformers]'"
 _CONVERTER = Path(__file__).with_name("convert.py")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from tulu_cli.errors import TuluError
+from tulu_cli.quantities import gib
 
 
 def require_space(directory: Path, needed: int, purpose: str) -> None:
@@ -15,11 +16,6 @@ def require_space(directory: Path, needed: int, purpose: str) -> None:
             f"{purpose} needs {gib(needed)} of disk and {str(directory)!r} has {gib(free)} free: "
             "make room, or set TULU_CACHE_DIR to another disk."
         )
-
-
-def gib(size: int) -> str:
-    """Bytes as GiB (2^30)."""
-    return f"{size / 2**30:.2f} GiB"
 
 
 def folder_size(directory: Path) -> int:

@@ -15,12 +15,12 @@ from typing import BinaryIO
 
 from tulu_cli.errors import TuluError
 from tulu_cli.models.cached import hub_folder
-from tulu_cli.models.disk import gib
 from tulu_cli.models.hub_library import RemoteFile
 from tulu_cli.models.hub_progress import Meter
 from tulu_cli.models.locks import locked, locked_if_free
 from tulu_cli.models.progress import Progress
 from tulu_cli.models.reference import ModelRef
+from tulu_cli.quantities import gib
 
 _AT_ONCE = 4
 # More than this the library fetches only by its own protocol, so it is left to do so.

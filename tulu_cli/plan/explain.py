@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from tulu_cli.plan.kv import kv_dtype, token_bytes
 from tulu_cli.plan.values import Range
-from tulu_cli.plan.verdict import gib
 from tulu_cli.plan.versions import Version, sources
 from tulu_cli.plan.vllm import Estimate, Rank
+from tulu_cli.quantities import gib
 
 
 def explanation(plan: Estimate, version: Version) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import token_bytes
 from tulu_cli.plan.shape import DTYPE_BYTES, Shape
 from tulu_cli.plan.values import Range
-from tulu_cli.plan.verdict import Judgement, Verdict, gib
+from tulu_cli.plan.verdict import Judgement, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
+from tulu_cli.quantities import gib
 
 _FULL_PRECISION = 4
 

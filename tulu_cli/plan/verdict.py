@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tulu_cli.plan.values import GIB
 from tulu_cli.plan.vllm import CONTEXT, Estimate
+from tulu_cli.quantities import gib
 
 
 class Verdict(StrEnum):
@@ -64,8 +64,3 @@ def judge(plan: Estimate, concurrency: int = 1) -> Judgement:
     if max(plan.occupied(each).high for each in plan.ranks) > plan.gpu.total_bytes:
         return Judgement(Verdict.TIGHT, "CUDA graphs and context may not find room on the card")
     return Judgement(Verdict.FITS, sentence)
-
-
-def gib(size: int) -> str:
-    """An amount of memory as it is written for people."""
-    return f"{size / GIB:,.2f} GiB"

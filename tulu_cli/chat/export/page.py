@@ -19,6 +19,7 @@ from tulu_cli.chat.store import title_of
 from tulu_cli.chat.tree import marks
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
+from tulu_cli.quantities import plural
 from tulu_cli.streams import terminal_safe
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _note(node: Node) -> str:
         return ""
     done, words = node.record.done, [node.record.engine.model]
     if done is not None and done.usage.is_known:
-        words.append(f"{done.usage.completion_tokens:,} tokens")
+        words.append(plural(done.usage.completion_tokens, "token"))
     return f"<footer>{_text(' · '.join([*words, *filter(None, [marks(node)])]))}</footer>\n"
 
 

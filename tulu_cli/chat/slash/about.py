@@ -3,8 +3,8 @@
 from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.row import find, rows, slash
-from tulu_cli.chat.words import plural
 from tulu_cli.errors import UsageError
+from tulu_cli.quantities import plural
 
 _KEYS = """
 Enter sends. Alt-Enter or Ctrl-J makes a line; \"\"\" begins and ends a block.

@@ -7,8 +7,9 @@ from tulu_cli.chat.stamps import new_stamp
 from tulu_cli.chat.store import checked_name
 from tulu_cli.chat.tree import draw
 from tulu_cli.chat.typed import literal
-from tulu_cli.chat.words import plural, whole_number
+from tulu_cli.chat.words import whole_number
 from tulu_cli.errors import UsageError
+from tulu_cli.quantities import plural
 
 
 @slash("edit", "Change your last turn, or turn N, on a branch beside it.", arguments="[N]")

@@ -14,8 +14,9 @@ from tulu_cli.chat.session import Session
 from tulu_cli.chat.slash.row import slash
 from tulu_cli.chat.stamps import new_stamp
 from tulu_cli.chat.store import find_session
-from tulu_cli.chat.words import paths_in, plural
+from tulu_cli.chat.words import paths_in
 from tulu_cli.errors import TuluError, UsageError
+from tulu_cli.quantities import plural
 
 _LISTED = 20
 

@@ -51,7 +51,7 @@ def run(streams: "Streams", machine: "Machine", memory_free: int, *, json_output
 
 def notes(machine: "Machine", memory_free: int) -> list[str]:
     """What the columns cannot say of themselves."""
-    from tulu_cli.models.disk import gib
+    from tulu_cli.quantities import gib
 
     free = [f"GPU {gpu.index} {gib(gpu.free_bytes)}" for gpu in machine.gpus]
     return [

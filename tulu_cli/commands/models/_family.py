@@ -5,8 +5,8 @@ from typing import Any
 
 from tulu_cli.models import FamilyModel, family_models, resolve
 from tulu_cli.models.cached import Cached, look
-from tulu_cli.models.disk import gib
 from tulu_cli.models.fits import Fit, weights_fit
+from tulu_cli.quantities import gib
 from tulu_cli.render.columns import aligned
 
 _PLACES = {"memory": "RAM", "nowhere": "no"}

@@ -80,7 +80,8 @@ def reference(chosen: PullOptions, aliases: Mapping[str, str]) -> "ModelRef":
 
 def report(files: "ModelFiles", streams: "Streams", *, json_output: bool) -> None:
     """The directory on stdout, how much it is on stderr."""
-    from tulu_cli.models.disk import folder_size, gib
+    from tulu_cli.models.disk import folder_size
+    from tulu_cli.quantities import gib
 
     size = folder_size(files.directory)
     if json_output:

@@ -77,6 +77,6 @@ def ask(removal: "Removal", streams: "Streams") -> None:
 
 def described(removal: "Removal") -> str:
     """What goes, from where, and how much it is."""
-    from tulu_cli.models.disk import gib
+    from tulu_cli.quantities import gib
 
     return f"{removal.name} from {removal.path}, {gib(removal.bytes)} ({removal.bytes:,} bytes)"
