@@ -24,6 +24,7 @@ LIMITS = {
     "template_sameness": 5,
     "pretty": 5,
     "chat": 10,
+    "products": 5,
     "transformers_engine": 10,
     "vllm_engine": 40,
     "serve": 30,

@@ -20,7 +20,7 @@ from tulu_cli.models import locate, resolve
 
 from .batch_peers import CONTEXT, ROLES, Work
 from .report import Goal, Row, at_least, print_rows
-from .turns import said
+from .turns import said, tell
 
 TOKENS = 32
 ROWS = {"vllm": 512, "transformers": 64}
@@ -70,6 +70,7 @@ def ours(engine: str, directory: Path, rows: Path) -> Work:
     command = [sys.executable, "-m", "tulu_cli", "batch", str(rows), "-o", str(records)]
     command += ["--overwrite", "--engine", engine, "-m", str(directory), "--dtype", "bfloat16"]
     command += ["--max-model-len", str(CONTEXT), "--no-server", "--stats", str(stats)]
+    tell(f"tulu batch, {engine}")
     said(command, environment(SAME))
     summary = json.loads(stats.read_text())
     assert summary["errors"] == 0
@@ -81,6 +82,7 @@ def theirs(role: str, directory: Path, rows: Path) -> Work:
     module = "tests.benchmarks.batch_peers"
     settings = SAME if role.endswith("compiled") else SAME | EAGER
     command = [sys.executable, "-m", module, role, str(directory), str(rows)]
+    tell(role)
     return Work(*json.loads(said(command, environment(settings)).splitlines()[-1]))
 
 

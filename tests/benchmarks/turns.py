@@ -3,6 +3,7 @@
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,11 @@ def medians(
         for name, command in commands.items():
             seconds[name].append(timed(command, env))
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def tell(text: str) -> None:
+    """Say on stderr what takes long, so that silence means that something hangs."""
+    print(f"  {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def timed(command: Sequence[str], env: Mapping[str, str] = NOTHING) -> float:

@@ -21,7 +21,7 @@ from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
 
 from .report import Goal, Row, at_least, print_rows
-from .turns import said
+from .turns import said, tell
 
 CONTEXT = 2048
 # Without it vLLM on a CPU takes 92 % of the memory, and fails where that much is not free.
@@ -111,6 +111,7 @@ def ours_warm(directory: Path, rounds: str) -> None:
 
 def rates(role: str, directory: Path, times: int, environment: dict[str, str]) -> list[float]:
     """The rates that a child process measures."""
+    tell(role)
     answer = said(child(role, directory, str(times)), os.environ | environment)
     measured: list[float] = json.loads(answer.splitlines()[-1])
     return measured
@@ -122,7 +123,8 @@ def cold(directory: Path, times: int) -> Row:
     tulu += ["--max-model-len", str(CONTEXT), "--greedy", "--max-tokens", "8", "Why is it blue?"]
     print(f"vLLM's very first start: {seconds_to_first_byte(child('vllm-cold', directory)):.1f} s")
     ours, peer = [], []
-    for _ in range(times):
+    for number in range(times):
+        tell(f"cold start {number + 1} of {times}")
         ours.append(seconds_to_first_byte(tulu))
         peer.append(seconds_to_first_byte(child("vllm-cold", directory)))
     one, other = statistics.median(ours), statistics.median(peer)
