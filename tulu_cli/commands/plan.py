@@ -151,7 +151,7 @@ def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]
 
 
 def _read_machine() -> "Machine":
-    from tulu_cli.machine import read_machine  # loads importlib.metadata, for tens of milliseconds
+    from tulu_cli.machine import read_machine
 
     return read_machine()
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, Protocol
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.errors import PromptTooLong, TuluError
+from tulu_cli.machine import read_packages
 from tulu_cli.prompt import Tokenizer, fit
 from tulu_cli.server.endpoint import Endpoint
 
@@ -88,13 +88,8 @@ def check_room(request: ScoreRequest, max_model_len: int) -> None:
 
 def versions(*packages: str) -> dict[str, str]:
     """The versions of those packages that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = read_packages()
+    return {package: found[package] for package in packages if package in found}
 
 
 def first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tulu_cli.errors import TuluError
@@ -23,6 +22,8 @@ def answer_all(
     Whoever leaves early has what still runs ended by `hang_up`, and so has an error of any other
     kind, which is a defect: it is raised here.
     """
+    from concurrent.futures import ThreadPoolExecutor  # not for those that ask one thing
+
     answers: queue.SimpleQueue[tuple[int, _Given | TuluError] | Exception] = queue.SimpleQueue()
     waiting = 0
     left = threading.Event()
