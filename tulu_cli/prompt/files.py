@@ -32,15 +32,20 @@ def parse_json(text: str, source: str) -> Any:
         raise BadInput(f"{source} is not valid JSON: {error}.") from error
 
 
-def read_text(path: Path) -> str | None:
-    """The text of a file, None where there is no such file; raises BadInput."""
+def read_bytes(path: Path) -> bytes | None:
+    """The bytes of a file, None where there is no such file; raises BadInput."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-    return decode_utf8(data, str(path))
+
+
+def read_text(path: Path) -> str | None:
+    """The text of a file, None where there is no such file; raises BadInput."""
+    data = read_bytes(path)
+    return None if data is None else decode_utf8(data, str(path))
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.prompt.control import ControlTexts
-from tulu_cli.prompt.files import parse_json, read_json_object, read_text
+from tulu_cli.prompt.files import decode_utf8, parse_json, read_bytes, read_json_object
 from tulu_cli.prompt.special import Declarations, read_declarations, tokens_to_add
 from tulu_cli.prompt.templates import read_chat_templates
 
@@ -154,15 +154,15 @@ def load_backend(path: Path, declared: Declarations) -> "tokenizers.Tokenizer":
     """Read tokenizer.json, drop its truncation and padding, and add the declared tokens."""
     import tokenizers
 
-    text = read_text(path)
-    if text is None:
+    data = read_bytes(path)
+    if data is None:
         raise ModelNotFound(
             f"{path.parent} has no tokenizer.json. Only models with a fast tokenizer can be used."
         )
     try:
-        backend = tokenizers.Tokenizer.from_str(text)
+        backend = tokenizers.Tokenizer.from_buffer(data)
     except Exception as error:  # the library raises bare Exceptions
-        parse_json(text, str(path))
+        parse_json(decode_utf8(data, str(path)), str(path))
         raise BadInput(f"{path} is not a tokenizer: {error}.") from error
     backend.no_truncation()
     backend.no_padding()
