@@ -47,7 +47,8 @@ picture: .venv/.test
 
 coverage: .venv/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not vllm"
+	$(BIN)/coverage run -m pytest -m "not vllm" -n logical --dist loadfile $(MODELS:%=--ignore=%)
+	$(BIN)/coverage run -m pytest -m "not vllm" $(MODELS)
 	$(BIN)/coverage run -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report

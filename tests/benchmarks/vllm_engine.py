@@ -1,8 +1,9 @@
 """The vLLM engine against vLLM itself: cold start to the first token, and warm throughput.
 
-    python -m tests.benchmarks.vllm_engine [warm|cold ...] [TIMES]
+    python -m tests.benchmarks.vllm_engine [warm|compiled|cold ...] [TIMES]
 
-TIMES is of the cold starts of each, of the rounds of a warm process, and of those, 2 at most.
+All parts without a word. TIMES is of the cold starts of each, of the rounds of a warm process, and
+of those, 2 at most. `compiled` is LLM.generate as it comes, which compiles for minutes first.
 """
 
 import json
@@ -111,9 +112,9 @@ def ours_warm(directory: Path, rounds: str) -> None:
 
 def rates(role: str, directory: Path, times: int, environment: dict[str, str]) -> list[float]:
     """The rates that a child process measures."""
-    tell(role)
     answer = said(child(role, directory, str(times)), os.environ | environment)
     measured: list[float] = json.loads(answer.splitlines()[-1])
+    tell(f"{role}: {', '.join(f'{rate:.1f}' for rate in measured)} tokens/s")
     return measured
 
 
@@ -132,35 +133,38 @@ def cold(directory: Path, times: int) -> Row:
     return Row(what, one, "AsyncLLM as it comes", other, "s", at_least(2, "gain"))
 
 
-def warm(directory: Path, times: int) -> list[Row]:
-    """Throughput, the processes of both sides in turns."""
-    same = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    same |= {"TORCHDYNAMO_DISABLE": "1"}
-    ours: list[float] = []
-    eager: list[float] = []
-    compiled: list[float] = []
+def warm(directory: Path, times: int, *, same: bool, compiled: bool) -> list[Row]:
+    """Throughput against LLM.generate in our settings, as it comes, or both; in turns."""
+    settings = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    settings |= {"TORCHDYNAMO_DISABLE": "1"}
+    peers = {
+        "vllm-warm-eager": ("the same settings", settings, at_least(0.97)),
+        "vllm-warm": ("as it comes, compiled", {}, Goal()),
+    }
+    chosen = {role for role, wanted in zip(peers, (same, compiled), strict=True) if wanted}
+    measured: dict[str, list[float]] = {role: [] for role in ("ours-warm", *chosen)}
     for _ in range(min(times, 2)):
-        eager += rates("vllm-warm-eager", directory, times, same)
-        ours += rates("ours-warm", directory, times, {})
-        compiled += rates("vllm-warm", directory, times, {})
-    what, one = "vLLM engine, 32 prompts at once", statistics.median(ours)
+        for role, values in measured.items():
+            values += rates(role, directory, times, peers[role][1] if role in peers else {})
+    what, ours = "vLLM engine, 32 prompts at once", statistics.median(measured["ours-warm"])
     return [
-        Row(what, one, f"LLM.generate, {settings}", statistics.median(peer), "tokens/s", goal)
-        for settings, peer, goal in (
-            ("the same settings", eager, at_least(0.97)),
-            ("as it comes, compiled", compiled, Goal()),
+        Row(
+            what, ours, f"LLM.generate, {name}", statistics.median(measured[role]), "tokens/s", goal
         )
+        for role, (name, _, goal) in peers.items()
+        if role in chosen
     ]
 
 
 def main(words: list[str]) -> None:
-    """The parts that were asked for, or both."""
+    """The parts that were asked for, or all."""
     times = next((int(word) for word in words if word.isdigit()), TIMES)
+    parts = {"warm", "compiled", "cold"} & set(words) or {"warm", "compiled", "cold"}
     directory = locate(resolve("demo")).directory
     rows: list[Row] = []
-    if "warm" in words or "cold" not in words:
-        rows += warm(directory, times)
-    if "cold" in words or "warm" not in words:
+    if parts & {"warm", "compiled"}:
+        rows += warm(directory, times, same="warm" in parts, compiled="compiled" in parts)
+    if "cold" in parts:
         rows.append(cold(directory, times))
     print_rows(rows)
 
