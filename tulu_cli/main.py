@@ -199,6 +199,8 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
         _discard_stdout()
         return ExitCode.BROKEN_PIPE
     if isinstance(error, SystemExit):
+        if error.code == 128 + signal.SIGHUP:
+            _flush_or_discard_stdout()
         return error.code if isinstance(error.code, int) else ExitCode.FAILURE
     if isinstance(error, TuluError):
         say(f"tulu: {error}")
@@ -258,6 +260,14 @@ def _reader_is_gone(error: BaseException) -> bool:
     poll = select.poll()
     poll.register(1, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _flush_or_discard_stdout() -> None:
+    """A terminal that has hung up takes nothing any more, which is no failure of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
 
 
 def _discard_stdout() -> None:

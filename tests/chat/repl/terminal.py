@@ -128,6 +128,12 @@ class ChatTerminal:
         self.type(CTRL_D)
         assert self.exit_code() == 0
 
+    def hang_up(self) -> int:
+        """Close the terminal, as a window does; how the program has ended then."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
+        return self.process.wait(DEADLINE_SECONDS)
+
     def close(self) -> None:
         """Whatever state it is in."""
         if self.process.poll() is None:

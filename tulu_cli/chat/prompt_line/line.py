@@ -17,6 +17,7 @@ from prompt_toolkit.styles import Style
 from tulu_cli.chat.completion import Candidate
 from tulu_cli.chat.input_history import InputHistory
 from tulu_cli.chat.prompt_line.chips import Chips, ShowChips
+from tulu_cli.chat.prompt_line.hang_up import ask
 from tulu_cli.chat.prompt_line.keys import key_bindings
 from tulu_cli.chat.prompt_line.patient_input import PatientInput
 from tulu_cli.chat.prompt_line.recall import Recall
@@ -81,7 +82,7 @@ class PromptLine:
 
         Raises KeyboardInterrupt for a Ctrl-C on an empty line and EOFError for a Ctrl-D.
         """
-        text = self._chips.expand(self._session.prompt(default=default))
+        text = self._chips.expand(ask(self._session, default=default))
         if text.strip():
             self._history.add(text)
         return text
@@ -90,7 +91,7 @@ class PromptLine:
         """Whether the answer is yes. What is typed here is not kept."""
         asking: PromptSession[str] = PromptSession(input=self._session.input, output=self._output)
         try:
-            reply = asking.prompt(f"{terminal_safe(question)} [y/N] ")
+            reply = ask(asking, f"{terminal_safe(question)} [y/N] ")
         except (EOFError, KeyboardInterrupt):
             return False
         return reply.strip().lower() in ("y", "yes")
