@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from tulu_cli.engines.decoding.linear import use_faster_products
+from tulu_cli.quantities import plural
 
 from .report import Goal, Row, at_least, print_rows
 
@@ -50,7 +51,7 @@ def main() -> None:
     with torch.inference_mode():
         for rows, goal in ROWS.items():
             one, other = compared(rows)
-            what = f"bf16 product of {rows} rows, {capability}"
+            what = f"bf16 product of {plural(rows, 'row')}, {capability}"
             figures.append(Row(what, one * 1000, "nn.Linear", other * 1000, "ms", goal))
     print_rows(figures)
 
