@@ -63,7 +63,7 @@ def free_memory() -> int:
 def read_packages() -> dict[str, str]:
     """The engine packages that are installed, with their versions.
 
-    By the names of folders: importlib.metadata takes some forty times as long to load and to read.
+    By the names of folders: importlib.metadata takes several times as long to load and to read.
     """
     found: dict[str, str] = {}
     for folder in sys.path:
