@@ -111,11 +111,16 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the import of vLLM
-def test_what_this_vllm_cannot_do_is_a_usage_error(demo_directory: Path) -> None:
+def test_a_device_of_another_build_is_a_usage_error(demo_directory: Path) -> None:
     with pytest.raises(UsageError, match=r"^This vLLM is built for cpu and cannot run on cuda:1"):
         load_engine("vllm", demo_directory, device="cuda:1")
-    with pytest.raises(UsageError, match=r"^vLLM does not take this --engine-arg"):
-        load_engine("vllm", demo_directory, engine_args={"no_such_thing": 1})
+
+
+def test_an_unknown_argument_is_a_usage_error(demo_directory: Path) -> None:
+    done = run_once(demo_directory, "--engine-arg", "no_such_thing=1", "Hi")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tulu: vLLM does not take this --engine-arg")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_broken_weights_are_one_sentence(demo_directory: Path, tmp_path: Path) -> None:
