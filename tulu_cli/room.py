@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.errors import TuluError
+from tulu_cli.quantities import gib
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
@@ -83,7 +84,6 @@ def _model(wish: Wish) -> "Model":
 def _beyond_memory(model: "Model", memory: int) -> str | None:
     """Without a GPU only what the whole memory of the machine could not hold is refused."""
     from tulu_cli.plan.transformers import weight_bytes
-    from tulu_cli.quantities import gib
 
     weights = weight_bytes(model)
     if not memory or weights <= memory:
@@ -97,7 +97,6 @@ def _beyond_memory(model: "Model", memory: int) -> str | None:
 def _beyond_free(wish: Wish, model: "Model", machine: "Machine") -> str | None:
     """Spread over all GPUs, as transformers does it, or on the one that is named."""
     from tulu_cli.plan.transformers import weight_bytes
-    from tulu_cli.quantities import gib
 
     weights = weight_bytes(model)
     named = wish.device.partition(":")[2]

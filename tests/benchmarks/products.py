@@ -26,7 +26,7 @@ TIMES = 5
 
 
 def seconds(product: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor) -> float:
-    """Seconds of one product, the first calls aside."""
+    """Seconds of one product, the first call aside."""
     product(states)
     started = time.perf_counter()
     product(states)

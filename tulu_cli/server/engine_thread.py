@@ -169,11 +169,13 @@ class Crowd:
 
     def advance(self) -> None:
         """Move all on by a token each."""
-        for position in [number for number, job in self.jobs.items() if job.cancelled]:
+        dropped = [number for number, job in self.jobs.items() if job.cancelled]
+        for position in dropped:
             self._together.drop(position)
             self._end(position, END)
         if not self.jobs:
-            self._together.clear()  # no step would come in which the dropped ones leave
+            if dropped:
+                self._together.clear()  # no step will come in which they leave
             return
         try:
             for position, event in self._together.advance():

@@ -34,10 +34,11 @@ class _Ending:
     @contextmanager
     def held_back(self) -> Iterator[None]:
         """Take the signals over, and in the end let the first that came do what it does."""
-        handlers = {number: signal.getsignal(number) for number in _ENDING}
+        before = {number: signal.getsignal(number) for number in _ENDING}
+        # nohup ignores SIGHUP, and that stays.
+        handlers = {number: handler for number, handler in before.items() if callable(handler)}
         for number, handler in handlers.items():
-            if callable(handler):  # nohup ignores SIGHUP
-                signal.signal(number, self._noting(handler))
+            signal.signal(number, self._noting(handler))
         try:
             yield
         finally:
