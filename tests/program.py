@@ -16,6 +16,8 @@ DEADLINE_SECONDS = 60
 # A runtime directory that does not exist: the user's own warm engines answer no test.
 NO_ENGINES = "/nowhere/tulu"
 NOTHING: Mapping[str, str] = {}
+# Python does not notice a write of byte code that a full disk cuts short, and trusts it for ever.
+NO_BYTE_CODE = {"PYTHONDONTWRITEBYTECODE": "1"}
 _NOT_PASSED_ON = ("TULU_", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "NO_COLOR", "FORCE_COLOR")
 
 

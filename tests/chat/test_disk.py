@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chat.sessions import answered, chat, said, stamp
-from tests.program import environment
+from tests.program import NO_BYTE_CODE, environment
 from tulu_cli.chat.fallback import FallbackStore, open_store
 from tulu_cli.chat.place import data_root, history_path, open_history
 from tulu_cli.chat.session import Session
@@ -143,7 +143,7 @@ for number in range(9):
 """
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=environment(),
+        env=environment(NO_BYTE_CODE),
         capture_output=True,
         text=True,
         check=True,

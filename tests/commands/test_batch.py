@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.program import eventually, running, shell, tulu
+from tests.program import NO_BYTE_CODE, eventually, running, shell, tulu
 
 FAKE = ("batch", "--engine", "fake", "--greedy", "--max-tokens", "8")
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_sentence_and_goes_on_later(
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
     command = (*FAKE, *model, "-o", str(output))
-    done = tulu(*command, stdin=rows(100), preexec_fn=small_files)
+    done = tulu(*command, stdin=rows(100), env=NO_BYTE_CODE, preexec_fn=small_files)
     assert done.returncode == 1
     assert b"out.jsonl' cannot be written: File too large" in done.stderr
     assert output.read_bytes().endswith(b"\n")
