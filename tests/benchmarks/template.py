@@ -10,6 +10,7 @@ the peer's loop alone is counted, without its start.
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def seconds(command: list[str]) -> tuple[float, float, int, str]:
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         assert status == 0, command
+        # A child's peak begins at what its parent had.
+        assert usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         out.seek(0)
         text = out.read(200).decode(errors="replace")
     return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, text

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from tests import program
+
 NOTHING: Mapping[str, str] = {}
 
 
@@ -44,9 +46,7 @@ def said(command: Sequence[str], env: Mapping[str, str]) -> bytes:
 
 def peak_memory(command: Sequence[str]) -> float:
     """The most memory that a command ever held, in MB. Raises CalledProcessError."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return usage.ru_maxrss * 1024 / 1e6
+    code, kibibytes = program.peak_memory(command, os.environ)
+    if code:
+        raise subprocess.CalledProcessError(code, command)
+    return kibibytes * 1024 / 1e6
