@@ -1,6 +1,8 @@
 """`tulu batch` on both engines against what the libraries themselves have for many prompts.
 
-    python -m tests.benchmarks.batch [vllm|transformers ...] [ROWS]
+    python -m tests.benchmarks.batch [vllm|transformers ...] [eager] [ROWS]
+
+With `eager` the peers that compile, which takes them minutes, are left out.
 
 Each side is a process of its own, in turns with the others, and reads the same rows: prompts of a
 sentence, TOKENS greedy tokens for each, bfloat16, the same room for the KV cache. The seconds are
@@ -86,8 +88,10 @@ def theirs(role: str, directory: Path, rows: Path) -> Work:
     return Work(*json.loads(said(command, environment(settings)).splitlines()[-1]))
 
 
-def measure(engine: str, count: int, directory: Path, folder: Path) -> list[Row]:
-    """Rows a second of all who use this engine; what compiles takes its turn once."""
+def measure(
+    engine: str, count: int, directory: Path, folder: Path, *, eager: bool = False
+) -> list[Row]:
+    """Rows a second of all who use this engine; what compiles takes its turn once, or none."""
     rows = folder / f"{engine}.jsonl"
     write_rows(rows, count)
     roles = [role for role in ROLES if role.startswith(engine)]
@@ -97,7 +101,7 @@ def measure(engine: str, count: int, directory: Path, folder: Path) -> list[Row]
         work = ours(engine, directory, rows)
         mine.append(count / work.seconds)
         for role in roles:
-            if turn and role.endswith("compiled"):
+            if role.endswith("compiled") and (turn or eager):
                 continue
             other = theirs(role, directory, rows)
             assert other[1:] == work[1:], "the same tokens"
@@ -106,7 +110,7 @@ def measure(engine: str, count: int, directory: Path, folder: Path) -> list[Row]
     return [
         Row(what, statistics.median(mine), role, statistics.median(rates), "rows/s",
             GOALS.get(role, Goal()))
-        for role, rates in peers.items()
+        for role, rates in peers.items() if rates
     ]  # fmt: skip
 
 
@@ -118,7 +122,7 @@ def main(words: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for engine in [word for word in words if word in ROWS] or ROWS:
             count = counts[0] if counts else ROWS[engine]
-            figures += measure(engine, count, directory, Path(folder))
+            figures += measure(engine, count, directory, Path(folder), eager="eager" in words)
     print_rows(figures)
 
 

