@@ -1,12 +1,20 @@
 """What every test may use: the demo model, prepared once in the user's own cache."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.program import NO_ENGINES
 from tulu_cli.models import locate, resolve
+
+# How long an example takes says more about the machine than about what it tests.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+# A shell starts what runs in the background with Ctrl-C ignored, which every child would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +14,11 @@ from tulu_cli.chat.store import Store
 
 @dataclass
 class Seen:
-    """What the writer printed before it was killed, at `killed` seconds."""
+    """What the writer printed before it was killed."""
 
     session_id: str = ""
     questions: list[str] = field(default_factory=list)
     answers: dict[str, list[float]] = field(default_factory=dict)
-    killed: float = 0.0
 
 
 def kill_writer(path: Path, is_enough: Callable[[int], bool], mode: str = "often") -> Seen:
@@ -32,14 +30,13 @@ def kill_writer(path: Path, is_enough: Callable[[int], bool], mode: str = "often
         while not is_enough(len(lines)):
             lines.append(process.stdout.readline())
         process.kill()
-        killed = time.monotonic()
         lines += process.stdout.readlines()
-    return understand([line.split() for line in lines if line.endswith("\n")], killed)
+    return understand([line.split() for line in lines if line.endswith("\n")])
 
 
-def understand(lines: list[list[str]], killed: float) -> Seen:
+def understand(lines: list[list[str]]) -> Seen:
     """The lines as values."""
-    seen = Seen(killed=killed)
+    seen = Seen()
     for word, first, second, *rest in lines:
         if word == "asked":
             seen.session_id = first
@@ -63,7 +60,7 @@ def turns_lost(store: Store, seen: Seen) -> int:
 
 
 def seconds_lost(store: Store, seen: Seen) -> float:
-    """How long the oldest piece of the last answer that is not there had been on the screen."""
+    """How long before the last piece of an answer came the oldest one that is not there."""
     if not seen.answers:
         return 0.0
     node_id, times = list(seen.answers.items())[-1]
@@ -71,7 +68,7 @@ def seconds_lost(store: Store, seen: Seen) -> float:
     kept = nodes[node_id].content.count(" ") if node_id in nodes else 0
     if node_id in nodes:
         assert nodes[node_id].content == text_of(kept), "a beginning of what was said"
-    return seen.killed - times[kept] if kept < len(times) else 0.0
+    return times[-1] - times[kept] if kept < len(times) else 0.0
 
 
 def loaded(store: Store, seen: Seen) -> Session:

@@ -18,7 +18,7 @@ from tulu_cli.chat.stamps import new_stamp
 from tulu_cli.chat.store import MemoryStore, Store
 from tulu_cli.chat.writing import Writing
 
-PIECES = 400
+PIECES = 800
 PAUSE_SECONDS = 0.005
 
 

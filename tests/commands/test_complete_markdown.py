@@ -168,10 +168,10 @@ def test_no_colour(window: Callable[..., Window], fake: tuple[str, ...]) -> None
 def test_ctrl_c_leaves_what_has_come(window: Callable[..., Window], fake: tuple[str, ...]) -> None:
     shown = window()
     endless = "Items:\n" + "".join(f"- item **{i}**\n" for i in range(20))
-    slow = ("--engine-arg", "delay=0.001")  # else all of it could be in the terminal's buffer
+    slow = ("--engine-arg", "delay=0.005")  # it is to last until the signal is there
     options = ("--ignore-eos", "--max-model-len", "4096", *slow)
     with shown.run(*said(fake, endless), *options) as process:
-        while len(shown.seen) < 4096:
+        while len(shown.seen) < 1024:
             assert shown.read()
         process.send_signal(signal.SIGINT)
     assert process.returncode == 130

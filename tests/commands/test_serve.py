@@ -73,7 +73,7 @@ def test_keep_alive_starts_an_engine_for_the_next_command(model: tuple[str, ...]
 def test_keep_alive_can_be_a_setting_and_is_over_at_some_time(
     model: tuple[str, ...], root: Path
 ) -> None:
-    said("complete", *model, "say it", env={"TULU_KEEP_ALIVE": "0.2s"})
+    said("complete", *model, "say it", env={"TULU_KEEP_ALIVE": "2s"})
     assert eventually(lambda: [path.name for path in root.iterdir()] == ["locks"])
     err = said("complete", *model, "say it", env={"TULU_KEEP_ALIVE": "soon"}, code=2)[1]
     assert err == "tulu: --keep-alive takes a time such as 30s, 10m or 2h, not 'soon'.\n"

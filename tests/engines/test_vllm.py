@@ -37,8 +37,8 @@ def begin(directory: Path, *arguments: str) -> "subprocess.Popen[bytes]":
 
 
 def wait_until_gone(processes: list[psutil.Process]) -> None:
-    """Fails if one of these still runs after ten seconds."""
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    """Fails if one of these still runs after half a minute."""
+    _, alive = psutil.wait_procs(processes, timeout=30)
     for process in alive:
         process.kill()
     assert alive == []

@@ -140,6 +140,7 @@ print(locate(resolve(sys.argv[1])).directory)
 
 def fetching(hub: FakeHub, cache: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     settings = {"HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "0"}
+    settings["HF_HUB_DOWNLOAD_TIMEOUT"] = "60"  # the hub stalls until another process is there
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, REPO],
         env=environment | settings,
@@ -157,7 +158,7 @@ def test_killed_in_the_middle(
     process = fetching(hub, hub_cache, environment)
     assert eventually(lambda: partial(LARGE).exists() and partial(LARGE).stat().st_size > 0)
     process.send_signal(number)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode in (-number, 1)
     come = partial(LARGE).stat().st_size
     assert not blob(LARGE).exists()

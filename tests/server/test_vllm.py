@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -54,7 +55,7 @@ def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_pat
     key = tmp_path / "key"
     key.write_text("secret\n")
     key.chmod(0o600)
-    port = "18473"
+    port = str(free_port())
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "tulu_cli", "serve", str(demo_directory), "--engine", "vllm"]
     command += ["--host", "127.0.0.1", "--port", port, "--api-key-file", str(key)]
@@ -84,6 +85,12 @@ def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_pat
         os.kill(process.pid, signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)
         psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def answers_or_ended(url: str, process: "subprocess.Popen[bytes]") -> bool:

@@ -52,7 +52,7 @@ def test_a_session_is_played_and_drawn(demo_directory: Path) -> None:
 def test_what_does_not_end_is_an_error_that_shows_the_screen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(record, "_DEADLINE_SECONDS", 1)
+    monkeypatch.setattr(record, "_DEADLINE_SECONDS", 5)
     with pytest.raises(TimeoutError, match=r"(?s)'cat' does not end:.*\$ cat"):
         record.record((Step("cat"),))
 

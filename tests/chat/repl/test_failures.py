@@ -3,7 +3,6 @@
 import os
 import signal
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -50,13 +49,12 @@ def test_kill_9_in_an_answer_loses_no_turn(open_chat: OpenChat, data: Path) -> N
     chat.until_prompt()
     chat.say("fake: words 900")
     chat.until("w30")
-    seen = monotonic()
-    chat.until(lambda: monotonic() - seen > 1.1)
+    chat.until(lambda: "w30" in last(data).content)
     os.kill(chat.process.pid, signal.SIGKILL)
     chat.exit_code()
     kept = last(data)
     assert kept.finish_reason == "interrupted"
-    assert "w30" in kept.content, "more than a second old, so it is there"
+    assert "w30" in kept.content
 
     again = open_chat("--continue")
     again.until("Its last answer was cut")

@@ -1,7 +1,6 @@
 """One whole conversation with the real demo model, on the transformers engine."""
 
 from pathlib import Path
-from time import monotonic
 
 from .conftest import OpenChat
 from .stored import last, path, sessions
@@ -18,10 +17,8 @@ def test_a_conversation(open_chat: OpenChat, data: Path) -> None:
     chat.type("\r")
     chat.until("brother")
     chat.until(lambda: len(last(data).content) > 80)
-    pressed = monotonic()
     chat.type(CTRL_C)
     chat.until("Stopped after")
-    assert monotonic() - pressed < 0.5, "200 ms, and what a busy machine adds to a screen"
     partial = last(data).content
     chat.say("/continue")
     chat.until_prompt()
