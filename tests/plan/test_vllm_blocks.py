@@ -104,27 +104,39 @@ SHAPES: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_blocks_and_tokens_are_those_of_the_real_engine(name: str, tmp_path: Path) -> None:
-    changes, dtype, block_size, max_model_len, batched = SHAPES[name]
-    config = BASE | changes
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    numbers = map(str, (block_size, max_model_len, batched))
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What vLLM has for each of the shapes."""
+    cases = []
+    for name, (changes, dtype, block_size, max_model_len, batched) in SHAPES.items():
+        directory = tmp_path_factory.mktemp(name)
+        (directory / "config.json").write_text(json.dumps(BASE | changes))
+        case = {"model": str(directory), "dtype": dtype, "block_size": block_size}
+        case |= {"max_model_len": max_model_len, "max_num_batched_tokens": batched}
+        cases.append(json.dumps(case))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.plan.vllm_blocks", str(tmp_path), dtype, *numbers],
+        [sys.executable, "-m", "tests.plan.vllm_blocks"],
+        input="\n".join(cases).encode(),
         capture_output=True,
         env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
-        timeout=180,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    real = json.loads(done.stdout.splitlines()[-1])
-    assert real["block_size"] == block_size
+    found = (json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{"))
+    return dict(zip(SHAPES, found, strict=True))
 
-    plan = cpu_plan(config, dtype, block_size, max_model_len, batched)
-    assert plan.blocks.expected == real["blocks"]
-    assert plan.tokens(plan.blocks.expected) == real["tokens"]
-    assert plan.concurrency(plan.blocks.expected) == pytest.approx(real["concurrency"])
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_blocks_and_tokens_are_those_of_the_real_engine(
+    name: str, real: dict[str, dict[str, Any]]
+) -> None:
+    changes, dtype, block_size, max_model_len, batched = SHAPES[name]
+    plan = cpu_plan(BASE | changes, dtype, block_size, max_model_len, batched)
+    assert real[name]["block_size"] == block_size
+    assert plan.blocks.expected == real[name]["blocks"]
+    assert plan.tokens(plan.blocks.expected) == real[name]["tokens"]
+    assert plan.concurrency(plan.blocks.expected) == pytest.approx(real[name]["concurrency"])
 
 
 def cpu_plan(
