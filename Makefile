@@ -11,8 +11,12 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-# The tests that load models again and again.
-MODELS := tests/engines tests/server
+SUITE := -m pytest --dist loadfile -m "not vllm" -n logical
+# vLLM forks, which is safe only in a process where nothing else has computed with threads; it
+# leaves sockets of its own to the garbage collector. Each of the two workers holds an engine.
+VLLM := -m pytest --dist loadfile -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+# More threads of torch in several processes at once would wait for one another.
+test coverage: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # Without byte code on disk every start of an engine compiles it again, for seconds.
@@ -25,12 +29,8 @@ demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
 test: .venv/.test
-	@# What loads models shares the cores badly: it runs by itself, after the rest.
-	$(BIN)/python -m pytest -m "not vllm" -n logical --dist loadfile $(MODELS:%=--ignore=%)
-	$(BIN)/python -m pytest -m "not vllm" $(MODELS)
-	@# vLLM forks, which is safe only in a process where nothing else has computed with threads;
-	@# it leaves sockets of its own to the garbage collector.
-	$(BIN)/python -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
+	$(BIN)/python $(SUITE)
+	$(BIN)/python $(VLLM)
 
 check: lint test
 
@@ -47,9 +47,8 @@ picture: .venv/.test
 
 coverage: .venv/.test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not vllm" -n logical --dist loadfile $(MODELS:%=--ignore=%)
-	$(BIN)/coverage run -m pytest -m "not vllm" $(MODELS)
-	$(BIN)/coverage run -m pytest -m vllm -W ignore::pytest.PytestUnraisableExceptionWarning
+	$(BIN)/coverage run $(SUITE)
+	$(BIN)/coverage run $(VLLM)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

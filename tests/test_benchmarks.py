@@ -97,7 +97,7 @@ def test_one_that_fails_or_hangs_costs_the_others_nothing(
     (package / "works.py").write_text("print('worked')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(runner, "LIMITS", {"fails": 1, "hangs": 0.2, "works": 1})
+    monkeypatch.setattr(runner, "LIMITS", {"fails": 1, "hangs": 0.1, "works": 1})
     assert runner.main(["fails", "hangs", "works"]) == 1
     out, err = capfd.readouterr()
     assert "worked" in out

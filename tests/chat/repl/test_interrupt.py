@@ -31,7 +31,7 @@ def test_in_the_answer_it_keeps_the_partial(sized_chat: OpenChat, data: Path) ->
 def test_continue_goes_on_where_it_stopped(open_chat: OpenChat, data: Path) -> None:
     chat = open_chat(*SLOW)
     chat.until_prompt()
-    chat.say("fake: words 200")
+    chat.say("fake: words 80")
     chat.until("w5")
     chat.type(CTRL_C)
     chat.until("Stopped")
@@ -41,7 +41,7 @@ def test_continue_goes_on_where_it_stopped(open_chat: OpenChat, data: Path) -> N
     turns = path(data)
     assert [role for role, _ in turns] == ["user", "assistant"], "no user's turn in between"
     # The fake engine says its words anew, so what it was given shows in where they begin.
-    assert turns[-1][1][stopped:] == "w1 " + " ".join(f"w{n}" for n in range(2, 201))
+    assert turns[-1][1][stopped:] == "w1 " + " ".join(f"w{n}" for n in range(2, 81))
     assert last(data).finish_reason == "stop"
 
 
