@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import itemgetter
 from pathlib import Path
 
 from tests.engines.loading import END, Asker
@@ -32,8 +31,6 @@ TIMES = 20
 PROMPT = "Why is the sky blue?"
 CONTEXT = "2048"
 Stages = dict[str, float]
-# What a vLLM on a processor goes through. Ours does not compile.
-STAGES = ("starting", "starting the worker", "loading weights", "compiling", "opening the socket")
 
 
 @contextmanager
@@ -129,7 +126,7 @@ def warm_vllm(directory: Path) -> Stages:
 
 def stages(log: Callable[[], Path], ended: Callable[[], bool]) -> Stages:
     """Seconds in each stage that the log of a server has named, from now until the end."""
-    spent = dict.fromkeys(STAGES, 0.0)
+    spent: Stages = {}
     name, since = "starting", time.perf_counter()
     while True:
         over = ended()
@@ -163,7 +160,13 @@ def start(directory: Path) -> list[Row]:
     whole = row(
         "tulu serve, start to healthy", lambda spent: sum(spent.values()), at_least(1, "gain")
     )
-    return [whole] + [row(f"of it {name}", itemgetter(name), Goal("gain")) for name in STAGES]
+    names = dict.fromkeys(name for spent in (*ours, *peer) for name in spent)
+    return [whole, *(row(f"of it {name}", stage_of(name), Goal("gain")) for name in names)]
+
+
+def stage_of(name: str) -> Callable[[Stages], float]:
+    """The seconds of one stage, which may not have been there."""
+    return lambda spent: spent.get(name, 0.0)
 
 
 def main(words: list[str]) -> None:
