@@ -13,8 +13,10 @@ from tulu_cli.models import locate, resolve
 # How long an example takes says more about the machine than about what it tests.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
-# A shell starts what runs in the background with Ctrl-C ignored, which every child would inherit.
+# A shell starts what runs in the background with Ctrl-C ignored, and nohup what it runs with a
+# terminal's end: every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
