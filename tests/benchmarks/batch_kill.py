@@ -52,8 +52,9 @@ def batch(engine: str, rows: Path, records: Path) -> list[str]:
 
 def finish(command: list[str]) -> None:
     """Run to the end."""
-    done = subprocess.run(command, env=environment(), stderr=subprocess.DEVNULL, check=False)
-    assert done.returncode in (0, BAD_INPUT), command
+    done = subprocess.run(command, env=environment(), stderr=subprocess.PIPE, check=False)
+    if done.returncode not in (0, BAD_INPUT):
+        raise RuntimeError(f"{done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}")
 
 
 def kill_once(command: list[str], records: Path, seconds: float, *, written: bool) -> bool | None:

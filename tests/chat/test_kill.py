@@ -20,10 +20,10 @@ def test_a_kill_loses_no_turn_and_at_most_a_second(
 ) -> None:
     killed = [kill_writer(path, lines.__le__) for lines in MOMENTS]
     store = opened()
-    for seen in killed:
-        assert turns_lost(store, seen) == 0
-        # A second as it is promised, and one more for a disk on which others write too.
-        assert seconds_lost(store, seen) <= 2
+    assert [turns_lost(store, seen) for seen in killed] == [0] * len(MOMENTS)
+    lost = [seconds_lost(store, seen) for seen in killed]
+    assert sorted(lost)[-2] <= 1, "a second, as it is promised"
+    assert max(lost) <= 2, "and one more, once, for a disk on which others write too"
     # And it is not by luck: of a long answer more is there than the first write of it.
     assert len(loaded(store, killed[-2]).path()[-1].content) > 10 * EVERY_SECONDS
     assert loaded(store, killed[-2]).path()[-1].finish_reason == "interrupted"

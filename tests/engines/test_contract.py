@@ -189,11 +189,15 @@ def test_an_impossible_structure_is_refused(
 
 def test_closing_cancels_at_once_and_the_engine_goes_on(engine: Engine, asker: Asker) -> None:
     request = asker.request("Write a long story.", max_tokens=1500, ignore_eos=True)
-    with closing(engine.stream(request)) as events:  # type: ignore[type-var]
-        seen = [next(events) for _ in range(8)]
-        started = time.perf_counter()
-    assert time.perf_counter() - started < 2, "200 ms, and what a busy machine adds"
-    assert seen
+
+    def seconds_to_close() -> float:
+        with closing(engine.stream(request)) as events:  # type: ignore[type-var]
+            assert [next(events) for _ in range(8)]
+            started = time.perf_counter()
+        return time.perf_counter() - started
+
+    # A busy machine can make it wait once: what it needs by itself shows in one of three.
+    assert any(seconds_to_close() < 0.2 for _ in range(3))
     started = time.perf_counter()
     (answer,) = collect(engine.stream(asker.request("Hello", max_tokens=2)))
     assert len(answer.token_ids) == 2

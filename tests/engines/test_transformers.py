@@ -205,7 +205,13 @@ def test_it_says_what_is_missing() -> None:
     assert "transformers is not installed" in str(module.why_not(Machine(packages={"torch": "2"})))
 
 
-def test_a_ctrl_c_stops_the_answer_at_once(demo_directory: Path) -> None:
+def test_a_ctrl_c_stops_the_answer_within_200_ms(demo_directory: Path) -> None:
+    # A busy machine can make it wait once: what it needs by itself shows in one of three.
+    assert any(seconds_to_stop(demo_directory) < 0.2 for _ in range(3))
+
+
+def seconds_to_stop(demo_directory: Path) -> float:
+    """From a Ctrl-C in an answer to the last of it on stdout."""
     command = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "transformers"]
     command += ["-m", str(demo_directory), "--ignore-eos", "--max-tokens", "1500", "Tell a story."]
     pipes: dict[str, Any] = {
@@ -223,10 +229,10 @@ def test_a_ctrl_c_stops_the_answer_at_once(demo_directory: Path) -> None:
         text = b""
         while piece := os.read(descriptor, 4096):
             text, last = text + piece, time.perf_counter()
-        assert last - sent < 2, "200 ms, and what a busy machine adds"
         assert text.endswith(b"\n")
         assert process.wait() == 130
         assert process.stderr.read() == b""
+    return last - sent
 
 
 @pytest.mark.parametrize("rows", [2, 8, 40])
