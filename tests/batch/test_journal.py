@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import eventually
 from tulu_cli.batch.journal import Journal, Key, drop_errors, open_journal, read_key
 from tulu_cli.errors import BadInput, TuluError, UsageError
 
@@ -97,6 +98,35 @@ def test_two_cannot_write_one_file(path: Path) -> None:
             open_journal(path, SETTINGS, resume=not overwrite, overwrite=overwrite)
     journal.close()
     resumed(path).close()
+
+
+def test_a_worker_that_lives_on_keeps_nobody_from_writing(path: Path) -> None:
+    """As vLLM's forked one does after a kill -9 of the batch, until it notices."""
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=False)
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writable)
+        os.read(readable, 1)  # until the other end is closed
+        os._exit(0)
+    os.close(readable)
+    try:
+        with pytest.raises(UsageError, match="Another tulu batch is writing"):
+            resumed(path)
+        os.close(journal._descriptor)  # all that a kill does
+        assert eventually(lambda: is_free(path))
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "it lives"
+    finally:
+        os.close(writable)
+        os.waitpid(child, 0)
+
+
+def is_free(path: Path) -> bool:
+    try:
+        resumed(path).close()
+    except UsageError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", ["", "no/such/folder"])

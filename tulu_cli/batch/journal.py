@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from tulu_cli.errors import BadInput, TuluError, UsageError
 
@@ -90,6 +91,11 @@ class Journal:
     def close(self) -> None:
         """Sync, and let others write the file."""
         self.sync()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the file as it is: the lock is over once no process has it open."""
+        _being_written.discard(self)
         os.close(self._descriptor)
 
     def take_up(self, settings: int) -> None:
@@ -125,6 +131,18 @@ class Journal:
         os.ftruncate(self._descriptor, whole)
 
 
+_being_written: WeakSet[Journal] = WeakSet()
+
+
+def _let_go_in_child() -> None:
+    """A worker that vLLM forks outlives a kill -9 by a moment, and must not hold the lock then."""
+    for journal in list(_being_written):
+        journal.let_go()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
+
+
 def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) -> Journal:
     """The journal at `path`, made if need be.
 
@@ -152,6 +170,7 @@ def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) ->
     except BaseException:
         os.close(descriptor)
         raise
+    _being_written.add(journal)
     return journal
 
 
