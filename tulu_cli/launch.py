@@ -24,7 +24,7 @@ from tulu_cli.models import (
     resolve,
     tulu_system_prompt,
 )
-from tulu_cli.prompt import Tokenizer, UnknownTokenizer
+from tulu_cli.prompt import LateTokenizer, Tokenizer, UnknownTokenizer
 from tulu_cli.quantities import gib
 from tulu_cli.room import Wish, refusal
 from tulu_cli.server.endpoint import Endpoint
@@ -102,11 +102,10 @@ def prepare(
     ref = resolve(default_model(machine, say) if name is None else name, settings.aliases)
     files = locate(ref, offline=offline, weights=False, progress=progress, say=say)
     _refuse_reward_model(files)
-    tokenizer = Tokenizer.load(files.directory)
     spec = EngineSpec(
         name=ref.repo or ref.name,
         directory=files.directory,
-        tokenizer=tokenizer,
+        tokenizer=LateTokenizer(files.directory),
         max_model_len=context_length(settings.get("max_model_len"), files.max_model_len),
         revision=files.revision,
         trust_remote_code=trust_remote_code,
@@ -114,14 +113,22 @@ def prepare(
         **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )
     keep_alive = warm.seconds(settings.get("keep_alive", "0"))
-    ends = end_tokens(files, tokenizer)
-    prepared = Prepared(files, tokenizer, choice, spec, ends, say, machine, keep_alive, settings)
+    running = None
+    if elsewhere is None and not no_server:
+        running = warm.find(spec, settings, machine, say)
+    if running is None:
+        spec = replace(spec, tokenizer=Tokenizer.load(files.directory))
+        ends = end_tokens(files, spec.tokenizer)
+    else:
+        ends = running.end_token_ids
+    prepared = Prepared(
+        files, spec.tokenizer, choice, spec, ends, say, machine, keep_alive, settings
+    )
     if no_server:
         return replace(prepared, keep_alive=0.0)
     if elsewhere is not None:
         warm.check_model(elsewhere, spec)
         return answered_by(prepared, elsewhere, "asked for by --server")
-    running = warm.find(spec, settings, machine, say)
     return prepared if running is None else answered_by(prepared, running, "warm, and chosen")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands.serving import env_of, said, wait_for
 from tests.program import eventually, pipe, running, shell
+from tests.test_startup import HEAVY, watched
 from tulu_cli.server.finder import warm_engines
 
 pytestmark = pytest.mark.usefixtures("root")
@@ -55,6 +56,20 @@ def test_the_answer_is_that_of_an_engine_in_process(
         del answer["timings"]
     assert alone == again
     assert warm == alone
+
+
+@pytest.mark.parametrize("form", [(), ("--raw",), ("--json",), ("--stop", "x", "-n", "2")])
+def test_one_that_asks_a_warm_engine_loads_no_tokenizer_and_no_template(
+    serve: tuple[str, ...], model: tuple[str, ...], root: Path, form: tuple[str, ...]
+) -> None:
+    said(*serve)
+    ask = ("complete", *model, *form, "one two")
+    code, modules, _ = watched(*ask, TULU_RUNTIME_DIR=str(root))
+    assert code == 0
+    assert modules & HEAVY == set()
+    code, modules, _ = watched(*ask, "--no-server", TULU_RUNTIME_DIR=str(root))
+    assert code == 0
+    assert {"tokenizers"} <= modules & HEAVY
 
 
 def test_keep_alive_starts_an_engine_for_the_next_command(model: tuple[str, ...]) -> None:

@@ -3,9 +3,9 @@
 from tulu_cli.commands._complete_options import CompleteOptions
 from tulu_cli.core import Conversation, Request
 from tulu_cli.engines.base import bounded
+from tulu_cli.engines.prompts import chat_ids, raw_ids
 from tulu_cli.inputs import conversation, empty_prompt, user_text, well_formed, with_system
 from tulu_cli.launch import Prepared, system_prompt
-from tulu_cli.prompt import encode_chat
 from tulu_cli.sampling import decide
 
 
@@ -26,10 +26,10 @@ def make_request(chosen: CompleteOptions, prepared: Prepared, data: bytes | None
         text = user_text(chosen.given, data)
         if not text:
             raise empty_prompt()
-        ids = prepared.tokenizer.encode_raw(text)
+        ids = raw_ids(prepared.spec, text)
     else:
-        ids = encode_chat(
-            prepared.tokenizer,
+        ids = chat_ids(
+            prepared.spec,
             make_conversation(chosen, prepared, data),
             continue_final=chosen.prefill is not None,
             allow_special=chosen.allow_special,

@@ -6,6 +6,7 @@ the usage was is decided here, once, so that two engines cannot differ in it.
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from tulu_cli.core import (
     Completion,
@@ -20,56 +21,28 @@ from tulu_cli.core import (
 from tulu_cli.prompt import TextStream, Tokenizer
 
 
-class ChoiceAssembler:
-    """Turns the tokens of one choice into `Text` pieces and its `Done`.
+class Choice:
+    """How far one choice of an answer has come, and its `Done`.
 
-    `finish` is None while the choice runs. Times are seconds on time.perf_counter's clock.
+    `finish` is None while it runs. Times are seconds on time.perf_counter's clock.
     """
 
-    def __init__(
-        self, request: Request, tokenizer: Tokenizer, index: int, started: float, cached: int = 0
-    ) -> None:
-        sampling = request.sampling
+    def __init__(self, request: Request, index: int, started: float, cached: int = 0) -> None:
         self.index = index
         self.finish: FinishReason | None = None
         self.stop: str | int | None = None
         self.cached_tokens = cached
         self.queue_seconds = 0.0
         self._request = request
-        self._text = TextStream(tokenizer, sampling.stop)
-        self._end_tokens = frozenset(() if sampling.ignore_eos else request.stop_token_ids)
-        self._limit = sampling.max_tokens
-        self._ids: list[int] = []
-        self._logprobs: list[TokenLogprob] = []
         self._completion_tokens = 0
         self._started = started
         self._first: float | None = None
 
-    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Iterator[Text]:
-        """Take one sampled token; yields what may be shown now, and sets `finish` at an end."""
-        self._first = self._first or time.perf_counter()
-        self._completion_tokens += 1
-        self._ids.append(token_id)
-        if logprob is not None:
-            self._logprobs.append(logprob)
-        if token_id in self._end_tokens:
-            self._end("stop", token_id)
-            yield from self._piece(self._text.finish())
-            return
-        text = self._text.push(token_id)
-        if self._text.stopped is not None:
-            self._end("stop", self._text.stopped)
-        elif self._completion_tokens == self._limit:
-            self._end("length", None)
-            text += self._text.finish()
-        if text or self.finish is not None:
-            yield from self._piece(text)
-
     def close(self, reason: FinishReason) -> Iterator[Text]:
-        """End a choice from outside, its held-back text included."""
+        """End a choice from outside; yields the text that was held back."""
         if self.finish is None:
             self._end(reason, None)
-            yield from self._piece(self._text.finish())
+            yield from self._rest()
 
     def done(self) -> Done:
         """The closing event; call it once `finish` is set."""
@@ -87,8 +60,67 @@ class ChoiceAssembler:
             index=self.index,
         )
 
+    def _count(self, tokens: int) -> None:
+        self._first = self._first or time.perf_counter()
+        self._completion_tokens += tokens
+
     def _end(self, reason: FinishReason, stop: str | int | None) -> None:
         self.finish, self.stop = reason, stop
+
+    def _rest(self) -> Iterator[Text]:
+        yield from ()
+
+
+class ToldChoice(Choice):
+    """A choice whose text, and whose end, another process of ours has found."""
+
+    def take(self, piece: Text) -> Iterator[Text]:
+        """Pass a piece on."""
+        if piece.token_ids:
+            self._count(len(piece.token_ids))
+        if piece.text or piece.token_ids:
+            yield replace(piece, index=self.index)
+
+    def end(self, reason: FinishReason, stop: str | int | None) -> None:
+        """It has ended, for a reason that only the other process knows."""
+        self._end(reason, stop)
+
+
+class ChoiceAssembler(Choice):
+    """Turns the tokens of one choice into `Text` pieces and its `Done`."""
+
+    def __init__(
+        self, request: Request, tokenizer: Tokenizer, index: int, started: float, cached: int = 0
+    ) -> None:
+        super().__init__(request, index, started, cached)
+        sampling = request.sampling
+        self._text = TextStream(tokenizer, sampling.stop)
+        self._end_tokens = frozenset(() if sampling.ignore_eos else request.stop_token_ids)
+        self._limit = sampling.max_tokens
+        self._ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+
+    def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Iterator[Text]:
+        """Take one sampled token; yields what may be shown now, and sets `finish` at an end."""
+        self._count(1)
+        self._ids.append(token_id)
+        if logprob is not None:
+            self._logprobs.append(logprob)
+        if token_id in self._end_tokens:
+            self._end("stop", token_id)
+            yield from self._rest()
+            return
+        text = self._text.push(token_id)
+        if self._text.stopped is not None:
+            self._end("stop", self._text.stopped)
+        elif self._completion_tokens == self._limit:
+            self._end("length", None)
+            text += self._text.finish()
+        if text or self.finish is not None:
+            yield from self._piece(text)
+
+    def _rest(self) -> Iterator[Text]:
+        yield from self._piece(self._text.finish())
 
     def _piece(self, text: str) -> Iterator[Text]:
         if text or self._ids:

@@ -1,29 +1,24 @@
 """An engine in another process: a warm one of ours on its socket, or a vLLM server at a URL.
 
-Token ids go out and come back; the text, and where it ends, is made here as for any engine, so the
-answer is the one that an engine in this process would give.
+Token ids go out and come back; the text, and where it ends, is made by our own code, here or in a
+warm engine of ours, so the answer is the one that an engine in this process would give.
 """
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
-from tulu_cli.engines.assemble import ChoiceAssembler, collect
+from tulu_cli.engines.assemble import ChoiceAssembler, ToldChoice, collect
 from tulu_cli.engines.base import EngineSpec, bounded, check_room
+from tulu_cli.engines.chunks import read_answer, take_text, take_tokens, until_stopped
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.in_flight import answer_all
 from tulu_cli.engines.wire import Wire
 from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.machine import Machine
-from tulu_cli.server.dialect import (
-    CLIENT_HEADER,
-    cached_tokens,
-    request_body,
-    sampled_tokens,
-)
+from tulu_cli.server.dialect import ANSWER_PATH, CLIENT_HEADER, request_body
 from tulu_cli.server.scoring import read_score, score_body
 
 
@@ -48,23 +43,17 @@ class RemoteEngine:
         self.info = replace(spec.server.info, model=spec.name)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """The events of one request; closing the generator hangs up, which cancels it."""
-        request = bounded(request, self.info.max_model_len)
-        check_structure(request)
-        started = time.perf_counter()
-        choices = [
-            ChoiceAssembler(request, self._tokenizer, index, started)
-            for index in range(request.sampling.n)
-        ]
-        body = request_body(request, self._endpoint.info.model)
-        with self._wire.open("/v1/completions", body) as chunks:
-            yield from read_answer(chunks, choices, request)
+        """The events of one request; closing the generator hangs up, which cancels it.
+
+        A warm engine of ours makes the text too: a process that asks one thing needs no tokenizer.
+        """
+        return self._told(request) if self._endpoint.is_ours else self._assembled(request)
 
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Keep the server busy with a bounded number of requests; answers as they end."""
-        return answer_all(requests, lambda one: collect(self.stream(one)), self._wire.hang_up)
+        return answer_all(requests, lambda one: collect(self._assembled(one)), self._wire.hang_up)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """The same for scores."""
@@ -75,6 +64,30 @@ class RemoteEngine:
         self._wire.hang_up()
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
+
+    def _told(self, request: Request) -> Iterator[Text | Done]:
+        """The events with the text that the server makes."""
+        request, started = self._checked(request), time.perf_counter()
+        choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
+        body = request_body(request, self._endpoint.info.model)
+        body["stop"] = list(request.sampling.stop)
+        with self._wire.open(ANSWER_PATH, body) as chunks:
+            yield from read_answer(chunks, choices, request, take_text)
+
+    def _assembled(self, request: Request) -> Iterator[Text | Done]:
+        """The events with the text made here, of the token ids that the server sends."""
+        request, started = self._checked(request), time.perf_counter()
+        choices = [
+            ChoiceAssembler(request, self._tokenizer, index, started)
+            for index in range(request.sampling.n)
+        ]
+        body = request_body(request, self._endpoint.info.model)
+        with self._wire.open("/v1/completions", body) as chunks:
+            yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
+
+    def _checked(self, request: Request) -> Request:
+        check_structure(request)
+        return bounded(request, self.info.max_model_len)
 
     def _score(self, request: ScoreRequest) -> Score:
         check_room(request, self.info.max_model_len)
@@ -89,35 +102,3 @@ def check_structure(request: Request) -> None:
             grammar(request.sampling.constraint)
         except NoEngine:
             return  # the server has it, and says what is wrong
-
-
-def read_answer(
-    chunks: Iterator[Mapping[str, Any]], choices: list[ChoiceAssembler], request: Request
-) -> Iterator[Text | Done]:
-    """The events that a server's chunks make. The ends come last, with what was cached."""
-    top = request.sampling.logprobs or 0
-    for chunk in chunks:
-        if usage := chunk.get("usage"):
-            for choice in choices:
-                choice.cached_tokens = cached_tokens(usage)
-        for told in chunk["choices"]:
-            # Greedy choices are all the same: the server was asked for one.
-            for choice in choices if request.sampling.greedy else [choices[told["index"]]]:
-                yield from take(choice, told, top)
-        if all(isinstance(choice.stop, str) for choice in choices):
-            break  # stop strings are found here: the server would go on
-    for choice in choices:
-        yield from choice.close("error")
-        yield choice.done()
-
-
-def take(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> Iterator[Text]:
-    """The text that a piece of a choice makes; what comes after its end is ignored."""
-    if choice.finish is not None:
-        return
-    for token, logprob in sampled_tokens(told, top):
-        yield from choice.push(token, logprob)
-        if choice.finish is not None:
-            return
-    if (reason := told.get("finish_reason")) is not None:
-        yield from choice.close("length" if reason == "length" else "stop")

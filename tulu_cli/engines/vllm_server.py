@@ -1,9 +1,10 @@
 """The process that holds a warm vLLM: its own OpenAI server, started the quick way.
 
 `python -m tulu_cli.engines.vllm_server FOLDER` serves what FOLDER/order.json asks for on a private
-Unix socket. It differs from `vllm serve` in three things, each measured: its worker is forked after
-the imports instead of importing all again, the environment is the one that vLLM's engine of ours
-has, and the worker gets a SIGKILL when this process ends, however it ends.
+Unix socket. It differs from `vllm serve` in four things: its worker is forked after the imports
+instead of importing all again, the environment is the one that vLLM's engine of ours has, the
+worker gets a SIGKILL when this process ends, however it ends, and our clients are answered in our
+own words (`vllm_wording.py`).
 """
 
 import os
@@ -25,6 +26,7 @@ from tulu_cli.engines.vllm_settings import (
     serve_arguments,
     set_environment,
 )
+from tulu_cli.engines.vllm_wording import Wording
 from tulu_cli.engines.workers import end_with, last_error_of
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.server.record import read_order, write_json
@@ -42,6 +44,7 @@ def main(folder: Path) -> int:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
     set_environment(spec.device)
+    Wording.tokenizer = spec.tokenizer
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:
         run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))
@@ -95,6 +98,7 @@ def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
         "uvicorn_log_level": "warning",
         "disable_uvicorn_access_log": True,
         "disable_fastapi_docs": True,
+        "middleware": f"{Wording.__module__}.{Wording.__name__}",
         # How many tokens were cached, and how many requests run.
         "enable_prompt_tokens_details": True,
         "enable_server_load_tracking": True,

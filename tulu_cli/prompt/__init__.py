@@ -5,10 +5,11 @@ from tulu_cli.prompt.compose import compose_user_text
 from tulu_cli.prompt.conversation import parse_messages
 from tulu_cli.prompt.detokenize import TextStream
 from tulu_cli.prompt.files import decode_utf8
-from tulu_cli.prompt.tokenizer import Tokenizer, UnknownTokenizer
+from tulu_cli.prompt.tokenizer import LateTokenizer, Tokenizer, UnknownTokenizer
 from tulu_cli.prompt.window import fit
 
 __all__ = [
+    "LateTokenizer",
     "TextStream",
     "Tokenizer",
     "UnknownTokenizer",

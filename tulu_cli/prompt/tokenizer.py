@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.prompt.control import ControlTexts
@@ -135,6 +135,23 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`; ids outside the vocabulary give nothing."""
         return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+
+class LateTokenizer(Tokenizer):
+    """A tokenizer that is read from its files when something of it is first needed.
+
+    That raises what `Tokenizer.load` raises, in whatever place it happens: only for a model that a
+    warm engine of ours holds, whose files have been read by it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory  # and nothing else, so that all else is missing
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("backend", "named_tokens", "chat_templates"):
+            raise AttributeError(name)
+        vars(self).update(vars(Tokenizer.load(self._directory)))
+        return vars(self)[name]
 
 
 class UnknownTokenizer(Tokenizer):

@@ -12,16 +12,16 @@ from tulu_cli.core import EngineInfo, Request, ScoreRequest
 from tulu_cli.errors import BadInput, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer, encode_chat, parse_messages
 from tulu_cli.server import dialect
+from tulu_cli.server.bodies import read_body
 from tulu_cli.server.engine_thread import END, EngineThread, Job
 from tulu_cli.server.frames import EventStream, Frame, json_response, refusal
+from tulu_cli.server.prompts import prompt_response
 from tulu_cli.server.scoring import read_score_request, score_choice, score_usage
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request as HttpRequest
     from starlette.responses import Response
-
-_LONGEST_BODY = 64 * 2**20
 
 
 def make_app(
@@ -39,6 +39,8 @@ def make_app(
         Route("/v1/models", service.models),
         Route("/v1/completions", service.completions, methods=["POST"]),
         Route("/v1/chat/completions", service.chat, methods=["POST"]),
+        Route(dialect.PROMPT_PATH, service.prompt, methods=["POST"]),
+        Route(dialect.ANSWER_PATH, service.completions, methods=["POST"]),
     ]
     handlers: Any = {TuluError: refusal, HTTPException: http_error}
     return Starlette(routes=routes, exception_handlers=handlers)
@@ -102,6 +104,10 @@ class Service:
         )
         ids = await asyncio.to_thread(self._chat_ids, body.get("messages"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
+
+    async def prompt(self, http: "HttpRequest") -> "Response":
+        """The token ids of a prompt, for a client that has not loaded the tokenizer."""
+        return await prompt_response(await read_body(http), self._tokenizer)
 
     # A long text takes seconds to become ids, and must not keep the others waiting.
     def _chat_ids(self, messages: Any) -> tuple[int, ...]:
@@ -185,22 +191,6 @@ async def cancel_on_disconnect(http: "HttpRequest", job: Job) -> None:
     while (await http.receive())["type"] != "http.disconnect":
         pass
     job.cancelled = True
-
-
-async def read_body(http: "HttpRequest") -> Mapping[str, Any]:
-    """The JSON object of a request. Raises BadInput for anything else."""
-    parts = bytearray()
-    async for part in http.stream():
-        parts += part
-        if len(parts) > _LONGEST_BODY:
-            raise BadInput(f"The body is longer than {_LONGEST_BODY:,} bytes.")
-    try:
-        body = json.loads(parts)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"The body is not JSON: {error}.") from error
-    if not isinstance(body, dict):
-        raise BadInput("The body is not a JSON object.")
-    return body
 
 
 async def http_error(_http: Any, error: Any) -> "Response":

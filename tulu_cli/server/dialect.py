@@ -15,6 +15,10 @@ from tulu_cli.settings import KEYS, Key
 
 # A client that gives this header takes its turns by it; others are each a client of their own.
 CLIENT_HEADER = "x-tulu-client"
+# What a warm engine of ours answers beside OpenAI's routes: a prompt's token ids, and completions
+# whose text and end are found by our own rules, whichever engine samples.
+PROMPT_PATH = "/tulu/prompt"
+ANSWER_PATH = "/tulu/completions"
 # vLLM's stand-in for minus infinity, which JSON has not, and its spelling of a token by its id.
 NEVER = -9999.0
 _TOKEN = "token_id:"  # noqa: S105 (no password)

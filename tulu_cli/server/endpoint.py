@@ -14,7 +14,8 @@ class Endpoint:
 
     `info.model` is the name by which the server knows the model, and `root` is where it was loaded
     from, if that is known. One that `takes_messages` makes the prompt itself and is asked for the
-    one of its `models` that is wanted; others are given token ids.
+    one of its `models` that is wanted; others are given token ids. `end_token_ids` are those of the
+    model, where it is a warm engine.
     """
 
     info: EngineInfo
@@ -26,6 +27,12 @@ class Endpoint:
     takes_messages: bool = False
     models: tuple[str, ...] = ()
     lease: Lease | None = field(default=None, repr=False, compare=False)
+    end_token_ids: tuple[int, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a warm engine of ours, which can be asked for what no other server does."""
+        return self.socket is not None
 
 
 def leased(warm: Warm) -> Endpoint | None:
@@ -38,4 +45,10 @@ def leased(warm: Warm) -> Endpoint | None:
     lease = take(warm.folder)
     if lease is None:
         return None
-    return Endpoint(warm.info, socket=warm.socket, log=warm.folder / "log", lease=lease)
+    return Endpoint(
+        warm.info,
+        socket=warm.socket,
+        log=warm.folder / "log",
+        lease=lease,
+        end_token_ids=warm.order.end_token_ids,
+    )

@@ -106,19 +106,20 @@ class EventStream:
             async for event in self._events:
                 await self._send_event(event, ends, send)
         except TuluError as error:
-            await send(_line(error_object(error)))
+            await send(line(error_object(error)))
         if self._usage and ends:
-            await send(_line(self._frame.chunk([], usage=dialect.usage_object(ends))))
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": True})
+            await send(line(self._frame.chunk([], usage=dialect.usage_object(ends))))
+        await send({"type": "http.response.body", "body": LAST_LINE, "more_body": True})
 
     async def _send_event(self, event: Text | Done, ends: list[Done], send: "Send") -> None:
         if isinstance(event, Done):
             ends.append(event)
-            await send(_line(self._frame.end(event)))
+            await send(line(self._frame.end(event)))
         elif event.text or event.token_ids:
-            await send(_line(self._frame.piece(event)))
+            await send(line(self._frame.piece(event)))
 
 
+LAST_LINE = b"data: [DONE]\n\n"
 _STREAM_HEAD: "AsgiMessage" = {
     "type": "http.response.start",
     "status": 200,
@@ -126,7 +127,8 @@ _STREAM_HEAD: "AsgiMessage" = {
 }
 
 
-def _line(document: Mapping[str, Any]) -> "AsgiMessage":
+def line(document: Mapping[str, Any]) -> "AsgiMessage":
+    """A document as one event of a stream."""
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return {
         "type": "http.response.body",
