@@ -13,6 +13,7 @@ def main() -> NoReturn:
         from tulu_cli.candidates import answer
 
         os._exit(answer(kind))
+    gc.set_threshold(20_000)  # imports make many objects, and no garbage
     from tulu_cli.main import main as run
 
     run()

