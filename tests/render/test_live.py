@@ -1,7 +1,7 @@
 """Turning the live rows into others draws exactly those, whatever they were."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tulu_cli.render.live import common, redraw
@@ -23,8 +23,14 @@ rows = st.lists(spans, max_size=6).map(row).filter(fits)
 frames = st.lists(st.lists(rows, min_size=1, max_size=5), min_size=1, max_size=5)
 
 
+MARK = ("\u0301", "")
+JUMPED: list[Row] = [(MARK, ("a", "31"), ("          ", "1"), ("a", ""))]
+MARKED: list[Row] = [(MARK, ("a", "31"), (" ", "1"), MARK)]
+
+
 @settings(max_examples=300, deadline=None)
-@given(frames, st.booleans())
+@given(frames=frames, joins=st.booleans())
+@example(frames=[JUMPED, MARKED], joins=False)  # a mark on a gap that was jumped over
 def test_a_frame_is_drawn_over_another(frames: list[list[Row]], joins: bool) -> None:
     screen, fresh = (Screen(WIDTH, 12, joins=joins) for _ in range(2))
     old: list[Row] = [()]

@@ -1,5 +1,6 @@
 """What is typed while the model answers waits, unseen, for the next prompt."""
 
+import os
 import signal
 import sys
 import termios
@@ -49,7 +50,7 @@ class TypeAhead:
     def during_answer(self) -> Iterator[None]:
         """Also after a stay in the background, from which a shell brings its own settings back."""
         self._set()
-        before = signal.signal(signal.SIGCONT, lambda *_: self._set())
+        before = signal.signal(signal.SIGCONT, self._come_back)
         try:
             yield
         finally:
@@ -59,6 +60,13 @@ class TypeAhead:
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSANOW, _quiet(self._before))
             self._streams.write_styled(_PASTES_MARKED)
+
+    def _come_back(self, *_: object) -> None:
+        if self._before is not None:
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, _quiet(self._before))
+            # Past the buffer of stdout, which the answer may be in the middle of writing to.
+            with suppress(OSError):
+                os.write(self._streams.stdout.fileno(), _PASTES_MARKED.encode())
 
     def _restore(self) -> None:
         if self._before is not None:

@@ -34,7 +34,7 @@ def _from(old: Row, new: Row, up: int) -> str:
     if not up and kept == old:
         return encode(rest, cells(plain(kept)), is_certain(kept))
     moves = "\r" + (f"\x1b[{up}A" if up else "")
-    if not is_certain(kept) or _goes_on(old, kept):
+    if not is_certain(kept) or _goes_on(old, kept) or _goes_on(new, kept):
         kept, rest = (), new
     column = cells(plain(kept))
     erase = "\x1b[K" if old != kept else ""
