@@ -20,6 +20,7 @@ from .loading import load_engine
 
 TULU = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "--max-model-len", "2048"]
 LONG = ["--greedy", "--ignore-eos", "--max-tokens", "1500", "Write a long story."]
+TWO_STAGES = ("--pipeline-parallel-size", "2")
 
 pytestmark = pytest.mark.vllm
 
@@ -64,8 +65,9 @@ def test_a_killed_worker_is_exit_7_with_the_partial_kept(demo_directory: Path) -
     wait_until_gone(started)
 
 
-def test_a_killed_command_leaves_no_worker(demo_directory: Path) -> None:
-    process = begin(demo_directory)
+@pytest.mark.parametrize("stages", [(), TWO_STAGES])
+def test_a_killed_command_leaves_no_worker(demo_directory: Path, stages: tuple[str, ...]) -> None:
+    process = begin(demo_directory, *LONG, *stages)
     started = workers(process)
     process.kill()
     process.communicate()
@@ -130,6 +132,20 @@ def test_an_unknown_argument_is_a_usage_error(demo_directory: Path) -> None:
     done = run_once(demo_directory, "--engine-arg", "no_such_thing=1", "Hi")
     assert done.returncode == 2
     assert done.stderr.startswith("tulu: vLLM does not take this --engine-arg")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_two_stages_of_a_pipeline_answer_as_one(demo_directory: Path) -> None:
+    question = ("--greedy", "--max-tokens", "16", "Why is the sky blue?")
+    piped = run_once(demo_directory, *question, *TWO_STAGES)
+    assert (piped.returncode, piped.stderr) == (0, "")
+    assert piped.stdout == run_once(demo_directory, *question).stdout
+
+
+def test_parts_that_do_not_come_out_even_are_one_sentence(demo_directory: Path) -> None:
+    done = run_once(demo_directory, "Hi", "--tensor-parallel-size", "2")
+    assert done.returncode == 1
+    assert "attention heads (9) must be divisible by tensor parallel size (2)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

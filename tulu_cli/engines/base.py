@@ -1,5 +1,6 @@
 """What an engine is: its verbs over plain values, and the part of it that every engine shares."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -93,6 +94,11 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a foreign error's text that says something, without its full stop."""
-    lines = (line.strip() for line in str(error).splitlines())
-    return next(filter(None, lines), type(error).__name__).rstrip(".")
+    """The first line of a foreign error's text that says something, without its full stop.
+
+    The heading of pydantic's errors does not, and what it has in brackets says nothing to a user.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and re.fullmatch(r"\d+ validation errors? for \w+", lines[0]):
+        lines = [lines[1].removeprefix("Value error, ").partition(" [type=")[0]]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -34,6 +34,7 @@ def set_environment(device: str) -> None:
             "VLLM_CPU_KVCACHE_SPACE": str(max(1, min(4, memory // 2**33))),
             # Without it the first request for logprobs compiles for 11 seconds.
             "TORCHDYNAMO_DISABLE": "1",
+            "VLLM_USE_AOT_COMPILE": "0",  # which would ask for what is disabled
         }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
@@ -68,8 +69,7 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         "generation_config": "vllm",
         "structured_outputs_config": {"backend": "guidance"},
         "disable_log_stats": True,
-        # Compiling and CUDA graphs pay for themselves over many answers, not over one.
-        "enforce_eager": spec.purpose == "one-shot" or not _has_gpu(spec.device),
+        "enforce_eager": _is_eager(spec),
     }
     if spec.purpose == "scoring":
         # The logits of all tokens of a step are made, outside of what vLLM has reckoned with.
@@ -77,6 +77,15 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     if spec.gpu_memory_utilization is not None:
         arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
     return arguments | dict(spec.engine_args)
+
+
+def _is_eager(spec: EngineSpec) -> bool:
+    if not _has_gpu(spec.device):
+        # vLLM's runner for CPUs makes room for what one stage hands to the next when it warms up,
+        # which it leaves out when eager (0.32.0, cpu_model_runner.py).
+        return spec.pipeline_parallel_size == 1
+    # Compiling and CUDA graphs pay for themselves over many answers, not over one.
+    return spec.purpose == "one-shot"
 
 
 def load_error(name: str, reason: str) -> TuluError:
