@@ -41,6 +41,11 @@ ENVIRONMENT = (
     Fact("HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME", "Where models from the Hub are kept.", _MODEL),
     Fact("HF_TOKEN, HF_TOKEN_PATH", "The token for models that are not open to all.", _MODEL),
     Fact(
+        "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY",
+        "The proxy on the way to the Hub and to --server; never to this machine itself.",
+        _MODEL,
+    ),
+    Fact(
         "TULU_RUNTIME_DIR, XDG_RUNTIME_DIR",
         "Where the sockets of warm engines are; the second one's folder is for all programs.",
         frozenset({"keep_alive"}),

@@ -16,10 +16,11 @@ from tulu_cli.core import (
     ScoreRequest,
     Text,
     Timings,
+    TokenLogprob,
     Usage,
 )
 from tulu_cli.errors import EngineError, PromptTooLong, TuluError
-from tulu_cli.server.engine_thread import AT_ONCE, END, EngineThread, Job
+from tulu_cli.server.engine_thread import AT_ONCE, END, SCORED_AT_ONCE, EngineThread, Job
 
 INFO = EngineInfo("counter", "m", None, "cpu", "none", 9, {})
 
@@ -32,6 +33,7 @@ class Counter:
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.closed: list[int] = []
+        self.scored: list[int] = []
         self.thread = threading.current_thread()
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
@@ -52,7 +54,17 @@ class Counter:
         return None
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        raise NotImplementedError
+        asked = list(requests)
+        assert self.gate.wait(60)
+        self.scored.append(len(asked))
+        for position, request in reversed(list(enumerate(asked))):
+            number = request.token_ids[0]
+            if number == 13:
+                yield position, PromptTooLong("Unlucky.")
+                continue
+            if number == 14:
+                raise ZeroDivisionError("a bug")
+            yield position, Score((TokenLogprob(number, -1.0),))
 
 
 @pytest.fixture
@@ -80,6 +92,13 @@ def asked(thread: EngineThread, seen: "queue.Queue[Any]", number: int, client: s
     return job
 
 
+def scored(thread: EngineThread, seen: "queue.Queue[Any]", number: int, client: str) -> Job:
+    """The same for the score of one token."""
+    job = Job(ScoreRequest((number, number), 1), client, lambda event: seen.put((number, event)))
+    thread.submit(job)
+    return job
+
+
 def order_of_ends(seen: "queue.Queue[Any]", count: int) -> list[int]:
     ends: list[int] = []
     while len(ends) < count:
@@ -94,7 +113,7 @@ def ends_of(seen: "queue.Queue[Any]", *numbers: int) -> dict[int, Any]:
     ends: dict[int, Any] = {}
     while not set(numbers) <= set(ends):
         number, event = seen.get(timeout=60)
-        if not isinstance(event, (Text, Done)):
+        if not isinstance(event, (Text, Done, tuple)):
             ends[number] = event
     return ends
 
@@ -108,6 +127,63 @@ def test_requests_take_turns_event_by_event(thread: EngineThread, engines: list[
     first = [number for number, event in events if isinstance(event, Text)]
     # The first may have begun before the second had come.
     assert sorted(first[1:5]) == [0, 0, 1, 1]
+
+
+def test_scores_that_wait_are_computed_together_and_each_gets_its_own(
+    thread: EngineThread, engines: list[Counter]
+) -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 1, "one")  # begins, and holds the thread until the gate opens
+    numbers = range(100, 102 + SCORED_AT_ONCE)
+    for number in numbers:
+        scored(thread, seen, number, f"client {number % 3}")
+    asked(thread, seen, 2, "client 1")
+    engines[0].gate.set()
+    told: dict[int, list[Any]] = {}
+    while sum(events[-1] is END for events in told.values()) < len(numbers) + 2:
+        number, event = seen.get(timeout=60)
+        told.setdefault(number, []).append(event)
+    for number in numbers:
+        (_, score), end = told[number]
+        assert (score.tokens[0].token_id, end) == (number, END)
+    assert engines[0].scored == [SCORED_AT_ONCE, 2]
+    assert told[2][:-1] == [Text("2")] * 3
+
+
+def test_a_score_that_fails_fails_alone_and_a_bug_for_all_that_wait(
+    thread: EngineThread, engines: list[Counter]
+) -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 1, "one")
+    # The last is computed first.
+    for number in (5, 14, 13, 6):
+        scored(thread, seen, number, "client")
+    engines[0].gate.set()
+    told: dict[int, list[Any]] = {}
+    while len(told) < 5 or not all(len(told[number]) > 1 for number in (1, 6, 13)):
+        number, event = seen.get(timeout=60)
+        told.setdefault(number, []).append(event)
+    assert told[6][1] is END
+    assert isinstance(told[13][0][1], PromptTooLong)
+    for number in (5, 14):
+        assert isinstance(told[number][0], EngineError)
+        assert "ZeroDivisionError" in str(told[number][0])
+    scored(thread, seen, 7, "client")
+    assert ends_of(seen, 7)[7] is END, "the next is answered"
+
+
+def test_scores_that_nobody_waits_for_are_not_computed(
+    thread: EngineThread, engines: list[Counter]
+) -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 1, "one")
+    jobs = [scored(thread, seen, number, "client") for number in (5, 6)]
+    for job in jobs:
+        job.cancelled = True
+    engines[0].gate.set()
+    ends = ends_of(seen, 1, 5, 6)
+    assert (ends[5], ends[6]) == (END, END)
+    assert engines[0].scored == []
 
 
 def test_a_client_with_many_requests_delays_others_by_one(

@@ -64,7 +64,10 @@ class Desk:
         self.counts.started = time.monotonic()
 
     def serve(self, feed: "Feed[Any]", rows: "Iterable[Row | BadRow]") -> None:
-        """Have the rows answered, and write what comes; say where it stopped if it is stopped."""
+        """Have the rows answered, write what comes, and say how far that went.
+
+        The engine's own end, which takes vLLM a second, is no time of the batch either.
+        """
         order = InOrder(self._write)
         in_order = self.chosen.in_order
         try:
@@ -74,12 +77,20 @@ class Desk:
                 order.expect if in_order else lambda _line: None,
             )
         except BaseException:
-            self._end("; stopped" + ("; --resume goes on" if self.journal else ""))
+            self.end("; stopped" + ("; --resume goes on" if self.journal else ""))
             raise
+        self.end()
+
+    def end(self, how: str = "") -> None:
+        """Say what has been done until now, and how it ended."""
+        self.counts.share = None
+        self._reporter.end(how)
+        if self.chosen.stats is not None:
+            summary = self.counts.summary(time.monotonic())
+            write_stats(Path(self.chosen.stats), {"model": self.writer.model, **summary})
 
     def conclude(self) -> None:
         """The end of a batch that ran through. Raises BadInput where rows had errors."""
-        self._end("")
         if self.counts.errors:
             where = "the output" if self.journal is None else shown(self.chosen.output)
             raise BadInput(
@@ -126,13 +137,6 @@ class Desk:
         if self._size and self._source is not None:
             self.counts.share = self._source.tell() / self._size
         self._reporter.tick()
-
-    def _end(self, how: str) -> None:
-        self.counts.share = None
-        self._reporter.end(how)
-        if self.chosen.stats is not None:
-            summary = self.counts.summary(time.monotonic())
-            write_stats(Path(self.chosen.stats), {"model": self.writer.model, **summary})
 
 
 def size_of(source: BinaryIO) -> int | None:

@@ -262,7 +262,9 @@ def answer_rows(
 
     rows = desk.open_rows(source)
     first = next(rows, None)
-    if first is not None:
+    if first is None:
+        desk.end()
+    else:
         with closing(loaded(chosen, prepared, desk.streams)) as engine:
             desk.begin()
             if chosen.score:

@@ -131,9 +131,12 @@ class VllmEngine:
 
             check_device(self._spec.device, current_platform.device_type)
             method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-            # vLLM lets a server answer more at once, 1,024 on a large GPU instead of 128.
-            is_server = self._spec.purpose == "server"
-            context = UsageContext.OPENAI_API_SERVER if is_server else None
+            # How many are answered at once: 128; for a server 1,024 on a large GPU, as the planner
+            # reckons; on a CPU that has 128 too, and 256 where there is a list of requests.
+            context = None
+            if self._spec.purpose == "server":
+                is_cpu = current_platform.is_cpu()
+                context = UsageContext.LLM_CLASS if is_cpu else UsageContext.OPENAI_API_SERVER
             try:
                 arguments = AsyncEngineArgs(**engine_arguments(self._spec))
                 config = arguments.create_engine_config(usage_context=context)

@@ -1,8 +1,8 @@
 """HTTP to a server that streams JSON: over a Unix socket, or over TCP to a URL.
 
-The standard library's client: it asks no proxy, on a socket or off it, its connections can be hung
-up from another thread, and it is loaded in a fifth of the time that httpx takes, which a warm
-engine's first token would feel.
+The standard library's client: its connections can be hung up from another thread, and it is loaded
+in a fifth of the time that httpx takes, which a warm engine's first token would feel. On the way to
+a URL there may be a proxy (`proxies.py`), to a socket never.
 """
 
 import http.client
@@ -12,9 +12,10 @@ import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cached_property
 from itertools import chain, count
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from tulu_cli.engines.event_stream import LONGEST, event_data
 from tulu_cli.engines.refusal import one_line, parsed, refusal
@@ -22,6 +23,9 @@ from tulu_cli.engines.workers import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.server.endpoint import Endpoint
 from tulu_cli.server.unix_http import UnixConnection
+
+if TYPE_CHECKING:
+    from tulu_cli.engines.proxies import Proxy
 
 # vLLM's server lives a while longer than its worker, and says this (EngineDeadError).
 _WORKER_DIED = "EngineCore encountered an issue"
@@ -184,6 +188,11 @@ class Wire:
                     told = response.read(LONGEST)
         if 300 <= response.status < 400:
             raise self._sent_away(response.headers.get("Location"))
+        if response.status == http.client.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
+            raise UsageError(
+                f"The proxy {self._proxy} wants to know who asks: the environment may name it as "
+                "http://NAME:PASSWORD@HOST:PORT."
+            )
         failure = self._failure(response.status, parsed(told))
         if _is_busy(response.status) and not isinstance(failure, EngineDied):
             raise _Busy(failure, _seconds(response.headers.get("Retry-After")))
@@ -206,19 +215,33 @@ class Wire:
     def _connection(self) -> http.client.HTTPConnection:
         if self._endpoint.socket is not None:
             return UnixConnection(self._endpoint.socket)
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        from tulu_cli.engines.proxies import connection_to
+
         try:
-            url = urlsplit(self._endpoint.url or "")
-            if "@" in url.netloc or url.query or url.fragment:
-                raise _no_url(f"{url.scheme}://{url.hostname} with a password or a query")
-            return kinds[url.scheme](url.hostname or "", url.port, timeout=_ANSWER_SECONDS)
+            return connection_to(self._url, self._proxy, _ANSWER_SECONDS)
         except (KeyError, ValueError, http.client.InvalidURL) as error:
             raise _no_url(self._endpoint.url) from error
 
+    @cached_property
+    def _url(self) -> SplitResult:
+        """Where the server is. Raises ValueError for what is no URL, UsageError for half of one."""
+        url = urlsplit(self._endpoint.url or "")
+        if "@" in url.netloc or url.query or url.fragment:
+            raise _no_url(f"{url.scheme}://{url.hostname} with a password or a query")
+        return url
+
+    @cached_property
+    def _proxy(self) -> "Proxy | None":
+        """What stands on the way to a URL."""
+        from tulu_cli.engines.proxies import proxy_for
+
+        return proxy_for(self._url)
+
     def _target(self, path: str) -> str:
         """The path under that of the URL, whether or not that has the /v1 of OpenAI's base URLs."""
-        base = urlsplit(self._endpoint.url or "").path.rstrip("/").removesuffix("/v1")
-        return base + path
+        if self._endpoint.url is None:
+            return path
+        return self._url.path.rstrip("/").removesuffix("/v1") + path
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -246,7 +269,12 @@ class Wire:
 
     def _death(self, reason: str) -> str:
         if self._endpoint.url is not None:
-            return f"The server at {self._endpoint.url} does not answer: {reason}."
+            if (proxy := self._proxy) is None:
+                return f"The server at {self._endpoint.url} does not answer: {reason}."
+            return (
+                f"The server at {self._endpoint.url} does not answer through the proxy {proxy}: "
+                f"{reason}. NO_PROXY={self._url.hostname} goes around it."
+            )
         log = self._endpoint.log
         last = last_error_of(log) if log else None
         said = f". Its last error: {last}." if last else f" ({reason})."

@@ -4,7 +4,8 @@ An engine that can decode many requests together is given them so, but for one t
 that is streamed by itself, since a stream begins with what is kept of its conversation. Any other
 engine streams every request, a few at once, since each holds a cache. Streams move on by one event
 at a time, in turn, so that a short answer does not wait for a long one. Those that wait are let in
-by client in turn, so that a client with a thousand requests delays others by one.
+by client in turn, so that a client with a thousand requests delays others by one. Scores that wait
+together are computed together.
 """
 
 import queue
@@ -18,6 +19,7 @@ from tulu_cli.core import Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.errors import EngineError, TuluError
 
 AT_ONCE = 4
+SCORED_AT_ONCE = 32
 END = object()
 
 
@@ -62,6 +64,31 @@ class Job:
         self.events: Iterator[Any] | None = None
 
 
+class Scores:
+    """Requests for scores that are computed together, in the place of one: each is told its own."""
+
+    def __init__(self, jobs: list[Job], requests: list[ScoreRequest]) -> None:
+        self.request = requests
+        self.events: Iterator[Any] | None = None
+        self._jobs = dict(enumerate(jobs))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody waits for a score any more."""
+        return all(job.cancelled for job in self._jobs.values())
+
+    def put(self, event: Any) -> None:
+        """A score, with its place, for the one who asked; anything else for all who wait."""
+        if isinstance(event, tuple):
+            job = self._jobs.pop(event[0])
+            job.put(event)
+            job.put(END)
+            return
+        for job in self._jobs.values():
+            job.put(event)
+        self._jobs.clear()
+
+
 class EngineThread:
     """Loads an engine in a thread of its own and runs requests there."""
 
@@ -69,7 +96,7 @@ class EngineThread:
         self._load = load
         self._arrived: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._waiting: dict[str, deque[Job]] = {}
-        self._running: deque[Job] = deque()
+        self._running: deque[Job | Scores] = deque()
         self._loaded: queue.SimpleQueue[EngineInfo | BaseException] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -125,7 +152,12 @@ class EngineThread:
 
     def _begin(self, job: Job, crowd: "Crowd | None", *, alone: bool) -> bool:
         """Begin a request if there is room. `alone`: its client has no other that waits."""
-        if crowd is None or isinstance(job.request, ScoreRequest):
+        if isinstance(job.request, ScoreRequest):
+            fits = len(self._running) < AT_ONCE
+            if fits:
+                self._running.append(self._scores(job, job.request))
+            return fits
+        if crowd is None:
             fits = len(self._running) < AT_ONCE
         else:
             # Beside the crowd a stream takes a step of its own: not for a client of many.
@@ -135,6 +167,21 @@ class EngineThread:
         if fits:
             self._running.append(job)
         return fits
+
+    def _scores(self, job: Job, request: ScoreRequest) -> Scores:
+        """A request with others like it, which wait no longer; `job` itself still does."""
+        jobs, requests = [job], [request]
+        for client, waiting in list(self._waiting.items()):
+            for other in list(waiting):
+                asked = other.request
+                if len(jobs) == SCORED_AT_ONCE or other is job or isinstance(asked, Request):
+                    continue
+                jobs.append(other)
+                requests.append(asked)
+                waiting.remove(other)
+            if not waiting:
+                del self._waiting[client]
+        return Scores(jobs, requests)
 
     def _queue(self, job: Job) -> None:
         self._waiting.setdefault(job.client, deque()).append(job)
@@ -197,14 +244,15 @@ class Crowd:
         self.jobs.pop(position).put(last)
 
 
-def begin(engine: Answering, request: Request | ScoreRequest) -> Iterator[Any]:
-    """The events of a request: of a score there is one, which is all."""
-    if isinstance(request, ScoreRequest):
-        return engine.score([request])
-    return engine.stream(request)
+def begin(engine: Answering, job: Job | Scores) -> Iterator[Any]:
+    """The events of a request, or the scores of several."""
+    if isinstance(job, Scores):
+        return engine.score(job.request)
+    assert isinstance(job.request, Request), "scores are begun together"
+    return engine.stream(job.request)
 
 
-def advance(engine: Answering, job: Job) -> bool:
+def advance(engine: Answering, job: Job | Scores) -> bool:
     """Move one request on by an event; whether there is more to come of it."""
     try:
         if job.cancelled:
@@ -213,7 +261,7 @@ def advance(engine: Answering, job: Job) -> bool:
             job.put(END)
             return False
         if job.events is None:
-            job.events = begin(engine, job.request)
+            job.events = begin(engine, job)
         job.put(next(job.events))
     except StopIteration:
         job.put(END)
