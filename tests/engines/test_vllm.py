@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
 
+from tests.leftovers import SHARED_MEMORY, shared_memory, unused
+from tests.program import eventually
 from tulu_cli.errors import UsageError
 from tulu_cli.machine import Gpu, Machine
 
@@ -66,12 +68,39 @@ def test_a_killed_worker_is_exit_7_with_the_partial_kept(demo_directory: Path) -
 
 
 @pytest.mark.parametrize("stages", [(), TWO_STAGES])
-def test_a_killed_command_leaves_no_worker(demo_directory: Path, stages: tuple[str, ...]) -> None:
+def test_a_killed_command_leaves_no_worker_and_no_shared_memory(
+    demo_directory: Path, stages: tuple[str, ...]
+) -> None:
+    before = shared_memory()
     process = begin(demo_directory, *LONG, *stages)
     started = workers(process)
     process.kill()
     process.communicate()
     wait_until_gone(started)
+    assert eventually(lambda: unused(shared_memory() - before) == [])
+
+
+def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
+    from tulu_cli.engines.vllm_engine import socket_folder
+
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    here = os.getpid()
+    names = (f"{dead.pid}-a", f"{here}-b", "unknown", "x-y")
+    gone, *kept = (Path(f"/tmp/tulu-vllm-{name}") for name in names)
+    try:
+        for folder in (gone, *kept):
+            folder.mkdir()
+            (folder / "socket").touch()
+        with socket_folder() as name:
+            assert name.startswith(f"/tmp/tulu-vllm-{here}-")
+            assert Path(name).stat().st_mode & 0o777 == 0o700
+            assert len(f"{name}/{uuid4()}") <= 103, "of a socket's path"
+            assert not gone.exists()
+            assert all((folder / "socket").exists() for folder in kept)
+    finally:
+        for folder in (gone, *kept):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -94,7 +123,7 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
     demo_directory: Path, tmp_path: Path
 ) -> None:
     def left() -> set[Path]:
-        return {*Path("/dev/shm").iterdir(), *Path("/tmp").glob("tulu-vllm-*")}
+        return {*SHARED_MEMORY.iterdir(), *Path("/tmp").glob("tulu-vllm-*")}
 
     before = left()
     done = subprocess.run(
@@ -109,17 +138,8 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
     assert done.stderr == ""
     # torch keeps a cache for each user there.
     assert [path.name for path in tmp_path.iterdir() if "torchinductor" not in path.name] == []
-    assert [path for path in left() - before if not is_in_use(path)] == []
+    assert eventually(lambda: unused(left() - before) == [])
     assert done.stdout == "sky blue\n"
-
-
-def is_in_use(path: Path) -> bool:
-    """Whether a process that lives has a file mapped, or a socket in a folder."""
-    texts = [Path("/proc/net/unix").read_text()]
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        with suppress(OSError):
-            texts.append(maps.read_text())
-    return any(str(path) in text for text in texts)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the import of vLLM

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.engines.loading import Asker
+from tests.leftovers import shared_memory, unused
 from tests.program import DEADLINE_SECONDS, environment, eventually, tulu
 from tests.warming import load_warm, runtime
 from tulu_cli.core import Text
@@ -29,8 +30,9 @@ def root() -> Iterator[Path]:
         yield directory
 
 
-@pytest.mark.parametrize("killed", ["the worker", "the server and its supervisor"])
+@pytest.mark.parametrize("killed", ["the worker", "the server", "the server and its supervisor"])
 def test_whatever_is_killed_nothing_is_left(root: Path, demo_directory: Path, killed: str) -> None:
+    before = shared_memory()
     engine = load_warm("vllm", demo_directory)
     (warm,) = warm_engines()
     assert warm.socket.stat().st_mode & 0o777 == 0o600
@@ -39,7 +41,8 @@ def test_whatever_is_killed_nothing_is_left(root: Path, demo_directory: Path, ki
     assert len(family) >= 3
     events = engine.stream(Asker(demo_directory).request(max_tokens=1500, ignore_eos=True))
     assert any(isinstance(event, Text) and event.token_ids for event in events)
-    for process in family[-1:] if killed == "the worker" else family[:2]:
+    whose = {"the worker": family[-1:], "the server": [server]}.get(killed, family[:2])
+    for process in whose:
         process.kill()
     with pytest.raises(EngineDied, match="The warm engine of demo is gone"):
         list(events)
@@ -48,6 +51,7 @@ def test_whatever_is_killed_nothing_is_left(root: Path, demo_directory: Path, ki
     assert eventually(lambda: not is_alive(warm.folder))
     sweep()
     assert [path.name for path in warm.folder.iterdir()] == ["log"]
+    assert eventually(lambda: unused(shared_memory() - before) == [])
     engine.close()
 
 

@@ -4,11 +4,14 @@ import asyncio
 import logging
 import os
 import queue
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
@@ -39,11 +42,7 @@ class VllmEngine:
         self._spec = spec
         self._numbers = count()
         self._log = WorkerLog()
-        # vLLM leaves its sockets behind, open to all; a folder of our own is closed, and goes.
-        # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
-        self._sockets = tempfile.TemporaryDirectory(
-            prefix="tulu-vllm-", dir="/tmp", ignore_cleanup_errors=True
-        )
+        self._sockets = socket_folder()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
@@ -248,3 +247,28 @@ class VllmEngine:
             said = f" Its last error: {reason}." if reason else ""
             return EngineDied(f"vLLM's worker process died; start again.{said}")
         return EngineError(f"vLLM failed while generating: {first_line(error)}.")
+
+
+def socket_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own for vLLM's sockets, which it leaves behind, open to all.
+
+    It is closed to others, and goes; those of commands that were killed go with it.
+    """
+    for folder in Path("/tmp").glob("tulu-vllm-*"):  # noqa: S108 (its owner is checked)
+        with suppress(OSError, ValueError):
+            if folder.lstat().st_uid == os.getuid() and not _lives(int(folder.name.split("-")[2])):
+                shutil.rmtree(folder)
+    # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
+    return tempfile.TemporaryDirectory(
+        prefix=f"tulu-vllm-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True
+    )
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -32,10 +32,15 @@ def end_group(leader: int, grace: float) -> None:
 
 
 def end_marked(folder: Path) -> None:
-    """Kill whatever is left of the engine in `folder`."""
+    """Kill whatever is left of the engine in `folder`.
+
+    Python's trackers are left to end by themselves, a moment after all that they track: they remove
+    the shared memory that the others leave behind.
+    """
     for process in marked(folder):
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(process, signal.SIGKILL)
+            if not _is_tracker(process):
+                os.kill(process, signal.SIGKILL)
 
 
 def resident_bytes(process: int) -> int:
@@ -45,6 +50,14 @@ def resident_bytes(process: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _is_tracker(process: int) -> bool:
+    try:
+        command = (_PROC / str(process) / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"multiprocessing.resource_tracker" in command
 
 
 def _signal_group(leader: int, number: int) -> bool:
