@@ -17,7 +17,8 @@ import transformers
 from tulu_cli.core import Constraint, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
-from tulu_cli.engines.decoding.linear import use_faster_products
+from tulu_cli.engines.decoding import linear
+from tulu_cli.engines.decoding.linear import product_of, use_faster_products
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
 
@@ -235,12 +236,19 @@ def seconds_to_stop(demo_directory: Path) -> float:
     return last - sent
 
 
+def test_what_torch_does_well_is_left_to_it() -> None:
+    assert product_of("AVX512", bf16_instructions=True) is None
+    assert product_of("NEON", bf16_instructions=False) is None
+
+
 @pytest.mark.parametrize("rows", [2, 8, 40])
 @pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
 def test_a_product_is_the_same_by_whichever_way(
-    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool
+    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool, capability: str
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(linear, "has_bf16_instructions", lambda: False)
     torch.manual_seed(0)
     layer = torch.nn.Linear(700, 1600, bias=bias, dtype=torch.bfloat16)
     states = torch.randn(1, rows, 700, dtype=torch.bfloat16)
@@ -249,6 +257,7 @@ def test_a_product_is_the_same_by_whichever_way(
             states.float(), layer.weight.float(), layer.bias.float() if bias else None
         )
         use_faster_products(layer)
+        assert "forward" in vars(layer)
         output = layer(states)
         alone = torch.stack([layer(states[:, i : i + 1]) for i in range(rows)], 1)[:, :, 0]
     assert output.dtype == torch.bfloat16
