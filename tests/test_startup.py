@@ -122,3 +122,21 @@ def test_the_console_script_is_the_program() -> None:
     module = [sys.executable, "-m", "tulu_cli", "--version"]
     again = subprocess.run(module, capture_output=True, check=True, env=environment())
     assert done.stdout == again.stdout == f"tulu {__version__}\n".encode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["template", "tokens", "--model", "tulu", "one", "two"],
+        ["template", "render", "one"],
+        ["template", "diff", "tulu", "tulu"],
+        ["models", "show", "8b"],
+        ["config", "get", "temperature"],
+        ["plan", "8b", "--gpu", "h100"],
+    ],
+    ids=" ".join,
+)
+def test_no_argument_is_read_with_pydantic(arguments: list[str]) -> None:
+    _, modules, _ = watched(*arguments)
+    assert "typer" in modules
+    assert "pydantic" not in modules

@@ -23,10 +23,8 @@ class Command(TyperCommand):
             kind = plain_kind(annotations.get(str(parameter.name), bool))
             # --help is a flag whose callback wants to know only that it was given.
             free = parameter.callback is None or parameter.name == "help"
-            if kind is not None and free and not parameter.required:
-                parameter.process_value = _reader(  # type: ignore[method-assign]
-                    parameter.process_value, kind, many=parameter.multiple
-                )
+            if kind is not None and free:
+                parameter.process_value = _reader(parameter, kind)  # type: ignore[method-assign]
         return super().parse_args(ctx, args)
 
 
@@ -62,14 +60,15 @@ def read_plain(value: Any, kind: tuple[type, float, float]) -> Any:
     return number
 
 
-def _reader(
-    otherwise: Callable[..., Any], kind: tuple[type, float, float], *, many: bool
-) -> Callable[..., Any]:
+def _reader(parameter: Any, kind: tuple[type, float, float]) -> Callable[..., Any]:
+    otherwise, repeatable = parameter.process_value, parameter.multiple
+    many = repeatable or parameter.nargs == -1
+
     def process_value(ctx: Any, value: Any) -> Any:
-        if value is None:
-            return () if many else None
+        if value is None and not parameter.required:
+            return () if repeatable else None
         try:
-            if many and not isinstance(value, str):
+            if many and value and not isinstance(value, str):
                 return [read_plain(each, kind) for each in value]
             return read_plain(value, kind)
         except ValueError:
