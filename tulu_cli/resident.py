@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tulu_cli.core import Done, EngineInfo, Request, Text
 from tulu_cli.errors import EngineDied
@@ -54,8 +55,11 @@ class Resident:
 
     @property
     def engine_name(self) -> str:
-        """Which engine runs it, or will."""
-        return self.prepared.choice.engine
+        """Which engine runs it, or will; of a server, where that is."""
+        server = self.prepared.spec.server
+        if server is None:
+            return self.prepared.choice.engine
+        return f"warm {server.info.engine}" if server.url is None else urlsplit(server.url).netloc
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -3,6 +3,10 @@
 import re
 from pathlib import Path
 
+from tests.warming import order_of, runtime
+from tulu_cli.models import no_progress
+from tulu_cli.server import starter
+
 from .conftest import OpenChat
 from .stored import last, path
 from .terminal import CTRL_D, ENTER, PASTE_BEGINS
@@ -180,3 +184,17 @@ def test_no_cursor_query_no_other_screen_and_nothing_cleared(open_chat: OpenChat
     chat.leave()
     for sequence in (b"\x1b[6n", b"\x1b[?1049h", b"\x1b[2J", b"\x1b[3J", b"\x1bc"):
         assert sequence not in chat.sent
+
+
+def test_on_a_warm_engine_the_chat_says_so_and_answers(
+    open_chat: OpenChat, demo_directory: Path
+) -> None:
+    with runtime() as root:
+        starter.start(order_of("fake", demo_directory), no_progress)
+        chat = open_chat(TULU_RUNTIME_DIR=str(root))
+        chat.until("on warm fake.")
+        chat.until_prompt()
+        assert "· warm fake ·" in chat.screen()
+        chat.say("fake: say one")
+        chat.until("\none")
+        chat.leave()
