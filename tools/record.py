@@ -62,11 +62,11 @@ class Recording:
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         self.screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self.screen)
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        command = ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(slave), *_SHELL]
+        # This end stays open: until the shell has it too, to read from the other is an error.
+        self._master, self._slave = pty.openpty()
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        command = ["sh", "-c", _ON_TERMINAL, "sh", os.ttyname(self._slave), *_SHELL]
         self._shell = subprocess.Popen(command, env=env, cwd=folder, start_new_session=True)
-        os.close(slave)
 
     def play(self, step: Step) -> None:
         """Type a line, see that it is taken, press Enter, and wait until it is done."""
@@ -94,6 +94,7 @@ class Recording:
     def close(self) -> None:
         """Hang up, which ends the shell and what it runs."""
         os.close(self._master)
+        os.close(self._slave)
         self._shell.wait()
 
     def _row(self) -> str:

@@ -88,6 +88,8 @@ def serve(app: Any, path: Path) -> None:
             lifespan="off",
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
+        # uvicorn ends at it, and then would raise it again.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
 
