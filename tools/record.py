@@ -48,7 +48,7 @@ class Step:
 
 
 SESSION = (
-    Step('tulu complete -m demo "What is the capital of France?"'),
+    Step('tulu complete -m demo --greedy "What is the capital of France?"'),
     Step("tulu chat -m demo --greedy", ">", "token"),
     Step("Name three primary colours as a list.", ">", "token"),
     Step("Write a Python function that adds two numbers. Only the code.", ">", "token"),
