@@ -26,7 +26,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOADING_SECONDS = 0.1  # between two looks at a server that loads, and at one that runs
 _RUNNING_SECONDS = 1.0
 _GRACE_SECONDS = 10.0
-_TRACKER_SECONDS = 2.0
+_TRACKER_SECONDS = 5.0
 
 
 def main(folder: Path) -> int:
