@@ -45,6 +45,7 @@ docs: .venv/.test
 picture: .venv/.test
 	$(BIN)/python -m tools.record
 
+# A test may fail here for being slower: that is for `make test` to say, and the report comes still.
 coverage: .venv/.test
 	$(BIN)/coverage erase
 	-$(BIN)/coverage run $(SUITE)

@@ -57,5 +57,12 @@ def _list(node: SyntaxTreeNode, depth: int) -> Iterator[str]:
 
 
 def _inline(node: SyntaxTreeNode) -> Iterator[str]:
-    lines = node.children[0].content.split("\n") if node.children else []
+    lines = _text(node.children[0]).split("\n") if node.children else []
     yield from (line.strip() for line in lines)
+
+
+def _text(inline: SyntaxTreeNode) -> str:
+    """The source of a paragraph; of code in it, which may go over lines, what it shows."""
+    if not any(child.type == "code_inline" for child in inline.children):
+        return inline.content
+    return "".join("\n" if "break" in child.type else child.content for child in inline.children)

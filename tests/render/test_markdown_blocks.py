@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -46,6 +46,7 @@ def has_long_title(text: str) -> bool:
 
 @settings(max_examples=300, deadline=None)
 @given(texts)
+@example("word\n    ```\n    - ```")  # code, and no fence
 def test_blocks_are_those_of_markdown_it(text: str) -> None:
     assume(not has_long_title(text))
     assert essence(shown(text)) == essence(reference.rows(text))

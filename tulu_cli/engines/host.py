@@ -88,8 +88,8 @@ def serve(app: Any, path: Path) -> None:
             lifespan="off",
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        # uvicorn ends at it, and then would raise it again.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Before uvicorn takes it over, and after: it raises again what it has ended at.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
 
