@@ -1,6 +1,7 @@
 # make demo    set up what the demo needs, and let the demo model answer
 # make test    set up everything, and run the whole suite, both real engines included
 # make check   lint, types and the suite
+# make fuzz    the property tests with new examples, again and again for MINUTES (10)
 # make lint    ruff and mypy alone
 # make bench   the figures of the README, each against its peer in the same run (about an hour)
 # make docs    the manual pages and completions, from the declarations of the options
@@ -11,28 +12,42 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-SUITE := -m pytest --dist loadfile -m "not vllm" -n logical
+# The order of a gate is one and the same for each commit; `make fuzz` shuffles anew.
+GATE := -m pytest --dist loadfile --randomly-seed=1
+SUITE := $(GATE) -m "not vllm" -n logical
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
 # leaves sockets of its own to the garbage collector. Each of the two workers holds an engine.
-VLLM := -m pytest --dist loadfile -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+VLLM := $(GATE) -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+MINUTES ?= 10
 # More threads of torch in several processes at once would wait for one another.
-test coverage: export OMP_NUM_THREADS = 1
+test coverage fuzz: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # Without byte code on disk every start of an engine compiles it again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check lint bench docs
+.PHONY: demo test check fuzz lint bench docs
 .DELETE_ON_ERROR:
 
 demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
+# Each part is run, whatever the others say.
 test: .venv/.test
-	$(BIN)/python $(SUITE)
-	$(BIN)/python $(VLLM)
+	status=0; \
+	$(BIN)/python $(SUITE) || status=1; \
+	$(BIN)/python $(VLLM) || status=1; \
+	exit $$status
 
 check: lint test
+
+# What fails is printed with the line that makes it an example of the gate.
+fuzz: export HYPOTHESIS_PROFILE = fuzz
+fuzz: .venv/.test
+	end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+		$(BIN)/python -m pytest --dist loadfile -m "hypothesis and not vllm" -n logical || exit 1; \
+	done
 
 bench: .venv/.test
 	$(BIN)/python -m tests.benchmarks

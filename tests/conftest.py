@@ -1,5 +1,6 @@
 """What every test may use: the demo model, prepared once in the user's own cache."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,11 @@ from tests.program import NO_ENGINES
 from tulu_cli.models import locate, resolve
 
 # How long an example takes says more about the machine than about what it tests.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+_ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A gate rolls no dice: a commit has the same examples each time. `make fuzz` looks for others.
+settings.register_profile("gate", _ANY_TIME, derandomize=True)
+settings.register_profile("fuzz", _ANY_TIME, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 # A shell starts what runs in the background with Ctrl-C ignored, and nohup what it runs with a
 # terminal's end: every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,20 +1,22 @@
-"""What a process may leave on this machine, beside its files."""
+"""What a process may leave on this machine, beside its files: its own, and nobody else's."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-SHARED_MEMORY = Path("/dev/shm")
+import psutil
+
+SHARED_MEMORY = "/dev/shm/"
 
 
-def shared_memory() -> set[Path]:
-    """What Python's processes share. (What vLLM's stages do is in files of its own library.)"""
-    return set(SHARED_MEMORY.glob("psm_*"))
+def shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
+    """What these processes share by Python's means, as files that are there while it is in use.
 
-
-def unused(paths: set[Path]) -> list[Path]:
-    """Those that no process that lives has mapped, or has a socket in."""
-    texts = [Path("/proc/net/unix").read_text()]
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        with suppress(OSError):
-            texts.append(maps.read_text())
-    return [path for path in paths if not any(str(path) in text for text in texts)]
+    Stages of vLLM share files of its C++ library too, which it leaves behind when it is killed.
+    """
+    found = set()
+    for process in processes:
+        with suppress(psutil.Error):
+            paths = (Path(region.path) for region in process.memory_maps())
+            found |= {path for path in paths if str(path).startswith(f"{SHARED_MEMORY}psm_")}
+    return found

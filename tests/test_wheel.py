@@ -70,6 +70,8 @@ def test_the_package_its_data_the_completions_the_pages_and_nothing_else(
     }
     with zipfile.ZipFile(wheel) as archive:
         assert set(archive.namelist()) == expected
+        worker = archive.getinfo("tulu_cli/engines/worker.sh")
+        assert worker.external_attr >> 16 & 0o111, "multiprocessing has to be able to start it"
     assert "tulu_cli/py.typed" in expected
 
 

@@ -14,7 +14,8 @@ from time import monotonic
 
 import pyte
 
-_DEADLINE_SECONDS = 30
+from tests.program import DEADLINE_SECONDS
+
 _ROWS, _COLUMNS = 60, 100
 # The shell itself opens the terminal, which makes it the one that commands it.
 _ON_TERMINAL = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
@@ -42,7 +43,7 @@ class Terminal:
 
     def wait(self, condition: Callable[[str], bool], what: str) -> str:
         """Read until the screen is as wanted, and return it; fails at the deadline."""
-        end = monotonic() + _DEADLINE_SECONDS
+        end = monotonic() + DEADLINE_SECONDS
         while not condition(shown := self.text()):
             ready = select.select([self._master], [], [], max(0.0, end - monotonic()))[0]
             assert ready, f"{what} is not on the screen:\n{shown}"

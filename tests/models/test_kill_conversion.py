@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS
+
 # Says the pid of every child that it starts, then each stage, then the result.
 DRIVER = """
 import subprocess, sys
@@ -25,7 +27,6 @@ subprocess.Popen = Popen
 say = lambda stage, done, total: print("stage", stage, flush=True)
 print("result", locate(resolve(sys.argv[1]), progress=say).directory, flush=True)
 """
-DEADLINE_SECONDS = 60.0
 
 
 class Driver:

@@ -14,8 +14,6 @@ from tulu_cli.render.markdown.theme import theme
 
 from . import reference
 
-# markdown-it reads lines with four spaces under a paragraph in a quote or a list in ways of its
-# own (CommonMark 0.31, examples 237 and 312, have them continue the paragraph): none is made here.
 STARTS = ["", "", "", "- ", "* ", "+ ", "1. ", "2. ", "10) ", "> ", ">", "  ", "   ", "  - ", "# "]
 STARTS += ["### ", "> - ", "- > ", "-   ", "-  "]
 BODIES = ["word", "two words", "", "", "---", "***", "===", "```", "~~~", "```py", "````", "- - -"]
@@ -36,6 +34,16 @@ def essence(rows: list[str]) -> list[str]:
     return [row.rstrip(" │") for row in kept if row.strip(" │")]
 
 
+def is_read_otherwise(text: str) -> bool:
+    """Whether a line with four spaces could be code, a rule or a title under a quote or a list.
+
+    markdown-it has ways of its own for those; CommonMark 0.31, examples 237 and 312, has them
+    continue the paragraph.
+    """
+    marked = re.search(r"^ {0,3}([-+*>]|\d+[.)])", text, re.MULTILINE)
+    return bool(marked and re.search(r"^ {4,}[^a-z\s]", text, re.MULTILINE))
+
+
 def has_long_title(text: str) -> bool:
     """Whether a heading is underlined and has more than one line: here only the last can be one."""
     tokens = MarkdownIt("commonmark").parse(text)
@@ -48,7 +56,7 @@ def has_long_title(text: str) -> bool:
 @given(texts)
 @example("word\n    ```\n    - ```")  # code, and no fence
 def test_blocks_are_those_of_markdown_it(text: str) -> None:
-    assume(not has_long_title(text))
+    assume(not has_long_title(text) and not is_read_otherwise(text))
     assert essence(shown(text)) == essence(reference.rows(text))
 
 
@@ -68,6 +76,7 @@ def test_blocks_are_those_of_markdown_it(text: str) -> None:
         ("9. a\n10. b", ["9. a", "10. b"]),
         ("> a\n>\n> b\n\n> c", ["│ a", "│", "│ b", "", "│ c"]),
         ("> a\nlazy", ["│ a", "│ lazy"]),
+        ("> > word\n    ---", ["│ │ word", "│ │ ---"]),
         ("- - a", ["• ◦ a"]),
         ("-\n\n  a", ["•", "", "a"]),
         ("text\n2. not a list", ["text", "2. not a list"]),

@@ -23,7 +23,7 @@ from tulu_cli.engines.vllm_settings import (
     load_error,
 )
 from tulu_cli.engines.vllm_values import pairs, sampling_params, score_of, scoring_params, take
-from tulu_cli.engines.workers import WorkerLog, die_with_parent, quiet_stdout
+from tulu_cli.engines.workers import last_error_of, minded_workers, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class VllmEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._numbers = count()
-        self._log = WorkerLog()
-        self._sockets = socket_folder()
+        self._folder = private_folder()
+        self._log = Path(self._folder.name) / "log"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
@@ -144,10 +144,10 @@ class VllmEngine:
                     f"vLLM does not take this --engine-arg: {first_line(error)}."
                 ) from error
             # Forking skips a second import of vLLM. The config of a CPU has just set "spawn"; once
-            # CUDA is running vLLM spawns whatever is asked for.
+            # CUDA is running, and under WSL, vLLM spawns whatever is asked for.
             os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
-            os.environ["VLLM_RPC_BASE_PATH"] = self._sockets.name
-            with die_with_parent(self._log):
+            os.environ["VLLM_RPC_BASE_PATH"] = self._folder.name
+            with minded_workers(self._log):
                 return AsyncLLM.from_vllm_config(config)
 
     async def _forward(
@@ -228,14 +228,13 @@ class VllmEngine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._log.close()
-        self._sockets.cleanup()
+        self._folder.cleanup()
         logging.disable(logging.NOTSET)
 
     def _load_error(self, error: Exception) -> TuluError:
         if isinstance(error, TuluError):
             return error
-        return load_error(self._spec.name, self._log.last_error() or first_line(error))
+        return load_error(self._spec.name, last_error_of(self._log) or first_line(error))
 
     def _run_error(self, error: BaseException) -> TuluError:
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -243,16 +242,16 @@ class VllmEngine:
         if isinstance(error, TuluError):
             return error
         if isinstance(error, EngineDeadError):
-            reason = self._log.last_error()
+            reason = last_error_of(self._log)
             said = f" Its last error: {reason}." if reason else ""
             return EngineDied(f"vLLM's worker process died; start again.{said}")
         return EngineError(f"vLLM failed while generating: {first_line(error)}.")
 
 
-def socket_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder of our own for vLLM's sockets, which it leaves behind, open to all.
+def private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for vLLM's sockets, which it leaves behind and open to all, and its log.
 
-    It is closed to others, and goes; those of commands that were killed go with it.
+    Other users cannot look into it. Remove those of commands that were killed.
     """
     for folder in Path("/tmp").glob("tulu-vllm-*"):  # noqa: S108 (its owner is checked)
         with suppress(OSError, ValueError):

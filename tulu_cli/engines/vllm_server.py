@@ -27,7 +27,7 @@ from tulu_cli.engines.vllm_settings import (
     set_environment,
 )
 from tulu_cli.engines.vllm_wording import Wording
-from tulu_cli.engines.workers import end_with, last_error_of
+from tulu_cli.engines.workers import end_with, last_error_of, minded_workers
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.server.record import read_order, write_json
 
@@ -106,7 +106,7 @@ def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
 
 
 async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
-    """The same as vLLM's `run_server`, with a forked worker and a note of what was loaded."""
+    """Do what vLLM's `run_server` does, with minded workers and a note of what was loaded."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.api_server.entry import build_and_serve
     from vllm.entrypoints.launchers.launcher import setup_server
@@ -122,8 +122,8 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
     address, listening = setup_server(args, reuse_port=False)
     if args.uds:
         Path(args.uds).chmod(0o600)
-    os.register_at_fork(after_in_child=lambda: end_with(os.getppid(), signal.SIGKILL))
-    engine = AsyncLLM.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
+    with minded_workers():
+        engine = AsyncLLM.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
     try:
         loaded(config)
         ended = await build_and_serve(engine, address, listening, args)

@@ -2,16 +2,22 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError, UsageError
 
+# What vLLM 0.30 to 0.33 and torch write where memory is too small, in small letters: vLLM's
+# v1/worker/utils.py (request_memory), v1/worker/cpu_worker.py, v1/core/kv_cache_utils.py (0.33:
+# kv_cache_planning.py), and torch.OutOfMemoryError.
 _MEMORY_SIGNS = (
     "out of memory",
-    "No available memory",
-    "KV cache is needed",
+    "no available memory",
+    "kv cache is needed",
     "free memory on device",
+    "available memory on node",
+    "exceed the desired gpu memory utilization",
 )
 
 # In float32 their logits are 1 GiB for a vocabulary of 128,256 tokens.
@@ -27,11 +33,9 @@ def set_environment(device: str) -> None:
     }
     if not _has_gpu(device):
         cores = str(len(os.sched_getaffinity(0)))
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         settings |= {
             "OMP_NUM_THREADS": cores,
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_CPU_KVCACHE_SPACE": str(max(1, min(4, memory // 2**33))),
             # Without it the first request for logprobs compiles for 11 seconds.
             "TORCHDYNAMO_DISABLE": "1",
             "VLLM_USE_AOT_COMPILE": "0",  # which would ask for what is disabled
@@ -71,12 +75,32 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         "disable_log_stats": True,
         "enforce_eager": _is_eager(spec),
     }
+    if not _has_gpu(spec.device):
+        # vLLM would take a share of all memory. The user's own VLLM_CPU_KVCACHE_SPACE comes first.
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        arguments["kv_cache_memory_bytes"] = max(1, min(4, memory // 2**33)) * 2**30
+    if _is_eager(spec) and spec.tensor_parallel_size > 1:
+        # To see whether it could fuse these, vLLM would initialise CUDA in this process, and then
+        # spawn its workers instead of forking them. Without compilation there is nothing to fuse.
+        arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
     if spec.purpose == "scoring":
         # The logits of all tokens of a step are made, outside of what vLLM has reckoned with.
         arguments["max_num_batched_tokens"] = _SCORED_AT_ONCE
     if spec.gpu_memory_utilization is not None:
         arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
-    return arguments | dict(spec.engine_args)
+    return _laid_over(arguments, spec.engine_args)
+
+
+def _laid_over(ours: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our arguments with the user's in their place, tables key by key."""
+    merged = dict(ours)
+    for name, value in own.items():
+        table = merged.get(name)
+        if isinstance(table, dict) and isinstance(value, dict):
+            merged[name] = _laid_over(table, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def _is_eager(spec: EngineSpec) -> bool:
@@ -90,7 +114,7 @@ def _is_eager(spec: EngineSpec) -> bool:
 
 def load_error(name: str, reason: str) -> TuluError:
     """The reason of vLLM for not loading a model, as the error that it is."""
-    if any(sign in reason for sign in _MEMORY_SIGNS):
+    if any(sign in reason.casefold() for sign in _MEMORY_SIGNS):
         return DoesNotFit(f"{name} does not fit in memory: {reason}.")
     return EngineError(f"vLLM cannot load {name}: {reason}.")
 

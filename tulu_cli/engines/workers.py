@@ -1,4 +1,9 @@
-"""Worker processes that an engine forks: they die with their parent, and talk into a file."""
+"""vLLM's worker processes: they die with their parent, and print into a file.
+
+vLLM forks its workers where it can. It spawns them where CUDA has been initialised, under WSL, and
+where VLLM_WORKER_MULTIPROC_METHOD says so. A forked worker comes through a hook of `os`, a spawned
+one through `worker.sh`, which multiprocessing starts in Python's place; both end in `_begin`.
+"""
 
 import ctypes
 import logging
@@ -6,59 +11,94 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _ERROR = re.compile(r"^(?:\([^)]*\) )?(?:\S+ )*?([A-Za-z_.]*(?:Error|Exception): .+)$")
 # What a process says when another one, whose reason stands above it, has failed.
 _SECOND_HAND = ("initialization failed", "EngineDeadError", "cancelled")
 _TAIL = 65536
-_callback: "WorkerLog | None" = None
-_registered = False
+_STARTER = Path(__file__).with_name("worker.sh")
+_QUIET_TRACKER = "ignore:resource_tracker:UserWarning"
+# What a spawned worker is told: the Python to run, who its parent is, and the file to print into.
+_PYTHON, _PARENT, _LOG = "TULU_WORKER_PYTHON", "TULU_WORKER_PARENT", "TULU_WORKER_LOG"
+# The same for a forked worker, which inherits this module as it is; no parent: it is not minded.
+_parent: int | None = None
+_log: Path | None = None
+_is_registered = False
 
 
-class WorkerLog:
-    """A file without a name that holds what the workers print; gone when it is closed."""
+@contextmanager
+def minded_workers(log: Path | None = None) -> Iterator[None]:
+    """Have every worker that is started in here killed when the thread that started it ends.
 
-    def __init__(self) -> None:
-        self._file: BinaryIO = tempfile.TemporaryFile(prefix="tulu-worker-")  # noqa: SIM115
-        self.owner = os.getpid()
-
-    def take_output(self) -> None:
-        """Send this process's stdout and stderr into the file."""
-        for descriptor in (1, 2):
-            os.dup2(self._file.fileno(), descriptor)
-
-    def last_error(self) -> str | None:
-        """What `last_error` finds at the end of the log."""
-        if self._file.closed:
-            return None
-        size = os.fstat(self._file.fileno()).st_size
-        return last_error(os.pread(self._file.fileno(), _TAIL, max(0, size - _TAIL)))
-
-    def close(self) -> None:
-        """Forget the log."""
-        self._file.close()
-
-
-def last_error(tail: bytes) -> str | None:
-    """The last line of a log that names an exception and its own reason, without its prefix."""
-    lines = tail.decode("utf-8", errors="replace").splitlines()
-    found = [match.group(1) for line in reversed(lines) if (match := _ERROR.match(line))]
-    first_hand = (line for line in found if not any(sign in line for sign in _SECOND_HAND))
-    return next(iter((*first_hand, *found)), "").rstrip(".") or None
-
-
-def last_error_of(log: Path) -> str | None:
-    """The same of a log that is a file; None where there is none."""
+    With a `log`, workers print into that file and leave our process group, so that a Ctrl-C in the
+    terminal is ours alone. What workers start themselves dies with them in the same way.
+    """
+    global _parent, _log, _is_registered
+    if not _is_registered:
+        os.register_at_fork(after_in_child=_begin_forked)
+        _is_registered = True
+    told = {_PYTHON: sys.executable, _PARENT: str(os.getpid()), _LOG: str(log or "")}
+    _parent, _log = os.getpid(), log
     try:
-        return last_error(log.read_bytes()[-_TAIL:])
-    except OSError:
-        return None
+        with _started_by_ours(told):
+            yield
+    finally:
+        _parent, _log = None, None
+
+
+@contextmanager
+def _started_by_ours(told: dict[str, str]) -> Iterator[None]:
+    """Have multiprocessing spawn through `worker.sh` in here, with `told` in the environment."""
+    from multiprocessing import resource_tracker, spawn
+
+    # It outlives whoever it tracks, to remove their shared memory: it must not be started as ours.
+    # That it removes what a worker has left is what it is for, and nothing to warn the user of.
+    sys.warnoptions.append(_QUIET_TRACKER)
+    resource_tracker.ensure_running()
+    sys.warnoptions.remove(_QUIET_TRACKER)
+    before = spawn.get_executable()
+    os.environ.update(told)
+    spawn.set_executable(str(_STARTER))
+    try:
+        yield
+    finally:
+        spawn.set_executable(before)
+        for name in told:
+            os.environ.pop(name, None)
+
+
+def begin_spawned() -> None:
+    """Make this process a minded worker; `worker.sh` has it called before anything else."""
+    from multiprocessing import spawn
+
+    log = os.environ.get(_LOG)
+    _begin(int(os.environ[_PARENT]), Path(log) if log else None)
+    os.environ.update({_PARENT: str(os.getpid()), _LOG: ""})
+    spawn.set_executable(str(_STARTER))
+
+
+def _begin_forked() -> None:
+    global _parent, _log
+    if _parent is None:
+        return
+    _begin(_parent, _log)
+    logging.disable(logging.NOTSET)
+    _parent, _log = os.getpid(), None  # what it forks inherits its group and its output
+
+
+def _begin(parent: int, log: Path | None) -> None:
+    end_with(parent, signal.SIGKILL)
+    if log is None:
+        return
+    os.setpgid(0, 0)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for descriptor in (1, 2):
+        os.dup2(file, descriptor)
+    os.close(file)
 
 
 def end_with(parent: int, number: int) -> None:
@@ -69,40 +109,27 @@ def end_with(parent: int, number: int) -> None:
             os.kill(os.getpid(), number)
 
 
-@contextmanager
-def die_with_parent(log: WorkerLog) -> Iterator[None]:
-    """Processes that are forked in here get SIGKILL when the forking thread ends, however it ends.
+def last_error(tail: bytes) -> str | None:
+    """Return the last line of a log that names an exception and its own reason, without prefix."""
+    lines = tail.decode("utf-8", errors="replace").splitlines()
+    found = [match.group(1) for line in reversed(lines) if (match := _ERROR.match(line))]
+    first_hand = (line for line in found if not any(sign in line for sign in _SECOND_HAND))
+    return next(iter((*first_hand, *found)), "").rstrip(".") or None
 
-    They also leave our process group, so that a Ctrl-C in the terminal is ours alone, and write
-    into `log`.
-    """
-    global _callback, _registered
-    if not _registered:
-        os.register_at_fork(after_in_child=_in_child)
-        _registered = True
-    _callback = log
+
+def last_error_of(log: Path) -> str | None:
+    """Return what `last_error` finds at the end of a file; None where there is no such file."""
     try:
-        yield
-    finally:
-        _callback = None
-
-
-def _in_child() -> None:
-    log = _callback
-    if log is None:
-        return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != log.owner:
-        return  # a worker's worker: it has the group and the log already
-    os.setpgid(0, 0)
-    log.take_output()
-    logging.disable(logging.NOTSET)
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            return last_error(file.read())
+    except OSError:
+        return None
 
 
 @contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """What a library prints while it loads goes to stderr: on stdout it would be an answer."""
+    """Send what a library prints on stdout while it loads to stderr: it is not an answer."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)

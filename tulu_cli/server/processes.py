@@ -10,6 +10,7 @@ from pathlib import Path
 # The value is the engine's folder. It finds what is left of an engine whose leaders are dead.
 MARK = "TULU_WARM_ENGINE"
 _PROC = Path("/proc")
+_TRACKER_SECONDS = 10.0
 
 
 def marked(folder: Path) -> Iterator[int]:
@@ -22,25 +23,24 @@ def marked(folder: Path) -> Iterator[int]:
 
 
 def end_group(leader: int, grace: float) -> None:
-    """End all processes of a group: asked to first, after `grace` seconds without asking."""
-    if _signal_group(leader, signal.SIGTERM):
-        end = time.monotonic() + grace
-        while _signal_group(leader, 0) and time.monotonic() < end:
-            _reap(leader)
-            time.sleep(0.01)
+    """End all processes of a group: ask them to, and after `grace` seconds kill them.
+
+    Python's trackers are killed last, if at all: they end by themselves, a moment after all that
+    they track, and remove the shared memory that the others leave behind.
+    """
+    if _signal_group(leader, signal.SIGTERM) and not _has_ended(leader, grace):
+        for process in _members(leader):
+            if not _is_tracker(process):
+                _kill(process)
+        _has_ended(leader, _TRACKER_SECONDS)
         _signal_group(leader, signal.SIGKILL)
 
 
 def end_marked(folder: Path) -> None:
-    """Kill whatever is left of the engine in `folder`.
-
-    Python's trackers are left to end by themselves, a moment after all that they track: they remove
-    the shared memory that the others leave behind.
-    """
+    """Kill what is left of the engine in `folder`, but for Python's trackers: see `end_group`."""
     for process in marked(folder):
-        with suppress(ProcessLookupError, PermissionError):
-            if not _is_tracker(process):
-                os.kill(process, signal.SIGKILL)
+        if not _is_tracker(process):
+            _kill(process)
 
 
 def resident_bytes(process: int) -> int:
@@ -58,6 +58,30 @@ def _is_tracker(process: int) -> bool:
     except OSError:
         return False
     return b"multiprocessing.resource_tracker" in command
+
+
+def _members(leader: int) -> Iterator[int]:
+    """The processes of a group. Linux only: none elsewhere."""
+    for entry in _PROC.glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getpgid(int(entry.name)) == leader:
+                yield int(entry.name)
+
+
+def _has_ended(leader: int, seconds: float) -> bool:
+    """Whether no process of a group is left, now or within so many seconds."""
+    end = time.monotonic() + seconds
+    while _signal_group(leader, 0):
+        if time.monotonic() > end:
+            return False
+        _reap(leader)
+        time.sleep(0.01)
+    return True
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGKILL)
 
 
 def _signal_group(leader: int, number: int) -> bool:

@@ -26,7 +26,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _LOADING_SECONDS = 0.1  # between two looks at a server that loads, and at one that runs
 _RUNNING_SECONDS = 1.0
 _GRACE_SECONDS = 10.0
-_TRACKER_SECONDS = 5.0
+_DEAD_SECONDS = 2.0  # for what is left of a server that is dead, or whose engine is
 
 
 def main(folder: Path) -> int:
@@ -113,8 +113,7 @@ class Supervisor:
         return True
 
     def _end_unmeant(self) -> bool:
-        # Its workers are killed with it; what it leaves of shared memory Python's tracker removes.
-        end_group(self._server.pid, _TRACKER_SECONDS)
+        end_group(self._server.pid, _DEAD_SECONDS)
         code = self._server.wait()
         loading = not self._state.ready
         if loading and not (self._folder / "failure.json").exists():
