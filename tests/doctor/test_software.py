@@ -23,7 +23,9 @@ from tulu_cli.machine import read_packages
         (Torch(failure="it crashed"), 0, "problem", "it crashed", "--force-reinstall torch"),
         (Torch("2"), 1, "problem", "build of torch cannot use them", "--force-reinstall torch"),
         (Torch("2", "13.0"), 1, "problem", "older than CUDA 13.0", "nvidia-smi"),
+        (Torch("2", hip="7.0"), 1, "problem", "older than ROCm 7.0", "amd-smi"),
         (Torch("2", "13.0", available=True, devices=1), 2, "note", "sees 1 of 2 GPUs", None),
+        (Torch("2", hip="7", available=True, devices=1), 2, "note", "sees 1 of 2 GPUs", None),
     ],
 )
 def test_a_fault_of_torch(
@@ -36,7 +38,12 @@ def test_a_fault_of_torch(
 
 @pytest.mark.parametrize(
     ("torch", "gpus"),
-    [(Torch("2"), 0), (Torch("2", "13.0", available=True, devices=2), 2), (Torch("2", "13"), 0)],
+    [
+        (Torch("2"), 0),
+        (Torch("2", "13.0", available=True, devices=2), 2),
+        (Torch("2", hip="7.0", available=True, devices=2), 2),
+        (Torch("2", "13"), 0),
+    ],
 )
 def test_a_sound_torch(torch: Torch, gpus: int) -> None:
     assert [one.level for one in judge_torch(torch, gpus)] == ["ok"]

@@ -89,10 +89,11 @@ def examine(streams: "Streams", looks: "dict[str, Look]") -> "Iterator[Finding]"
 
 
 def gpus(_streams: "Streams") -> "Iterator[Finding]":
-    """The driver and each GPU."""
-    from tulu_cli.doctor.gpus import judge_driver, read_driver
+    """The drivers and each GPU."""
+    from tulu_cli.doctor.gpus import judge_drivers
+    from tulu_cli.machine import read_amd, read_nvidia
 
-    yield from judge_driver(read_driver(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    yield from judge_drivers((read_nvidia(), read_amd()), os.environ)
 
 
 def software(streams: "Streams") -> "Iterator[Finding]":
