@@ -99,11 +99,28 @@ def test_nothing_installed_has_nothing_to_fit() -> None:
 
 
 def test_why_each_engine_would_run_or_not() -> None:
-    reasons = [("vllm", "no GPU"), ("transformers", "chosen"), ("fake", "for tests")]
-    found = list(judge_engines(reasons, "transformers", None))
+    problems = {"vllm": "no GPU", "transformers": None, "fake": "for tests"}
+    reasons = {"vllm": "no GPU", "transformers": "chosen", "fake": "for tests"}
+    found = list(judge_engines(problems, "transformers", reasons, None))
     assert [(one.level, one.said) for one in found] == [
         ("note", "vllm would not run: no GPU."),
         ("ok", "transformers would run: chosen."),
     ]
-    (refused,) = judge_engines((), None, "No engine can run here.")
+    refused, *_ = judge_engines(problems, None, {}, "No engine can run here.")
     assert (refused.level, refused.mend) == ("problem", "pip install 'tulu_cli[transformers]'")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        ({"vllm": "could run too"}, "vllm could run too, with --engine vllm."),
+        ({"vllm": "it is slow"}, "vllm could run too, with --engine vllm: it is slow."),
+        ({}, "vllm could run too, with --engine vllm."),
+    ],
+)
+def test_an_engine_that_could_run_is_not_said_to_be_unable(
+    reasons: dict[str, str], said: str
+) -> None:
+    problems = {"vllm": None, "transformers": None, "fake": "for tests"}
+    found = judge_engines(problems, "transformers", {"transformers": "asked for"} | reasons, None)
+    assert [one.said for one in found] == [said, "transformers would run: asked for."]

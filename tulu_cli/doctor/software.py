@@ -84,16 +84,30 @@ def unmet(requirements: Iterable[str], versions: Mapping[str, str]) -> list[tupl
 
 
 def judge_engines(
-    reasons: Sequence[tuple[str, str]], chosen: str | None, refusal: str | None
+    problems: Mapping[str, str | None],
+    chosen: str | None,
+    reasons: Mapping[str, str],
+    refusal: str | None,
 ) -> Iterator[Finding]:
-    """Which engine would run, and why each other would not. `refusal` is why none does. Pure."""
+    """Which engine would run, which could too, and why another cannot. Pure.
+
+    `problems` are why each engine cannot run here, None where it can; `reasons` are those of the
+    choice, and `refusal` is why there is none.
+    """
     if refusal:
         yield Finding("problem", "engine", refusal, _TRANSFORMERS)
-    for name, reason in reasons:
+    for name, problem in problems.items():
+        reason = reasons.get(name, "")
         if name == chosen:
             yield Finding("ok", "engine", f"{name} would run: {reason}.")
-        elif name != "fake":
-            yield Finding("note", "engine", f"{name} would not run: {reason}.")
+        elif name == "fake":
+            continue
+        elif problem is not None:
+            yield Finding("note", "engine", f"{name} would not run: {problem}.")
+        else:
+            why = "" if reason in ("", "could run too") else f": {reason}"
+            said = f"{name} could run too, with --engine {name}{why}."
+            yield Finding("note", "engine", said)
 
 
 def read_requirements(versions: Mapping[str, str]) -> dict[str, list[str]]:
