@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tulu_cli.errors import NoEngine
 from tulu_cli.machine import Gpu, Machine
 from tulu_cli.plan.family import built_in_config
 from tulu_cli.room import Wish, refusal, spelled
@@ -88,3 +89,19 @@ def test_the_engines_own_arguments_that_are_known_count() -> None:
     wish = replace(WISH, max_model_len=60_000, engine_args={"kv_cache_dtype": "fp8"})
     assert refusal(replace(wish, engine_args={}), machine(23.8)) is not None
     assert refusal(wish, machine(23.8)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantization": "bitsandbytes"},
+        {"config": CONFIG | {"quantization_config": {"quant_method": "bitsandbytes"}}},
+    ],
+    ids=["asked for", "of the checkpoint"],
+)
+def test_bitsandbytes_needs_its_plug_in_on_vllm_alone(changes: dict[str, Any]) -> None:
+    wish, here = replace(WISH, **changes), machine(23.8)
+    with pytest.raises(NoEngine, match="pip install vllm-bnb-plugin"):
+        refusal(wish, here)
+    assert refusal(replace(wish, engine="transformers"), here) is None
+    assert refusal(wish, replace(here, packages={"vllm-bnb-plugin": "0.0.3"})) is None

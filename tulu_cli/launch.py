@@ -187,7 +187,7 @@ _PASSED_ON = (
 
 
 def _require_room(prepared: Prepared) -> None:
-    """Ask the planner before the weights are fetched. Raises DoesNotFit where it is sure."""
+    """Ask the planner before the weights are fetched. Raises DoesNotFit or NoEngine where sure."""
     spec = prepared.spec
     wish = Wish(
         name=spec.name,
@@ -207,7 +207,8 @@ def fetch(
 ) -> Prepared:
     """The same with the weights on this machine.
 
-    Raises what `locate` raises, and DoesNotFit where the planner is sure of it, unless `force`.
+    Raises what `locate` raises, and DoesNotFit or NoEngine where the planner is sure of it, unless
+    `force`.
     """
     if prepared.spec.server is not None:
         return prepared

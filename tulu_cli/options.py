@@ -118,8 +118,8 @@ Dtype = Annotated[
 Quantization = Annotated[
     str | None,
     typer.Option(
-        help="vllm: fp8, awq, gptq, bitsandbytes; transformers: bitsandbytes (nf4) or "
-        "bitsandbytes-int8.  [default: none]",
+        help="vllm: fp8, awq, gptq; transformers: bitsandbytes (nf4), bitsandbytes-int8.  "
+        "[default: none]",
         metavar="METHOD",
     ),
 ]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from tulu_cli.errors import TuluError
+from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import ModelRef, family_models
 from tulu_cli.plan.architectures import read_shape
@@ -75,7 +76,7 @@ def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
 
     The driver counts some memory that no program gets: a card of the catalogue has what was seen.
     """
-    return tuple(_machine_gpu(gpu.name, gpu.total_bytes, gpu.free_bytes) for gpu in machine.gpus)
+    return tuple(map(_machine_gpu, machine.gpus))
 
 
 def occupants(machine: Machine) -> tuple[str, ...]:
@@ -103,11 +104,12 @@ def release(asked: str | None = None) -> Version:
     return read_version(asked) if asked else NEWEST
 
 
-def _machine_gpu(name: str, total: int, free: int) -> Gpu:
-    card = card_of_driver(name, total)
+def _machine_gpu(gpu: MachineGpu) -> Gpu:
+    total, card = gpu.total_bytes, card_of_driver(gpu.name, gpu.total_bytes)
     usable = min(total, int(card.gib * GIB)) if card else total
     # The share of it that is free stays free: the driver's own part is in use from the start.
-    return Gpu(name, usable, max(0, free - (total - usable)), card)
+    free = max(0, gpu.free_bytes - (total - usable))
+    return Gpu(gpu.name, usable, free, card, gpu.capability)
 
 
 def _built_in(ref: ModelRef) -> dict[str, Any] | None:

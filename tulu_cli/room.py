@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.errors import TuluError
+from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.quantities import gib
 
 if TYPE_CHECKING:
@@ -55,13 +55,18 @@ class Wish:
 
 
 def refusal(wish: Wish, machine: "Machine") -> str | None:
-    """Why the model surely cannot be loaded here, with the nearest setting that fits, or None."""
+    """Why the model surely cannot be loaded here, with the nearest setting that fits, or None.
+
+    Raises NoEngine for weights that vLLM loads with a plug-in only, where that is not installed.
+    """
     if wish.engine not in ("vllm", "transformers"):
         return None
     try:
         model = _model(wish)
     except TuluError:
         return None
+    if wish.engine == "vllm":
+        _check_plugin(model, machine)
     if not machine.gpus or not wish.device.startswith(("auto", "cuda")):
         return _beyond_memory(model, machine.memory_bytes)
     if wish.engine == "vllm":
@@ -79,6 +84,15 @@ def _model(wish: Wish) -> "Model":
         dtype=wish.dtype,
         quantization=wish.quantization,
     )
+
+
+def _check_plugin(model: "Model", machine: "Machine") -> None:
+    from tulu_cli.plan.quantization import without_plugin
+    from tulu_cli.planning import release
+
+    packages = machine.packages
+    if why := without_plugin(model.name, model.quantization, release(), packages):
+        raise NoEngine(why)
 
 
 def _beyond_memory(model: "Model", memory: int) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+from tests.models.tiny_gguf import write_tiny_gguf
 from tests.plan.tiny import LLAMA
 from tests.program import tulu
 from tulu_cli import main
@@ -191,6 +192,8 @@ def test_transformers() -> None:
         (("8b", "--gpu", "h100", "--max-model-len", "9999999"), "131,072"),
         (("8b", "--gpu", "h100", "--gpu-memory-utilization", "1.5"), "up to 1"),
         (("8b", "--gpu", "h100", "--quantization", "fp9"), "takes one of"),
+        (("8b", "--gpu", "h100", "--quantization", "bitsandbytes"), "install vllm-bnb-plugin"),
+        (("8b", "--gpu", "h100", "--quantization", "gguf-q4_k"), "install vllm-gguf-plugin"),
         (("8b", "--gpu", "h100", "--kv-cache-dtype", "int2"), "takes one of"),
         (("8b", "--gpu", "h100", "--find", "happiness"), "takes one of"),
         (("8b", "--gpu", "h100", "--vllm-version", "new"), "such as 0.24.0"),
@@ -256,6 +259,47 @@ def test_a_model_that_is_broken_or_not_known(
     found, output, errors = plan(str(directory), "--gpu", "24GiB")
     assert (found, output) == (code, "")
     assert problem in errors
+
+
+def test_a_checkpoint_of_bitsandbytes_is_for_transformers_or_a_plug_in(tmp_path: Path) -> None:
+    quantized = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    directory = str(model_directory(tmp_path, {**LLAMA, "quantization_config": quantized}))
+    code, output, errors = plan(directory, "--gpu", "24GiB")
+    assert (code, output) == (2, "")
+    assert "pip install vllm-bnb-plugin" in errors
+    assert plan(directory, "--gpu", "24GiB", "--engine", "transformers")[0] == 0
+    old = plan(directory, "--gpu", "24GiB", "--vllm-version", "0.27.1")
+    assert old[0] == 0
+
+
+def test_a_plug_in_that_is_installed_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vllm_bnb_plugin-0.0.3.dist-info").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    code, output, _ = plan("8b", "--gpu", "h100", "--quantization", "bitsandbytes")
+    assert code == 0
+    assert "vllm serve" in output
+    assert "--quantization bitsandbytes" in output
+
+
+def test_vllm_is_not_told_to_serve_a_gguf_file(tmp_path: Path) -> None:
+    file = str(write_tiny_gguf(tmp_path / "tiny.gguf"))
+    code, output, _ = plan(file, "--gpu", "24GiB")
+    assert code == 0
+    assert f"tulu serve {file}" in output
+    assert "vllm serve" not in output
+
+
+def test_a_release_that_is_newer_than_the_rules_is_said() -> None:
+    code, output, errors = plan("8b", "--gpu", "h100", "--vllm-version", "9.1", "--json")
+    found = json.loads(output)
+    assert code == 0
+    assert (found["vllm_version"], found["planned_as"]) == ("9.1.0", "0.33.0")
+    assert errors == (
+        "tulu: vLLM 9.1.0 is newer than the newest release that is known here: planned as 0.33.0.\n"
+    )
+    assert plan("8b", "--gpu", "h100", "--vllm-version", "0.33.0")[2] == ""
 
 
 def test_the_headers_of_a_directory_are_the_weights(demo_directory: Path) -> None:

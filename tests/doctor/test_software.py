@@ -23,7 +23,9 @@ from tulu_cli.machine import read_packages
         (Torch(failure="it crashed"), 0, "problem", "it crashed", "--force-reinstall torch"),
         (Torch("2"), 1, "problem", "build of torch cannot use them", "--force-reinstall torch"),
         (Torch("2", "13.0"), 1, "problem", "older than CUDA 13.0", "nvidia-smi"),
+        (Torch("2", hip="7.0"), 1, "problem", "older than ROCm 7.0", "amd-smi"),
         (Torch("2", "13.0", available=True, devices=1), 2, "note", "sees 1 of 2 GPUs", None),
+        (Torch("2", hip="7", available=True, devices=1), 2, "note", "sees 1 of 2 GPUs", None),
     ],
 )
 def test_a_fault_of_torch(
@@ -36,7 +38,12 @@ def test_a_fault_of_torch(
 
 @pytest.mark.parametrize(
     ("torch", "gpus"),
-    [(Torch("2"), 0), (Torch("2", "13.0", available=True, devices=2), 2), (Torch("2", "13"), 0)],
+    [
+        (Torch("2"), 0),
+        (Torch("2", "13.0", available=True, devices=2), 2),
+        (Torch("2", hip="7.0", available=True, devices=2), 2),
+        (Torch("2", "13"), 0),
+    ],
 )
 def test_a_sound_torch(torch: Torch, gpus: int) -> None:
     assert [one.level for one in judge_torch(torch, gpus)] == ["ok"]
@@ -92,11 +99,28 @@ def test_nothing_installed_has_nothing_to_fit() -> None:
 
 
 def test_why_each_engine_would_run_or_not() -> None:
-    reasons = [("vllm", "no GPU"), ("transformers", "chosen"), ("fake", "for tests")]
-    found = list(judge_engines(reasons, "transformers", None))
+    problems = {"vllm": "no GPU", "transformers": None, "fake": "for tests"}
+    reasons = {"vllm": "no GPU", "transformers": "chosen", "fake": "for tests"}
+    found = list(judge_engines(problems, "transformers", reasons, None))
     assert [(one.level, one.said) for one in found] == [
         ("note", "vllm would not run: no GPU."),
         ("ok", "transformers would run: chosen."),
     ]
-    (refused,) = judge_engines((), None, "No engine can run here.")
+    refused, *_ = judge_engines(problems, None, {}, "No engine can run here.")
     assert (refused.level, refused.mend) == ("problem", "pip install 'tulu_cli[transformers]'")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        ({"vllm": "could run too"}, "vllm could run too, with --engine vllm."),
+        ({"vllm": "it is slow"}, "vllm could run too, with --engine vllm: it is slow."),
+        ({}, "vllm could run too, with --engine vllm."),
+    ],
+)
+def test_an_engine_that_could_run_is_not_said_to_be_unable(
+    reasons: dict[str, str], said: str
+) -> None:
+    problems = {"vllm": None, "transformers": None, "fake": "for tests"}
+    found = judge_engines(problems, "transformers", {"transformers": "asked for"} | reasons, None)
+    assert [one.said for one in found] == [said, "transformers would run: asked for."]

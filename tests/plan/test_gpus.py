@@ -71,6 +71,9 @@ def test_every_row_is_found_by_each_of_its_names_and_no_name_is_twice() -> None:
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887, "RTX-PRO-6000"),
         ("NVIDIA A10G", 23028, "A10G"),
         ("Tesla T4", 15360, "T4"),
+        ("NVIDIA GB10", 124610, "GB10"),
+        ("NVIDIA GB10", 122570, "GB10"),
+        ("AMD Instinct MI300X", 196288, "MI300X"),
         ("NVIDIA Imaginary 9000", 24564, None),
         ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 9856, None),
     ],
@@ -86,6 +89,13 @@ def test_the_machine_has_what_cuda_may_use_and_what_is_free() -> None:
     (gpu,) = machine_gpus(machine)
     assert gpu.total_bytes == int(79.18 * GIB) < total
     assert gpu.total_bytes - gpu.free_bytes == 10 * GIB
+
+
+def test_a_card_that_has_no_row_is_known_by_its_compute_capability() -> None:
+    size = 100 * GIB
+    machine = Machine((MachineGpu(0, "NVIDIA New", size, size, capability=(10, 0)),))
+    (gpu,) = machine_gpus(machine)
+    assert (gpu.card, gpu.chip.capability) == (None, (10, 0))
 
 
 def test_other_programs_and_slices_are_named() -> None:

@@ -1,18 +1,34 @@
 """How quantized weights are stored."""
 
-from typing import Any
+import ast
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from tests.plan.tiny import LLAMA, tiny
+from tulu_cli.candidates import KINDS
+from tulu_cli.commands.plan import plan
+from tulu_cli.engines.transformers import QUANTIZATIONS
 from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.options import Quantization as QuantizationOption
+from tulu_cli.plan.changes import nearest_changes
+from tulu_cli.plan.family import built_in_config
+from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.quantization import (
     NAMES,
+    VLLM_METHODS,
     Quantization,
     named_quantization,
     read_quantization,
     stored,
+    without_plugin,
 )
+from tulu_cli.plan.versions import NEWEST, rules_of
+from tulu_cli.plan.vllm import Run, estimate
+from tulu_cli.planning import model_of, release
 
 
 def size(how: Quantization | None, rows: int = 256, columns: int = 512) -> int:
@@ -66,8 +82,6 @@ def test_the_bytes_of_one_weight_by_config_json(config: dict[str, Any], expected
 
 
 def test_every_name_makes_a_smaller_model() -> None:
-    from tulu_cli.planning import model_of
-
     config = LLAMA | {"hidden_size": 256, "intermediate_size": 512, "head_dim": 32}
     plain = sum(tensor.size for tensor in model_of("plain", config).tensors)
     for name in NAMES:
@@ -112,3 +126,78 @@ def test_a_config_that_is_broken_or_not_known(config: Any, error: type[Exception
 def test_a_name_that_is_none() -> None:
     with pytest.raises(UsageError, match="takes one of fp8"):
         named_quantization("fp9")
+
+
+def methods_of_vllm() -> set[str]:
+    """The quantization methods of the vLLM that is installed, read and not imported: it is slow."""
+    spec = find_spec("vllm")
+    assert spec
+    assert spec.origin
+    source = Path(spec.origin).parent / "model_executor/layers/quantization/__init__.py"
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "QuantizationMethods":
+            assert isinstance(node.value, ast.Subscript)
+            return set(ast.literal_eval(node.value.slice))
+    raise AssertionError(f"{source} names its methods in another way now")
+
+
+def test_the_methods_that_vllm_is_said_to_have_are_its_own() -> None:
+    methods = methods_of_vllm()
+    assert set(VLLM_METHODS.values()) <= methods
+    rules = rules_of(release())
+    assert (rules.bitsandbytes, rules.gguf) == ("bitsandbytes" in methods, "gguf" in methods)
+    others = set(NAMES) - set(VLLM_METHODS)
+    assert others == {name for name in others if name.startswith(("bitsandbytes", "gguf-"))}
+
+
+def offered(annotation: Any, engine: str) -> set[str]:
+    """The names of quantizations that the help of an option has for an engine."""
+    _, option = get_args(annotation)
+    (names,) = re.findall(rf"{engine}: ([^;.]+)", option.help)
+    return set(re.findall(r"[\w-]+\d\w*|awq|gptq|bitsandbytes(?!-)", names)) - {"nf4"}
+
+
+def test_help_offers_each_engine_what_it_has() -> None:
+    assert offered(QuantizationOption, "vllm") == set(VLLM_METHODS) - {"int8"}
+    assert offered(QuantizationOption, "transformers") == set(QUANTIZATIONS)
+    of_plan = get_type_hints(plan, include_extras=True)["quantization"]
+    assert offered(of_plan, "vllm") == set(VLLM_METHODS)
+    assert offered(of_plan, "transformers") == {*QUANTIZATIONS, "gguf-q4_k"}
+
+
+def test_completions_offer_what_an_engine_has() -> None:
+    words = {one.word for one in KINDS["METHOD"].fixed()}
+    assert words == {*VLLM_METHODS, *QUANTIZATIONS} - {"int8"}
+
+
+def test_advice_for_vllm_names_only_what_it_has() -> None:
+    model = model_of("70b", built_in_config("70B", "RLVR") or {})
+    advised = set()
+    for gpu, length in (("h100", 8192), ("a100-80gb", 8192)):
+        found = estimate(model, parse_gpu(gpu)[0], Run(length), rules_of(NEWEST))
+        advised |= {change.option for change in nearest_changes(found)}
+    names = {one.split()[1] for one in advised if one.startswith("--quantization")}
+    assert names
+    assert names <= set(VLLM_METHODS)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "version", "packages", "plugin"),
+    [
+        ("bitsandbytes", (0, 33, 0), (), "vllm-bnb-plugin"),
+        ("bitsandbytes-int8", (0, 28, 0), ("vllm",), "vllm-bnb-plugin"),
+        ("bitsandbytes", (0, 33, 0), ("vllm-bnb-plugin",), None),
+        ("bitsandbytes", (0, 27, 1), (), None),
+        ("gguf-q4_k", (0, 24, 0), ("vllm-bnb-plugin",), "vllm-gguf-plugin"),
+        ("gguf-q4_k", (0, 23, 0), (), None),
+        ("fp8", (0, 33, 0), (), None),
+        ("compressed-tensors", (0, 33, 0), (), None),
+        (None, (0, 33, 0), (), None),
+    ],
+)
+def test_what_needs_a_plug_in(
+    quantization: str | None, version: Any, packages: tuple[str, ...], plugin: str | None
+) -> None:
+    why = without_plugin("org/name", quantization, version, packages)
+    assert (why is None) == (plugin is None)
+    assert why is None or f"(pip install {plugin})" in why

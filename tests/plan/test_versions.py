@@ -4,8 +4,21 @@ from dataclasses import fields
 
 import pytest
 
+from tests.plan.tiny import tiny
 from tulu_cli.errors import UsageError
-from tulu_cli.plan.versions import CHANGES, NEWEST, Rules, read_version, rules_of, sources
+from tulu_cli.plan.activation import Batch
+from tulu_cli.plan.gpus import Gpu, parse_gpu
+from tulu_cli.plan.values import GIB
+from tulu_cli.plan.versions import (
+    CHANGES,
+    NEWEST,
+    Rules,
+    newer_than_known,
+    read_version,
+    rules_of,
+    sources,
+)
+from tulu_cli.plan.vllm import Run, batch_defaults, graph_bytes
 
 
 def test_every_change_names_a_rule_and_its_source_in_order_of_release() -> None:
@@ -46,3 +59,66 @@ def test_each_rule_is_said_with_its_source() -> None:
     lines = sources(NEWEST)
     assert len(lines) == len(fields(Rules))
     assert any("utilization = 0.92 (since 0.25.0" in line for line in lines)
+
+
+def test_the_newest_release_plans_by_a_row_of_its_own() -> None:
+    assert max(since for since, *_ in CHANGES) == NEWEST
+
+
+@pytest.mark.parametrize("version", [(0, 5, 3), NEWEST])
+def test_a_known_release_needs_no_word(version: tuple[int, int, int]) -> None:
+    assert newer_than_known(version) is None
+
+
+def test_a_newer_release_is_said_to_be_planned_as_the_newest_known() -> None:
+    major, minor, patch = NEWEST
+    said = newer_than_known((major, minor, patch + 1))
+    assert said == (
+        f"vLLM {major}.{minor}.{patch + 1} is newer than the newest release that is known here: "
+        f"planned as {major}.{minor}.{patch}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "expected"),
+    [
+        ("gb10", (0, 32, 0), (1024, 8192)),
+        ("gb10", (0, 33, 0), (256, 2048)),
+        ("h100", (0, 33, 0), (1024, 8192)),
+        ("rtx-pro-6000", (0, 33, 0), (1024, 8192)),
+        ("b200", (0, 33, 0), (1024, 16384)),
+        ("rtx-4090", (0, 33, 0), (256, 2048)),
+    ],
+)
+def test_the_defaults_of_a_server(
+    gpu: str, version: tuple[int, int, int], expected: tuple[int, int]
+) -> None:
+    assert batch_defaults(Run(8192), parse_gpu(gpu)[0], rules_of(version)) == expected
+
+
+def test_a_card_without_a_row_has_the_defaults_of_its_compute_capability() -> None:
+    unnamed = Gpu("NVIDIA GB10-B", 121 * GIB, 121 * GIB, capability=(12, 1))
+    assert batch_defaults(Run(8192), unnamed, rules_of((0, 33, 0))) == (256, 2048)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "sequences", "version", "larger"),
+    [
+        ("b200", 1024, (0, 27, 1), False),
+        ("b200", 1024, (0, 28, 0), True),
+        ("b300", 1024, (0, 33, 0), True),
+        ("b200", 256, (0, 33, 0), False),
+        ("h100", 1024, (0, 33, 0), False),
+        ("rtx-5090", 1024, (0, 33, 0), False),
+        ("gb10", 1024, (0, 33, 0), False),
+    ],
+)
+def test_data_centre_blackwell_captures_up_to_1024(
+    gpu: str, sequences: int, version: tuple[int, int, int], larger: bool
+) -> None:
+    """512 graphs of 51 sizes and 51 whole ones; 1,024 has 32 sizes more of each."""
+    shape, batch, rules = tiny().shape, Batch(8192, sequences, 1), rules_of(version)
+    chip = parse_gpu(gpu)[0].chip
+    one, two = (graph_bytes(shape, batch, rules, chip, layers).expected for layers in (1, 2))
+    whole = 51 if sequences > 256 else 35
+    assert (two - one) * 8 // 2**20 == (166 if larger else 51 + whole)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tulu_cli.commands import _plan_views as views
 from tulu_cli.errors import DoesNotFit, TuluError, UsageError
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
+from tulu_cli.plan.quantization import without_plugin
 from tulu_cli.plan.search import (
     fewest_gpus,
     layout_for,
@@ -16,7 +17,7 @@ from tulu_cli.plan.search import (
 )
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.verdict import Judgement, Verdict, judge
-from tulu_cli.plan.versions import Rules, Version, rules_of
+from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def plan_for_vllm(
     """Plan for vLLM: one model on given GPUs, several on the same, or one over the catalogue."""
     models = [read_model(chosen, name) for name in chosen.models]
     version = _release(chosen)
+    check_quantization(models, version)
+    if said := newer_than_known(version):
+        streams.say(f"tulu: {said}")
     gpu, count = choose_gpus(chosen.gpu, streams, machine)
     rules = rules_of(version)
     if gpu is None:
@@ -97,6 +101,16 @@ def read_model(chosen: "PlanOptions", name: str) -> Model:
         dtype=chosen.settings.get("dtype", "auto"),
         quantization=chosen.quantization,
     )
+
+
+def check_quantization(models: Sequence[Model], version: Version) -> None:
+    """Raises UsageError for weights that this vLLM loads with a plug-in only, which is not here."""
+    from tulu_cli.machine import read_packages
+
+    packages = read_packages()
+    for model in models:
+        if why := without_plugin(model.name, model.quantization, version, packages):
+            raise UsageError(why)
 
 
 def choose_gpus(
@@ -217,11 +231,9 @@ def _print_plans(
     if chosen.json_output:
         from tulu_cli.plan.report import report
 
-        release = ".".join(map(str, version))
-        _print_json(
-            streams,
-            [{"vllm_version": release, **report(plan, chosen.concurrency)} for plan in plans],
-        )
+        releases = {"vllm_version": version, "planned_as": min(version, NEWEST)}
+        head = {name: ".".join(map(str, release)) for name, release in releases.items()}
+        _print_json(streams, [head | report(plan, chosen.concurrency) for plan in plans])
         return
     if len(plans) > 1:
         streams.write(views.plans_text(plans, chosen.concurrency, models=True))

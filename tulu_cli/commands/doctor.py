@@ -89,10 +89,11 @@ def examine(streams: "Streams", looks: "dict[str, Look]") -> "Iterator[Finding]"
 
 
 def gpus(_streams: "Streams") -> "Iterator[Finding]":
-    """The driver and each GPU."""
-    from tulu_cli.doctor.gpus import judge_driver, read_driver
+    """The drivers and each GPU."""
+    from tulu_cli.doctor.gpus import judge_drivers
+    from tulu_cli.machine import read_amd, read_nvidia
 
-    yield from judge_driver(read_driver(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    yield from judge_drivers((read_nvidia(), read_amd()), os.environ)
 
 
 def software(streams: "Streams") -> "Iterator[Finding]":
@@ -112,7 +113,7 @@ def software(streams: "Streams") -> "Iterator[Finding]":
 
 
 def engine(_streams: "Streams") -> "Iterator[Finding]":
-    """Which engine would run, and why each other would not."""
+    """Which engine would run, which could too, and why another cannot."""
     from tulu_cli import engines
     from tulu_cli.doctor.software import judge_engines
     from tulu_cli.machine import read_machine
@@ -128,10 +129,8 @@ def engine(_streams: "Streams") -> "Iterator[Finding]":
         choice = engines.choose(wanted, machine)
     except (NoEngine, UsageError) as error:
         choice, refusal = engines.Choice("", ()), str(error)
-    named = [name for name, _ in choice.reasons]
-    others = ((name, engines.why_not(name, machine)) for name in engines.ENGINES)
-    rest = [(name, why or "the settings say so") for name, why in others if name not in named]
-    yield from judge_engines((*choice.reasons, *rest), choice.engine, refusal)
+    problems = {name: engines.why_not(name, machine) for name in engines.ENGINES}
+    yield from judge_engines(problems, choice.engine, dict(choice.reasons), refusal)
 
 
 def storage(_streams: "Streams") -> "Iterator[Finding]":

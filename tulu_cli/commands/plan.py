@@ -44,7 +44,8 @@ def plan(
     quantization: Annotated[
         str | None,
         typer.Option(
-            help="fp8, int8, awq, gptq, bitsandbytes, bitsandbytes-int8 or gguf-q4_k and so on.",
+            help="vllm: fp8, int8, awq, gptq; transformers: bitsandbytes, bitsandbytes-int8 or "
+            "gguf-q4_k and so on.",
             metavar="METHOD",
         ),
     ] = None,

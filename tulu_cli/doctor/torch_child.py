@@ -9,6 +9,7 @@ print(  # noqa: T201  its only output
         {
             "version": torch.__version__,
             "cuda": torch.version.cuda,
+            "hip": torch.version.hip,
             "available": torch.cuda.is_available(),
             "devices": torch.cuda.device_count(),
         }

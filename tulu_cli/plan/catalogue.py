@@ -5,7 +5,8 @@ the least that was seen in public logs; the rows marked * were not seen, and hav
 nominal size, which is below what any card seen reports. Bandwidth (GB/s) and dense TFLOP/s with
 32-bit accumulation are from the vendors' data sheets: NVIDIA's of V100, T4, A10, A30, A40, A100,
 L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere, Ada and
-Blackwell for RTX cards, and AMD's CDNA 2, 3 and 4 data sheets. The Turing and Volta TFLOP/s are
+Blackwell for RTX cards, its page of DGX Spark for GB10 (whose 1,000 TFLOP/s are sparse FP4, eight
+times bfloat16), and AMD's CDNA 2, 3 and 4 data sheets. The Turing and Volta TFLOP/s are
 for float16, as they have no bfloat16.
 """
 
@@ -28,7 +29,7 @@ class Card:
 
 
 _VOLTA, _TURING, _AMPERE, _GEFORCE30, _ADA = (7, 0), (7, 5), (8, 0), (8, 6), (8, 9)
-_HOPPER, _BLACKWELL, _ULTRA, _GEFORCE50 = (9, 0), (10, 0), (10, 3), (12, 0)
+_HOPPER, _BLACKWELL, _ULTRA, _GEFORCE50, _GB10 = (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)
 _CDNA = (9, 4)
 
 CARDS = (
@@ -84,6 +85,7 @@ CARDS = (
     Card("RTX-PRO-4500", 31.2, 896, 211, 422, "pcie", _GEFORCE50, 82),  # *
     Card("RTX-PRO-5000", 46.8, 1344, 268, 536, "pcie", _GEFORCE50, 110),  # *
     Card("RTX-PRO-6000", 94.97, 1597, 504, 1008, "pcie", _GEFORCE50, 188),
+    Card("GB10", 121.69, 273, 125, 250, "pcie", _GB10, 48, ("dgx-spark",)),  # the machine's memory
     Card("MI210", 63.98, 1638, 181, None, "xgmi", _CDNA, 104),
     Card("MI250X", 63.98, 1638, 191, None, "xgmi", _CDNA, 110),  # one of its two dies
     Card("MI300X", 191.69, 5300, 1307, 2615, "xgmi", _CDNA, 304),

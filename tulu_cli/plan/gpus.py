@@ -1,7 +1,7 @@
 """What `--gpu` names, and the GPU that the planner counts with."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.activation import Chip
@@ -19,19 +19,21 @@ _PLAIN_CHIP = Chip((8, 6), 84)
 class Gpu:
     """One of several equal GPUs: all the memory that CUDA sees, and what of it is free now.
 
-    `card` is its row in the catalogue, None for one of which only the size is known.
+    `card` is its row in the catalogue, None for one that has none; `capability` is then what its
+    driver says.
     """
 
     name: str
     total_bytes: int
     free_bytes: int
     card: Card | None = None
+    capability: tuple[int, int] | None = None
 
     @property
     def chip(self) -> Chip:
-        """Its compute capability and multiprocessors, or those of a plain card."""
+        """Its compute capability and multiprocessors, as far as known, else a plain card's."""
         if self.card is None:
-            return _PLAIN_CHIP
+            return replace(_PLAIN_CHIP, capability=self.capability or _PLAIN_CHIP.capability)
         return Chip(self.card.capability, self.card.processors)
 
     @property

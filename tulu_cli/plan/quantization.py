@@ -1,12 +1,13 @@
 """How quantized weights are stored: the parts of one weight, and which weights stay as they are."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.plan.versions import Version, rules_of
 
 Parts = list[tuple[str, tuple[int, ...], int]]
 
@@ -54,6 +55,8 @@ _NAMED = {
     "bitsandbytes": Quantization("nf4", 4, 64),
     "bitsandbytes-int8": Quantization("channel"),
 }
+# What vLLM calls the method of a name. It has no other of the names without a plug-in.
+VLLM_METHODS = {"fp8": "fp8", "int8": "compressed-tensors", "awq": "awq", "gptq": "gptq"}
 NAMES = (*_NAMED, *(f"gguf-{kind}" for kind in GGUF_BLOCKS))
 
 
@@ -65,6 +68,27 @@ def named_quantization(name: str) -> Quantization:
     if name.lower().startswith("gguf-") and kind in GGUF_BLOCKS:
         return Quantization(f"gguf-{kind}")
     raise UsageError(f"--quantization takes one of {', '.join(NAMES)}, not {name!r}.")
+
+
+def without_plugin(
+    model: str, quantization: str | None, version: Version, packages: Collection[str]
+) -> str | None:
+    """Why this vLLM loads no weights that are quantized so, or None where it does.
+
+    `quantization` is a name of ours, or the method that a checkpoint names.
+    """
+    rules, kind = rules_of(version), str(quantization).partition("-")[0]
+    has = {"bitsandbytes": rules.bitsandbytes, "gguf": rules.gguf}
+    plugin = {"bitsandbytes": "vllm-bnb-plugin", "gguf": "vllm-gguf-plugin"}.get(kind)
+    if plugin is None or has[kind] or plugin in packages:
+        return None
+    release = ".".join(map(str, version))
+    name = "GGUF" if kind == "gguf" else kind
+    also = "; --engine transformers needs no plug-in" if kind == "bitsandbytes" else ""
+    return (
+        f"{model}: vLLM {release} loads {name} weights only with its plug-in "
+        f"(pip install {plugin}){also}."
+    )
 
 
 def read_quantization(config: Mapping[str, Any]) -> Quantization | None:

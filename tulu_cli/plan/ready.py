@@ -31,7 +31,8 @@ def ready_commands(
     own = _settings_of_vllm(plan)
     ours = [*flags, *_as_engine_arguments(own)]
     lines += [join(["tulu", "serve", model, *ours])] if nodes == 1 else []
-    lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
+    if plan.rules.gguf or not model.endswith(".gguf"):  # tulu unpacks such a file for vLLM
+        lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
     if nodes == 1:
         lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, "..."])]
     return tuple(lines)

@@ -25,7 +25,10 @@ class Rules:
     without these, but keeps counters for penalties, which `state_in_budget` takes off the KV
     cache. `graphs_in_budget` says that CUDA graphs are
     taken off the KV cache. `capture_limit` is the largest batch that has a graph, and
-    `full_graphs` that decoding has whole graphs beside the pieces. `nvls`: NCCL may keep buffers
+    `blackwell_capture_limit` that on compute capability 10.x, where it differs; `full_graphs`
+    says that decoding has whole graphs beside the pieces. `small_gb10`: GB10 has the defaults of
+    small GPUs, for all its memory. `bitsandbytes` and `gguf` say that vLLM loads weights that are
+    quantized so without a plug-in. `nvls`: NCCL may keep buffers
     for NVLink switches. `library_bytes` is what CUDA's libraries take, `hopper_library_bytes` on
     data-centre GPUs from Hopper on. `reserved_blocks` are held back from requests.
     `tokens_by_request`: the cache size is printed as what requests of the longest context can use.
@@ -48,10 +51,14 @@ class Rules:
     state_in_budget: bool = False
     graphs_in_budget: bool = False
     capture_limit: int = 256
+    blackwell_capture_limit: int | None = None
     full_graphs: bool = False
     hybrid_cache: bool = False
     nvls: bool = False
     nested_scales: bool = True
+    bitsandbytes: bool = True
+    gguf: bool = True
+    small_gb10: bool = False
     reserved_blocks: int = 0
     tokens_by_request: bool = False
     library_bytes: int = 300 * 2**20
@@ -83,15 +90,24 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 17, 0), "sampler_bytes", 12, "topk_topp_triton.py: masks in place, sorts no more"),
     ((0, 17, 0), "sampler_buffer", True, "topk_topp_triton.py: one row a program"),
     ((0, 21, 0), "graphs_in_budget", True, "its own log: default since v0.21.0"),
+    ((0, 24, 0), "gguf", False, "layers/quantization/__init__.py: in 0.23.0, not in 0.24.0"),
     ((0, 25, 0), "runner", 2, "PR #44443: Model Runner V2 by default for dense models"),
     ((0, 25, 0), "utilization", 0.92, "vllm/config/cache.py of v0.25.0; 0.90 in older logs"),
+    ((0, 28, 0), "bitsandbytes", False, "PR #43529: moved to vllm-bnb-plugin"),
+    (
+        (0, 28, 0),
+        "blackwell_capture_limit",
+        1024,
+        "PR #49390; vllm/config/vllm.py: _set_cudagraph_sizes",
+    ),
     ((0, 28, 0), "state_in_budget", True, "mem_utils.py: total consumed, as 0.28 logs name it"),
     ((0, 28, 0), "tokens_by_request", True, "kv_cache_utils.py: get_kv_cache_capacity"),
     ((0, 29, 0), "experts_runner", 2, "vLLM's blog: V2 for all supported models in v0.29.0"),
     ((0, 30, 0), "huge_bytes", 160 * 2**30, "vllm/engine/arg_utils.py: get_batch_defaults"),
     ((0, 32, 0), "reserved_blocks", 1, "kv_cache_utils.py: the null block is held back"),
+    ((0, 33, 0), "small_gb10", True, "vllm/engine/arg_utils.py of v0.33.0: get_batch_defaults"),
 )
-NEWEST: Version = (0, 32, 0)
+NEWEST: Version = (0, 33, 0)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -111,6 +127,14 @@ def rules_of(version: Version) -> Rules:
     """The rules that hold in a release."""
     changed = {name: value for since, name, value, _ in CHANGES if since <= version}
     return Rules(**changed)
+
+
+def newer_than_known(version: Version) -> str | None:
+    """The sentence to say of a release that is planned by the rules of an older one, or None."""
+    if version <= NEWEST:
+        return None
+    asked, known = (".".join(map(str, each)) for each in (version, NEWEST))
+    return f"vLLM {asked} is newer than the newest release that is known here: planned as {known}."
 
 
 def sources(version: Version) -> tuple[str, ...]:

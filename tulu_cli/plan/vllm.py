@@ -21,6 +21,8 @@ from tulu_cli.plan.versions import Rules
 
 ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
+_DATA_CENTER_BLACKWELL = 10  # the first number of its compute capability
+_GB10 = (12, 1)
 # The CUDA context, on the card but in nobody's budget: 0.33 to 0.61 GiB are not free at start.
 CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
 
@@ -149,7 +151,8 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
 
 def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
     """max_num_seqs and max_num_batched_tokens, as asked or as vLLM's server takes them."""
-    large = gpu.total_bytes >= rules.large_bytes and not _is_a100(gpu)
+    small = _is_a100(gpu) or (rules.small_gb10 and gpu.chip.capability == _GB10)
+    large = gpu.total_bytes >= rules.large_bytes and not small
     sequences = run.max_num_seqs or (rules.large_seqs if large else rules.small_seqs)
     if run.max_num_batched_tokens:
         batched = run.max_num_batched_tokens
@@ -203,11 +206,14 @@ def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: in
     The size of the nodes is from the logs in tests/plan/data: 0.51 to 1.85 GiB for 26 to 80
     layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers and 86 graphs.
     """
-    count = len(capture_sizes(min(rules.capture_limit, 2 * batch.sequences)))
+    limit = rules.capture_limit
+    if rules.blackwell_capture_limit and chip.capability[0] == _DATA_CENTER_BLACKWELL:
+        limit = rules.blackwell_capture_limit
+    count = len(capture_sizes(min(limit, 2 * batch.sequences)))
     if rules.full_graphs:
-        count += len(capture_sizes(min(rules.capture_limit, batch.sequences)))
+        count += len(capture_sizes(min(limit, batch.sequences)))
     width = 3 * shape.intermediate // batch.gpus + 4 * shape.hidden
-    buffers = rules.capture_limit * width * shape.dtype_bytes
+    buffers = limit * width * shape.dtype_bytes
     node = MIB // 8 if rules.engine else MIB // 4
     expected = 200 * MIB + workspace(chip) + buffers + count * layers * node
     return Range(expected * 6 // 10, expected, expected * 16 // 10)
