@@ -15,24 +15,24 @@ from contextlib import suppress
 from . import table
 from .report import figures_path
 
-# Minutes after which something hangs: some four times what each takes on two cores.
+# Minutes after which something hangs: some four times what each takes on two cores, in comments.
 LIMITS = {
-    "startup": 5,
-    "plan": 3,
-    "completion": 3,
-    "template": 15,
-    "template_sameness": 5,
-    "pretty": 5,
-    "chat": 10,
-    "products": 5,
-    "transformers_engine": 10,
-    "vllm_engine": 40,
-    "serve": 30,
-    "batch": 60,
-    "batch_memory": 40,
-    "batch_kill": 40,
-    "resumed_download": 5,
-    "history_kill": 20,
+    "startup": 5,  # 1
+    "plan": 3,  # 0.5
+    "completion": 5,  # 1
+    "template": 15,  # 3
+    "template_sameness": 5,  # 1
+    "pretty": 8,  # 1.5
+    "chat": 10,  # 1
+    "products": 5,  # 1
+    "transformers_engine": 15,  # 3
+    "vllm_engine": 60,  # 15
+    "serve": 35,  # 8
+    "batch": 60,  # 14
+    "batch_memory": 40,  # 3
+    "batch_kill": 40,  # 8
+    "resumed_download": 5,  # 0.2
+    "history_kill": 20,  # 7
 }
 GRACE_SECONDS = 30
 

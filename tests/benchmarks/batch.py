@@ -1,32 +1,33 @@
 """`tulu batch` on both engines against what the libraries themselves have for many prompts.
 
-    python -m tests.benchmarks.batch [vllm|transformers ...] [eager] [ROWS]
+    python -m tests.benchmarks.batch [vllm|transformers ...] [compiled] [ROWS] [--pairs N]
 
-With `eager` the peers that compile, which takes them minutes, are left out.
+The peers that compile, which takes them minutes each time, are measured only with `compiled`.
 
-Each side is a process of its own, in turns with the others, and reads the same rows: prompts of a
-sentence, TOKENS greedy tokens for each, bfloat16, the same room for the KV cache. The seconds are
-those from the first prompt to the last answer: ours are what `--stats` says, where the loading of
-the engine does not count; the peers' are measured inside their processes (batch_peers.py).
+Each side is a process of its own in each round, and reads the same rows: prompts of a sentence,
+TOKENS greedy tokens for each, bfloat16, the same room for the KV cache. The seconds are those from
+the first prompt to the last answer: ours are what `--stats` says, where the loading of the engine
+does not count; the peers' are measured inside their processes (batch_peers.py).
 """
 
 import json
 import os
-import statistics
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.program import environment
 from tulu_cli.models import locate, resolve
 
 from .batch_peers import CONTEXT, ROLES, Work
-from .report import Goal, Row, at_least, print_rows
-from .turns import said, tell
+from .commands import said, tell
+from .pairs import alternate
+from .report import NO_GOAL, Asked, Row, at_least, compare, run
 
 TOKENS = 32
 ROWS = {"vllm": 512, "transformers": 64}
-ROUNDS = 2
+PAIRS = 3
 # What both sides of vLLM are given; ours would choose the same by itself.
 SAME = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
@@ -89,42 +90,36 @@ def theirs(role: str, directory: Path, rows: Path) -> Work:
 
 
 def measure(
-    engine: str, count: int, directory: Path, folder: Path, *, eager: bool = False
+    engine: str, count: int, directory: Path, folder: Path, pairs: int, *, compiled: bool
 ) -> list[Row]:
-    """Rows a second of all who use this engine; what compiles takes its turn once, or none."""
+    """Rows a second of all who use this engine."""
     rows = folder / f"{engine}.jsonl"
     write_rows(rows, count)
     roles = [role for role in ROLES if role.startswith(engine)]
-    mine: list[float] = []
-    peers: dict[str, list[float]] = {role: [] for role in roles}
-    for turn in range(ROUNDS):
-        work = ours(engine, directory, rows)
-        mine.append(count / work.seconds)
-        for role in roles:
-            if role.endswith("compiled") and (turn or eager):
-                continue
-            other = theirs(role, directory, rows)
-            assert other[1:] == work[1:], "the same tokens"
-            peers[role].append(count / other.seconds)
+    roles = [role for role in roles if compiled or not role.endswith("compiled")]
+    sides = {"ours": partial(ours, engine, directory, rows)}
+    sides |= {role: partial(theirs, role, directory, rows) for role in roles}
+    rounds = alternate(sides, pairs, warm_up=0)
+    assert len({work[1:] for side in rounds.results.values() for work in side}) == 1, "same tokens"
+    rates = rounds.each(lambda work: count / work.seconds)
     what = f"tulu batch, {engine}, {count} rows, {TOKENS} tokens each"
     return [
-        Row(what, statistics.median(mine), role, statistics.median(rates), "rows/s",
-            GOALS.get(role, Goal()))
-        for role, rates in peers.items() if rates
-    ]  # fmt: skip
+        compare(rates, what, "ours", role, "rows/s", GOALS.get(role, NO_GOAL)) for role in roles
+    ]
 
 
-def main(words: list[str]) -> None:
+def main(asked: Asked) -> list[Row]:
     """The engines that are named, or both, with so many rows if a number says so."""
-    counts = [int(word) for word in words if word.isdigit()]
     directory = locate(resolve("demo")).directory
+    compiled = "compiled" in asked.words
     figures: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for engine in [word for word in words if word in ROWS] or ROWS:
-            count = counts[0] if counts else ROWS[engine]
-            figures += measure(engine, count, directory, Path(folder), eager="eager" in words)
-    print_rows(figures)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for engine in asked.chosen(ROWS) or ROWS:
+            count = asked.number(ROWS[engine])
+            figures += measure(engine, count, directory, folder, asked.pairs, compiled=compiled)
+    return figures
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, words=(*ROWS, "compiled"), number="ROWS", pairs=PAIRS)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tests.program import environment
 from tulu_cli.models import locate, resolve
 
-from .report import Row, at_most, print_rows
+from .report import Asked, Row, at_most, run
 
 KILLS = {"fake": 50, "transformers": 5, "vllm": 5}
 ROWS = {"fake": 150_000, "transformers": 192, "vllm": 192}
@@ -124,21 +124,19 @@ def figures(engine: str, kills: int, folder: Path) -> list[Row]:
     where = f"after {kills} kill -9 of tulu batch, {engine}, {ROWS[engine]:,} rows"
     zero, peer = at_most(0, "ours"), "an uninterrupted run"
     return [
-        Row(f"{name} {where}", count, peer, 0, "rows", zero)
+        Row(f"{name} {where}", [count], peer, [0], "rows", zero)
         for name, count in fate._asdict().items()
-    ] + [Row(f"kills after it had written, {engine}", wrote, "all kills", kills, "kills")]
+    ] + [Row(f"kills after it had written, {engine}", [wrote], "all kills", [kills], "kills")]
 
 
-def main(words: list[str]) -> None:
+def main(asked: Asked) -> list[Row]:
     """The engines that are named, else the one without a model and transformers."""
-    counts = [int(word) for word in words if word.isdigit()]
-    engines = [word for word in words if word in KILLS] or ["fake", "transformers"]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for engine in engines:
-            rows += figures(engine, counts[0] if counts else KILLS[engine], Path(folder))
-    print_rows(rows)
+        for engine in asked.chosen(KILLS) or ["fake", "transformers"]:
+            rows += figures(engine, asked.number(KILLS[engine]), Path(folder))
+    return rows
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, words=KILLS, number="KILLS")

@@ -8,10 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .report import Row, at_most, print_rows
-from .turns import peak_memory
+from .busy import watched
+from .commands import peak_memory
+from .report import Asked, Row, at_most, run
 
-FEW = 1_000
+FEW, ROWS = 1_000, 1_000_000
 BATCH = [sys.executable, "-m", "tulu_cli", "batch", "--engine", "fake", "-m", "demo"]
 
 
@@ -33,20 +34,25 @@ def measure(folder: Path, count: int) -> tuple[float, float, float]:
     return answered, speed, resumed
 
 
-def main(count: int = 1_000_000) -> None:
+def main(asked: Asked) -> list[Row]:
     """So many rows against FEW."""
+    count = asked.number(ROWS)
     with tempfile.TemporaryDirectory() as folder:
         few, few_speed, few_resumed = measure(Path(folder), FEW)
-        many, speed, resumed = measure(Path(folder), count)
+        (many, speed, resumed), busy = watched(lambda: measure(Path(folder), count))
     same, peer = at_most(30, "more"), f"{FEW:,} rows"
-    print_rows(
-        [
-            Row(f"peak memory of tulu batch, {count:,} rows", many, peer, few, "MB", same),
-            Row(f"peak memory of --resume, {count:,} rows", resumed, peer, few_resumed, "MB", same),
-            Row(f"tulu batch without a model, {count:,} rows", speed, peer, few_speed, "rows/s"),
-        ]
-    )
+    memory, again, rate = (
+        f"{what}, {count:,} rows"
+        for what in (
+            "peak memory of tulu batch", "peak memory of --resume", "tulu batch without a model"
+        )
+    )  # fmt: skip
+    return [
+        Row(memory, [many], peer, [few], "MB", same),
+        Row(again, [resumed], peer, [few_resumed], "MB", same),
+        Row(rate, [speed], peer, [few_speed], "rows/s", busy=busy),
+    ]
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main, number="ROWS")

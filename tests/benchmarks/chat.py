@@ -3,11 +3,9 @@
 `transformers chat` sends the whole conversation to a server that computes all of it anew each time;
 `cold` does that with the same engine, so that nothing but the kept cache differs.
 
-    python -m tests.benchmarks.chat [TOKENS]
+    python -m tests.benchmarks.chat [TOKENS] [--pairs N]
 """
 
-import statistics
-import sys
 from typing import Any
 
 from tests.chat.repl.scripted import Script
@@ -22,9 +20,10 @@ from tulu_cli.resident import Resident
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 
-from .report import Row, at_least, print_rows
+from .pairs import alternate
+from .report import Asked, Row, at_least, compare, run
 
-ROUNDS = 3
+PAIRS = 9
 TOKENS = 1500  # on a processor without bf16 instructions 4,000 take two minutes
 STORY = "Once there was a fox who lived near a river. "
 
@@ -53,26 +52,34 @@ def first_token(chat: Chat, text: str) -> float:
     return chat.last.timings.first_token
 
 
-def main(tokens: int = TOKENS) -> None:
+def main(asked: Asked) -> list[Row]:
     """The same second turn with the cache of the first one of so many tokens, and without."""
-    chat = open_chat()
+    tokens, chat = asked.number(TOKENS), open_chat()
     per_story = len(chat.model.tokenizer.encode_text(STORY * 10)) / 10
-    kept, cold = [], []
-    for _ in range(ROUNDS):
+    story = STORY * int(tokens / per_story)
+    send(chat, story)
+    first = chat.session
+
+    def kept() -> float:
         chat.begin(None)
-        send(chat, STORY * int(tokens / per_story))
-        first = chat.session
-        kept.append(first_token(chat, "And then?"))
+        send(chat, story)
+        seconds = first_token(chat, "And then?")
         assert chat.last.usage.cached_tokens > 0.95 * tokens
+        return seconds
+
+    def cold() -> float:
         chat.session = first
         chat.model.engine()._kept.clear()
-        cold.append(first_token(chat, "And then?"))
+        seconds = first_token(chat, "And then?")
         assert chat.last.usage.cached_tokens == 0
-    ours, peer = statistics.median(kept), statistics.median(cold)
+        return seconds
+
+    peer = "all prefilled again"
+    rounds = alternate({"ours": kept, peer: cold}, asked.pairs)
     prompt = chat.last.usage.prompt_tokens
     what = f"tulu chat, first token of the second turn, {prompt:,} tokens"
-    print_rows([Row(what, ours, "all prefilled again", peer, "s", at_least(10, "gain"))])
+    return [compare(rounds, what, "ours", peer, "s", at_least(10, "gain"))]
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main, number="TOKENS", pairs=PAIRS)

@@ -1,16 +1,20 @@
-"""Tab: from the key to the line, in each shell, and what asking `tulu` costs of that."""
+"""Tab: from the key to the line, in each shell, and what asking `tulu` costs of that.
+
+python -m tests.benchmarks.completion [--pairs N]
+"""
 
 import shutil
-import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from tests.completions.conftest import SHELLS, Shell, start
 
-from .report import Row, at_most, print_rows
-from .turns import medians
+from .commands import timed
+from .pairs import alternate
+from .report import Asked, Row, at_most, compare, run
 
 GOAL = at_most(0.15, "ours")
 ASKED = [sys.executable, "-m", "tulu_cli"]
@@ -18,38 +22,39 @@ PEERS = {
     "python -c pass": [sys.executable, "-c", "pass"],
     "import typer": [sys.executable, "-c", "import typer"],
 }
-TIMES = 15
+PAIRS = 20
+KNOWN = "an option's name"
 
 
-def main() -> None:
-    """Medians; the shells take turns, so that noise falls on all alike."""
-    print_rows([*asking(), *pressing()])
+def main(asked: Asked) -> list[Row]:
+    """What asking costs, and what pressing the key does."""
+    return [*asking(asked.pairs), *pressing(asked.pairs)]
 
 
-def asking() -> list[Row]:
+def asking(pairs: int) -> list[Row]:
     """The answer to `-m <Tab>` against bare Python, and against the import of Typer alone."""
-    found = medians({"tulu": ASKED} | PEERS, TIMES, {"_TULU_CANDIDATES": "MODEL"})
+    variable = {"_TULU_CANDIDATES": "MODEL"}
+    commands = {"tulu": ASKED} | PEERS
+    sides = {name: partial(timed, line, variable) for name, line in commands.items()}
+    rounds = alternate(sides, pairs)
     what = "models for a shell to complete"
-    return [Row(what, found["tulu"], peer, found[peer], "s", GOAL) for peer in PEERS]
+    return [compare(rounds, what, "tulu", peer, "s", GOAL) for peer in PEERS]
 
 
-def pressing() -> list[Row]:
+def pressing(pairs: int) -> list[Row]:
     """A model's name, for which `tulu` is asked, against an option's, which the script knows."""
-    with tempfile.TemporaryDirectory() as folder:
-        shells = [start(name, Path(folder) / name) for name in SHELLS if shutil.which(name)]
-        lines = ("tulu complete -m 405b-dp", "o"), ("tulu complete --gree", "dy")
-        found: dict[tuple[str, str], list[float]] = {}
-        for _ in range(TIMES + 1):
-            for shell in shells:
-                for typed, rest in lines:
-                    found.setdefault((shell.name, typed), []).append(press(shell, typed, rest))
-        for shell in shells:
-            shell.terminal.close()
     rows = []
-    for shell in shells:
-        asked, known = (statistics.median(found[shell.name, typed][1:]) for typed, _ in lines)
-        what = f"Tab in {shell.name}, a model's name"
-        rows.append(Row(what, asked, "an option's name", known, "s", GOAL))
+    for name in filter(shutil.which, SHELLS):
+        with tempfile.TemporaryDirectory() as folder:
+            shell = start(name, Path(folder))
+            sides = {
+                "asked": partial(press, shell, "tulu complete -m 405b-dp", "o"),
+                KNOWN: partial(press, shell, "tulu complete --gree", "dy"),
+            }
+            rounds = alternate(sides, pairs)
+            shell.terminal.close()
+        what = f"Tab in {name}, a model's name"
+        rows.append(compare(rounds, what, "asked", KNOWN, "s", GOAL))
     return rows
 
 
@@ -64,4 +69,4 @@ def press(shell: Shell, typed: str, rest: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, pairs=PAIRS)

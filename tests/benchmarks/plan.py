@@ -1,6 +1,6 @@
 """`tulu plan` offline for a model of the family, against bare Python, Typer and hf-mem.
 
-    python -m tests.benchmarks.plan [TIMES]
+    python -m tests.benchmarks.plan [--pairs N]
 
 hf-mem asks the Hub by an address that no setting changes, so its plan is measured only where the
 Hub answers; its start-up always is.
@@ -8,19 +8,22 @@ Hub answers; its start-up always is.
 
 import subprocess
 import sys
+from functools import partial
 
+from .commands import timed
+from .pairs import alternate
 from .peers import installed
-from .report import Goal, Row, at_most, print_rows
-from .turns import medians
+from .report import NO_GOAL, Asked, Row, at_most, compare, run
 
 TULU = [sys.executable, "-m", "tulu_cli", "plan"]
 PLAN = [*TULU, "70b", "--gpu", "h100:4"]
 REPOSITORY = "allenai/Llama-3.1-Tulu-3-70B"
 ANSWER_SECONDS = 20
+PAIRS = 20
 
 
-def main(times: int = 20) -> None:
-    """Each command so often."""
+def main(asked: Asked) -> list[Row]:
+    """The plan against what does less, and hf-mem; the help against its help."""
     python, hf_mem = str(installed() / "python"), str(installed() / "hf-mem")
     commands = {
         "plan": PLAN,
@@ -34,16 +37,15 @@ def main(times: int = 20) -> None:
         commands["hf-mem, over the network"] = online
     else:
         print("hf-mem cannot reach the Hub from here: its plan is not measured.")
-    found = medians(commands, times)
+    sides = {name: partial(timed, command) for name, command in commands.items()}
+    rounds = alternate(sides, asked.pairs)
     goals = {"import typer": at_most(1.6)}
     pairs = [("plan", peer) for peer in commands if peer not in ("plan", "help", "hf-mem --help")]
     names = {"plan": "tulu plan 70b --gpu h100:4", "help": "tulu plan --help"}
-    print_rows(
-        [
-            Row(names[one], found[one], peer, found[peer], "s", goals.get(peer, Goal()))
-            for one, peer in [*pairs, ("help", "hf-mem --help")]
-        ]
-    )
+    return [
+        compare(rounds, names[one], one, peer, "s", goals.get(peer, NO_GOAL))
+        for one, peer in [*pairs, ("help", "hf-mem --help")]
+    ]
 
 
 def answers(command: list[str]) -> bool:
@@ -59,4 +61,4 @@ def answers(command: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main, pairs=PAIRS)

@@ -1,5 +1,7 @@
 """Drawing an answer of 200 kB that comes in pieces of 4 bytes, against rich's Live(Markdown).
 
+    python -m tests.benchmarks.pretty [--pairs N]
+
 rich reads the whole answer again for each of its 10 frames a second, so its cost depends on how
 fast the answer comes. Here it comes at `PIECES_PER_SECOND`, faster than one answer of an 8B model
 comes from one GPU, which spares rich frames. All frames would still take too long: `FRAMES` of
@@ -19,13 +21,15 @@ from tulu_cli.render.collector import Collector
 from tulu_cli.render.pretty import PrettyRenderer
 from tulu_cli.streams import Streams
 
-from .report import Goal, Row, at_least, at_most, print_rows
+from .pairs import alternate
+from .report import Asked, Goal, Row, at_least, at_most, compare, run
 
 SIZE = 200_000  # bytes
 PIECE = 4
 PIECES_PER_SECOND = 500
 FRAMES_PER_SECOND = 10
 FRAMES = 12
+PAIRS = 5
 ANSWER = """\
 ## Part {0}
 
@@ -88,24 +92,26 @@ def rich(text: str) -> tuple[float, float]:
     return fmean(seconds) * frames, fmean(written) * frames
 
 
-def main() -> None:
+def main(asked: Asked) -> list[Row]:
     """CPU, bytes and growth."""
-    text = answer(SIZE)
+    text, small = answer(SIZE), answer(SIZE // 10)
     size = len(text.encode())
     ours(answer(SIZE // 100))  # imports and caches
-    small, _bytes = ours(answer(SIZE // 10))
-    seconds, written = ours(text)
-    rich_seconds, rich_written = rich(text)
-    peer, over_20 = f"rich's Live, from {FRAMES} frames", at_least(20, "gain")
-    print_rows(
-        [
-            Row("processor, 200 kB of Markdown", seconds, peer, rich_seconds, "s", over_20),
-            Row("bytes to the terminal", written, peer, rich_written, "B", Goal("gain")),
-            Row("bytes to the terminal", written, "the text itself", size, "B", at_most(3)),
-            Row("processor, 200 kB of Markdown", seconds, "20 kB", small, "s", at_most(12)),
-        ]
-    )
+    peer, source = f"rich's Live, from {FRAMES} frames", "the text itself"
+    sides = {"ours": lambda: ours(text), peer: lambda: rich(text), "20 kB": lambda: ours(small)}
+    rounds = alternate(sides, asked.pairs, warm_up=0)
+    spent = rounds.each(lambda side: side[0])
+    written, frames = (
+        [sent for _, sent in rounds.results[name]] for name in ("ours", peer)
+    )  # which no busy machine changes
+    cpu, sent = "processor, 200 kB of Markdown", "bytes to the terminal"
+    return [
+        compare(spent, cpu, "ours", peer, "s", at_least(20, "gain")),
+        Row(sent, written, peer, frames, "B", Goal("gain")),
+        Row(sent, written, source, [size] * asked.pairs, "B", at_most(3)),
+        compare(spent, cpu, "ours", "20 kB", "s", at_most(12)),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    run(main, pairs=PAIRS)

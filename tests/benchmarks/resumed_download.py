@@ -11,7 +11,7 @@ from tests.models.fake_hub import FakeHub
 from tests.models.repository import REPO, TEXTS
 from tests.program import environment, eventually
 
-from .report import Row, at_most, print_rows
+from .report import Asked, Row, at_most, run
 
 SIZE = 200_000_000
 NAME = "model.safetensors"
@@ -56,7 +56,7 @@ def received(folder: str) -> int:
     return sum(path.stat().st_size for path in Path(folder).glob("*/blobs/*.incomplete"))
 
 
-def main() -> None:
+def main(_asked: Asked) -> list[Row]:
     """Both programs, one after the other."""
     data = os.urandom(1_000_000) * (SIZE // 1_000_000)
     (ours, left), (theirs, their_left) = (measure(command, data) for command in COMMANDS.values())
@@ -64,13 +64,11 @@ def main() -> None:
         "sent again after a kill half-way": (ours, theirs, at_most(0.6)),
         "left behind for ever": (left, their_left, at_most(0, "ours")),
     }
-    print_rows(
-        [
-            Row(what, mine / 1e6, "snapshot_download", other / 1e6, "MB", goal)
-            for what, (mine, other, goal) in figures.items()
-        ]
-    )
+    return [
+        Row(what, [mine / 1e6], "snapshot_download", [other / 1e6], "MB", goal)
+        for what, (mine, other, goal) in figures.items()
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

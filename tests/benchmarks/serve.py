@@ -1,20 +1,20 @@
 """A warm engine: one-shot against curl on the same socket and against cold; start against vLLM's.
 
-    python -m tests.benchmarks.serve [transformers|vllm|start ...] [TIMES]
+    python -m tests.benchmarks.serve [transformers|vllm|start ...] [--pairs N]
 
-All parts without a word. TIMES is of a warm one-shot; cold ones are a third of them, 3 at most.
+All parts without a word. N pairs of a warm one-shot and curl; with what is cold, 3 at most.
 """
 
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tests.engines.loading import END, Asker
@@ -24,10 +24,13 @@ from tulu_cli.server.dialect import request_body
 from tulu_cli.server.progress import stage
 from tulu_cli.server.unix_http import get
 
-from .report import Goal, Row, at_least, at_most, print_rows
+from .pairs import alternate
+from .report import Asked, Goal, Row, at_least, at_most, compare, run
 
 TULU = [sys.executable, "-m", "tulu_cli"]
-TIMES = 20
+PARTS = ("transformers", "vllm", "start")
+PAIRS = 20
+MOST_COLD = 3
 PROMPT = "Why is the sky blue?"
 CONTEXT = "2048"
 Stages = dict[str, float]
@@ -73,27 +76,25 @@ def serve(engine: str, directory: Path) -> list[str]:
     return [*TULU, "serve", str(directory), *options]
 
 
-def one_shot(engine: str, directory: Path, times: int) -> list[Row]:
-    """tulu and curl in turns, with the same request; then cold in this process."""
+def one_shot(engine: str, directory: Path, pairs: int) -> list[Row]:
+    """tulu against curl with the same request, and against cold in its own process."""
+    warm, curl, cold = f"{engine} warm", "curl, same socket", "cold, in process"
+    what = f"{warm}, process start to first token"
+    tulu = partial(first_byte, complete(engine, directory))
+    alone = partial(first_byte, complete(engine, directory, "--no-server"))
     with runtime() as root:
         subprocess.run(serve(engine, directory), check=True, stderr=subprocess.DEVNULL)
         (socket,) = root.glob("*/socket")
         name = json.loads(get(socket, "/v1/models")[1])["data"][0]["id"]
         request = Request(Asker(directory).ids(PROMPT), Sampling(8, temperature=0.0), END)
         body = json.dumps(request_body(request, name))
-        curl = ["curl", "-sN", "--unix-socket", str(socket), "http://localhost/v1/completions"]
-        curl += ["-H", "Content-Type: application/json", "-d", body]
-        ours, peer = [], []
-        for _ in range(times + 1):
-            ours.append(first_byte(complete(engine, directory)))
-            peer.append(first_byte(curl, b"data: "))
-    some = range(min(3, -(-times // 3)))
-    cold = [first_byte(complete(engine, directory, "--no-server")) for _ in some]
-    warm, other = statistics.median(ours[1:]), statistics.median(peer[1:])
-    what = f"{engine} warm, process start to first token"
+        peer = ["curl", "-sN", "--unix-socket", str(socket), "http://localhost/v1/completions"]
+        peer += ["-H", "Content-Type: application/json", "-d", body]
+        asked = alternate({warm: tulu, curl: partial(first_byte, peer, b"data: ")}, pairs)
+        started = alternate({warm: tulu, cold: alone}, min(pairs, MOST_COLD))
     return [
-        Row(what, warm, "curl, same socket", other, "s", at_most(0.15, "more")),
-        Row(what, warm, "cold, in process", statistics.median(cold), "s", Goal("gain")),
+        compare(asked, what, warm, curl, "s", at_most(0.15, "more")),
+        compare(started, what, warm, cold, "s", Goal("gain")),
     ]
 
 
@@ -146,21 +147,18 @@ def healthy(socket: Path) -> bool:
         return False
 
 
-def start(directory: Path) -> list[Row]:
-    """The start of a warm vLLM against that of plain `vllm serve`, in turns; and by stages."""
-    ours, peer = [], []
-    for _ in range(2):
-        ours.append(warm_vllm(directory))
-        peer.append(plain_vllm(directory))
+def start(directory: Path, pairs: int) -> list[Row]:
+    """The start of a warm vLLM against that of plain `vllm serve`; and by stages."""
+    sides = {"ours": partial(warm_vllm, directory), "vllm serve": partial(plain_vllm, directory)}
+    rounds = alternate(sides, pairs, warm_up=0)
 
     def row(what: str, seconds: Callable[[Stages], float], goal: Goal) -> Row:
-        one, other = (statistics.median(map(seconds, runs)) for runs in (ours, peer))
-        return Row(what, one, "vllm serve", other, "s", goal)
+        return compare(rounds.each(seconds), what, "ours", "vllm serve", "s", goal)
 
     whole = row(
         "tulu serve, start to healthy", lambda spent: sum(spent.values()), at_least(1, "gain")
     )
-    names = dict.fromkeys(name for spent in (*ours, *peer) for name in spent)
+    names = dict.fromkeys(name for side in rounds.results.values() for one in side for name in one)
     return [whole, *(row(f"of it {name}", stage_of(name), Goal("gain")) for name in names)]
 
 
@@ -169,18 +167,19 @@ def stage_of(name: str) -> Callable[[Stages], float]:
     return lambda spent: spent.get(name, 0.0)
 
 
-def main(words: list[str]) -> None:
+def main(asked: Asked) -> list[Row]:
     """The parts that were asked for, or all."""
-    times = next((int(word) for word in words if word.isdigit()), TIMES)
-    parts = [word for word in words if not word.isdigit()]
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     directory = locate(resolve("demo")).directory
     rows: list[Row] = []
-    for part in parts or ["transformers", "vllm", "start"]:
-        rows += start(directory) if part == "start" else one_shot(part, directory, times)
-    print_rows(rows)
+    for part in asked.chosen(PARTS) or PARTS:
+        if part == "start":
+            rows += start(directory, min(asked.pairs, MOST_COLD))
+        else:
+            rows += one_shot(part, directory, asked.pairs)
+    return rows
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
-    main(sys.argv[1:])
+    run(main, words=PARTS, pairs=PAIRS)

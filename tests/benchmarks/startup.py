@@ -1,14 +1,16 @@
 """Start-up: what `--help` costs, against bare Python, Typer and the programs of the same kind.
 
-python -m tests.benchmarks.startup [TIMES]
+python -m tests.benchmarks.startup [--pairs N]
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
+from .commands import timed
+from .pairs import alternate
 from .peers import installed
-from .report import Goal, Row, at_most, print_rows
-from .turns import medians
+from .report import NO_GOAL, Asked, Row, at_most, compare, run
 
 TULU = [sys.executable, "-m", "tulu_cli"]
 OURS = {
@@ -16,7 +18,8 @@ OURS = {
     "tulu complete --help": [*TULU, "complete", "--help"],
 }
 GOALS = {"import typer": at_most(1.6)}
-SLOW = {"transformers chat --help": 3}  # times, of what takes seconds
+PAIRS = 20
+SLOW = {"transformers chat --help": 5}  # pairs, of what takes seconds
 
 
 def peers() -> dict[str, list[str]]:
@@ -30,20 +33,23 @@ def peers() -> dict[str, list[str]]:
     }
 
 
-def main(times: int = 10) -> None:
-    """Each command so often."""
-    quick = {name: command for name, command in peers().items() if name not in SLOW}
-    found = medians(OURS | quick, times)
-    for name, most in SLOW.items():
-        found |= medians({name: peers()[name]}, min(times, most))
-    print_rows(
-        [
-            Row(name, found[name], peer, found[peer], "s", GOALS.get(peer, Goal()))
-            for name in OURS
-            for peer in peers()
+def main(asked: Asked) -> list[Row]:
+    """Each of ours against each peer; the slow ones have rounds of their own, which are fewer."""
+    theirs = peers()
+    quick = {name: command for name, command in theirs.items() if name not in SLOW}
+    series = [(quick, asked.pairs)]
+    series += [({name: theirs[name]}, min(asked.pairs, most)) for name, most in SLOW.items()]
+    rows = []
+    for commands, count in series:
+        sides = {name: partial(timed, line) for name, line in (OURS | commands).items()}
+        rounds = alternate(sides, count)
+        rows += [
+            compare(rounds, one, one, peer, "s", GOALS.get(peer, NO_GOAL))
+            for one in OURS
+            for peer in commands
         ]
-    )
+    return rows
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    run(main, pairs=PAIRS)

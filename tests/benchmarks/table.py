@@ -2,18 +2,29 @@
 
     python -m tests.benchmarks.table [FILE]
 
-Of a figure that was measured more than once, the last counts.
+Of a figure that was measured more than once, the last counts. A figure is the median of what the
+pairs say; ours and the peer's are medians of their own, so that it need not be their quotient.
 """
 
 import json
+import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .report import Goal, Row, figures_path, number, shown_goal, shown_met, shown_ratio
+from .report import (
+    Goal,
+    Row,
+    figures_path,
+    number,
+    shown_figure,
+    shown_goal,
+    shown_interval,
+    shown_met,
+)
 
-HEAD = ("what", "ours", "peer", "ratio", "goal", "", "command")
+HEAD = ("what", "ours", "peer", "figure", "its median lies in", "goal", "", "command")
 
 
 class Figure(NamedTuple):
@@ -31,10 +42,19 @@ def read_figures(lines: Iterable[str]) -> list[Figure]:
     for run in map(json.loads, lines):
         machine, module = shown_machine(run["machine"]), run["command"].split()[2]
         for values in run["rows"]:
-            row = Row(**values | {"goal": Goal(**values["goal"])})
+            row = read_row(values)
             figure = Figure(row, run["command"], run["date"][:10], machine)
             last[machine, module, row.what, row.peer_name] = figure
     return list(last.values())
+
+
+def read_row(values: dict[str, Any]) -> Row:
+    """A row as it was kept; before figures were paired, each side was one number."""
+    sides = {
+        side: values[side] if isinstance(values[side], list) else [values[side]]
+        for side in ("ours", "peer")
+    }
+    return Row(**values | sides | {"goal": Goal(**values["goal"])})
 
 
 def shown_machine(machine: dict[str, Any]) -> str:
@@ -63,8 +83,8 @@ def tables(figures: list[Figure]) -> Iterator[str]:
 def line_of(figure: Figure) -> str:
     """A figure as a row of the table."""
     row = figure.row
-    ours, peer = (f"{number(value)} {row.unit}" for value in (row.ours, row.peer))
-    judged = shown_ratio(row), shown_goal(row), shown_met(row)
+    ours, peer = (f"{number(statistics.median(side))} {row.unit}" for side in (row.ours, row.peer))
+    judged = shown_figure(row), shown_interval(row), shown_goal(row), shown_met(row)
     return line((row.what, ours, f"{row.peer_name}: {peer}", *judged, f"`{figure.command}`"))
 
 

@@ -1,26 +1,27 @@
 """`tulu template` against transformers: one conversation, many of them, and memory.
 
-    python -m tests.benchmarks.template [DIRECTORY ...]
+    python -m tests.benchmarks.template [DIRECTORY ...] [--pairs N]
 
 The directories hold tokenizers; without any, the demo model's is used. Times are processor seconds
-of whole processes, start included, so that a busy machine does not change the ratio; for `render`
-the peer's loop alone is counted, without its start.
+of whole processes, start included, so that a busy machine changes the ratio less; for `render`
+the peer's loop alone is counted, without its start. Memory is measured once.
 """
 
 import json
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from tulu_cli.models import locate, resolve
 
-from .report import Row, at_least, at_most, print_rows
+from .pairs import alternate
+from .report import Asked, Row, at_least, at_most, compare, run
 
 ONE_LINER = (
     "import sys; from transformers import AutoTokenizer; "
@@ -41,7 +42,8 @@ print(time.process_time() - started)
 """
 TULU = [sys.executable, "-m", "tulu_cli", "template"]
 WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be")
-ROUNDS = 5
+PAIRS = 7
+MOST_RENDERS = 5
 
 
 def seconds(command: list[str]) -> tuple[float, float, int, str]:
@@ -59,18 +61,17 @@ def seconds(command: list[str]) -> tuple[float, float, int, str]:
     return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * 1024, text
 
 
-def one_conversation(directory: Path) -> Row:
-    """Ids of one conversation, both in turn; the median wall time is what a user waits."""
-    ours, peer = [], []
-    for _ in range(ROUNDS + 1):
-        _, wall, _, mine = seconds([*TULU, "tokens", "--tokenizer", str(directory), "Hello"])
-        ours.append(wall)
-        _, wall, _, theirs = seconds([sys.executable, "-c", ONE_LINER, str(directory)])
-        peer.append(wall)
-        assert mine == theirs, "the same ids"
-    one, other = statistics.median(ours[1:]), statistics.median(peer[1:])
+def one_conversation(directory: Path, pairs: int) -> Row:
+    """Ids of one conversation; the wall time is what a user waits."""
+    commands = {
+        "ours": [*TULU, "tokens", "--tokenizer", str(directory), "Hello"],
+        "transformers": [sys.executable, "-c", ONE_LINER, str(directory)],
+    }
+    rounds = alternate({name: partial(seconds, line) for name, line in commands.items()}, pairs)
+    assert len({text for side in rounds.results.values() for *_, text in side}) == 1, "the same ids"
     what = f"tokens of one conversation, {directory.name}"
-    return Row(what, one, "transformers", other, "s", at_least(20, "gain"))
+    walls = rounds.each(lambda spent: spent[1])
+    return compare(walls, what, "ours", "transformers", "s", at_least(20, "gain"))
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -97,23 +98,21 @@ def write_rows(path: Path, count: int) -> None:
             file.write(lines[number % len(lines)])
 
 
-def many_conversations(directory: Path, folder: Path) -> Row:
+def many_conversations(directory: Path, folder: Path, pairs: int) -> Row:
     """Conversations a second of one core, text written to a file by both."""
     count, rows = 100_000, folder / "rows.jsonl"
     write_rows(rows, count)
     source = Path(__file__).parents[2] / "tulu_cli" / "prompt" / "data" / "tulu3.jinja"
     options = {"chat_template": source.read_text(), "eos_token": "<|end_of_text|>"}
     loop = LOOP.replace("**TEMPLATE", f"**{options!r}")
-    ours, peer = [], []
-    for _ in range(3):
-        spent, *_ = seconds([*TULU, "render", str(rows)])
-        ours.append(count / spent)
-        command = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
-        *_, said = seconds(command)
-        peer.append(count / float(said.split()[-1]))
-    one, other = statistics.median(ours), statistics.median(peer)
-    what = f"render of {count:,} rows"
-    return Row(what, one, "apply_chat_template", other, "rows/s", at_least(3))
+    peer = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
+    sides = {
+        "ours": lambda: count / seconds([*TULU, "render", str(rows)])[0],
+        "apply_chat_template": lambda: count / float(seconds(peer)[-1].split()[-1]),
+    }
+    rounds = alternate(sides, pairs, warm_up=0)
+    what, name = f"render of {count:,} rows", "apply_chat_template"
+    return compare(rounds, what, "ours", name, "rows/s", at_least(3))
 
 
 def memory(folder: Path) -> Row:
@@ -126,19 +125,20 @@ def memory(folder: Path) -> Row:
         rows.unlink()
     short, long = peaks[10_000] / 1e6, peaks[1_000_000] / 1e6
     what = "peak memory of render, 1,000,000 rows"
-    return Row(what, long, "10,000 rows", short, "MB", at_most(20, "more"))
+    return Row(what, [long], "10,000 rows", [short], "MB", at_most(20, "more"))
 
 
-def main() -> None:
+def main(asked: Asked) -> list[Row]:
     """All of it."""
-    named = [Path(name).absolute() for name in sys.argv[1:]]
+    named = [Path(name).absolute() for name in asked.words]
     directories = named or [locate(resolve("demo"), weights=False).directory]
-    rows = [one_conversation(directory) for directory in directories]
+    rows = [one_conversation(directory, asked.pairs) for directory in directories]
     with tempfile.TemporaryDirectory() as folder:
-        rows.append(many_conversations(directories[0], Path(folder)))
+        pairs = min(asked.pairs, MOST_RENDERS)
+        rows.append(many_conversations(directories[0], Path(folder), pairs))
         rows.append(memory(Path(folder)))
-    print_rows(rows)
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    run(main, words=None, pairs=PAIRS)

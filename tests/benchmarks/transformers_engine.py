@@ -1,15 +1,14 @@
 """The transformers engine against `model.generate` of the same library, and its kept cache.
 
-    python -m tests.benchmarks.transformers_engine [bfloat16|float32 ...] [long] [TOKENS]
+    python -m tests.benchmarks.transformers_engine [bfloat16|float32|long ...] [TOKENS] [--pairs N]
 
 bfloat16, as the demo model comes, and TOKENS tokens to a short prompt unless words say otherwise;
 `long` is a prompt of 1,500 tokens too, which takes minutes on a processor without bf16
 instructions.
 """
 
-import statistics
-import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from tulu_cli.core import Request, Sampling
 from tulu_cli.engines.assemble import collect
 from tulu_cli.models import locate, resolve
 
-from .report import Row, at_least, print_rows
+from .pairs import alternate
+from .report import Asked, Row, at_least, compare, run
 
 TOKENS = 64
-ROUNDS = 3
+PAIRS = 12
 SHORT, LONG = "Write a long story.", "Write a long story about a fox. " * 180
 DTYPES = ("bfloat16", "float32")
 
@@ -55,52 +55,55 @@ def engine_seconds(engine: Any, ids: tuple[int, ...], tokens: int) -> float:
     return time.perf_counter() - started
 
 
-def speed(model: Any, engine: Any, ids: tuple[int, ...], tokens: int) -> Row:
-    """Tokens a second of both, in turns."""
-    peer, ours = [], []
-    for _ in range(ROUNDS):
-        peer.append(tokens / generate_seconds(model, ids, tokens))
-        ours.append(tokens / engine_seconds(engine, ids, tokens))
-    dtype = engine.info.dtype
-    what = f"transformers engine, {dtype}, {tokens} tokens after {len(ids):,}"
-    one, other = statistics.median(ours), statistics.median(peer)
-    return Row(what, one, "model.generate", other, "tokens/s", at_least(1))
+def speed(model: Any, engine: Any, ids: tuple[int, ...], tokens: int, pairs: int) -> Row:
+    """Tokens a second of both."""
+    peer = "model.generate"
+    sides = {
+        "ours": partial(engine_seconds, engine, ids, tokens),
+        peer: partial(generate_seconds, model, ids, tokens),
+    }
+    rates = alternate(sides, pairs).each(lambda seconds: tokens / seconds)
+    what = f"transformers engine, {engine.info.dtype}, {tokens} tokens after {len(ids):,}"
+    return compare(rates, what, "ours", peer, "tokens/s", at_least(1))
 
 
-def second_turn(engine: Any, asker: Asker) -> Row:
+def second_turn(engine: Any, asker: Asker, pairs: int) -> Row:
     """Time to first token of the second turn of a conversation, with and without the kept cache."""
     story = "Once there was a fox who lived near a river. " * 130
     first = Request(asker.ids(story), Sampling(temperature=0.0, max_tokens=8), END)
-    kept, cold = [], []
-    for _ in range(ROUNDS):
-        (answer,) = collect(engine.stream(first))
-        ids = asker.ids("And then?", story, answer.text)
-        second = Request(ids, Sampling(temperature=0.0, max_tokens=2), END)
-        (warm,) = collect(engine.stream(second))
-        kept.append(warm.done.timings.first_token)
+    (answer,) = collect(engine.stream(first))
+    ids = asker.ids("And then?", story, answer.text)
+    second = Request(ids, Sampling(temperature=0.0, max_tokens=2), END)
+
+    def first_token(*, kept: bool) -> float:
         engine._kept.clear()
+        if kept:
+            collect(engine.stream(first))
         (again,) = collect(engine.stream(second))
-        cold.append(again.done.timings.first_token)
-    ours, peer = statistics.median(kept), statistics.median(cold)
+        return float(again.done.timings.first_token)
+
+    peer = "without the kept cache"
+    sides = {"ours": partial(first_token, kept=True), peer: partial(first_token, kept=False)}
+    rounds = alternate(sides, pairs)
     what = f"transformers engine, first token of a second turn, {len(ids):,} tokens"
-    return Row(what, ours, "without the kept cache", peer, "s", at_least(10, "gain"))
+    return compare(rounds, what, "ours", peer, "s", at_least(10, "gain"))
 
 
-def main(words: list[str]) -> None:
+def main(asked: Asked) -> list[Row]:
     """What the words ask for."""
     directory: Path = locate(resolve("demo")).directory
     asker = Asker(directory)
-    tokens = next((int(word) for word in words if word.isdigit()), TOKENS)
-    texts = (SHORT, LONG) if "long" in words else (SHORT,)
+    tokens = asked.number(TOKENS)
+    texts = (SHORT, LONG) if "long" in asked.words else (SHORT,)
     rows = []
-    for dtype in [word for word in words if word in DTYPES] or DTYPES[:1]:
+    for dtype in asked.chosen(DTYPES) or DTYPES[:1]:
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
         engine = load_engine("transformers", directory, dtype=dtype)
-        rows += [speed(model, engine, asker.ids(text), tokens) for text in texts]
+        rows += [speed(model, engine, asker.ids(text), tokens, asked.pairs) for text in texts]
         if dtype == "bfloat16":
-            rows.append(second_turn(engine, asker))
-    print_rows(rows)
+            rows.append(second_turn(engine, asker, asked.pairs))
+    return rows
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main, words=(*DTYPES, "long"), number="TOKENS", pairs=PAIRS)

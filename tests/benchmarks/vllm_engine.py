@@ -1,17 +1,19 @@
 """The vLLM engine against vLLM itself: cold start to the first token, and warm throughput.
 
-    python -m tests.benchmarks.vllm_engine [warm|compiled|cold ...] [TIMES]
+    python -m tests.benchmarks.vllm_engine [warm|compiled|cold ...] [--pairs N]
 
-All parts without a word. TIMES is of the cold starts of each, of the rounds of a warm process, and
-of those, 2 at most. `compiled` is LLM.generate as it comes, which compiles for minutes first.
+All parts without a word. N is of the warm rounds, which two processes of each side share, as one
+process may be faster than the next; and of the cold starts of each, 3 at most. `compiled` is
+LLM.generate as it comes, which compiles for minutes first.
 """
 
-import json
 import os
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,18 @@ from tests.engines.prompts import PROMPTS
 from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
 
-from .report import Goal, Row, at_least, print_rows
-from .turns import said, tell
+from .commands import tell
+from .pairs import alternate, joined
+from .report import NO_GOAL, Asked, Row, at_least, compare, run
 
 CONTEXT = 2048
 # Without it vLLM on a CPU takes 92 % of the memory, and fails where that much is not free.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 TOKENS = 64
-TIMES = 3
+PARTS = ("warm", "compiled", "cold")
+PAIRS = 8
+PROCESSES = 2  # of each side, one after the other
+MOST_COLD = 3
 
 
 def prompts(asker: Asker) -> list[tuple[int, ...]]:
@@ -49,17 +55,23 @@ def seconds_to_first_byte(command: list[str]) -> float:
     return seconds
 
 
-def child(role: str, directory: Path, *more: str) -> list[str]:
+def child(role: str, directory: Path) -> list[str]:
     """This module as a process of its own: two engines never share one."""
-    return [sys.executable, "-m", "tests.benchmarks.vllm_engine", role, str(directory), *more]
+    return [sys.executable, "-m", "tests.benchmarks.vllm_engine", role, str(directory)]
+
+
+def take_stdout() -> int:
+    """A descriptor of stdout, which is stderr from now on: the libraries print as well."""
+    descriptor = os.dup(1)
+    os.dup2(2, 1)
+    return descriptor
 
 
 def vllm_cold(directory: Path) -> None:
     """vLLM as it comes: AsyncLLM with default settings, the first token's text on stdout."""
     import asyncio
 
-    descriptor = os.dup(1)
-    os.dup2(2, 1)
+    descriptor = take_stdout()
     from vllm import SamplingParams
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -76,97 +88,144 @@ def vllm_cold(directory: Path) -> None:
     asyncio.run(answer())
 
 
-def vllm_warm(directory: Path, rounds: str, **settings: Any) -> None:
-    """Tokens a second of vllm.LLM.generate, as JSON: a warm-up, then each round."""
-    descriptor = os.dup(1)
-    os.dup2(2, 1)
+def vllm_warm(directory: Path, **settings: Any) -> None:
+    """Tokens a second of vllm.LLM.generate, a line for each line on stdin."""
+    descriptor = take_stdout()
     from vllm import LLM, SamplingParams
 
     llm = LLM(str(directory), max_model_len=CONTEXT, **settings)
     params = SamplingParams(temperature=0, max_tokens=TOKENS, ignore_eos=True)
     inputs: Any = [{"prompt_token_ids": list(ids)} for ids in prompts(Asker(directory))]
-    rates = []
-    for _ in range(int(rounds) + 1):
-        started = time.perf_counter()
+
+    def tokens() -> int:
         outputs = llm.generate(inputs, params, use_tqdm=False)
-        tokens = sum(len(output.outputs[0].token_ids) for output in outputs)
-        rates.append(tokens / (time.perf_counter() - started))
-        llm.reset_prefix_cache()
-    os.write(descriptor, json.dumps(rates[1:]).encode())
+        return sum(len(output.outputs[0].token_ids) for output in outputs)
+
+    answer_rates(descriptor, tokens, lambda: llm.reset_prefix_cache())
 
 
-def ours_warm(directory: Path, rounds: str) -> None:
-    """Tokens a second of the engine's batch, as JSON: a warm-up, then each round."""
+def ours_warm(directory: Path) -> None:
+    """Tokens a second of the engine's batch, a line for each line on stdin."""
+    descriptor = take_stdout()
     engine = load_engine("vllm", directory, dtype="auto", max_model_len=CONTEXT)
     sampling = Sampling(temperature=0.0, max_tokens=TOKENS, ignore_eos=True)
     requests = [Request(ids, sampling, END) for ids in prompts(Asker(directory))]
-    rates = []
-    for _ in range(int(rounds) + 1):
-        started = time.perf_counter()
+
+    def tokens() -> int:
         answers = [answer for _, answer in engine.batch(requests)]
-        tokens = sum(len(choices[0].token_ids) for choices in answers)  # type: ignore[index]
-        rates.append(tokens / (time.perf_counter() - started))
+        return sum(len(choices[0].token_ids) for choices in answers)  # type: ignore[index]
+
+    answer_rates(descriptor, tokens, lambda: None)
     engine.close()
-    print(json.dumps(rates[1:]))
 
 
-def rates(role: str, directory: Path, times: int, environment: dict[str, str]) -> list[float]:
-    """The rates that a child process measures."""
-    answer = said(child(role, directory, str(times)), os.environ | environment)
-    measured: list[float] = json.loads(answer.splitlines()[-1])
-    tell(f"{role}: {', '.join(f'{rate:.1f}' for rate in measured)} tokens/s")
-    return measured
+def answer_rates(descriptor: int, tokens: Callable[[], int], forget: Callable[[], Any]) -> None:
+    """Say that all is loaded; then, for each line of stdin, how many tokens a second are made."""
+    os.write(descriptor, b"loaded\n")
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        rate = tokens() / (time.perf_counter() - started)
+        os.write(descriptor, f"{rate}\n".encode())
+        forget()
 
 
-def cold(directory: Path, times: int) -> Row:
-    """Process start to first token, in turns, after one run of the peer that fills its caches."""
+@contextmanager
+def rates(role: str, directory: Path, environment: dict[str, str]) -> Iterator[Callable[[], float]]:
+    """A function that has a child process measure a round, and returns its tokens a second.
+
+    It computes nothing meanwhile, so that several may live at once and be compared. Raises
+    RuntimeError with the end of its stderr where it ends.
+    """
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile() as log,
+        subprocess.Popen(
+            child(role, directory),
+            env=os.environ | environment,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=log,
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        asks, answers = process.stdin, process.stdout
+
+        def answer() -> bytes:
+            if line := answers.readline():
+                return line
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+            raise RuntimeError(f"{role} has ended:\n{log.read().decode(errors='replace')}")
+
+        def rate() -> float:
+            asks.write(b"\n")
+            asks.flush()
+            measured = float(answer())
+            tell(f"{role}: {measured:.1f} tokens/s")
+            return measured
+
+        tell(f"loading {role}")
+        answer()
+        yield rate
+
+
+def cold(directory: Path, pairs: int) -> Row:
+    """Process start to first token, after one run of the peer that fills its caches."""
     tulu = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "-m", str(directory)]
     tulu += ["--max-model-len", str(CONTEXT), "--greedy", "--max-tokens", "8", "Why is it blue?"]
-    print(f"vLLM's very first start: {seconds_to_first_byte(child('vllm-cold', directory)):.1f} s")
-    ours, peer = [], []
-    for number in range(times):
-        tell(f"cold start {number + 1} of {times}")
-        ours.append(seconds_to_first_byte(tulu))
-        peer.append(seconds_to_first_byte(child("vllm-cold", directory)))
-    one, other = statistics.median(ours), statistics.median(peer)
+    first, name = child("vllm-cold", directory), "AsyncLLM as it comes"
+    print(f"vLLM's very first start: {seconds_to_first_byte(first):.1f} s", flush=True)
+
+    def started(command: list[str]) -> float:
+        tell(f"cold start of {' '.join(command[1:4])}")
+        return seconds_to_first_byte(command)
+
+    sides = {"ours": partial(started, tulu), name: partial(started, first)}
+    rounds = alternate(sides, pairs, warm_up=0)
     what = "vLLM, cold start to first token"
-    return Row(what, one, "AsyncLLM as it comes", other, "s", at_least(2, "gain"))
+    return compare(rounds, what, "ours", name, "s", at_least(2, "gain"))
 
 
-def warm(directory: Path, times: int, *, same: bool, compiled: bool) -> list[Row]:
-    """Throughput against LLM.generate in our settings, as it comes, or both; in turns."""
+def warm(directory: Path, pairs: int, *, same: bool, compiled: bool) -> list[Row]:
+    """Throughput against LLM.generate in our settings, as it comes, or both."""
     settings = {"OMP_NUM_THREADS": str(os.cpu_count()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     settings |= {"TORCHDYNAMO_DISABLE": "1"}
-    peers = {
-        "vllm-warm-eager": ("the same settings", settings, at_least(0.97)),
-        "vllm-warm": ("as it comes, compiled", {}, Goal()),
-    }
-    chosen = {role for role, wanted in zip(peers, (same, compiled), strict=True) if wanted}
-    measured: dict[str, list[float]] = {role: [] for role in ("ours-warm", *chosen)}
-    for _ in range(min(times, 2)):
-        for role, values in measured.items():
-            values += rates(role, directory, times, peers[role][1] if role in peers else {})
-    what, ours = "vLLM engine, 32 prompts at once", statistics.median(measured["ours-warm"])
-    return [
-        Row(
-            what, ours, f"LLM.generate, {name}", statistics.median(measured[role]), "tokens/s", goal
-        )
-        for role, (name, _, goal) in peers.items()
-        if role in chosen
-    ]
+    ours, eager, as_it_comes = (
+        "vLLM engine, 32 prompts at once",
+        "LLM.generate, the same settings",
+        "LLM.generate, as it comes, compiled",
+    )
+    roles: dict[str, tuple[str, dict[str, str]]] = {ours: ("ours-warm", {})}
+    goals = {eager: at_least(0.97), as_it_comes: NO_GOAL}
+    if same:
+        roles[eager] = ("vllm-warm-eager", settings)
+    if compiled:
+        roles[as_it_comes] = ("vllm-warm", {})
+    parts = []
+    for number in range(PROCESSES):
+        some = range(number, pairs, PROCESSES)
+        if not some:
+            continue
+        with ExitStack() as stack:
+            sides = {
+                name: stack.enter_context(rates(role, directory, environment))
+                for name, (role, environment) in roles.items()
+            }
+            parts.append(alternate(sides, len(some)))
+    rounds = joined(parts)
+    return [compare(rounds, ours, ours, peer, "tokens/s", goals[peer]) for peer in [*roles][1:]]
 
 
-def main(words: list[str]) -> None:
+def main(asked: Asked) -> list[Row]:
     """The parts that were asked for, or all."""
-    times = next((int(word) for word in words if word.isdigit()), TIMES)
-    parts = {"warm", "compiled", "cold"} & set(words) or {"warm", "compiled", "cold"}
+    parts = asked.chosen(PARTS) or PARTS
     directory = locate(resolve("demo")).directory
     rows: list[Row] = []
-    if parts & {"warm", "compiled"}:
-        rows += warm(directory, times, same="warm" in parts, compiled="compiled" in parts)
+    if "warm" in parts or "compiled" in parts:
+        rows += warm(directory, asked.pairs, same="warm" in parts, compiled="compiled" in parts)
     if "cold" in parts:
-        rows.append(cold(directory, times))
-    print_rows(rows)
+        rows.append(cold(directory, min(asked.pairs, MOST_COLD)))
+    return rows
 
 
 ROLES = {
@@ -178,6 +237,6 @@ ROLES = {
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in ROLES:
-        ROLES[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+        ROLES[sys.argv[1]](Path(sys.argv[2]))
     else:
-        main(sys.argv[1:])
+        run(main, words=PARTS, pairs=PAIRS)

@@ -1,7 +1,6 @@
-"""Times of commands that are run in turns, so that noise falls on all alike; and their memory."""
+"""Commands that are measured: their seconds, what they print, and their memory."""
 
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -10,17 +9,6 @@ from collections.abc import Mapping, Sequence
 from tests import program
 
 NOTHING: Mapping[str, str] = {}
-
-
-def medians(
-    commands: Mapping[str, Sequence[str]], times: int, env: Mapping[str, str] = NOTHING
-) -> dict[str, float]:
-    """Median seconds of each command, after a first run of each that fills the caches."""
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(times + 1):
-        for name, command in commands.items():
-            seconds[name].append(timed(command, env))
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def tell(text: str) -> None:
