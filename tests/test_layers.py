@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "core": set(),
     "errors": set(),
     "quantities": set(),
+    "dependencies": set(),
     "streams": {"core", "errors"},
     "settings": {"core", "errors", "models"},
     "machine": {"core", "errors"},
@@ -68,8 +69,8 @@ MAY_IMPORT = {
     "main": {"", "arguments", "commands", "errors", "streams", "settings"},
     "__main__": {"candidates", "main"},
 }
-for part in set(MAY_IMPORT) - {"", "core", "errors", "quantities"}:
-    MAY_IMPORT[part].add("quantities")
+for part in set(MAY_IMPORT) - {"", "core", "errors", "quantities", "dependencies"}:
+    MAY_IMPORT[part] |= {"quantities", "dependencies"}
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}
 
 HEAVY = {
@@ -109,7 +110,8 @@ LAZY = {
     "tulu_cli.chat.prompt_line": {"prompt_toolkit"},
     "tulu_cli.doctor.torch_child": {"torch"},
     "tulu_cli.engines.decoding": {"torch", "transformers"},
-    "tulu_cli.models.hub_errors": {"huggingface_hub", "httpx"},
+    "tulu_cli.engines.vllm_moved": {"vllm"},
+    "tulu_cli.models.hub_errors": {"huggingface_hub"},
     "tulu_cli.prompt.environment": {"jinja2"},
     "tulu_cli.prompt.opaque": {"jinja2"},
 }

@@ -1,4 +1,4 @@
-"""Write completions/, man/ and the list of files in CONTRIBUTING.md, or say what is stale.
+"""Write completions/ and man/, or say what is stale.
 
 python -m tools.gen_docs            write them
 python -m tools.gen_docs --check    exit 1 where a file is not what would be written
@@ -7,12 +7,11 @@ python -m tools.gen_docs --check    exit 1 where a file is not what would be wri
 import sys
 from pathlib import Path
 
-from tools import bash, files, fish, man, zsh
+from tools import bash, fish, man, zsh
 from tools.tree import Command, read_tree
 
 ROOT = Path(__file__).parent.parent
 _TEMPLATES = Path(__file__).parent / "shells"
-_CONTRIBUTING = "CONTRIBUTING.md"
 
 
 def documents(root: Command) -> dict[str, str]:
@@ -27,7 +26,6 @@ def documents(root: Command) -> dict[str, str]:
             VALUED=fish.valued(root),
             COMPLETIONS=fish.completions(root),
         ),
-        _CONTRIBUTING: files.with_files((ROOT / _CONTRIBUTING).read_text(encoding="utf-8"), ROOT),
     }
 
 
@@ -36,7 +34,7 @@ def stale(wanted: dict[str, str], folder: Path) -> list[str]:
     found = {
         str(path.relative_to(folder)): path.read_text(encoding="utf-8")
         for place in ("completions", "man")
-        for path in (*(folder / place).glob("*"), folder / _CONTRIBUTING)
+        for path in (folder / place).glob("*")
         if path.is_file()
     }
     return sorted(path for path in found | wanted if found.get(path) != wanted.get(path))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import Completion, Constraint
+from tulu_cli.dependencies import install
 from tulu_cli.errors import (
     BadInput,
     ConstraintNotMet,
@@ -51,8 +52,7 @@ def read_schema(schema: str) -> str:
         import jsonschema
     except ImportError as error:
         raise NoEngine(
-            "--schema needs jsonschema, which comes with an engine: "
-            "pip install 'tulu_cli[transformers]'."
+            f"--schema needs jsonschema, which comes with an engine: {install('transformers')}."
         ) from error
 
     inline = schema.lstrip().startswith("{")

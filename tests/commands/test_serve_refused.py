@@ -4,12 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.commands.serving import env_of, said
+from tulu_cli.commands.serve import ServeOptions, check_engine
+from tulu_cli.errors import NoEngine
 from tulu_cli.server.finder import warm_engines
+from tulu_cli.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -61,6 +65,16 @@ def test_what_makes_no_sense_is_one_sentence(
     assert out == ""
     assert err.startswith(f"tulu: {sentence}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_missing_ray_is_said_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed else None)
+    chosen = ServeOptions(Settings({}), ray="auto")
+    with nullcontext() if installed else pytest.raises(NoEngine, match=r"\(pip install ray\)\.$"):
+        check_engine(chosen, "vllm")
 
 
 def test_a_key_that_others_can_read_is_refused(demo_directory: Path, tmp_path: Path) -> None:

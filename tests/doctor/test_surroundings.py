@@ -1,9 +1,12 @@
 """The environment: switches, proxies, the terminal and the settings, each with its faults."""
 
+import shlex
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tulu_cli.doctor.surroundings import (
     Terminal,
@@ -60,6 +63,25 @@ def test_a_proxy(variable: str, url: str, socks: bool, level: str, said: str) ->
     (found,) = judge_proxies({variable: url}, socks=socks)
     assert SECRET not in repr(found)
     assert (found.level, variable in found.said, said in found.said) == (level, True, True)
+
+
+def test_what_is_advised_for_a_socks_proxy_is_what_the_hubs_library_wants() -> None:
+    (found,) = judge_proxies({"ALL_PROXY": "socks5://proxy:1"}, socks=False)
+    (advised,) = shlex.split(str(found.mend))[2:]
+    library = [Requirement(line) for line in metadata.requires("huggingface_hub") or ()]
+    (client,) = [one.name for one in library if one.name.startswith("httpx") and not one.marker]
+    asked = [Requirement(line) for line in metadata.requires(client) or ()]
+    markers = [(one, one.marker) for one in asked if one.marker]
+    (extra,) = [
+        one
+        for one, marker in markers
+        if marker.evaluate({"extra": "socks"}) and not marker.evaluate({"extra": ""})
+    ]
+    assert Requirement(advised).name == extra.name == "socksio"
+    releases = ("0.9", "1.0", "1.9", "2.0")
+    assert [release in Requirement(advised).specifier for release in releases] == [
+        release in extra.specifier for release in releases
+    ]
 
 
 def test_no_proxy() -> None:

@@ -28,6 +28,7 @@ def test_the_commands_for_two_machines() -> None:
     )
     assert done.stderr == b""
     assert done.stdout.decode() == (
+        "# On every machine, beside vLLM, which does not bring it: pip install ray\n"
         "# On the first machine:\n"
         "ray start --head --port=6379\n"
         "# On the other machine, FIRST being the address of the first one:\n"
@@ -57,21 +58,31 @@ def test_what_is_printed_is_a_script() -> None:
 
 
 def test_arguments_as_options() -> None:
-    arguments = {"a_b": 1, "c": True, "d": False, "e": None, "f": {"g": 1}, "h": "i j"}
-    expected = ["--a-b", "1", "--c", "--no-d", "--f", '{"g": 1}', "--h", "i j"]
+    arguments = {
+        "a_b": 1,
+        "c": True,
+        "d": False,
+        "e": None,
+        "f": {"g": 1},
+        "h": "i j",
+        "model": "m",
+    }
+    expected = ["m", "--a-b", "1", "--c", "--no-d", "--f", '{"g": 1}', "--h", "i j"]
     assert serve_arguments(arguments) == expected
 
 
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")  # vLLM has its own when it is imported
 def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    from tulu_cli.engines.vllm_moved import make_arg_parser
 
     changes: dict[str, Any] = {"engine_args": {"max_num_seqs": 4}, "gpu_memory_utilization": 0.5}
     arguments = public_arguments(spec_of(demo_directory, **changes), "127.0.0.1", 8123)
     found = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
     assert (found.host, found.port, found.max_num_seqs) == ("127.0.0.1", 8123, 4)
+    assert found.model_tag == str(demo_directory)
     assert (found.served_model_name, found.max_model_len) == (["demo"], 2048)
     assert found.middleware == ["tulu_cli.engines.guard.RequireKey"]
     script = cluster_commands("org/m", {"max_model_len": 99}, 2, 4, 8000)

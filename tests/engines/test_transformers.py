@@ -19,6 +19,7 @@ from tulu_cli.core import Constraint, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
 from tulu_cli.engines.decoding import linear
+from tulu_cli.engines.decoding.cache import cache_argument
 from tulu_cli.engines.decoding.linear import product_of, use_faster_products
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
@@ -122,6 +123,14 @@ def test_a_batch_of_very_different_lengths_is_as_each_alone(engine: Any, asker: 
         assert answers[position][0].token_ids == ask(engine, request.prompt_token_ids, max_tokens=6)
 
 
+def tiny(demo_directory: Path, directory: Path, model: Any) -> Path:
+    """Save a random model with the demo's tokenizer."""
+    model.save_pretrained(directory)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(demo_directory / name, directory)
+    return directory
+
+
 @pytest.fixture(scope="module")
 def sliding_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Mistral whose layers see a window of 16 tokens, with the demo's tokenizer."""
@@ -131,10 +140,7 @@ def sliding_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFac
         vocab_size=49152, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, sliding_window=16,
     )  # fmt: skip
-    transformers.MistralForCausalLM(config).save_pretrained(directory)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(demo_directory / name, directory)
-    return directory
+    return tiny(demo_directory, directory, transformers.MistralForCausalLM(config))
 
 
 @pytest.fixture
@@ -159,6 +165,26 @@ def test_a_sliding_window_is_continued_or_computed_anew(sliding: Any, asker: Ask
         assert warm.token_ids == ask(sliding, ids)
         sliding._kept._cache = kept
         ask(sliding, first, ignore_eos=True)
+
+
+@pytest.mark.parametrize("kind", ["Mamba", "Rwkv"])
+def test_a_model_without_keys_and_values_is_refused(
+    demo_directory: Path, tmp_path: Path, kind: str
+) -> None:
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=49152, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2
+    )
+    model = getattr(transformers, f"{kind}ForCausalLM")(config)
+    with pytest.raises(EngineError, match=f"^{kind}ForCausalLM has no cache of keys and values"):
+        load_engine("transformers", tiny(demo_directory, tmp_path / kind, model))
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_a_cache_goes_by_the_models_own_name_for_it(name: str) -> None:
+    made: dict[str, Any] = {}
+    exec(f"def forward(self, input_ids, {name}=None, use_cache=True, **kwargs): ...", made)
+    model: Any = type("Model", (), made | {"config": transformers.LlamaConfig()})()
+    assert cache_argument(model) == name
 
 
 def test_quantization_is_refused_with_what_would_do(demo_directory: Path) -> None:

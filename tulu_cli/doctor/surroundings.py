@@ -13,6 +13,9 @@ OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
+# What the extra for SOCKS brings of httpx2, by which the Hub's library reaches the network, and of
+# httpx, by which its release 1 did.
+INSTALL_SOCKS = "pip install 'socksio>=1,<2'"
 _CLIPBOARDS = ("pbcopy", "wl-copy", "xclip", "xsel")
 _NARROW = 40
 
@@ -55,7 +58,7 @@ def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Fi
 
 
 def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Finding]:
-    """`socks` is whether httpx can use a SOCKS proxy. Pure; a proxy's password is not shown."""
+    """`socks` is whether socksio is there. Pure; a proxy's password is not shown."""
     for name in _PROXIES:
         for variable in (name, name.lower()):
             if url := environ.get(variable):
@@ -74,7 +77,7 @@ def judge_proxy(variable: str, url: str, *, socks: bool) -> Finding:
         return Finding("problem", "proxy", said, f"unset {variable}")
     if scheme.startswith("socks") and not socks:
         said = f"{variable} names a SOCKS proxy, and what speaks to one is not installed."
-        return Finding("problem", "proxy", said, "pip install 'httpx[socks]'")
+        return Finding("problem", "proxy", said, INSTALL_SOCKS)
     return Finding("note", "proxy", f"{variable} sends what goes to the network to {place}.")
 
 

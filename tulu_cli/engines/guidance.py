@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tulu_cli.core import Constraint
+from tulu_cli.dependencies import install
 from tulu_cli.errors import BadInput, NoEngine
 
 
@@ -16,7 +17,7 @@ def grammar(constraint: Constraint) -> str:
         import llguidance
     except ImportError as error:
         raise NoEngine(
-            "Structured answers need llguidance (pip install 'tulu_cli[transformers]')."
+            f"Structured answers need llguidance ({install('transformers')})."
         ) from error
 
     try:

@@ -12,6 +12,7 @@ from tulu_cli.errors import BadInput, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
 _GUARD = "tulu_cli.engines.guard.RequireKey"
+INSTALL_RAY = "pip install ray"  # vLLM's own words, in v1/executor/ray_utils.py
 _RAY_PORT = 6379
 
 
@@ -64,9 +65,10 @@ def cluster_commands(
         "enable_prompt_tokens_details": True,
         "port": port,
     }
-    serve = shlex.join(["vllm", "serve", model, *serve_arguments({**arguments, **fixed})])
+    serve = shlex.join(["vllm", "serve", *serve_arguments({"model": model, **arguments, **fixed})])
     others = "the other machine" if nodes == 2 else f"each of the other {nodes - 1} machines"
     return f"""\
+# On every machine, beside vLLM, which does not bring it: {INSTALL_RAY}
 # On the first machine:
 ray start --head --port={_RAY_PORT}
 # On {others}, FIRST being the address of the first one:

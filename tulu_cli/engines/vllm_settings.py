@@ -120,11 +120,11 @@ def load_error(name: str, reason: str) -> TuluError:
 
 
 def serve_arguments(arguments: dict[str, Any]) -> list[str]:
-    """Keyword arguments of vLLM's engine or server as options of `vllm serve`."""
-    options: list[str] = []
+    """Keyword arguments of vLLM's engine or server as those of `vllm serve`, the model first."""
+    options = [str(arguments["model"])] if "model" in arguments else []
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
-        if value is None:
+        if value is None or name == "model":
             continue
         if isinstance(value, bool):
             options.append(option if value else option.replace("--", "--no-", 1))

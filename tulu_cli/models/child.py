@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.dependencies import install
 from tulu_cli.errors import BadInput, DoesNotFit, NoEngine, TuluError
 from tulu_cli.models.processes import end_group, last_line
 from tulu_cli.models.progress import Progress
 from tulu_cli.quantities import gib
 
-INSTALL = "pip install 'tulu_cli[transformers]'"
 _CONVERTER = Path(__file__).with_name("convert.py")
 # The child has all that it needs on the disk, and needs no GPU.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
@@ -68,7 +68,9 @@ def _failure(
     if kind == "file":
         return BadInput(f"{name!r} is cut short or damaged ({detail}): fetch the file again.")
     if kind == "install":
-        return NoEngine(f"A GGUF model cannot be converted here ({detail}): {INSTALL}.")
+        return NoEngine(
+            f"A GGUF model cannot be converted here ({detail}): {install('transformers')}."
+        )
     if kind == "memory" or code == -signal.SIGKILL:
         return DoesNotFit(
             f"Converting {name!r} ran out of memory: it needs about {gib(needed)} of RAM. "

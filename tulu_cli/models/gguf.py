@@ -6,9 +6,10 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+from tulu_cli.dependencies import install
 from tulu_cli.errors import ModelNotFound, NoEngine
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.child import INSTALL, run_conversion
+from tulu_cli.models.child import run_conversion
 from tulu_cli.models.disk import require_space
 from tulu_cli.models.gguf_header import read_header
 from tulu_cli.models.progress import Progress
@@ -70,4 +71,4 @@ def require_libraries() -> None:
     """Raise NoEngine, which says what to install, where a conversion is not possible."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise NoEngine(f"A GGUF model needs {', '.join(missing)}: {INSTALL}.")
+        raise NoEngine(f"A GGUF model needs {', '.join(missing)}: {install('transformers')}.")

@@ -24,6 +24,7 @@ def ready_commands(
         lines.append(f"# with a checkpoint of the model that is quantized to {quantization}:")
     if nodes > 1:
         lines += [
+            "pip install ray                               # on each node: vLLM does not bring it",
             "ray start --head --port=6379                  # on the first node",
             "ray start --address=FIRST_NODE:6379           # on each of the others",
         ]

@@ -5,12 +5,18 @@ layers write into a buffer that doubles when it is full, and can be cut back to 
 after an exception in the middle of a forward pass has left the layers at different lengths.
 """
 
+import inspect
 from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
+from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer
+
+from tulu_cli.errors import EngineError
 
 _FIRST_CAPACITY = 256
+# What models call the cache that they are given: with transformers 5.24 the first; before, and in
+# code of their own, the second.
+_NAMES = ("cache", "past_key_values")
 
 
 class GrowingLayer(DynamicLayer):
@@ -104,6 +110,22 @@ def capacity_for(tokens: int) -> int:
     return max(_FIRST_CAPACITY, 2 * tokens)
 
 
+def cache_argument(model: Any) -> str:
+    """What `model` calls the cache that it is given.
+
+    Raises EngineError where it takes none. One that keeps nothing but a state, such as Mamba, is
+    refused too: transformers gets it wrong when a prompt comes in pieces (5.19 and 5.24).
+    """
+    parameters = inspect.signature(model.forward).parameters
+    for name in _NAMES:
+        if name in parameters and has_keys(new_cache(model.config)):
+            return name
+    raise EngineError(
+        f"{type(model).__name__} has no cache of keys and values, which this engine needs: "
+        "choose another model, or --engine vllm."
+    )
+
+
 def new_cache(config: Any) -> DynamicCache:
     """A cache for this model: plain attention layers grow in place, others stay the library's."""
     cache = DynamicCache(config=config)
@@ -166,6 +188,11 @@ def truncate(cache: DynamicCache, length: int) -> bool:
     for layer in cache.layers:
         layer.truncate(length)
     return True
+
+
+def has_keys(cache: DynamicCache) -> bool:
+    """Whether any layer has keys and values, and so knows how many tokens it holds."""
+    return any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
 
 
 def is_plain(cache: DynamicCache) -> bool:

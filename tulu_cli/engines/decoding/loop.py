@@ -8,6 +8,7 @@ import torch
 
 from tulu_cli.core import Done, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.decoding.cache import cache_argument
 from tulu_cli.engines.decoding.constraint import ConstraintMask
 from tulu_cli.engines.decoding.sampler import Sampler
 
@@ -80,6 +81,7 @@ class Decoder:
         self.device: torch.device = model.device
         self._model = model
         self._chunk = chunk
+        self._cache_argument = cache_argument(model)
 
     def prefill(
         self, ids: list[tuple[int, ...]], cache: Any, start: int, padding: Padding | None = None
@@ -125,10 +127,9 @@ class Decoder:
     def _forward(
         self, ids: torch.Tensor, cache: Any, extra: dict[str, torch.Tensor]
     ) -> torch.Tensor:
+        arguments = {self._cache_argument: cache, **extra}
         with torch.inference_mode():
-            output = self._model(
-                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1, **extra
-            )
+            output = self._model(input_ids=ids, use_cache=True, logits_to_keep=1, **arguments)
         logits: torch.Tensor = output.logits[:, -1]
         return logits
 

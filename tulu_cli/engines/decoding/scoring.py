@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from tulu_cli.core import Score, ScoreRequest, TokenLogprob
-from tulu_cli.engines.decoding.cache import common_prefix, new_cache
+from tulu_cli.engines.decoding.cache import cache_argument, common_prefix, new_cache
 
 # Numbers in the logits of one forward pass; in float32 they are 256 MiB.
 _MOST_LOGITS = 2**26
@@ -18,6 +18,7 @@ class Scorer:
     def __init__(self, model: Any, chunk: int) -> None:
         self._model = model
         self._chunk = chunk
+        self._cache_argument = cache_argument(model)
         self._vocabulary: int = model.config.get_text_config().vocab_size
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
@@ -57,10 +58,9 @@ class Scorer:
 
     def _forward(self, ids: torch.Tensor, cache: Any, keep: int) -> torch.Tensor:
         """Feed tokens; the logits of the last `keep` of them, or of all with 0."""
+        given = {self._cache_argument: cache}
         with torch.inference_mode():
-            output = self._model(
-                input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep
-            )
+            output = self._model(input_ids=ids, use_cache=True, logits_to_keep=keep, **given)
         logits: torch.Tensor = output.logits
         return logits
 
