@@ -13,8 +13,8 @@ OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
-# What the extra for SOCKS asks for, of httpx2, with which the Hub's library reaches the network, and
-# of httpx, with which its release 1 did.
+# The extra for SOCKS of httpx2, which the Hub's library reaches the network with, and of httpx,
+# which its release 1 did it with, asks for this.
 INSTALL_SOCKS = "pip install 'socksio>=1,<2'"
 _CLIPBOARDS = ("pbcopy", "wl-copy", "xclip", "xsel")
 _NARROW = 40
