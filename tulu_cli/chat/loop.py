@@ -14,8 +14,7 @@ def converse(chat: Chat) -> int:
     """
     with chat.interrupts.held_back():
         while not chat.leaving:
-            if chat.is_watched:  # what was pressed before is no answer to what comes now
-                chat.interrupts.forget()
+            forget_interrupts(chat)
             try:
                 step(chat)
             except EOFError:
@@ -28,10 +27,17 @@ def converse(chat: Chat) -> int:
     return ExitCode.OK if chat.is_watched else chat.failure
 
 
+def forget_interrupts(chat: Chat) -> None:
+    """Let a Ctrl-C of before stop nothing that comes now. A script ends at it, whenever it came."""
+    if chat.is_watched:
+        chat.interrupts.forget()
+
+
 def step(chat: Chat) -> None:
     """Read once, and do it. Raises EOFError at the end, KeyboardInterrupt, and BadInput."""
     draft, chat.draft = chat.draft, ""
     typed = understand(chat.reader.read(draft))
+    forget_interrupts(chat)  # one may have come just before the prompt took Ctrl-C over
     if typed is None:
         return
     try:

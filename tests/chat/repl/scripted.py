@@ -1,6 +1,7 @@
 """A chat without a process: the fake engine, buffers for streams, and a script for the user."""
 
 import io
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,16 +23,22 @@ from tulu_cli.streams import Streams
 
 @dataclass
 class Script:
-    """A user who says this, line after line, and then leaves; `drafts` is what stood there."""
+    """A user who says this, line after line, and then leaves; `drafts` is what stood there.
+
+    `hasty` presses Ctrl-C just before each prompt takes it over.
+    """
 
     lines: list[str]
     yes: bool = True
     interactive: bool = True
+    hasty: bool = False
     drafts: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
 
     def read(self, default: str = "") -> str:
         self.drafts.append(default)
+        if self.hasty:
+            signal.raise_signal(signal.SIGINT)
         if not self.lines:
             raise EOFError
         return self.lines.pop(0)
@@ -68,11 +75,13 @@ class Stage:
         self.requests: list[Request] = []
         self._directory = directory
 
-    def play(self, *lines: str, yes: bool = True, tty: bool = False, **settings: Any) -> Said:
+    def play(
+        self, *lines: str, yes: bool = True, tty: bool = False, hasty: bool = False, **settings: Any
+    ) -> Said:
         """A whole chat of these lines."""
         streams = Streams.test()
         streams.stdout_tty = tty
-        script = Script([*lines], yes)
+        script = Script([*lines], yes, hasty=hasty)
         with self._model(streams, settings) as model:
             chat = Chat(
                 model=model,

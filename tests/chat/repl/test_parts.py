@@ -165,3 +165,9 @@ def test_the_system_prompt_is_given_once_in_every_turn(stage: Stage) -> None:
     prompts = [decode(request.prompt_token_ids) for request in stage.requests]
     assert [prompt.count("Only once.") for prompt in prompts] == [1, 1]
     assert contents(said)[1::2] == ["one", "two"]
+
+
+def test_a_ctrl_c_just_before_the_prompt_does_not_stop_what_is_sent_from_it(stage: Stage) -> None:
+    said = stage.play("fake: say here", hasty=True)
+    assert contents(said) == ["fake: say here", "here"]
+    assert "here" in said.out
