@@ -18,6 +18,8 @@ SUITE := $(GATE) -m "not vllm" -n logical
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
 # leaves sockets of its own to the garbage collector. Each of the two workers holds an engine.
 VLLM := $(GATE) -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+# What every engine promises, once more with the newest supported release of transformers.
+NEWEST := $(GATE) --dist load -m "not vllm" -k "transformers and not warm" -n 2 tests/engines/test_contract.py
 MINUTES ?= 10
 # More threads of torch in several processes at once would wait for one another.
 test coverage fuzz: export OMP_NUM_THREADS = 1
@@ -33,10 +35,11 @@ demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
 # Each part is run, whatever the others say.
-test: .venv/.test
+test: .venv/.test .venv/newest/.done
 	status=0; \
 	$(BIN)/python $(SUITE) || status=1; \
 	$(BIN)/python $(VLLM) || status=1; \
+	PYTHONPATH=$(CURDIR)/.venv/newest $(BIN)/python $(NEWEST) || status=1; \
 	exit $$status
 
 check: lint test
@@ -89,6 +92,10 @@ lint: .venv/.test
 	@echo "Installing tulu and the transformers engine into .venv (torch is large) ..."
 	$(PIP) install -r requirements/transformers.txt
 	$(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv/newest/.done: requirements/newest.txt .venv/.transformers
+	$(PIP) install --no-deps --upgrade --target .venv/newest -r requirements/newest.txt
 	@touch $@
 
 .venv/.test: .venv/.transformers requirements/vllm.txt requirements/vllm-no-deps.txt requirements/test.txt
