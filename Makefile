@@ -15,6 +15,12 @@ SUITE := -m pytest --dist loadfile -m "not vllm" -n logical
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
 # leaves sockets of its own to the garbage collector. Each of the two workers holds an engine.
 VLLM := -m pytest --dist loadfile -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+# What any release of transformers can break, once more with the newest that is supported, which has
+# a folder of its own on the path, in the processes that a test starts too. No test that takes long.
+NEWEST := PYTHONPATH=$(CURDIR)/.venv/newest TRANSFORMERS_OF=newest.txt $(BIN)/python -m pytest \
+	-m "not vllm" -n 2 -k "cache or sliding or release or \
+	(transformers] and not (warm or length or ignored or seed or penalty))" \
+	tests/engines/test_contract.py tests/engines/test_score.py tests/engines/test_transformers.py
 # More threads of torch in several processes at once would wait for one another.
 test coverage: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -28,9 +34,10 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.transformers
 	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
 
-test: .venv/.test
+test: .venv/.test .venv/.newest
 	$(BIN)/python $(SUITE)
 	$(BIN)/python $(VLLM)
+	$(NEWEST)
 
 check: lint test
 
@@ -74,6 +81,11 @@ lint: .venv/.test
 	@echo "Installing tulu and the transformers engine into .venv (torch is large) ..."
 	$(PIP) install -r requirements/transformers.txt
 	$(PIP) install --no-deps --editable .
+	@touch $@
+
+.venv/.newest: requirements/newest.txt | .venv/bin/python
+	@rm -rf .venv/newest
+	$(PIP) install --no-deps --no-compile --target .venv/newest -r $<
 	@touch $@
 
 .venv/.test: .venv/.transformers requirements/vllm.txt requirements/vllm-no-deps.txt requirements/test.txt
