@@ -35,6 +35,12 @@ def engine(loaded_engines: Callable[[str], Engine]) -> Any:
     return loaded
 
 
+def test_the_release_is_the_one_that_this_run_is_for() -> None:
+    file = os.environ.get("TRANSFORMERS_OF", "transformers.txt")
+    pins = Path(__file__).parent.parent.parent / "requirements" / file
+    assert f"transformers=={transformers.__version__}" in pins.read_text().splitlines()
+
+
 def ask(engine: Engine, ids: tuple[int, ...], **sampling: Any) -> tuple[int, ...]:
     values: dict[str, Any] = {"temperature": 0.0, "max_tokens": 24} | sampling
     return collect(engine.stream(Request(ids, Sampling(**values), END)))[0].token_ids
