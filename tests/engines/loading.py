@@ -10,7 +10,7 @@ from tulu_cli.machine import read_machine
 from tulu_cli.prompt import Tokenizer, encode_chat
 
 END = (2,)
-CONTEXT = 2048
+CONTEXT = 1024
 
 
 def load_engine(name: str, directory: Path, **changes: Any) -> Engine:
