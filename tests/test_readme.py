@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import environment
+from tests.program import DEADLINE_SECONDS, environment
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -42,7 +42,7 @@ def test_a_block_does_what_it_says(block: str, tmp_path: Path, demo_directory: P
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=DEADLINE_SECONDS,
         )
         assert done.returncode == code, f"{command}: {done.stderr}"
         assert [line for line in printed if line not in done.stdout.split("\n")] == [], command

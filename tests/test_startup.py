@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import environment
+from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli import __version__
 
 # Runs the program inside a process that watches it, and reports on stderr.
@@ -43,7 +43,7 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         env=environment(variables),
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
     )
     code, modules, sockets = json.loads(done.stderr.splitlines()[-1])
     return code, set(modules), sockets

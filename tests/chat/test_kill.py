@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chat.killing import kill_writer, loaded, seconds_lost, turns_lost
-from tests.program import environment
+from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.sqlite import SqliteStore
 from tulu_cli.chat.writing import EVERY_SECONDS
@@ -73,7 +73,7 @@ def test_two_at_once_lose_nothing(path: Path, opened: Callable[[], SqliteStore])
         assert writer.stdin
         writer.stdin.write(b"go\n")
         writer.stdin.flush()
-    assert [writer.communicate(timeout=60)[0] for writer in writers] == [b"", b""]
+    assert [writer.communicate(timeout=DEADLINE_SECONDS)[0] for writer in writers] == [b"", b""]
     both = store.load("both")
     for name in names:
         texts = [f"{name} {number}" for number in range(100)]
@@ -92,7 +92,7 @@ def test_two_that_make_the_history_at_once(path: Path) -> None:
         )
         for _ in range(4)
     ]
-    assert [maker.communicate(timeout=60)[0] for maker in makers] == [b""] * 4
+    assert [maker.communicate(timeout=DEADLINE_SECONDS)[0] for maker in makers] == [b""] * 4
 
 
 def test_a_second_one_in_this_program_does_not_take_its_locks(

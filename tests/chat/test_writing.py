@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from tests.chat.sessions import RECORD, chat, done, stamp
-from tests.program import eventually
+from tests.program import DEADLINE_SECONDS, eventually
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store import MemoryStore
 from tulu_cli.chat.writing import EVERY_SECONDS, Writing
@@ -74,7 +74,7 @@ def test_an_engine_that_says_nothing_is_no_reason_to_write() -> None:
     with Patient(store, session, every=0.001):
         for _ in range(3):
             waited.clear()
-            assert waited.wait(10)
+            assert waited.wait(DEADLINE_SECONDS)
     assert store.written == []
 
 
@@ -114,7 +114,7 @@ def test_a_store_that_fails_for_a_while_gets_it_all_later() -> None:
     store.is_broken.set()
     with Writing(store, session, every=0.001) as writing:
         writing.add(session.head or "", "a")
-        assert store.has_failed.wait(10)
+        assert store.has_failed.wait(DEADLINE_SECONDS)
         store.is_broken.clear()
         assert eventually(lambda: store.written == [("a",)])
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.program import (
+    DEADLINE_SECONDS,
     NO_BYTE_CODE,
     TULU,
     environment,
@@ -194,7 +195,7 @@ def test_what_is_ended_in_the_middle_goes_on_and_each_row_is_there_once(
     with running(*command, "-o", str(output)) as process:
         assert eventually(lambda: output.exists() and output.stat().st_size > 20_000)
         process.send_signal(number)
-        process.wait(60)
+        process.wait(DEADLINE_SECONDS)
         assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     some = output.read_bytes()
     some = some[: some.rfind(b"\n") + 1]  # a kill can tear a long write
@@ -265,9 +266,9 @@ def test_a_real_engine_answers_each_row_as_it_answers_it_alone(
     stdin = "\n".join(json.dumps({"prompt": text}) for text in questions).encode()
     real = ("--engine", engine, "--dtype", "float32", "--greedy", "--max-tokens", "6",
             "--max-model-len", "1024")  # fmt: skip
-    done = tulu("batch", *model, *real, "--in-order", stdin=stdin, timeout=120)
+    done = tulu("batch", *model, *real, "--in-order", stdin=stdin, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
-    one = tulu("complete", *model, *real, questions[1], timeout=120)
+    one = tulu("complete", *model, *real, questions[1], timeout=DEADLINE_SECONDS)
     made = records(done.stdout)
     assert [record["line"] for record in made] == [1, 2, 3]
     assert made[1]["text"] == one.stdout.decode().removesuffix("\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.program import eventually, running, tulu
+from tests.program import DEADLINE_SECONDS, eventually, running, tulu
 
 SCORE = ("batch", "--score", "--engine", "fake")
 ANSWER = ("batch", "--engine", "fake", "--greedy", "--max-tokens", "4")
@@ -110,7 +110,7 @@ def test_what_is_killed_in_the_middle_goes_on_and_each_row_is_there_once(
     with running(*command, "-o", str(output)) as process:
         assert eventually(lambda: output.exists() and output.stat().st_size > 20_000)
         process.send_signal(signal.SIGKILL)
-        process.wait(60)
+        process.wait(DEADLINE_SECONDS)
     some = output.read_bytes()
     assert 0 < some.count(b"\n") < 1500
     assert tulu(*command, "-o", str(output), "--resume").returncode == 0
@@ -179,7 +179,7 @@ def test_a_real_engine_prefers_what_is_true(model: tuple[str, ...]) -> None:
         "1024",
         "--in-order",
     )
-    done = tulu("batch", "--score", *model, *real, stdin=stdin, timeout=120)
+    done = tulu("batch", "--score", *model, *real, stdin=stdin, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
     text, chat = records(done.stdout)
     assert [one["best"]["logprob"] for one in (text, chat)] == [1, 1]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.models.fake_hub import COMMIT, FakeHub, etag, fill_cache
 from tests.models.repository import FILES, REPO, TEXTS, WEIGHTS
-from tests.program import TULU, environment, eventually, running, tulu
+from tests.program import DEADLINE_SECONDS, TULU, environment, eventually, running, tulu
 from tulu_cli.commands.models.pull import PullOptions, reference
 from tulu_cli.errors import UsageError
 from tulu_cli.models import resolve
@@ -154,7 +154,7 @@ def test_ctrl_c_stops_at_once_and_keeps_what_has_come(hub: FakeHub, env: dict[st
     with running("models", "pull", "8b", env=environment(env)) as process:
         assert eventually(lambda: ("model.safetensors", 0) in hub.ranges)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 130
     assert out == b""
     assert b"Traceback" not in err
@@ -172,7 +172,7 @@ def test_two_at_once(hub: FakeHub, env: dict[str, str]) -> None:
     asked = f"/api/models/{REPO}/revision/{COMMIT}"
     assert eventually(lambda: hub.requests.count(asked) == 2)
     hub.go_on.set()
-    outs = {process.communicate(timeout=60)[0] for process in both}
+    outs = {process.communicate(timeout=DEADLINE_SECONDS)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(outs) == 1
     assert hub.ranges.count(("model.safetensors", 0)) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.serving import env_of, said, wait_for
-from tests.program import eventually, pipe, running, shell
+from tests.program import DEADLINE_SECONDS, eventually, pipe, running, shell
 from tests.test_startup import HEAVY, watched
 from tulu_cli.server.finder import warm_engines
 
@@ -137,7 +137,7 @@ def test_a_ctrl_c_ends_one_in_the_foreground(demo_directory: Path, root: Path) -
     with running("serve", str(demo_directory), "--engine", "fake", env=env_of(root)) as process:
         wait_for(process, b"is ready after")
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
     assert [path.name for path in root.iterdir()] == ["locks"]
 
 
@@ -148,7 +148,7 @@ def test_one_in_the_foreground_does_not_outlive_its_command(
     with running("serve", str(demo_directory), "--engine", "fake", env=env_of(root)) as process:
         wait_for(process, b"is ready after")
         process.send_signal(number)
-        process.wait(60)
+        process.wait(DEADLINE_SECONDS)
     assert eventually(lambda: [path.name for path in root.iterdir()] == ["locks"])
 
 
@@ -160,7 +160,7 @@ def test_a_server_that_dies_in_mid_answer_is_exit_7_with_the_partial_kept(
     with running("complete", *model, *LONG, stdin=subprocess.DEVNULL, env=env_of(root)) as process:
         first = pipe(process.stdout).read(64)
         os.kill(warm.state.server, signal.SIGKILL)
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 7
     assert (first + rest).startswith(b"word")
     assert (first + rest).endswith(b"\n")
@@ -177,7 +177,7 @@ def test_logs_can_be_followed_to_the_end(serve: tuple[str, ...], root: Path) -> 
             log.write("a line\n")
         assert pipe(process.stdout).readline() == b"a line\n"
         os.kill(warm.state.server, signal.SIGKILL)
-        assert process.wait(60) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
     assert "a line" in said("logs")[0], "a dead engine's log is still there"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS
+
 from .loading import Asker
 from .prompts import PROMPTS
 
@@ -24,7 +26,7 @@ def answers(engine: str, directory: Path, prompts: list[tuple[int, ...]]) -> lis
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=DEADLINE_SECONDS,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]

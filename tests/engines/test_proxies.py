@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS
 from tulu_cli.core import EngineInfo
 from tulu_cli.engines.proxies import Proxy, proxy_for
 from tulu_cli.engines.wire import Wire
@@ -107,7 +108,7 @@ class Listener:
         # To close it alone would leave the thread in its call.
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
-        self._thread.join(60)
+        self._thread.join(DEADLINE_SECONDS)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.program import eventually
+from tests.program import DEADLINE_SECONDS, eventually
 from tulu_cli.errors import TuluError
 from tulu_cli.models import locate, resolve
 from tulu_cli.models.cached import hub_folder, look
@@ -158,14 +158,14 @@ def test_killed_in_the_middle(
     process = fetching(hub, hub_cache, environment)
     assert eventually(lambda: partial(LARGE).exists() and partial(LARGE).stat().st_size > 0)
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode in (-number, 1)
     come = partial(LARGE).stat().st_size
     assert not blob(LARGE).exists()
     hub.stalled.clear()
     hub.go_on.set()
     hub.ranges.clear()
-    out, err = fetching(hub, hub_cache, environment).communicate(timeout=60)
+    out, err = fetching(hub, hub_cache, environment).communicate(timeout=DEADLINE_SECONDS)
     assert err == b""
     assert started(hub) == [come]
     assert (Path(out.decode().strip()) / "model.safetensors").read_bytes() == LARGE
@@ -181,7 +181,7 @@ def test_two_at_once_fetch_it_once(
     assert eventually(lambda: hub.requests.count(asked) == 2)
     hub.go_on.set()
     for process in both:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=DEADLINE_SECONDS)
         assert err == b""
         assert (Path(out.decode().strip()) / "model.safetensors").read_bytes() == WEIGHTS
     assert started(hub) == [0]

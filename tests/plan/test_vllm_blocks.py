@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.program import environment
+from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import cache_of, kv_dtype
 from tulu_cli.plan.sharding import Layout
@@ -119,7 +119,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         input="\n".join(cases).encode(),
         capture_output=True,
         env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
-        timeout=300,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.limits import address_space, bounded
 from tulu_cli.prompt.render import render_template
@@ -87,7 +88,7 @@ def test_a_loop_in_another_thread_is_stopped() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(timeout=30)
+    thread.join(timeout=DEADLINE_SECONDS)
     assert said == ["The chat template runs for more than 0.2 seconds; it is broken or hostile."]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS
 from tulu_cli.core import (
     Done,
     EngineInfo,
@@ -41,7 +42,7 @@ class Counter:
         assert threading.current_thread() is self.thread, "an engine belongs to one thread"
         try:
             for _ in range(3):
-                assert self.gate.wait(60)
+                assert self.gate.wait(DEADLINE_SECONDS)
                 if number == 13:
                     raise EngineError("Unlucky.")
                 if number == 14:
@@ -55,7 +56,7 @@ class Counter:
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         asked = list(requests)
-        assert self.gate.wait(60)
+        assert self.gate.wait(DEADLINE_SECONDS)
         self.scored.append(len(asked))
         for position, request in reversed(list(enumerate(asked))):
             number = request.token_ids[0]
@@ -102,7 +103,7 @@ def scored(thread: EngineThread, seen: "queue.Queue[Any]", number: int, client: 
 def order_of_ends(seen: "queue.Queue[Any]", count: int) -> list[int]:
     ends: list[int] = []
     while len(ends) < count:
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         if not isinstance(event, Text):
             ends.append(number)
     return ends
@@ -112,7 +113,7 @@ def ends_of(seen: "queue.Queue[Any]", *numbers: int) -> dict[int, Any]:
     """What these requests end with, in the order of their ends: END or an error."""
     ends: dict[int, Any] = {}
     while not set(numbers) <= set(ends):
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         if not isinstance(event, (Text, Done, tuple)):
             ends[number] = event
     return ends
@@ -123,7 +124,7 @@ def test_requests_take_turns_event_by_event(thread: EngineThread, engines: list[
     for number in range(2):
         asked(thread, seen, number, str(number))
     engines[0].gate.set()
-    events = [seen.get(timeout=60) for _ in range(8)]
+    events = [seen.get(timeout=DEADLINE_SECONDS) for _ in range(8)]
     first = [number for number, event in events if isinstance(event, Text)]
     # The first may have begun before the second had come.
     assert sorted(first[1:5]) == [0, 0, 1, 1]
@@ -141,7 +142,7 @@ def test_scores_that_wait_are_computed_together_and_each_gets_its_own(
     engines[0].gate.set()
     told: dict[int, list[Any]] = {}
     while sum(events[-1] is END for events in told.values()) < len(numbers) + 2:
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         told.setdefault(number, []).append(event)
     for number in numbers:
         (_, score), end = told[number]
@@ -161,7 +162,7 @@ def test_a_score_that_fails_fails_alone_and_a_bug_for_all_that_wait(
     engines[0].gate.set()
     told: dict[int, list[Any]] = {}
     while len(told) < 5 or not all(len(told[number]) > 1 for number in (1, 6, 13)):
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         told.setdefault(number, []).append(event)
     assert told[6][1] is END
     assert isinstance(told[13][0][1], PromptTooLong)
@@ -205,7 +206,7 @@ def test_a_cancelled_request_ends_and_is_closed(
     jobs = [asked(thread, seen, number, str(number)) for number in range(AT_ONCE + 1)]
     jobs[0].cancelled = jobs[-1].cancelled = True
     engines[0].gate.set()
-    events = [seen.get(timeout=60) for _ in range(3 * (AT_ONCE - 1) + AT_ONCE + 1)]
+    events = [seen.get(timeout=DEADLINE_SECONDS) for _ in range(3 * (AT_ONCE - 1) + AT_ONCE + 1)]
     shown = {number for number, event in events if isinstance(event, Text)}
     assert AT_ONCE not in shown, "the last one never began"
     assert sum(event is END for _, event in events) + len(shown & {0}) >= AT_ONCE + 1
@@ -219,7 +220,7 @@ def test_a_failure_is_one_requests_own(thread: EngineThread, engines: list[Count
     engines[0].gate.set()
     last: dict[int, Any] = {}
     while len([event for event in last.values() if not isinstance(event, Text)]) < 3:
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         last[number] = event
     assert str(last[13]) == "Unlucky."
     assert isinstance(last[14], EngineError)
@@ -263,7 +264,7 @@ class Choir(Counter):
 
     def advance(self) -> Iterator[tuple[int, Text | Done]]:
         assert threading.current_thread() is self.thread
-        assert self.gate.wait(60)
+        assert self.gate.wait(DEADLINE_SECONDS)
         for position, events in list(self.singing.items()):
             event = events.pop(0)
             if isinstance(event, Text) and event.text == "14":
@@ -313,7 +314,7 @@ def test_each_choice_has_its_end_before_the_request_has(
     thread.submit(job)
     thread.submit(other)
     engine.gate.set()
-    told = [events.get(timeout=60) for _ in range(6)]
+    told = [events.get(timeout=DEADLINE_SECONDS) for _ in range(6)]
     assert [type(event).__name__ for event in told[:5]] == ["Text"] * 3 + ["Done"] * 2
     assert told[5] is END
 
@@ -358,7 +359,7 @@ def test_a_cancelled_one_is_dropped_from_the_others(choir: tuple[EngineThread, C
     texts = []
     ended: set[int] = set()
     while not {1, 2, 3} <= ended:
-        number, event = seen.get(timeout=60)
+        number, event = seen.get(timeout=DEADLINE_SECONDS)
         if isinstance(event, Text):
             texts.append(number)
         if event is END:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.config.conftest import Run
-from tests.program import environment, tulu
+from tests.program import DEADLINE_SECONDS, environment, tulu
 from tulu_cli import main
 from tulu_cli.commands.config._template import template
 from tulu_cli.settings import KEYS, Setting, read_settings
@@ -185,7 +185,7 @@ def test_of_many_at_once_none_is_lost(file: Path) -> None:
     both = [
         subprocess.Popen([sys.executable, "-c", script, name], env=variables) for name in ("a", "b")
     ]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(DEADLINE_SECONDS) for process in both] == [0, 0]
     assert len(read_settings({}).aliases) == 16
 
 
