@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.engines.loading import CONTEXT
 from tests.program import tulu
 from tests.warming import spec_of
 from tulu_cli.engines.public import cluster_commands, public_arguments
@@ -83,7 +84,7 @@ def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
     found = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
     assert (found.host, found.port, found.max_num_seqs) == ("127.0.0.1", 8123, 4)
     assert found.model_tag == str(demo_directory)
-    assert (found.served_model_name, found.max_model_len) == (["demo"], 2048)
+    assert (found.served_model_name, found.max_model_len) == (["demo"], CONTEXT)
     assert found.middleware == ["tulu_cli.engines.guard.RequireKey"]
     script = cluster_commands("org/m", {"max_model_len": 99}, 2, 4, 8000)
     (serve,) = (line for line in script.splitlines() if "vllm serve" in line)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.engines.loading import CONTEXT
 from tests.warming import order_of
 from tulu_cli.core import EngineInfo
 from tulu_cli.errors import UsageError
@@ -92,7 +93,7 @@ def compare(order: Order, tmp_path: Path) -> Callable[..., str | None]:
     [
         ({}, None),
         ({"engine": "fake"}, None),
-        ({"settings": {"max_model_len": 2048, "dtype": "float32"}}, None),
+        ({"settings": {"max_model_len": CONTEXT, "dtype": "float32"}}, None),
         ({"settings": {"engine_args": {"a": [1, {"b": None}]}}}, None),
         ({"engine": "vllm"}, "it runs fake, not vllm"),
         ({"directory": "/else"}, "it holds another revision or copy of the model"),
