@@ -1,7 +1,5 @@
 """vLLM's own server as a warm engine: whatever is killed, nothing is left; and in public, a key."""
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -96,10 +94,11 @@ def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_pat
         assert done.returncode == 1
         assert b"The server wants a key" in done.stderr
     finally:
-        family = psutil.Process(process.pid).children(recursive=True)
-        os.kill(process.pid, signal.SIGTERM)
-        process.wait(DEADLINE_SECONDS)
-        psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
+            psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
 
 
 def free_port() -> int:
