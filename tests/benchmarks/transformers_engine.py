@@ -26,6 +26,7 @@ from .report import Asked, Row, at_least, compare, run
 TOKENS = 64
 PAIRS = 12
 SHORT, LONG = "Write a long story.", "Write a long story about a fox. " * 180
+CONTEXT = 2048
 DTYPES = ("bfloat16", "float32")
 
 
@@ -98,7 +99,7 @@ def main(asked: Asked) -> list[Row]:
     rows = []
     for dtype in asked.chosen(DTYPES) or DTYPES[:1]:
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=getattr(torch, dtype)).eval()
-        engine = load_engine("transformers", directory, dtype=dtype)
+        engine = load_engine("transformers", directory, dtype=dtype, max_model_len=CONTEXT)
         rows += [speed(model, engine, asker.ids(text), tokens, asked.pairs) for text in texts]
         if dtype == "bfloat16":
             rows.append(second_turn(engine, asker, asked.pairs))
