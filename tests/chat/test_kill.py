@@ -22,7 +22,7 @@ def test_a_kill_loses_no_turn_and_at_most_a_second(
     store = opened()
     assert [turns_lost(store, seen) for seen in killed] == [0] * len(MOMENTS)
     lost = [seconds_lost(store, seen) for seen in killed[3:]]
-    assert min(lost) <= 1, "a second, as it is promised, unless others keep the disk busy"
+    assert sorted(lost)[1] <= 1, "a second, as it is promised, but where others keep the disk busy"
     # And it is not by luck: of a long answer more is there than the first write of it.
     assert len(loaded(store, killed[-2]).path()[-1].content) > 10 * EVERY_SECONDS
     assert loaded(store, killed[-2]).path()[-1].finish_reason == "interrupted"

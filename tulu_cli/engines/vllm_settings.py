@@ -7,6 +7,7 @@ from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError, UsageError
+from tulu_cli.machine import all_memory, read_gpus
 
 # What vLLM 0.30 to 0.33 and torch write where memory is too small, in small letters: vLLM's
 # v1/worker/utils.py (request_memory), v1/worker/cpu_worker.py, v1/core/kv_cache_utils.py (0.33:
@@ -45,8 +46,6 @@ def set_environment(device: str) -> None:
 
 
 def _has_gpu(device: str) -> bool:
-    from tulu_cli.machine import read_gpus
-
     return device not in ("auto", "cpu") or (device == "auto" and bool(read_gpus()))
 
 
@@ -60,6 +59,8 @@ def check_device(asked: str, built_for: str) -> None:
 
 def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     """The keyword arguments of vLLM's AsyncEngineArgs; the user's own win over ours."""
+    has_gpu = _has_gpu(spec.device)  # asks the drivers
+    eager = _is_eager(spec, has_gpu=has_gpu)
     arguments: dict[str, Any] = {
         "model": str(spec.directory),
         "dtype": spec.dtype,
@@ -73,13 +74,12 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         "generation_config": "vllm",
         "structured_outputs_config": {"backend": "guidance"},
         "disable_log_stats": True,
-        "enforce_eager": _is_eager(spec),
+        "enforce_eager": eager,
     }
-    if not _has_gpu(spec.device):
+    if not has_gpu:
         # vLLM would take a share of all memory. The user's own VLLM_CPU_KVCACHE_SPACE comes first.
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        arguments["kv_cache_memory_bytes"] = max(1, min(4, memory // 2**33)) * 2**30
-    if _is_eager(spec) and spec.tensor_parallel_size > 1:
+        arguments["kv_cache_memory_bytes"] = max(1, min(4, all_memory() // 2**33)) * 2**30
+    if eager and spec.tensor_parallel_size > 1:
         # To see whether it could fuse these, vLLM would initialise CUDA in this process, and then
         # spawn its workers instead of forking them. Without compilation there is nothing to fuse.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
@@ -103,8 +103,8 @@ def _laid_over(ours: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _is_eager(spec: EngineSpec) -> bool:
-    if not _has_gpu(spec.device):
+def _is_eager(spec: EngineSpec, *, has_gpu: bool) -> bool:
+    if not has_gpu:
         # vLLM's runner for CPUs makes room for what one stage hands to the next when it warms up,
         # which it leaves out when eager (0.32.0, cpu_model_runner.py).
         return spec.pipeline_parallel_size == 1
