@@ -110,7 +110,6 @@ LAZY = {
     "tulu_cli.chat.prompt_line": {"prompt_toolkit"},
     "tulu_cli.doctor.torch_child": {"torch"},
     "tulu_cli.engines.decoding": {"torch", "transformers"},
-    "tulu_cli.engines.vllm_moved": {"vllm"},
     "tulu_cli.models.hub_errors": {"huggingface_hub"},
     "tulu_cli.prompt.environment": {"jinja2"},
     "tulu_cli.prompt.opaque": {"jinja2"},

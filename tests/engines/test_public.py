@@ -11,6 +11,7 @@ from tests.engines.loading import CONTEXT
 from tests.program import tulu
 from tests.warming import spec_of
 from tulu_cli.engines.public import cluster_commands, public_arguments
+from tulu_cli.engines.vllm_server import parsed
 from tulu_cli.engines.vllm_settings import serve_arguments
 
 
@@ -75,20 +76,16 @@ def test_arguments_as_options() -> None:
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")  # vLLM has its own when it is imported
 def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    from tulu_cli.engines.vllm_moved import make_arg_parser
-
     changes: dict[str, Any] = {"engine_args": {"max_num_seqs": 4}, "gpu_memory_utilization": 0.5}
     arguments = public_arguments(spec_of(demo_directory, **changes), "127.0.0.1", 8123)
-    found = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
+    found = parsed(arguments)
     assert (found.host, found.port, found.max_num_seqs) == ("127.0.0.1", 8123, 4)
     assert found.model_tag == str(demo_directory)
     assert (found.served_model_name, found.max_model_len) == (["demo"], CONTEXT)
     assert found.middleware == ["tulu_cli.engines.guard.RequireKey"]
     script = cluster_commands("org/m", {"max_model_len": 99}, 2, 4, 8000)
     (serve,) = (line for line in script.splitlines() if "vllm serve" in line)
-    found = make_arg_parser(FlexibleArgumentParser()).parse_args(shlex.split(serve)[4:])
+    found = parsed(shlex.split(serve)[4:])
     assert (found.model_tag, found.pipeline_parallel_size) == ("org/m", 2)
 
 

@@ -77,19 +77,29 @@ def run(device: str, arguments: list[str], loaded: Callable[[Any], None]) -> Non
     say_stage("importing vLLM")
     import uvloop
     from vllm.platforms import current_platform
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    from tulu_cli.engines.vllm_moved import make_arg_parser, validate_parsed_serve_args
 
     check_device(device, current_platform.device_type)
+    args = parsed(arguments)
+    with hub_switched_off():
+        uvloop.run(serve(args, loaded))
+
+
+def parsed(arguments: list[str]) -> Any:
+    """Return the options of `vllm serve` as vLLM reads them. Raises UsageError for a wrong one."""
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    try:
+        from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args
+    except ModuleNotFoundError:  # to 0.32
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+
     try:
         args = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
     except SystemExit as error:  # argparse has said which
         raise UsageError("vLLM does not take one of these --engine-arg: see its log.") from error
     args.model = args.model_tag  # as the `vllm` command itself does it
     validate_parsed_serve_args(args)
-    with hub_switched_off():
-        uvloop.run(serve(args, loaded))
+    return args
 
 
 def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
