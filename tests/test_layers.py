@@ -10,68 +10,29 @@ import tulu_cli
 
 ROOT = Path(tulu_cli.__file__).parent
 
-# A part of the program -> the parts that it may import, itself aside. "" is the package's own
-# __init__, which holds the version. Change this together with design.md.
+# The ground: each may import those before it. "" is the package's own __init__, with the version.
+GROUND = ("", "errors", "core", "streams", "text", "amd_child", "processes", "machine", "disk")
+
+# The floors of design.md, lowest first: a folder -> the folders that it may import, beside itself
+# and the ground. Change this together with design.md.
 MAY_IMPORT = {
-    "": set(),
-    "core": set(),
-    "errors": set(),
-    "quantities": set(),
-    "dependencies": set(),
-    "streams": {"core", "errors"},
-    "settings": {"core", "errors", "models"},
-    "machine": {"core", "errors"},
-    "amd_child": set(),
-    "models": {"core", "errors"},
-    "prompt": {"core", "errors", "models"},
-    "plan": {"core", "errors", "models"},
-    "sampling": {"core", "errors", "settings"},
-    "structure": {"core", "errors"},
-    "options": {"errors"},
-    "parallel": {"errors"},
-    "inputs": {"core", "errors", "streams", "prompt"},
-    "engines": {"core", "errors", "prompt", "machine", "models", "plan", "server"},
-    "planning": {"errors", "machine", "models", "plan"},
-    "room": {"errors", "machine", "plan", "planning"},
-    "foreign": {"core", "engines", "errors", "server", "settings"},
-    "warm": {"", "core", "engines", "errors", "foreign", "machine", "models", "server", "settings"},
-    "launch": {
-        "core",
-        "engines",
-        "errors",
-        "foreign",
-        "machine",
-        "models",
-        "prompt",
-        "room",
-        "server",
-        "settings",
-        "warm",
-    },
-    "doctor": {"errors", "machine", "models"},
-    "server": {"core", "errors", "machine", "models", "plan", "prompt", "settings"},
-    "render": {"core", "streams"},
-    "resident": {
-        "core",
-        "engines",
-        "errors",
-        "launch",
-        "machine",
-        "prompt",
-        "render",
-        "settings",
-        "streams",
-    },
-    "chat": {"core", "errors", "streams", "prompt", "render", "sampling", "settings"},
-    "batch": {"core", "errors", "streams", "prompt"},
-    "arguments": set(),
-    "candidates": {"batch", "chat", "engines", "errors", "models", "plan", "prompt", "settings"},
-    "main": {"", "arguments", "commands", "errors", "streams", "settings"},
-    "__main__": {"candidates", "main"},
+    "models": set(),
+    "settings": {"models"},
+    "prompt": {"models"},
+    "render": set(),
+    "plan": {"models", "render", "settings"},
+    "protocol": {"settings"},
+    "warm": {"models", "settings"},
+    "engines": {"prompt", "models", "protocol", "warm"},
+    "serving": {"engines", "protocol", "warm", "prompt"},
 }
-for part in set(MAY_IMPORT) - {"", "core", "errors", "quantities", "dependencies"}:
-    MAY_IMPORT[part] |= {"quantities", "dependencies"}
-MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"main", "__main__"}
+BELOW = set(MAY_IMPORT)
+MAY_IMPORT |= {"request": BELOW, "loading": BELOW | {"request"}}
+BELOW = set(MAY_IMPORT)
+MAY_IMPORT |= dict.fromkeys(("chat", "batch", "doctor"), BELOW)
+MAY_IMPORT["commands"] = set(MAY_IMPORT)
+MAY_IMPORT["cli"] = set(MAY_IMPORT)
+MAY_IMPORT["__main__"] = {"cli"}
 
 HEAVY = {
     "torch",
@@ -107,9 +68,9 @@ HEAVY = {
 
 # These load a heavy library when they are imported, and so are only imported inside functions.
 LAZY = {
-    "tulu_cli.chat.prompt_line": {"prompt_toolkit"},
+    "tulu_cli.chat.line": {"prompt_toolkit"},
     "tulu_cli.doctor.torch_child": {"torch"},
-    "tulu_cli.engines.decoding": {"torch", "transformers"},
+    "tulu_cli.engines.transformers": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub"},
     "tulu_cli.prompt.environment": {"jinja2"},
     "tulu_cli.prompt.opaque": {"jinja2"},
@@ -156,25 +117,32 @@ def at_once(tree: ast.AST) -> Iterator[ast.stmt]:
 
 
 def trespasses(module: str, source: str) -> list[str]:
-    """The imports of a module that its layer does not allow."""
-    part = part_of(module)
+    """The imports of a module that its floor does not allow."""
     ours = [name for name in imported(ast.parse(source)) if name.partition(".")[0] == ROOT.name]
-    return [
-        name
-        for name in ours
-        if (part_of(name) != part and part_of(name) not in MAY_IMPORT[part])
-        or (part == "commands" and is_command(name, module))
-        or (part == "engines" and name in ENGINES and name != module)
-    ]
+    return [name for name in ours if not may_import(module, name)]
 
 
-def is_command(name: str, module: str) -> bool:
-    """Whether `name` is in commands/ and no shared part, `_name`, of the group of `module`.
+def may_import(module: str, name: str) -> bool:
+    """Whether the module may import the name."""
+    part, other = part_of(module), part_of(name)
+    if part in GROUND:
+        return other in GROUND[: GROUND.index(part) + 1]
+    if other != part:
+        return other in GROUND or other in MAY_IMPORT[part]
+    if part == "commands":
+        return not is_verb(name, module)
+    return part != "engines" or engine_of(name) in ("", engine_of(module))
 
-    A group's package is in the group too.
-    """
-    shared = (f"{module.rpartition('.')[0]}._", f"{module}._")
+
+def is_verb(name: str, module: str) -> bool:
+    """Whether `name` is another verb and not a part that the verbs of its group share, `_name`."""
+    shared = (f"{module.rpartition('.')[0]}._", f"{module}._", "tulu_cli.commands._")
     return name.startswith("tulu_cli.commands.") and not name.startswith(shared)
+
+
+def engine_of(module: str) -> str:
+    """The engine that a module of engines/ belongs to, empty for what they share."""
+    return next((name for name in ENGINES if f"{module}.".startswith(f"{name}.")), "")
 
 
 def heavy_at_once(source: str) -> set[str]:
@@ -184,46 +152,70 @@ def heavy_at_once(source: str) -> set[str]:
     return names & HEAVY
 
 
-def lazy(module: str) -> str | None:
-    """The row of LAZY that a module belongs to."""
-    return next((name for name in LAZY if f"{module}.".startswith(f"{name}.")), None)
-
-
-def is_engine(path: Path) -> bool:
-    """A module that can be asked why it cannot run, and that loads: not a part they share."""
-    tree = ast.parse(path.read_text())
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    return path.name != "__init__.py" and {"why_not", "load"} <= functions
-
-
 SOURCES = {module_name(path): path.read_text() for path in sorted(ROOT.rglob("*.py"))}
-ENGINES = {module_name(path) for path in ROOT.glob("engines/*.py") if is_engine(path)}
+# An engine, a module or a folder, can be asked why it cannot run.
+ENGINES = {
+    ".".join(name.split(".")[:3])
+    for name, source in SOURCES.items()
+    if name.startswith("tulu_cli.engines.") and "\ndef why_not" in source
+}
 
 
-def loads(module: str) -> set[str]:
+def loaded_with(module: str) -> set[str]:
+    """A module of ours with those that importing it imports at once, and those that they do."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in SOURCES and name not in found:
+            found.add(name)
+            tree = ast.parse(SOURCES[name])
+            waiting += [inner for node in at_once(tree) for inner in imported(node)]
+            waiting.append(name.rpartition(".")[0])
+    return found
+
+
+def may_load(module: str) -> set[str]:
     """The heavy libraries that a module may load when it is imported."""
-    return LAZY.get(lazy(module) or "", set())
+    return next((may for row, may in LAZY.items() if f"{module}.".startswith(f"{row}.")), set())
 
 
-def test_modules_import_only_what_their_layers_may() -> None:
+def test_modules_import_only_what_their_floors_may() -> None:
     found = {name: trespasses(name, source) for name, source in SOURCES.items()}
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
-def test_importing_a_module_loads_nothing_heavy() -> None:
-    found = {name: heavy_at_once(source) - loads(name) for name, source in SOURCES.items()}
-    assert {name: heavy for name, heavy in found.items() if heavy} == {}
+def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
+    heavy = {name: heavy_at_once(source) for name, source in SOURCES.items()}
+    loads = {name: set().union(*(heavy[part] for part in loaded_with(name))) for name in SOURCES}
+    assert {name: found for name, found in loads.items() if found - may_load(name)} == {}
 
 
-def test_what_loads_a_heavy_library_is_imported_inside_functions() -> None:
-    found = [
-        f"{module} imports {name}"
-        for module, source in SOURCES.items()
-        for statement in at_once(ast.parse(source))
-        for name in imported(statement)
-        if not loads(name) <= loads(module)
-    ]
-    assert found == []
+def test_no_module_imports_itself_in_a_circle() -> None:
+    first = {
+        name: {inner for node in ast.walk(ast.parse(source)) for inner in imported_by(node)}
+        & set(SOURCES)
+        for name, source in SOURCES.items()
+    }
+    assert [name for name in SOURCES if name in reached(first, name)] == []
+
+
+def imported_by(node: ast.AST) -> Iterator[str]:
+    """What one statement imports, the package of a module aside."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from imported(node)
+
+
+def reached(first: dict[str, set[str]], module: str) -> set[str]:
+    """Every module that is imported on some way from this one."""
+    found: set[str] = set()
+    waiting = list(first[module])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += first[name]
+    return found
 
 
 def test_the_verbs_of_a_group_may_share_a_part() -> None:
@@ -233,24 +225,26 @@ def test_the_verbs_of_a_group_may_share_a_part() -> None:
 
 
 def test_the_engines_are_known() -> None:
-    assert {"tulu_cli.engines.fake", "tulu_cli.engines.vllm"} <= ENGINES
-    assert "tulu_cli.engines.base" not in ENGINES
+    names = ("fake", "remote", "transformers", "vllm")
+    assert {f"tulu_cli.engines.{name}" for name in names} <= ENGINES
+    assert engine_of("tulu_cli.engines.vllm.settings") == "tulu_cli.engines.vllm"
+    assert engine_of("tulu_cli.engines.base") == ""
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("tulu_cli.core", "from tulu_cli.errors import TuluError"),
+        ("tulu_cli.errors", "from tulu_cli.core import Text"),
         ("tulu_cli.streams", "def f():\n    from tulu_cli import settings"),
-        ("tulu_cli.render.plain", "import tulu_cli.errors"),
+        ("tulu_cli.render.collector", "import tulu_cli.models.family"),
         ("tulu_cli.commands.chat", "from tulu_cli.commands.complete import run"),
         ("tulu_cli.commands.chat", "from tulu_cli.commands import complete"),
-        ("tulu_cli.commands.chat", "from tulu_cli.main import main"),
+        ("tulu_cli.commands.chat", "from tulu_cli.cli.main import main"),
         ("tulu_cli.commands.models.pull", "from tulu_cli.commands.models import show"),
         ("tulu_cli.commands.models.pull", "from tulu_cli.commands.history._db import rows"),
         ("tulu_cli.engines.vllm", "from tulu_cli.engines.fake import script"),
         ("tulu_cli.engines.assemble", "from tulu_cli.engines import transformers"),
-        ("tulu_cli.main", "from tulu_cli.launch import prepare"),
+        ("tulu_cli.warm.finder", "from tulu_cli.loading.prepare import prepare"),
     ],
 )
 def test_a_trespass_is_found(module: str, source: str) -> None:

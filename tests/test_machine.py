@@ -6,14 +6,7 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from tulu_cli.machine import (
-    Gpu,
-    free_memory,
-    has_driver,
-    read_machine,
-    read_packages,
-    visible,
-)
+from tulu_cli.machine import Gpu, free_memory, has_driver, read_machine, read_packages, visible
 
 UUIDS = ("GPU-aaaa", "GPU-abbb", "GPU-cccc")
 GPUS = [(index, Gpu(index, "H100", 80, 70, uuid=uuid)) for index, uuid in enumerate(UUIDS)]

@@ -15,7 +15,7 @@ WATCHED = """
 import json, sys
 sockets = []
 sys.addaudithook(lambda event, _: event.startswith("socket.") and sockets.append(event))
-from tulu_cli.main import main
+from tulu_cli.cli.main import main
 try:
     main()
 except SystemExit as error:

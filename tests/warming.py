@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from tests.engines.loading import CONTEXT, END
-from tulu_cli import engines, warm
+from tulu_cli import engines
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.loading import servers
 from tulu_cli.machine import read_machine
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
-from tulu_cli.server import starter
-from tulu_cli.server.finder import warm_engines
-from tulu_cli.server.record import Order
+from tulu_cli.warm import starter
+from tulu_cli.warm.finder import warm_engines
+from tulu_cli.warm.record import Order
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def spec_of(directory: Path, **changes: Any) -> EngineSpec:
 
 def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: Any) -> Order:
     """What a supervisor is told to hold the demo model."""
-    return warm.order_of(
+    return servers.order_of(
         spec_of(directory, **changes),
         name,
         read_machine(),
@@ -70,6 +71,6 @@ def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: 
 
 def load_warm(name: str, directory: Path, **changes: Any) -> Engine:
     """The engine of that name in another process; it stays until its runtime directory goes."""
-    endpoint = warm.start(order_of(name, directory, **changes), no_progress)
+    endpoint = servers.start(order_of(name, directory, **changes), no_progress)
     spec = replace(spec_of(directory, **changes), server=endpoint)
-    return engines.load(warm.choice_for(endpoint, "for a test"), spec)
+    return engines.load(servers.choice_for(endpoint, "for a test"), spec)

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tools.values import Values, values_of
-from tulu_cli import main
+from tulu_cli.cli import router
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Command:
 
 def read_tree() -> Command:
     """The whole program. Imports every command."""
-    group = typer.main.get_command(main.app_of(()))
+    group = typer.main.get_command(router.app_of(()))
     return _command(group, _context(group, "tulu", None), ())
 
 
@@ -79,7 +79,7 @@ def _command(command: Any, context: typer.Context, path: tuple[str, ...]) -> Com
     parameters = [(item.param_type_name, _parameter(item, context)) for item in shown]
     return Command(
         path=path,
-        module=main.module_of(path),
+        module=router.module_of(path),
         usage=" ".join(command.collect_usage_pieces(context)),
         summary=sentence(described),
         description=described,

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tulu_cli.candidates import KINDS, Candidate, Kind, Paths
+from tulu_cli.cli.completion import KINDS, Candidate, Kind, Paths
 
 _LITERAL = re.compile(r"[a-z0-9][a-z0-9_.:-]*")
 

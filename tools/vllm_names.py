@@ -20,7 +20,7 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
-from tulu_cli.dependencies import SUPPORTED
+from tulu_cli.machine import SUPPORTED
 
 ROOT = Path(__file__).parent.parent
 RELEASES = ROOT / "tests" / "engines" / "vllm_releases"

@@ -10,11 +10,11 @@ def main() -> NoReturn:
     if kind := os.environ.get("_TULU_CANDIDATES"):
         # Collecting and clearing up would be a fifth of what such a short process takes.
         gc.disable()
-        from tulu_cli.candidates import answer
+        from tulu_cli.cli.completion import answer
 
         os._exit(answer(kind))
     gc.set_threshold(20_000)  # imports make many objects, and no garbage
-    from tulu_cli.main import main as run
+    from tulu_cli.cli.main import main as run
 
     run()
 

@@ -4,8 +4,7 @@ import io
 
 import pytest
 
-from tulu_cli.batch.progress import Counts, duration
-from tulu_cli.batch.report import Reporter
+from tulu_cli.batch.progress import Counts, Reporter, duration
 from tulu_cli.core import Completion, Done, Timings, Usage
 from tulu_cli.errors import BadInput
 from tulu_cli.streams import Streams

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tulu_cli.batch.lines import Line, digest
-from tulu_cli.batch.rows import BadRow, Row, read_row
-from tulu_cli.batch.template import read_template
+from tulu_cli.batch.rows import BadRow, Row, read_row, read_template
 from tulu_cli.core import Constraint, Message
 from tulu_cli.errors import UsageError
 

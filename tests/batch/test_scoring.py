@@ -9,9 +9,8 @@ import pytest
 
 from tulu_cli.batch.lines import Line, digest
 from tulu_cli.batch.records import record, scores_object
-from tulu_cli.batch.rows import BadRow, Row, read_row
+from tulu_cli.batch.rows import BadRow, Row, read_row, read_template
 from tulu_cli.batch.scoring import RowScorer, Scored
-from tulu_cli.batch.template import read_template
 from tulu_cli.core import Message, Score, ScoreRequest, TokenLogprob
 from tulu_cli.errors import EngineError, TuluError
 

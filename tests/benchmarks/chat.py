@@ -10,13 +10,12 @@ from typing import Any
 
 from tests.chat.repl.scripted import Script
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.interrupts import Interrupts
-from tulu_cli.chat.store import MemoryStore
+from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
+from tulu_cli.chat.model import Resident
+from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.turn import send
-from tulu_cli.chat.type_ahead import TypeAhead
 from tulu_cli.machine import read_machine
 from tulu_cli.render import choose
-from tulu_cli.resident import Resident
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 

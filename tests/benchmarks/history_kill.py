@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.chat.killing import Seen, kill_writer, seconds_lost, turns_lost
-from tulu_cli.chat.place import open_history
+from tulu_cli.chat.store.open import open_history
 
 from .busy import watched
 from .report import NO_GOAL, Asked, Goal, Row, at_most, run

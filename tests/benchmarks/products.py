@@ -14,8 +14,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from tulu_cli.engines.decoding.linear import use_faster_products
-from tulu_cli.quantities import plural
+from tulu_cli.engines.transformers.linear import use_faster_products
+from tulu_cli.text import plural
 
 from .pairs import Rounds, alternate
 from .report import Asked, Goal, Row, at_least, compare, run

@@ -20,9 +20,9 @@ from pathlib import Path
 from tests.engines.loading import END, Asker
 from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
-from tulu_cli.server.dialect import request_body
-from tulu_cli.server.progress import stage
-from tulu_cli.server.unix_http import get
+from tulu_cli.protocol.completions import request_body
+from tulu_cli.warm.starter import stage
+from tulu_cli.warm.unix_http import get
 
 from .pairs import alternate
 from .report import Asked, Goal, Row, at_least, at_most, compare, run

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tulu_cli.chat.fallback import FallbackStore
-from tulu_cli.chat.place import open_history
-from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.chat.store import MemoryStore, Store
+from tulu_cli.chat.store.base import MemoryStore, Store
+from tulu_cli.chat.store.open import FallbackStore, open_history
+from tulu_cli.chat.store.sqlite import SqliteStore
 
 
 @pytest.fixture

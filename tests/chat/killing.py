@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chat.writer import text_of
 from tests.program import environment
 from tulu_cli.chat.session import Session
-from tulu_cli.chat.store import Store
+from tulu_cli.chat.store.base import Store
 
 
 @dataclass

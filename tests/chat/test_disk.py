@@ -12,11 +12,16 @@ import pytest
 
 from tests.chat.sessions import answered, chat, said, stamp
 from tests.program import NO_BYTE_CODE, environment
-from tulu_cli.chat.fallback import FallbackStore, open_store
-from tulu_cli.chat.place import data_root, history_path, open_history
 from tulu_cli.chat.session import Session
-from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.chat.store import MemoryStore
+from tulu_cli.chat.store.base import MemoryStore
+from tulu_cli.chat.store.open import (
+    FallbackStore,
+    data_root,
+    history_path,
+    open_history,
+    open_store,
+)
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.errors import HistoryError
 
 

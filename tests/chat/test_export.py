@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from tests.chat.sessions import RECORD, answered, chat, empty, stamp
 from tulu_cli.chat.export import FORMATS, Format, format_named, format_of, losses
-from tulu_cli.chat.export.imported import session_of
-from tulu_cli.chat.session import Session
+from tulu_cli.chat.session import Session, session_of
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.chat.killing import kill_writer, loaded, seconds_lost, turns_lost
 from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli.chat.session import Session
-from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.chat.writing import EVERY_SECONDS
+from tulu_cli.chat.store.sqlite import SqliteStore
+from tulu_cli.chat.turn import EVERY_SECONDS
 
 # Lines of the writer: before, at and after the first, and in three long answers.
 MOMENTS = (0, 1, 2, 150, 431, 967)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.chat.sessions import RECORD, answered, chat, stamp
-from tulu_cli.chat import schema
-from tulu_cli.chat.codec import record_from_json, record_to_json
-from tulu_cli.chat.place import open_history
-from tulu_cli.chat.schema import STEPS
 from tulu_cli.chat.session import Session
+from tulu_cli.chat.store import sqlite
+from tulu_cli.chat.store.json import record_from_json, record_to_json
+from tulu_cli.chat.store.open import open_history
+from tulu_cli.chat.store.sqlite import STEPS
 from tulu_cli.errors import HistoryError
 
 
@@ -52,7 +52,7 @@ def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.Monke
     before = path.read_bytes()
     broken = (*STEPS, ("ALTER TABLE sessions ADD COLUMN more TEXT", "nonsense"))
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "STEPS", broken)
+        patch.setattr(sqlite, "STEPS", broken)
         with pytest.raises(HistoryError, match="nonsense"):
             open_history(path, pytest.fail)
     connection = sqlite3.connect(path)

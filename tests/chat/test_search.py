@@ -8,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.chat.sessions import RECORD, answered, chat, done, stamp
-from tulu_cli.chat import schema, sqlite
-from tulu_cli.chat.find import holds, snippet, words_of
-from tulu_cli.chat.place import open_history
-from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.chat.store import MemoryStore, Store
+from tulu_cli.chat.store import sqlite
+from tulu_cli.chat.store.base import MemoryStore, Store, holds, snippet, words_of
+from tulu_cli.chat.store.open import open_history
+from tulu_cli.chat.store.sqlite import SqliteStore
 
 TEXTS = [
     "Why is the sky blue?",
@@ -106,7 +105,7 @@ def test_an_sqlite_without_the_index_works_on_a_history_that_has_one(
     with_index = opened()
     with_index.write(chat("sky one"))
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "has_trigrams", lambda _connection: False)
+        patch.setattr(sqlite, "has_trigrams", lambda _connection: False)
         without = open_history(path, pytest.fail)
     without.write(chat("sky two"))
     triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"

@@ -15,8 +15,8 @@ from hypothesis.stateful import (
 
 from tests.chat.sessions import RECORD, done, empty, stamp
 from tulu_cli.chat.session import Node, Session
-from tulu_cli.chat.sqlite import SqliteStore
-from tulu_cli.chat.store import MemoryStore, Store
+from tulu_cli.chat.store.base import MemoryStore, Store
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.chat.tree import rows
 
 TEXTS = st.text(max_size=8)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chat.sessions import RECORD, answered, chat, done, said, stamp
-from tulu_cli.chat.store import Store, find_session
+from tulu_cli.chat.store.base import Store, find_session
 from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from tulu_cli.chat.type_ahead import TypeAhead
+from tulu_cli.chat.line.terminal import TypeAhead
 from tulu_cli.streams import Streams
 
 LOCAL = 3

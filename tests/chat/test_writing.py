@@ -7,8 +7,8 @@ import pytest
 from tests.chat.sessions import RECORD, chat, done, stamp
 from tests.program import DEADLINE_SECONDS, eventually
 from tulu_cli.chat.session import Node, Session
-from tulu_cli.chat.store import MemoryStore
-from tulu_cli.chat.writing import EVERY_SECONDS, Writing
+from tulu_cli.chat.store.base import MemoryStore
+from tulu_cli.chat.turn import EVERY_SECONDS, Writing
 from tulu_cli.errors import HistoryError
 
 

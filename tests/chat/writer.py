@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 from tests.chat.sessions import INFO, SAMPLING, done
-from tulu_cli.chat.fallback import open_store
-from tulu_cli.chat.session import Record, Session
-from tulu_cli.chat.stamps import new_stamp
-from tulu_cli.chat.store import MemoryStore, Store
-from tulu_cli.chat.writing import Writing
+from tulu_cli.chat.session import Record, Session, new_stamp
+from tulu_cli.chat.store.base import MemoryStore, Store
+from tulu_cli.chat.store.open import open_store
+from tulu_cli.chat.turn import Writing
 
 PIECES = 800
 PAUSE_SECONDS = 0.005

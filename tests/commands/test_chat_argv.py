@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tulu_cli import main
+from tulu_cli.cli import main
 from tulu_cli.commands import chat
 from tulu_cli.commands.chat import ChatOptions
 from tulu_cli.settings import KEYS

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import typer
 
-from tulu_cli import main
+from tulu_cli.cli import main
 from tulu_cli.commands import complete
-from tulu_cli.commands._complete_options import CompleteOptions
+from tulu_cli.commands.complete import CompleteOptions
 from tulu_cli.core import Constraint
 from tulu_cli.errors import UsageError
-from tulu_cli.inputs import Given
+from tulu_cli.request.inputs import Given
 from tulu_cli.settings import KEYS
 from tulu_cli.streams import Streams
 

@@ -6,15 +6,19 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.commands._complete_options import CompleteOptions, check_combinations
-from tulu_cli.commands._complete_request import make_conversation, make_request
+from tulu_cli.commands.complete import (
+    CompleteOptions,
+    check_combinations,
+    make_conversation,
+    make_request,
+)
 from tulu_cli.engines import Choice
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError
-from tulu_cli.inputs import Given
-from tulu_cli.launch import Prepared
+from tulu_cli.loading.prepare import Prepared
 from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.request.inputs import Given
 from tulu_cli.settings import Setting, Settings
 
 WITH_SYSTEM = b'[{"role": "system", "content": "Its own."}, {"role": "user", "content": "u"}]'

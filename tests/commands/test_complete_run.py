@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-from tulu_cli import launch
 from tulu_cli.commands import complete
-from tulu_cli.commands._complete_options import CompleteOptions
+from tulu_cli.commands.complete import CompleteOptions
 from tulu_cli.core import Done, Request, Text
 from tulu_cli.engines import fake
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound
-from tulu_cli.inputs import Given
 from tulu_cli.machine import Machine
+from tulu_cli.request.inputs import Given
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 
@@ -164,7 +163,7 @@ def test_what_was_asked_for_reaches_the_model(
         seen.update(keywords)
         raise ModelNotFound("enough")
 
-    monkeypatch.setattr(launch, "prepare", prepare)
+    monkeypatch.setattr("tulu_cli.loading.prepare.prepare", prepare)
     outcome(
         replace(options, offline=True, trust_remote_code=True, engine_args={"a": 1}),
         Streams.test(),

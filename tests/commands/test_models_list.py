@@ -12,7 +12,7 @@ from tests.program import tulu
 from tulu_cli.commands.models import run
 from tulu_cli.machine import Gpu, Machine
 from tulu_cli.models import family_models, resolve
-from tulu_cli.models.cached import converted_path
+from tulu_cli.models.installed import converted_path
 from tulu_cli.streams import Streams
 
 GIB = 2**30

@@ -15,7 +15,7 @@ from tests.program import DEADLINE_SECONDS, TULU, environment, eventually, runni
 from tulu_cli.commands.models.pull import PullOptions, reference
 from tulu_cli.errors import UsageError
 from tulu_cli.models import resolve
-from tulu_cli.models.cached import converted_path
+from tulu_cli.models.installed import converted_path
 
 # More than one of the pieces of ten million bytes in which the library writes.
 LARGE = os.urandom(1_000_000) * 25

@@ -11,12 +11,12 @@ from tests.models.fake_hub import COMMIT, etag, fill_cache
 from tests.models.repository import FILES, REPO, TEXTS
 from tests.models.tiny_gguf import write_tiny_gguf
 from tulu_cli.commands.models.rm import RmOptions, run
+from tulu_cli.disk import locked
 from tulu_cli.errors import ModelNotFound, TuluError, UsageError
 from tulu_cli.models import resolve
-from tulu_cli.models.cache import build_lock
-from tulu_cli.models.cached import converted_path, hub_folder, look
+from tulu_cli.models.cache import build_lock, hub_folder
 from tulu_cli.models.hub_weights import lock_path
-from tulu_cli.models.locks import locked
+from tulu_cli.models.installed import converted_path, look
 from tulu_cli.streams import Streams
 
 SIZE = sum(map(len, FILES.values()))

@@ -12,7 +12,7 @@ import typer
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.plan.tiny import LLAMA
 from tests.program import tulu
-from tulu_cli import main
+from tulu_cli.cli import router
 
 
 def plan(*arguments: str) -> tuple[int, str, str]:
@@ -44,7 +44,7 @@ def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, .
     advised = [shlex.split(line) for line in output.splitlines() if line.startswith("  tulu ")]
     assert [words[1] for words in advised] == ["serve", "complete"]
     for words in advised:
-        command = typer.main.get_command(main.app_of((words[1],)))
+        command = typer.main.get_command(router.app_of((words[1],)))
         command.make_context("tulu", words[2:]).close()
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.commands._plan_options import PlanOptions
 from tulu_cli.commands.plan import run
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Gpu, Machine, Program
+from tulu_cli.plan.run import PlanOptions
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 

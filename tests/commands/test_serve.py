@@ -11,7 +11,7 @@ import pytest
 from tests.commands.serving import env_of, said, wait_for
 from tests.program import DEADLINE_SECONDS, eventually, pipe, running, shell
 from tests.test_startup import HEAVY, watched
-from tulu_cli.server.finder import warm_engines
+from tulu_cli.warm.finder import warm_engines
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -112,7 +112,7 @@ def test_the_fake_engine_answers_nobody_who_did_not_ask_for_it(
     serve: tuple[str, ...], demo_directory: Path
 ) -> None:
     said(*serve)
-    from tulu_cli.launch import prepare
+    from tulu_cli.loading.prepare import prepare
     from tulu_cli.machine import Machine
     from tulu_cli.models import no_progress
     from tulu_cli.settings import Setting, Settings

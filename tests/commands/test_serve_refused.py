@@ -12,8 +12,8 @@ import pytest
 from tests.commands.serving import env_of, said
 from tulu_cli.commands.serve import ServeOptions, check_engine
 from tulu_cli.errors import NoEngine
-from tulu_cli.server.finder import warm_engines
 from tulu_cli.settings import Settings
+from tulu_cli.warm.finder import warm_engines
 
 pytestmark = pytest.mark.usefixtures("root")
 

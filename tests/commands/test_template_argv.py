@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from tulu_cli import main
+from tulu_cli.cli import main
 from tulu_cli.commands.template import render
-from tulu_cli.commands.template._input import Input, read_input
-from tulu_cli.commands.template._options import Manner, PromptOptions, Subject
+from tulu_cli.commands.template._options import Input, Manner, PromptOptions, Subject, read_input
 from tulu_cli.errors import UsageError
 from tulu_cli.streams import Streams
 

@@ -28,12 +28,11 @@ from tests.foreign_server import (
     text_chunk,
 )
 from tests.program import DEADLINE_SECONDS
-from tulu_cli import engines, warm
+from tulu_cli import engines
 from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, EngineSpec
-from tulu_cli.engines.chat_dialect import CANNOT
-from tulu_cli.engines.remote import RemoteEngine
+from tulu_cli.engines.remote.tokens import RemoteEngine
 from tulu_cli.errors import (
     EngineDied,
     EngineError,
@@ -42,9 +41,11 @@ from tulu_cli.errors import (
     TuluError,
     UsageError,
 )
-from tulu_cli.foreign import endpoint_of
+from tulu_cli.loading import servers
+from tulu_cli.loading.servers import endpoint_of
 from tulu_cli.prompt import UnknownTokenizer
-from tulu_cli.server.unix_http import UnixConnection
+from tulu_cli.protocol.chat import CANNOT
+from tulu_cli.warm.unix_http import UnixConnection
 
 from .loading import Asker
 
@@ -54,7 +55,7 @@ BLUE = "The sky is blue."
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def server() -> Iterator[ForeignServer]:
 def engine_at(url: str, model: str = "blue-1") -> Engine:
     endpoint = endpoint_of(url, "secret", ())
     spec = EngineSpec(model, Path(), UnknownTokenizer("unknown"), 0, server=endpoint)
-    return engines.load(warm.choice_for(endpoint, ""), spec)
+    return engines.load(servers.choice_for(endpoint, ""), spec)
 
 
 @pytest.fixture
@@ -329,7 +330,7 @@ def test_in_a_batch_an_answer_that_broke_off_is_asked_for_again(
 def test_a_batch_that_is_left_waits_for_no_one(
     server: ForeignServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 3600.0)
     server.respond = lambda body: answer(body) if body["seed"] == 0 else refuse(429, "Later.")
     answers = engine.batch(request(seed=seed) for seed in range(9))
     assert next(iter(answers))[0] == 0

@@ -12,7 +12,7 @@ from tulu_cli.core import Constraint, Done, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
 from tulu_cli.errors import BadInput, PromptTooLong
-from tulu_cli.structure import check
+from tulu_cli.request.constraint import check
 
 from .loading import CONTEXT, END, Asker
 

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from tulu_cli.engines import event_stream
-from tulu_cli.engines.event_stream import event_data
+from tulu_cli.engines.remote import wire
+from tulu_cli.engines.remote.wire import event_data
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_the_data_of_whole_events(data: bytes, expected: list[bytes]) -> None:
 
 
 def test_an_event_without_an_end_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "LONGEST", 2**20)
+    monkeypatch.setattr(wire, "LONGEST", 2**20)
     whole = b"data: " + b"x" * (2**20 - 8) + b"\n\n"
     assert [len(data) for data in event_data(io.BytesIO(whole * 2))] == [2**20 - 8] * 2
     endless = (b"data: 1\n\n" + b"x" * 2**21, b"data: x\n" * 2**18)

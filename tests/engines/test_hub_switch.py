@@ -9,7 +9,7 @@ from pathlib import Path
 import huggingface_hub.constants as constants
 import pytest
 
-from tulu_cli.engines.hub_switch import hub_switched_off
+from tulu_cli.engines.worker import hub_switched_off
 
 from .loading import load_engine
 
@@ -31,7 +31,7 @@ def test_everything_is_as_it_was(before: str | None, monkeypatch: pytest.MonkeyP
 
 def test_a_library_that_is_imported_meanwhile_is_told_the_truth_afterwards() -> None:
     script = (
-        "from tulu_cli.engines.hub_switch import hub_switched_off\n"
+        "from tulu_cli.engines.worker import hub_switched_off\n"
         "with hub_switched_off():\n"
         "    import huggingface_hub.constants as constants\n"
         "    print(constants.HF_HUB_OFFLINE)\n"

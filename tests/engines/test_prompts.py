@@ -8,25 +8,25 @@ from typing import Any
 import pytest
 
 from tests.warming import order_of, runtime, spec_of
-from tulu_cli import warm
 from tulu_cli.core import Conversation, Message
-from tulu_cli.engines import prompts
 from tulu_cli.engines.base import EngineSpec
-from tulu_cli.engines.prompts import chat_ids, raw_ids
-from tulu_cli.engines.wire import Wire
+from tulu_cli.engines.remote import tokens
+from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
+from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import BadInput, EngineDied, TuluError
+from tulu_cli.loading import servers
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import LateTokenizer
-from tulu_cli.server.dialect import PROMPT_PATH
-from tulu_cli.server.finder import warm_engines
-from tulu_cli.server.starter import stop
+from tulu_cli.protocol.completions import PROMPT_PATH
+from tulu_cli.warm.finder import warm_engines
+from tulu_cli.warm.starter import stop
 
 
 @pytest.fixture(scope="module")
 def specs(demo_directory: Path) -> Iterator[tuple[EngineSpec, EngineSpec]]:
     """The demo model here, and in a warm engine that is asked without a tokenizer."""
     with runtime():
-        endpoint = warm.start(order_of("fake", demo_directory), no_progress)
+        endpoint = servers.start(order_of("fake", demo_directory), no_progress)
         here = spec_of(demo_directory)
         yield here, replace(here, server=endpoint, tokenizer=LateTokenizer(demo_directory))
 
@@ -97,7 +97,7 @@ def test_a_plain_text_is_the_same_prompt_in_both(
 def test_what_is_longer_than_any_context_is_not_sent(
     specs: tuple[EngineSpec, EngineSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prompts, "_MOST_CHARACTERS", 5)
+    monkeypatch.setattr(tokens, "_MOST_CHARACTERS", 5)
     monkeypatch.setattr(Wire, "post", lambda *_: pytest.fail("it was sent"))
     there = replace(specs[1], tokenizer=LateTokenizer(specs[1].directory))
     assert raw_ids(there, "one two") == raw_ids(specs[0], "one two")
@@ -117,7 +117,7 @@ def test_a_question_that_is_none_is_refused(
 
 def test_an_engine_that_is_gone_is_a_death(demo_directory: Path) -> None:
     with runtime():
-        endpoint = warm.start(order_of("fake", demo_directory), no_progress)
+        endpoint = servers.start(order_of("fake", demo_directory), no_progress)
         for engine in warm_engines():
             stop(engine)
         with pytest.raises(EngineDied, match="is gone"):

@@ -9,10 +9,9 @@ import pytest
 
 from tests.program import DEADLINE_SECONDS
 from tulu_cli.core import EngineInfo
-from tulu_cli.engines.proxies import Proxy, proxy_for
-from tulu_cli.engines.wire import Wire
+from tulu_cli.engines.remote.wire import Proxy, Wire, proxy_for
 from tulu_cli.errors import EngineDied, UsageError
-from tulu_cli.server.endpoint import Endpoint
+from tulu_cli.warm.endpoint import Endpoint
 
 INFO = EngineInfo("server", "m", None, "", "auto", 0, {})
 VARIABLES = [
@@ -113,7 +112,7 @@ class Listener:
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 0.0)
     listener = Listener()
     monkeypatch.setenv("ALL_PROXY", listener.url.replace("//", "//ann:secret@"))
     yield listener

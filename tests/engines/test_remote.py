@@ -15,13 +15,14 @@ import pytest
 
 from tests.program import eventually
 from tests.warming import load_warm, runtime, spec_of
-from tulu_cli import engines, warm
+from tulu_cli import engines
 from tulu_cli.core import EngineInfo, Score, ScoreRequest, Text
 from tulu_cli.engines.base import Engine
-from tulu_cli.engines.in_flight import answer_all
+from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
-from tulu_cli.server.endpoint import Endpoint
-from tulu_cli.server.finder import warm_engines
+from tulu_cli.loading import servers
+from tulu_cli.warm.endpoint import Endpoint
+from tulu_cli.warm.finder import warm_engines
 
 from .loading import Asker
 
@@ -118,7 +119,7 @@ class Stranger:
 
 @pytest.fixture
 def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
-    monkeypatch.setattr("tulu_cli.engines.wire._FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 0.0)
     server = Stranger()
     thread = threading.Thread(target=server.http.serve_forever)
     thread.start()
@@ -145,7 +146,7 @@ def remote(stranger: Stranger, demo_directory: Path) -> Engine:
     info = EngineInfo("vllm", "m", None, stranger.url, "auto", 2048, {})
     endpoint = Endpoint(info, url=f"{stranger.url}/v1", api_key="secret")
     return engines.load(
-        warm.choice_for(endpoint, ""), replace(spec_of(demo_directory), server=endpoint)
+        servers.choice_for(endpoint, ""), replace(spec_of(demo_directory), server=endpoint)
     )
 
 
@@ -154,7 +155,7 @@ def test_a_vllm_at_a_url_is_known_by_what_it_says(
 ) -> None:
     monkeypatch.setenv("KEY", "secret")
     stranger.replies = [(200, models())]
-    found = warm.at_url(stranger.url, "KEY")
+    found = servers.at_url(stranger.url, "KEY")
     assert (found.info.model, found.info.max_model_len, found.root) == ("m", 2048, "org/m")
     assert stranger.seen == [("/v1/models", "Bearer secret")]
     assert "secret" not in repr(found)
@@ -171,12 +172,12 @@ def test_a_server_with_another_model_answers_nothing(
         (models(root="/nowhere/demo"), False),
     ):
         stranger.replies = [(200, told)]
-        endpoint = warm.at_url(stranger.url, None)
+        endpoint = servers.at_url(stranger.url, None)
         if fits:
-            warm.check_model(endpoint, spec)
+            servers.check_model(endpoint, spec)
             continue
         with pytest.raises(UsageError, match="runs m, not demo: leave -m out"):
-            warm.check_model(endpoint, spec)
+            servers.check_model(endpoint, spec)
     assert endpoint.root == "m", "a directory of another machine means nothing here"
 
 
@@ -187,37 +188,37 @@ def test_a_server_with_another_model_answers_nothing(
 )
 def test_a_server_that_takes_no_token_ids_is_given_messages(stranger: Stranger, told: Any) -> None:
     stranger.replies = [(200, told)]
-    found = warm.at_url(stranger.url, None)
+    found = servers.at_url(stranger.url, None)
     assert found.takes_messages
-    assert warm.choice_for(found, "").engine == "chat_completions"
+    assert servers.choice_for(found, "").engine == "remote.chat"
     assert (found.models, found.url) == (("m",) if "owned_by" in str(told) else (), stranger.url)
 
 
 def test_a_server_that_lists_no_models_may_have_some(stranger: Stranger) -> None:
     for status in (404, 405, 501):
         stranger.replies = [(status, {"detail": "Not Found"})]
-        found = warm.at_url(stranger.url, None)
+        found = servers.at_url(stranger.url, None)
         assert (found.takes_messages, found.models) == (True, ())
     stranger.replies = [(418, {"error": "I am a teapot"})]
     with pytest.raises(EngineError, match="teapot"):
-        warm.at_url(stranger.url, None)
+        servers.at_url(stranger.url, None)
 
 
 def test_what_is_no_server_is_said(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger.replies = [(200, b"<html>"), (401, {"error": "Unauthorized"})]
     with pytest.raises(EngineError, match="sends '<html>' and no JSON: is the URL"):
-        warm.at_url(stranger.url, None)
+        servers.at_url(stranger.url, None)
     with pytest.raises(EngineError, match=r"wants a key \(Unauthorized\): --api-key-env"):
-        warm.at_url(stranger.url, None)
+        servers.at_url(stranger.url, None)
     odd = ("http://me:secret@x", "http://x?key=secret", "http://x#a")
     for url in ("gpu01:8000", "http://x:y", "ftp://x", "http://[x", "", *odd):
         with pytest.raises(UsageError, match="--server takes a URL such as") as caught:
-            warm.at_url(url, None)
+            servers.at_url(url, None)
         assert "secret" not in str(caught.value)
     with pytest.raises(UsageError, match="--api-key-env NO_KEY: that variable is not set"):
-        warm.at_url(stranger.url, "NO_KEY")
+        servers.at_url(stranger.url, "NO_KEY")
     with pytest.raises(EngineDied, match="refused"):
-        warm.at_url("http://127.0.0.1:9", None)
+        servers.at_url("http://127.0.0.1:9", None)
 
 
 def test_a_busy_server_is_asked_again_and_a_refusal_is_not(

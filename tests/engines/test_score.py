@@ -124,7 +124,7 @@ def test_the_logits_of_a_long_completion_are_made_in_bounded_pieces(
     whole = scores(transformers_engine, asked)
     model = transformers_engine._decoder._model
     most = 2 * 8 * model.config.vocab_size
-    monkeypatch.setattr("tulu_cli.engines.decoding.scoring._MOST_LOGITS", most)
+    monkeypatch.setattr("tulu_cli.engines.transformers.score._MOST_LOGITS", most)
     sizes = []
     hook = model.lm_head.register_forward_hook(lambda *told: sizes.append(told[2].numel()))
     try:

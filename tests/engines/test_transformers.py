@@ -18,9 +18,9 @@ from tests.program import once_within
 from tulu_cli.core import Constraint, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
-from tulu_cli.engines.decoding import linear
-from tulu_cli.engines.decoding.cache import cache_argument
-from tulu_cli.engines.decoding.linear import product_of, use_faster_products
+from tulu_cli.engines.transformers import linear
+from tulu_cli.engines.transformers.cache import cache_argument
+from tulu_cli.engines.transformers.linear import product_of, use_faster_products
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
 

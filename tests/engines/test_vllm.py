@@ -99,7 +99,7 @@ def test_a_killed_command_leaves_no_worker_and_no_shared_memory(
 
 
 def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
-    from tulu_cli.engines.vllm_engine import private_folder
+    from tulu_cli.engines.vllm.engine import private_folder
 
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()

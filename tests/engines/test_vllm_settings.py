@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tulu_cli.engines.base import EngineSpec
-from tulu_cli.engines.vllm_settings import engine_arguments, load_error
-from tulu_cli.engines.workers import last_error
+from tulu_cli.engines.vllm.settings import engine_arguments, load_error
+from tulu_cli.engines.worker import last_error
 from tulu_cli.errors import DoesNotFit, EngineError
 
 # As vLLM and torch write them, a line each: vllm/v1/worker/utils.py, v1/worker/cpu_worker.py,

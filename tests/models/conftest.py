@@ -96,7 +96,7 @@ def fake_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     def install(program: str) -> None:
         script = tmp_path / "converter.py"
         script.write_text(program, encoding="utf-8")
-        monkeypatch.setattr("tulu_cli.models.child._CONVERTER", script)
+        monkeypatch.setattr("tulu_cli.models.gguf._CONVERTER", script)
 
     return install
 

@@ -87,7 +87,7 @@ def test_a_disk_too_small_is_refused_first(
     tiny_gguf: Path, fake_converter: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_converter(SUCCEED)
-    monkeypatch.setattr("tulu_cli.models.disk.gib", lambda size: f"<{size}>")
+    monkeypatch.setattr("tulu_cli.disk.gib", lambda size: f"<{size}>")
     free = 2 * sum(tensor.size for tensor in tensors().values()) + 64 * 2**20
 
     def answer(size: int) -> Callable[[object], object]:

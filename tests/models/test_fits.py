@@ -2,7 +2,7 @@
 
 import pytest
 
-from tulu_cli.models.fits import Fit, weights_fit
+from tulu_cli.commands.models._family import Fit, weights_fit
 
 
 @pytest.mark.parametrize(

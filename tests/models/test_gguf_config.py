@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tulu_cli.errors import BadInput
-from tulu_cli.models.gguf_config import config_of
-from tulu_cli.models.gguf_header import GgufHeader, read_header
+from tulu_cli.models.gguf import GgufHeader, config_of, read_header
 
 
 def test_the_config_of_a_file(tiny_gguf: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tulu_cli.errors import BadInput
-from tulu_cli.models.gguf_header import read_header
+from tulu_cli.models.gguf import read_header
 
 from .tiny_gguf import CONTEXT, tensors
 

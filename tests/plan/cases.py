@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.plan.gpus import Gpu, find_card
+from tulu_cli.plan.read import model_of
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import read_version, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
-from tulu_cli.planning import model_of
 
 DATA = Path(__file__).parent / "data"
 CONFIGS: dict[str, dict[str, Any]] = json.loads((DATA / "models.json").read_text())

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.values import MIB
+from tulu_cli.plan.vllm import allocated
 
 
 @pytest.mark.parametrize(

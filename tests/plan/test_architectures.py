@@ -7,7 +7,7 @@ import pytest
 from tests.plan.tiny import LLAMA, tiny
 from tulu_cli.errors import BadInput
 from tulu_cli.plan.architectures import UnknownArchitecture, read_shape
-from tulu_cli.plan.family import built_in_config
+from tulu_cli.plan.read import built_in_config
 from tulu_cli.plan.tensors import tensors_of
 
 

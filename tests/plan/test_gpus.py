@@ -5,10 +5,9 @@ import pytest
 from tulu_cli.errors import UsageError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, Program
-from tulu_cli.plan.catalogue import CARDS
-from tulu_cli.plan.gpus import card_of_driver, find_card, parse_gpu
+from tulu_cli.plan.gpus import CARDS, card_of_driver, find_card, parse_gpu
+from tulu_cli.plan.read import machine_gpus, occupants
 from tulu_cli.plan.values import GIB
-from tulu_cli.planning import machine_gpus, occupants
 
 
 @pytest.mark.parametrize(

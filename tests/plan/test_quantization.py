@@ -9,13 +9,12 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from tests.plan.tiny import LLAMA, tiny
-from tulu_cli.candidates import KINDS
+from tulu_cli.cli.completion import KINDS
+from tulu_cli.commands._options import Quantization as QuantizationOption
 from tulu_cli.commands.plan import plan
-from tulu_cli.engines.transformers import QUANTIZATIONS
+from tulu_cli.engines.transformers.engine import QUANTIZATIONS
 from tulu_cli.errors import BadInput, TuluError, UsageError
-from tulu_cli.options import Quantization as QuantizationOption
 from tulu_cli.plan.changes import nearest_changes
-from tulu_cli.plan.family import built_in_config
 from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.quantization import (
     NAMES,
@@ -26,9 +25,9 @@ from tulu_cli.plan.quantization import (
     stored,
     without_plugin,
 )
+from tulu_cli.plan.read import built_in_config, model_of, release
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run, estimate
-from tulu_cli.planning import model_of, release
 
 
 def size(how: Quantization | None, rows: int = 256, columns: int = 512) -> int:

@@ -7,10 +7,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
 
 from tulu_cli.plan.gpus import Gpu
+from tulu_cli.plan.read import model_of
 from tulu_cli.plan.transformers import Generation, cache_bytes, plan_transformers, weight_bytes
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.verdict import Verdict
-from tulu_cli.planning import model_of
 
 PROMPT = 33
 LLAMA: dict[str, Any] = {

@@ -6,9 +6,8 @@ import pytest
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.changes import nearest_changes
-from tulu_cli.plan.family import built_in_config
 from tulu_cli.plan.gpus import Gpu, parse_gpu
-from tulu_cli.plan.ready import ready_commands
+from tulu_cli.plan.read import built_in_config, model_of
 from tulu_cli.plan.search import (
     fewest_gpus,
     layout_for,
@@ -18,10 +17,10 @@ from tulu_cli.plan.search import (
 )
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.speed import bounds
+from tulu_cli.plan.text import ready_commands
 from tulu_cli.plan.verdict import Verdict, judge
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
-from tulu_cli.planning import model_of
 
 RULES = rules_of(NEWEST)
 

@@ -12,11 +12,11 @@ import pytest
 from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import cache_of, kv_dtype
+from tulu_cli.plan.read import model_of
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Range
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Estimate, Run, estimate
-from tulu_cli.planning import model_of
 
 pytestmark = pytest.mark.vllm
 

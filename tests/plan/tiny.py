@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tulu_cli.plan.read import model_of
 from tulu_cli.plan.vllm import Model
-from tulu_cli.planning import model_of
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
-from tulu_cli.prompt.formats import (
+from tulu_cli.prompt.inspect.formats import (
     FORMATS,
     PlainRow,
     Row,
@@ -19,7 +19,7 @@ from tulu_cli.prompt.formats import (
     recognise,
     tools_of,
 )
-from tulu_cli.prompt.rows import Chunk, read_chunks, read_common
+from tulu_cli.prompt.inspect.rows import Chunk, read_chunks, read_common
 
 from .pairs import turns
 from .strategies import conversations, texts

@@ -8,8 +8,7 @@ import pytest
 
 from tests.program import DEADLINE_SECONDS
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.limits import address_space, bounded
-from tulu_cli.prompt.render import render_template
+from tulu_cli.prompt.render import address_space, bounded, render_template
 
 GROWING = (
     "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}"

@@ -7,8 +7,8 @@ import pytest
 from tulu_cli.core import Message
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_templates
-from tulu_cli.prompt.lint import Finding, Subject, lint_conversation, lint_template
-from tulu_cli.prompt.writer import PromptWriter
+from tulu_cli.prompt.inspect.lint import Finding, Subject, lint_conversation, lint_template
+from tulu_cli.prompt.inspect.writer import PromptWriter
 
 from .pairs import Pair, turns
 from .synthetic import LLAMA2

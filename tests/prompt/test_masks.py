@@ -8,9 +8,9 @@ from hypothesis import given, settings
 
 from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import tulu_template
-from tulu_cli.prompt.formats import Row
-from tulu_cli.prompt.tokens import Explained, explain_row, loss_mask
-from tulu_cli.prompt.writer import PromptWriter
+from tulu_cli.prompt.inspect.formats import Row
+from tulu_cli.prompt.inspect.tokens import Explained, explain_row, loss_mask
+from tulu_cli.prompt.inspect.writer import PromptWriter
 
 from .pairs import Pair, turns
 from .published import MARKING

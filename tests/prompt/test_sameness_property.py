@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tulu_cli.core import Message
 from tulu_cli.prompt import encode_chat, render_chat
-from tulu_cli.prompt.renamed import encode_renamed
+from tulu_cli.prompt.encode import encode_renamed
 
 from .pairs import Pair
 from .strategies import conversations, nasty, texts

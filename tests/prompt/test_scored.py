@@ -7,9 +7,9 @@ import pytest
 from tulu_cli.core import Message, ScoreRequest
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import encode_chat
-from tulu_cli.prompt.scored import encode_answer, encode_completion
+from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.prompt.score import encode_answer, encode_completion
 from tulu_cli.prompt.tokenizer import Tokenizer
-from tulu_cli.prompt.writer import PromptWriter
 
 from .pairs import Pair
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.builtin import Templates, tulu_template, tulu_templates
-from tulu_cli.prompt.formats import PlainRow
+from tulu_cli.prompt.inspect.formats import PlainRow
+from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.opaque import copies_content
-from tulu_cli.prompt.writer import PromptWriter
 
 from .pairs import turns
 from .published import NAMES

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tulu_cli.render.bars import bar, bar_chart
+from tulu_cli.render.columns import bar_chart, share_bar
 
 
 @pytest.mark.parametrize(
@@ -10,12 +10,12 @@ from tulu_cli.render.bars import bar, bar_chart
     [(0, ""), (1, "████"), (0.5, "██"), (0.53125, "██▏"), (0.97, "███▉"), (2, "████"), (-1, "")],
 )
 def test_eighths(share: float, expected: str) -> None:
-    assert bar(share, 4, utf8=True) == expected
+    assert share_bar(share, 4, utf8=True) == expected
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0, ""), (1, "####"), (0.5, "##"), (0.7, "###")])
 def test_ascii(share: float, expected: str) -> None:
-    assert bar(share, 4, utf8=False) == expected
+    assert share_bar(share, 4, utf8=False) == expected
 
 
 def test_a_chart_fits_its_width() -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from tulu_cli.render.markdown.highlight import Highlighter
-from tulu_cli.render.markdown.rows import Span
-from tulu_cli.render.markdown.theme import theme
+from tulu_cli.render.markdown.rows import Span, theme
 
 COLOR, MONO = theme(color=True, utf8=True), theme(color=False, utf8=True)
 STRING, COMMENT, KEYWORD = COLOR.style("string"), COLOR.style("comment"), COLOR.style("keyword")

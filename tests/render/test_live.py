@@ -5,8 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tulu_cli.render.live import common, redraw
-from tulu_cli.render.markdown.cells import cells
-from tulu_cli.render.markdown.rows import Row, encode, row
+from tulu_cli.render.markdown.rows import Row, cells, encode, row
 
 from .screen import Screen
 

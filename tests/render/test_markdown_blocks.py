@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tulu_cli.render.markdown.document import Document
-from tulu_cli.render.markdown.rows import plain
-from tulu_cli.render.markdown.theme import theme
+from tulu_cli.render.markdown.rows import plain, theme
 
 from . import reference
 

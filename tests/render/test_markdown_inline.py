@@ -6,11 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tulu_cli.render.markdown import scan
-from tulu_cli.render.markdown.flow import Flow
-from tulu_cli.render.markdown.inline import spans
-from tulu_cli.render.markdown.rows import Span, plain, row
-from tulu_cli.render.markdown.theme import theme
+from tulu_cli.render.markdown import inline
+from tulu_cli.render.markdown.inline import Flow, spans
+from tulu_cli.render.markdown.rows import Span, plain, row, theme
 
 THEME = theme(color=True, utf8=True)
 MARKUP = ["**", "*", "_", "__", "`", "``", "~~", "[", "](u)", "]", "(", ")", "\\", "<b>", "&lt;"]
@@ -36,7 +34,7 @@ texts = st.lists(st.sampled_from(TOKENS), max_size=24).map("".join).map(str.stri
 def in_pieces(text: str) -> list[Span]:
     made: list[Span] = []
     start = 0
-    found, _scanned = scan.cuts(text, scan.Scanned(), ended=True)
+    found, _scanned = inline.cuts(text, inline.Scanned(), ended=True)
     for end in (*found, len(text)):
         made += spans(text[start:end], THEME)
         start = end
@@ -91,7 +89,7 @@ def letters(made: list[Span]) -> list[tuple[str, frozenset[str]]]:
 def test_a_construct_that_never_closes_holds_nothing_up_for_long() -> None:
     flow = Flow(THEME, 80)
     rows = flow.feed("a [" + "word " * 400)
-    assert sum(len(plain(line)) for line in rows) > 2000 - scan.PATIENCE - 160
+    assert sum(len(plain(line)) for line in rows) > 2000 - inline.PATIENCE - 160
 
 
 @pytest.mark.parametrize(
@@ -105,8 +103,8 @@ def test_a_construct_that_never_closes_holds_nothing_up_for_long() -> None:
     ],
 )
 def test_the_tail_shows_open_markup_as_it_will_be(text: str, expected: str) -> None:
-    _cuts, scanned = scan.cuts(text, scan.Scanned())
-    assert scan.closed(text, scanned.open) == expected
+    _cuts, scanned = inline.cuts(text, inline.Scanned())
+    assert inline.closed(text, scanned.open) == expected
 
 
 def test_ideographs_break_anywhere_but_before_their_punctuation() -> None:

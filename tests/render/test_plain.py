@@ -5,8 +5,7 @@ import io
 import pytest
 
 from tulu_cli.core import Done, FinishReason, Text
-from tulu_cli.render.collector import Collector
-from tulu_cli.render.plain import PlainRenderer
+from tulu_cli.render.collector import Collector, PlainRenderer
 from tulu_cli.streams import Streams
 
 from .events import done, text

@@ -10,8 +10,7 @@ import pytest
 
 from tulu_cli.core import Done, FinishReason, Text
 from tulu_cli.render.choose import text as chosen
-from tulu_cli.render.collector import Collector
-from tulu_cli.render.plain import PlainRenderer
+from tulu_cli.render.collector import Collector, PlainRenderer
 from tulu_cli.render.pretty import PrettyRenderer, is_utf8
 from tulu_cli.streams import Streams
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from tulu_cli.render.collector import Collector
 from tulu_cli.render.markdown.document import Document
-from tulu_cli.render.markdown.rows import plain
-from tulu_cli.render.markdown.theme import theme
+from tulu_cli.render.markdown.rows import plain, theme
 from tulu_cli.render.pretty import PrettyRenderer
 
 from .corpora import ANSWERS, HOSTILE

@@ -4,8 +4,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tulu_cli.render.curve import curves
-from tulu_cli.render.table import bar, table
+from tulu_cli.plan.curve import curves
+from tulu_cli.render.columns import stacked_bar, table
 
 
 def test_columns_are_aligned_and_no_line_ends_in_blanks() -> None:
@@ -27,7 +27,7 @@ def test_columns_are_aligned_and_no_line_ends_in_blanks() -> None:
 def test_a_bar_has_its_width_and_each_part_shows(
     parts: list[tuple[str, int]], expected: str
 ) -> None:
-    assert bar(parts, 100, 10) == expected
+    assert stacked_bar(parts, 100, 10) == expected
 
 
 def test_a_curve_is_xml_whatever_its_names_are() -> None:

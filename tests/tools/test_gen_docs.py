@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import typer
 
+import tulu_cli
 from tools import gen_docs
 from tools.roff import escaped, filled, prose
 from tools.tree import Command, read_tree, sentence
 from tools.values import Values, from_placeholder
-from tulu_cli import main
-from tulu_cli.candidates import Candidate
+from tulu_cli.cli import router
+from tulu_cli.cli.completion import Candidate
 from tulu_cli.errors import ExitCode
 
 TREE = read_tree()
@@ -72,9 +73,9 @@ def test_the_examples_are_command_lines_that_the_program_takes(command: Command)
     for about, typed in command.declared("EXAMPLES"):
         assert not about.endswith("."), "the page adds a colon"
         for words in pipeline(typed):
-            path = main.route(words[1:])
+            path = router.route(words[1:])
             if words[0] == "tulu":
-                parsed = typer.main.get_command(main.app_of(path))
+                parsed = typer.main.get_command(router.app_of(path))
                 parsed.make_context("tulu", words[1 + len(path) :]).close()
 
 
@@ -93,7 +94,7 @@ def test_every_variable_that_the_program_reads_has_a_place_in_the_page() -> None
     page = (gen_docs.ROOT / "man" / "tulu.1").read_text().replace(r"\fB", " ")
     documented = set(re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", page))
     read = set()
-    for path in Path(main.__file__).parent.rglob("*.py"):
+    for path in Path(tulu_cli.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             read.update(variables(node))
     internal = {"_TULU_CANDIDATES", "TERM", "HOME", "HF_HUB_DISABLE_TELEMETRY"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tulu_cli.core import Constraint, Conversation
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.formats import read_messages
+from tulu_cli.prompt.inspect.formats import read_messages
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
 _SAMPLING = {

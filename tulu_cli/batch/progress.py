@@ -1,11 +1,14 @@
 """How far a batch has come: counts, and what they say of the time that is left."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tulu_cli.batch.records import Answer, usage_object
 from tulu_cli.errors import TuluError
-from tulu_cli.quantities import plural
+from tulu_cli.streams import Streams
+from tulu_cli.text import plural
 
 
 @dataclass
@@ -80,3 +83,36 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+TERMINAL_SECONDS = 0.2
+LOG_SECONDS = 60.0
+
+
+class Reporter:
+    """Says on stderr how far it has come, at most so often that it costs nothing."""
+
+    def __init__(
+        self, streams: Streams, counts: Counts, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._streams = streams
+        self._counts = counts
+        self._clock = clock
+        self._every = TERMINAL_SECONDS if streams.stderr_tty else LOG_SECONDS
+        self._last = clock()
+
+    def tick(self) -> None:
+        """Something has happened: say so if it is time."""
+        now = self._clock()
+        if now - self._last >= self._every:
+            self._last = now
+            line = self._counts.line(now)
+            if self._streams.stderr_tty:
+                self._streams.show_status(line)
+            else:
+                self._streams.say(f"tulu: {line}")
+
+    def end(self, how: str = "") -> None:
+        """The last line, which stays."""
+        self._streams.show_status("")
+        self._streams.say(f"tulu: {self._counts.line(self._clock())}{how}")

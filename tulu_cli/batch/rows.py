@@ -1,17 +1,96 @@
 """What a record of the input asks: a conversation or a plain text, and its own sampling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from string import Formatter
 from typing import Any
 
-from tulu_cli.batch.completions import with_completions
 from tulu_cli.batch.lines import LONGEST_LINE, Line
 from tulu_cli.batch.openai import is_openai, read_prompt, read_request, read_sampling
-from tulu_cli.batch.template import Template
 from tulu_cli.core import Conversation, Message
-from tulu_cli.errors import BadInput
-from tulu_cli.prompt.formats import read_row as read_conversation
-from tulu_cli.prompt.rows import parse_line
+from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.prompt.inspect.formats import read_row as read_conversation
+from tulu_cli.prompt.inspect.rows import parse_line
+
+ONE, SEVERAL = "completion", "completions"
+
+
+def with_completions(row: "Row", value: Any, source: str) -> "Row":
+    """The row with what is to be scored. Raises BadInput.
+
+    That is the assistant's message at the end of its conversation, or what it holds under
+    `completion` or, several to be compared, under `completions`.
+    """
+    if row.sampling:
+        raise BadInput(f"{source} sets {min(row.sampling)}, which is for generating, not scoring.")
+    columns = {key: item for key, item in row.columns.items() if key not in (ONE, SEVERAL)}
+    given = [key for key in (ONE, SEVERAL) if isinstance(value, dict) and key in value]
+    prompt, last = row.prompt, None
+    if not isinstance(prompt, str) and prompt and prompt[-1].role == "assistant":
+        prompt, last = prompt[:-1], prompt[-1]
+        given.append("an answer at its end")
+    if len(given) != 1:
+        has = " and ".join(given) or "nothing to score"
+        raise BadInput(
+            f"{source} has {has}: it needs one of {ONE}, {SEVERAL} and a last message that is the "
+            "assistant's."
+        )
+    if not prompt and not isinstance(prompt, str):
+        raise BadInput(f"{source} has nothing before its answer.")
+    completions = (last,) if last is not None else texts(value, given[0], source)
+    if not all(one.content or one.extra for one in completions):
+        raise BadInput(f"{source} has an empty completion: there is nothing to score.")
+    several = SEVERAL in given
+    return replace(row, prompt=prompt, columns=columns, completions=completions, several=several)
+
+
+def texts(value: Mapping[str, Any], key: str, source: str) -> tuple[Message, ...]:
+    """The completions under a key. Raises BadInput."""
+    found = [value[key]] if key == ONE else value[key]
+    if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+        kind = "a text" if key == ONE else "a list of texts"
+        raise BadInput(f"{source}: {key} must be {kind}.")
+    return tuple(Message("assistant", one) for one in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Pieces of text, each with the column that follows it, or None at the end."""
+
+    pieces: tuple[tuple[str, str | None], ...]
+
+    def fill(self, columns: Mapping[str, Any], source: str) -> str:
+        """The text for a row; raises BadInput for a column that the row has not as a text."""
+        return "".join(
+            text + ("" if column is None else _cell(columns, column, source))
+            for text, column in self.pieces
+        )
+
+
+def read_template(text: str) -> Template:
+    """Columns are named in braces, doubled braces are braces. Raises UsageError.
+
+    Unlike Python's formatting it reaches into nothing: {a.b} is the column of that name.
+    """
+    try:
+        parsed = list(Formatter().parse(text))
+    except ValueError as error:
+        raise UsageError(f"--template: {error}; write {{{{ for a brace.") from error
+    for _, column, form, conversion in parsed:
+        if column == "" or form or conversion:
+            raise UsageError("--template takes names of columns in braces, such as {title}.")
+    if not any(column for _, column, _, _ in parsed):
+        raise UsageError("--template names no column: write one in braces, such as {title}.")
+    return Template(tuple((text, column) for text, column, _, _ in parsed))
+
+
+def _cell(columns: Mapping[str, Any], column: str, source: str) -> str:
+    value = columns.get(column)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        has = "has no column" if value is None else "has no text in the column"
+        raise BadInput(f"{source} {has} {column!r}, which --template names.")
+    return str(value)
+
 
 FORMATS = ("auto", "openai", "messages", "prompt", "text", "sharegpt", "csv")
 _SHAPES = (

@@ -4,19 +4,17 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tulu_cli.chat.interrupts import Interrupts
-from tulu_cli.chat.session import Node, Session
-from tulu_cli.chat.stamps import new_stamp
-from tulu_cli.chat.store import Store
-from tulu_cli.chat.type_ahead import TypeAhead
+from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
+from tulu_cli.chat.session import Node, Session, new_stamp
+from tulu_cli.chat.store.base import Store
 from tulu_cli.chat.window import Overflow
 from tulu_cli.core import Conversation, Done, EngineInfo, Request, Sampling, Text
 from tulu_cli.prompt import Tokenizer, encode_chat
-from tulu_cli.quantities import plural
 from tulu_cli.render import Renderer
-from tulu_cli.sampling import decide
+from tulu_cli.request.sampling import decide
 from tulu_cli.settings import Settings
 from tulu_cli.streams import Streams
+from tulu_cli.text import plural
 
 
 class Model(Protocol):

@@ -2,8 +2,8 @@
 
 from tulu_cli.chat import slash
 from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.line.plain import Command, Say, understand
 from tulu_cli.chat.turn import send
-from tulu_cli.chat.typed import Command, Say, understand
 from tulu_cli.errors import ExitCode, TuluError
 
 

@@ -3,6 +3,8 @@
 The path from a root to `head` is the conversation as it stands; what is beside it was said too.
 """
 
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -210,3 +212,20 @@ class Session:
 
 def _count(turns: int) -> str:
     return f"they go from 1 to {turns}" if turns else "nothing was said yet"
+
+
+def new_stamp() -> Stamp:
+    """An id that nothing else in the world has, short enough to be typed in part, and now."""
+    return Stamp(secrets.token_hex(6), time.time())
+
+
+def session_of(messages: Conversation, name: str | None = None) -> Session:
+    """A session with these turns, in which a system message at the start is the system prompt."""
+    system = None
+    if messages and messages[0].role == "system" and not messages[0].extra:
+        system, messages = messages[0].content, messages[1:]
+    at = new_stamp()
+    session = Session(at.id, at.at, name, system)
+    for message in messages:
+        session = session.add(message, new_stamp())
+    return session

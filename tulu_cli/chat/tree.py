@@ -9,8 +9,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.session import Node, Session
+from tulu_cli.text import clip, one_line
 
 
 @dataclass(frozen=True, slots=True)

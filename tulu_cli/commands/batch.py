@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tulu_cli.batch.journal import Journal
-    from tulu_cli.commands._batch_desk import Desk
-    from tulu_cli.commands._batch_options import BatchOptions
+    from tulu_cli.batch.options import BatchOptions
+    from tulu_cli.batch.session import Desk
     from tulu_cli.engines.base import Engine
-    from tulu_cli.launch import Prepared
+    from tulu_cli.loading.prepare import Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
 
@@ -92,44 +92,44 @@ def batch(
     stats: Annotated[
         str | None, typer.Option(help="Write counts and times as JSON.", metavar="FILE")
     ] = None,
-    system: options.System = None,
-    model: options.Model = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    greedy: options.Greedy = False,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    n: options.Choices = 1,
-    logprobs: options.Logprobs = None,
-    ignore_eos: options.IgnoreEos = False,
-    schema: options.Schema = None,
-    regex: options.Regex = None,
-    choice: options.Choice = None,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    quantization: options.Quantization = None,
-    tensor_parallel_size: options.TensorParallelSize = None,
-    pipeline_parallel_size: options.PipelineParallelSize = None,
-    gpu_memory_utilization: options.GpuMemoryUtilization = None,
-    max_model_len: options.MaxModelLen = None,
-    device: options.Device = None,
-    engine_arg: options.EngineArg = None,
-    keep_alive: options.KeepAlive = None,
-    server: options.Server = None,
-    api_key_env: options.ApiKeyEnv = None,
-    no_server: options.NoServer = False,
-    force: options.Force = False,
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_special: options.AllowSpecial = False,
-    strict_roles: options.StrictRoles = False,
-    profile: options.Profile = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    system: _options.System = None,
+    model: _options.Model = None,
+    max_tokens: _options.MaxTokens = None,
+    temperature: _options.Temperature = None,
+    greedy: _options.Greedy = False,
+    top_p: _options.TopP = None,
+    top_k: _options.TopK = None,
+    min_p: _options.MinP = None,
+    repetition_penalty: _options.RepetitionPenalty = None,
+    seed: _options.Seed = None,
+    stop: _options.Stop = None,
+    n: _options.Choices = 1,
+    logprobs: _options.Logprobs = None,
+    ignore_eos: _options.IgnoreEos = False,
+    schema: _options.Schema = None,
+    regex: _options.Regex = None,
+    choice: _options.Choice = None,
+    engine: _options.Engine = None,
+    dtype: _options.Dtype = None,
+    quantization: _options.Quantization = None,
+    tensor_parallel_size: _options.TensorParallelSize = None,
+    pipeline_parallel_size: _options.PipelineParallelSize = None,
+    gpu_memory_utilization: _options.GpuMemoryUtilization = None,
+    max_model_len: _options.MaxModelLen = None,
+    device: _options.Device = None,
+    engine_arg: _options.EngineArg = None,
+    keep_alive: _options.KeepAlive = None,
+    server: _options.Server = None,
+    api_key_env: _options.ApiKeyEnv = None,
+    no_server: _options.NoServer = False,
+    force: _options.Force = False,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
+    profile: _options.Profile = None,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Answer every row of a file, each once, whatever ends the program on the way.
 
@@ -143,15 +143,15 @@ def batch(
     token behind it, as fine-tuning counts it; what goes on a text, without.
     """
     flags = dict(locals())
-    from tulu_cli.batch.template import read_template
-    from tulu_cli.commands._batch_options import BatchOptions
+    from tulu_cli.batch.options import BatchOptions
+    from tulu_cli.batch.rows import read_template
     from tulu_cli.machine import read_machine
+    from tulu_cli.request.constraint import read_constraint
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
-    from tulu_cli.structure import read_constraint
 
     chosen = BatchOptions(
-        settings=read_settings(options.with_greedy(flags)),
+        settings=read_settings(_options.with_greedy(flags)),
         source=source,
         output=output,
         resume=resume,
@@ -170,7 +170,7 @@ def batch(
         logprobs=logprobs,
         ignore_eos=ignore_eos,
         constraint=read_constraint(schema, regex, tuple(choice or ())),
-        engine_args=options.read_engine_args(engine_arg or []),
+        engine_args=_options.read_engine_args(engine_arg or []),
         no_server=no_server,
         force=force,
         trust_remote_code=trust_remote_code,
@@ -184,12 +184,12 @@ def batch(
 
 def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     """Answer the rows. Raises TuluError, in the end also where some had errors."""
+    from tulu_cli.batch.logprobs import LogprobForms
+    from tulu_cli.batch.options import check_combinations, check_server
     from tulu_cli.batch.records import Writer
-    from tulu_cli.commands._batch_desk import Desk
-    from tulu_cli.commands._batch_logprobs import LogprobForms
-    from tulu_cli.commands._batch_options import check_combinations, check_server
-    from tulu_cli.commands._batch_requests import identity
-    from tulu_cli.launch import prepare
+    from tulu_cli.batch.requests import identity
+    from tulu_cli.batch.session import Desk
+    from tulu_cli.loading.prepare import prepare
     from tulu_cli.render.talk import progress_on
 
     check_combinations(chosen)
@@ -256,9 +256,9 @@ def answer_rows(
     chosen: "BatchOptions", prepared: "Prepared", source: BinaryIO, desk: "Desk"
 ) -> None:
     """Answer what is not answered yet, and say how it went; no engine is loaded for nothing."""
+    from tulu_cli.batch.requests import request_maker, score_maker
     from tulu_cli.batch.run import Feed
     from tulu_cli.batch.scoring import RowScorer
-    from tulu_cli.commands._batch_requests import request_maker, score_maker
 
     rows = desk.open_rows(source)
     first = next(rows, None)
@@ -278,7 +278,7 @@ def answer_rows(
 
 def loaded(chosen: "BatchOptions", prepared: "Prepared", streams: "Streams") -> "Engine":
     """The engine, set up for many answers: what compiling costs comes back."""
-    from tulu_cli.launch import fetch, load
+    from tulu_cli.loading.prepare import fetch, load
     from tulu_cli.render.talk import progress_on, status
 
     purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.chat.chat import Chat, Reader
+    from tulu_cli.chat.model import Resident
     from tulu_cli.chat.session import Session
-    from tulu_cli.chat.store import Store
+    from tulu_cli.chat.store.base import Store
     from tulu_cli.machine import Machine
-    from tulu_cli.resident import Resident
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
@@ -36,8 +36,8 @@ class Overflow(StrEnum):
 
 
 def chat(
-    model: options.Model = None,
-    system: options.System = None,
+    model: _options.Model = None,
+    system: _options.System = None,
     session: Annotated[
         str | None,
         typer.Option(help="Go on with the session of this name, or begin it.", metavar="SESSION"),
@@ -53,7 +53,7 @@ def chat(
         bool,
         typer.Option("--no-history", "--incognito", help="Write nothing to disk."),
     ] = False,
-    plain: options.Plain = False,
+    plain: _options.Plain = False,
     overflow: Annotated[
         Overflow | None,
         typer.Option(
@@ -61,36 +61,36 @@ def chat(
             "else error]",
         ),
     ] = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    greedy: options.Greedy = False,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    ignore_eos: options.IgnoreEos = False,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    quantization: options.Quantization = None,
-    tensor_parallel_size: options.TensorParallelSize = None,
-    pipeline_parallel_size: options.PipelineParallelSize = None,
-    gpu_memory_utilization: options.GpuMemoryUtilization = None,
-    max_model_len: options.MaxModelLen = None,
-    device: options.Device = None,
-    engine_arg: options.EngineArg = None,
-    keep_alive: options.KeepAlive = None,
-    server: options.Server = None,
-    api_key_env: options.ApiKeyEnv = None,
-    no_server: options.NoServer = False,
-    force: options.Force = False,
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_special: options.AllowSpecial = False,
-    profile: options.Profile = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    max_tokens: _options.MaxTokens = None,
+    temperature: _options.Temperature = None,
+    greedy: _options.Greedy = False,
+    top_p: _options.TopP = None,
+    top_k: _options.TopK = None,
+    min_p: _options.MinP = None,
+    repetition_penalty: _options.RepetitionPenalty = None,
+    seed: _options.Seed = None,
+    stop: _options.Stop = None,
+    ignore_eos: _options.IgnoreEos = False,
+    engine: _options.Engine = None,
+    dtype: _options.Dtype = None,
+    quantization: _options.Quantization = None,
+    tensor_parallel_size: _options.TensorParallelSize = None,
+    pipeline_parallel_size: _options.PipelineParallelSize = None,
+    gpu_memory_utilization: _options.GpuMemoryUtilization = None,
+    max_model_len: _options.MaxModelLen = None,
+    device: _options.Device = None,
+    engine_arg: _options.EngineArg = None,
+    keep_alive: _options.KeepAlive = None,
+    server: _options.Server = None,
+    api_key_env: _options.ApiKeyEnv = None,
+    no_server: _options.NoServer = False,
+    force: _options.Force = False,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    allow_special: _options.AllowSpecial = False,
+    profile: _options.Profile = None,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> int:
     """Chat with a model; /help lists the commands in it.
 
@@ -99,8 +99,8 @@ def chat(
     the exit code is then that of the first error.
     """
     flags = dict(locals())
-    from tulu_cli.inputs import well_formed
     from tulu_cli.machine import read_machine
+    from tulu_cli.request.inputs import well_formed
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
@@ -109,7 +109,7 @@ def chat(
     if no_history and (continue_ or resume is not None):
         raise UsageError("--no-history has no session to go on with.")
     chosen = ChatOptions(
-        settings=read_settings(options.with_greedy(flags)),
+        settings=read_settings(_options.with_greedy(flags)),
         session=session,
         continue_last=continue_,
         resume=resume,
@@ -118,7 +118,7 @@ def chat(
         overflow=overflow,
         stop=tuple(well_formed(text, "--stop") for text in stop or ()),
         ignore_eos=ignore_eos,
-        engine_args=options.read_engine_args(engine_arg or []),
+        engine_args=_options.read_engine_args(engine_arg or []),
         no_server=no_server,
         force=force,
         trust_remote_code=trust_remote_code,
@@ -153,11 +153,10 @@ class ChatOptions:
 
 def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     """Chat until the user leaves; returns the exit code. Raises what keeps it from beginning."""
-    from tulu_cli.chat.fallback import open_store
     from tulu_cli.chat.loop import converse
-    from tulu_cli.chat.place import history_path
-    from tulu_cli.launch import check_server_options
-    from tulu_cli.resident import Resident
+    from tulu_cli.chat.model import Resident
+    from tulu_cli.chat.store.open import history_path, open_store
+    from tulu_cli.loading.prepare import check_server_options
 
     check_server_options(chosen.settings, no_server=chosen.no_server)
     with closing(open_store(history_path(), streams.say, incognito=chosen.no_history)) as store:
@@ -191,7 +190,7 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
 
 def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
     """The session to go on with, None for a new one. Raises UsageError where it is not there."""
-    from tulu_cli.chat.store import checked_name, find_session
+    from tulu_cli.chat.store.base import checked_name, find_session
 
     summaries = store.summaries()
     if chosen.continue_last:
@@ -209,9 +208,8 @@ def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
 def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "Streams") -> "Chat":
     """The chat with all that it is handed."""
     from tulu_cli.chat.chat import Chat
-    from tulu_cli.chat.interrupts import Interrupts
-    from tulu_cli.chat.lines import Lines
-    from tulu_cli.chat.type_ahead import TypeAhead
+    from tulu_cli.chat.line.plain import Lines
+    from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
     from tulu_cli.models import family_models
     from tulu_cli.render import choose
 
@@ -248,9 +246,9 @@ def has_prompt_line(streams: "Streams") -> bool:
 def make_prompt_line(chat: "Chat", *, incognito: bool) -> "Reader":
     """The line that a user types on, which knows what the chat could be told."""
     from tulu_cli.chat import slash
-    from tulu_cli.chat.input_history import InputHistory
-    from tulu_cli.chat.place import history_path
-    from tulu_cli.chat.prompt_line import PromptLine
+    from tulu_cli.chat.line.history import InputHistory
+    from tulu_cli.chat.line.line import PromptLine
+    from tulu_cli.chat.store.open import history_path
     from tulu_cli.chat.toolbar import Toolbar
 
     typed = None if incognito else history_path().with_name("typed.jsonl")

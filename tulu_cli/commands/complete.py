@@ -1,21 +1,35 @@
 """`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
 
 from contextlib import closing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
-from tulu_cli.errors import StoppedByLength
+from tulu_cli.commands import _options
+from tulu_cli.core import Constraint, Conversation, Request
+from tulu_cli.engines.base import bounded
+from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
+from tulu_cli.errors import StoppedByLength, UsageError
+from tulu_cli.loading.prepare import Prepared, check_server_options, system_prompt
+from tulu_cli.request.inputs import (
+    Given,
+    conversation,
+    empty_prompt,
+    user_text,
+    well_formed,
+    with_system,
+)
+from tulu_cli.request.sampling import decide
+from tulu_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from tulu_cli.commands._complete_options import CompleteOptions
     from tulu_cli.core import Completion, FinishReason, Request
     from tulu_cli.engines.base import Engine
-    from tulu_cli.launch import Prepared
+    from tulu_cli.loading.prepare import Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
+
 
 EXAMPLES = (
     (
@@ -49,7 +63,7 @@ def complete(
             metavar="FILE|-",
         ),
     ] = None,
-    system: options.System = None,
+    system: _options.System = None,
     prefill: Annotated[
         str | None,
         typer.Option(
@@ -59,53 +73,53 @@ def complete(
     raw: Annotated[
         bool, typer.Option("--raw", help="Complete the plain text, without a chat template.")
     ] = False,
-    model: options.Model = None,
-    max_tokens: options.MaxTokens = None,
-    temperature: options.Temperature = None,
-    greedy: options.Greedy = False,
-    top_p: options.TopP = None,
-    top_k: options.TopK = None,
-    min_p: options.MinP = None,
-    repetition_penalty: options.RepetitionPenalty = None,
-    seed: options.Seed = None,
-    stop: options.Stop = None,
-    n: options.Choices = 1,
-    logprobs: options.Logprobs = None,
-    ignore_eos: options.IgnoreEos = False,
-    schema: options.Schema = None,
-    regex: options.Regex = None,
-    choice: options.Choice = None,
+    model: _options.Model = None,
+    max_tokens: _options.MaxTokens = None,
+    temperature: _options.Temperature = None,
+    greedy: _options.Greedy = False,
+    top_p: _options.TopP = None,
+    top_k: _options.TopK = None,
+    min_p: _options.MinP = None,
+    repetition_penalty: _options.RepetitionPenalty = None,
+    seed: _options.Seed = None,
+    stop: _options.Stop = None,
+    n: _options.Choices = 1,
+    logprobs: _options.Logprobs = None,
+    ignore_eos: _options.IgnoreEos = False,
+    schema: _options.Schema = None,
+    regex: _options.Regex = None,
+    choice: _options.Choice = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with all that is known.")
     ] = False,
-    plain: options.Plain = False,
+    plain: _options.Plain = False,
     stats: Annotated[
         bool, typer.Option("--stats", help="Print token counts and times on stderr.")
     ] = False,
     fail_on_length: Annotated[
         bool, typer.Option("--fail-on-length", help="Exit 8 if the answer was cut by a limit.")
     ] = False,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    quantization: options.Quantization = None,
-    tensor_parallel_size: options.TensorParallelSize = None,
-    pipeline_parallel_size: options.PipelineParallelSize = None,
-    gpu_memory_utilization: options.GpuMemoryUtilization = None,
-    max_model_len: options.MaxModelLen = None,
-    device: options.Device = None,
-    engine_arg: options.EngineArg = None,
-    keep_alive: options.KeepAlive = None,
-    server: options.Server = None,
-    api_key_env: options.ApiKeyEnv = None,
-    no_server: options.NoServer = False,
-    trust_remote_code: options.TrustRemoteCode = False,
-    allow_special: options.AllowSpecial = False,
-    strict_roles: options.StrictRoles = False,
-    force: options.Force = False,
-    profile: options.Profile = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    engine: _options.Engine = None,
+    dtype: _options.Dtype = None,
+    quantization: _options.Quantization = None,
+    tensor_parallel_size: _options.TensorParallelSize = None,
+    pipeline_parallel_size: _options.PipelineParallelSize = None,
+    gpu_memory_utilization: _options.GpuMemoryUtilization = None,
+    max_model_len: _options.MaxModelLen = None,
+    device: _options.Device = None,
+    engine_arg: _options.EngineArg = None,
+    keep_alive: _options.KeepAlive = None,
+    server: _options.Server = None,
+    api_key_env: _options.ApiKeyEnv = None,
+    no_server: _options.NoServer = False,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
+    force: _options.Force = False,
+    profile: _options.Profile = None,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Answer one prompt: an argument, what is piped in, or both.
 
@@ -114,15 +128,14 @@ def complete(
     65 bad input data, 130 interrupted (the partial answer is on stdout).
     """
     flags = dict(locals())
-    from tulu_cli.commands._complete_options import CompleteOptions
-    from tulu_cli.inputs import Given
     from tulu_cli.machine import read_machine
+    from tulu_cli.request.constraint import read_constraint
+    from tulu_cli.request.inputs import Given
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
-    from tulu_cli.structure import read_constraint
 
     chosen = CompleteOptions(
-        settings=read_settings(options.with_greedy(flags)),
+        settings=read_settings(_options.with_greedy(flags)),
         given=Given(prompt, tuple(file or ()), messages),
         prefill=prefill,
         raw=raw,
@@ -135,7 +148,7 @@ def complete(
         plain=plain,
         stats=stats,
         fail_on_length=fail_on_length,
-        engine_args=options.read_engine_args(engine_arg or []),
+        engine_args=_options.read_engine_args(engine_arg or []),
         no_server=no_server,
         trust_remote_code=trust_remote_code,
         allow_special=allow_special,
@@ -149,11 +162,9 @@ def complete(
 
 def run(chosen: "CompleteOptions", streams: "Streams", machine: "Machine") -> None:
     """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
-    from tulu_cli.commands._complete_options import check_combinations, check_server
-    from tulu_cli.commands._complete_request import make_request
-    from tulu_cli.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
-    from tulu_cli.launch import fetch, load, prepare, say_choices
+    from tulu_cli.loading.prepare import fetch, load, prepare, say_choices
     from tulu_cli.render.talk import progress_on, status
+    from tulu_cli.request.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
 
     check_combinations(chosen)
     check_given(chosen.given, streams)
@@ -227,10 +238,105 @@ def answer(
 
 def conclude(chosen: "CompleteOptions", completions: "list[Completion]") -> None:
     """Raises the errors that a finished answer can still be."""
-    from tulu_cli.structure import check, place_of_cut
+    from tulu_cli.request.constraint import check, place_of_cut
 
     if chosen.constraint is not None:
         for completion in completions:
             check(chosen.constraint, completion)
     if chosen.fail_on_length and any(c.done.finish_reason == "length" for c in completions):
         raise StoppedByLength(f"The answer was cut{place_of_cut(completions)}: raise --max-tokens.")
+
+
+@dataclass(frozen=True)
+class CompleteOptions:
+    """What the command line asks for, understood."""
+
+    settings: Settings
+    given: Given
+    prefill: str | None = None
+    raw: bool = False
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    constraint: Constraint | None = None
+    json_output: bool = False
+    plain: bool = False
+    stats: bool = False
+    fail_on_length: bool = False
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
+    trust_remote_code: bool = False
+    allow_special: bool = False
+    strict_roles: bool = False
+    force: bool = False
+    offline: bool = False
+    verbose: bool = False
+
+
+def check_combinations(chosen: CompleteOptions) -> None:
+    """Raises UsageError for options that contradict one another."""
+    if chosen.raw:
+        needs_template = {
+            "--messages": chosen.given.messages is not None,
+            "--prefill": chosen.prefill is not None,
+            "--system": chosen.settings.is_flag("system"),
+            "--strict-roles": chosen.strict_roles,
+        }
+        for name in filter(needs_template.get, needs_template):
+            raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
+    check_server_options(chosen.settings, no_server=chosen.no_server)
+    if chosen.logprobs is not None and not chosen.json_output:
+        raise UsageError("--logprobs are part of the --json output: add --json.")
+
+
+def check_server(chosen: CompleteOptions, prepared: Prepared) -> None:
+    """Raises UsageError for options that a server which makes the prompt itself has no word for."""
+    prepared.refuse(
+        chosen.constraint,
+        raw=chosen.raw,
+        prefill=chosen.prefill is not None,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        ignore_eos=chosen.ignore_eos,
+        engine_arg=chosen.engine_args,
+    )
+
+
+def make_request(chosen: CompleteOptions, prepared: Prepared, data: bytes | None) -> Request:
+    """The prompt's token ids with the sampling. Raises BadInput, UsageError or PromptTooLong."""
+    sampling = decide(
+        chosen.settings,
+        prepared.files.generation_config,
+        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
+        n=chosen.n,
+        logprobs=chosen.logprobs,
+        ignore_eos=chosen.ignore_eos,
+        constraint=chosen.constraint,
+    )
+    if prepared.takes_messages:
+        return Request((), sampling, conversation=make_conversation(chosen, prepared, data))
+    if chosen.raw:
+        text = user_text(chosen.given, data)
+        if not text:
+            raise empty_prompt()
+        ids = raw_ids(prepared.spec, text)
+    else:
+        ids = chat_ids(
+            prepared.spec,
+            make_conversation(chosen, prepared, data),
+            continue_final=chosen.prefill is not None,
+            allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
+        )
+    request = Request(ids, sampling, prepared.end_token_ids)
+    return bounded(request, prepared.spec.max_model_len)
+
+
+def make_conversation(
+    chosen: CompleteOptions, prepared: Prepared, data: bytes | None
+) -> Conversation:
+    """The messages to answer, behind the system prompt that applies."""
+    messages = conversation(chosen.given, data, chosen.prefill)
+    system = system_prompt(chosen.settings, prepared.files)
+    return with_system(messages, system, asked=chosen.settings.is_flag("system"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import ExitCode, NoEngine, TuluError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def doctor(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON.")
     ] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Look at the GPUs, the libraries, the caches, the network, the terminal and the settings.
 
@@ -178,7 +178,7 @@ def settings(_streams: "Streams") -> "Iterator[Finding]":
 def servers(_streams: "Streams") -> "Iterator[Finding]":
     """The warm engines, and what dead ones have left."""
     from tulu_cli.doctor.surroundings import judge_servers
-    from tulu_cli.server.finder import folders, is_alive, warm_engines
+    from tulu_cli.warm.finder import folders, is_alive, warm_engines
 
     left = [folder for folder in folders() if (folder / "order.json").exists()]
     dead = sum(not is_alive(folder) for folder in left)

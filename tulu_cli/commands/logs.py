@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
@@ -27,7 +27,7 @@ def logs(
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Go on until the engine ends, or Ctrl-C.")
     ] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Print the log of a warm engine, or of one that has died and was not started again."""
     from tulu_cli.streams import Streams
@@ -39,7 +39,7 @@ def run(model: str | None, streams: "Streams", *, follow: bool) -> None:
     """Write the log to stdout. Raises UsageError where it is not clear which."""
     import time
 
-    from tulu_cli.server.finder import is_alive
+    from tulu_cli.warm.finder import is_alive
 
     log = log_of(model)
     with log.open("rb") as lines:
@@ -54,7 +54,7 @@ def run(model: str | None, streams: "Streams", *, follow: bool) -> None:
 
 def log_of(model: str | None) -> Path:
     """The log of the engine that is meant: a living one first, else the newest of the dead."""
-    from tulu_cli.server.finder import dead_logs, named, warm_engines
+    from tulu_cli.warm.finder import dead_logs, named, warm_engines
 
     running = warm_engines()
     dead = dead_logs()

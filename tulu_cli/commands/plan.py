@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
-from tulu_cli.commands._plan_options import PlanOptions
+from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
+from tulu_cli.plan.run import PlanOptions
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
@@ -36,11 +36,11 @@ def plan(
         int, typer.Option(min=1, max=512, help="Machines with those GPUs each.", metavar="N")
     ] = 1,
     engine: Annotated[str, typer.Option(help="vllm or transformers.", metavar="ENGINE")] = "vllm",
-    max_model_len: options.MaxModelLen = None,
+    max_model_len: _options.MaxModelLen = None,
     concurrency: Annotated[
         int, typer.Option(min=1, max=_MOST, help="Requests of that length at once.", metavar="N")
     ] = 1,
-    dtype: options.Dtype = None,
+    dtype: _options.Dtype = None,
     quantization: Annotated[
         str | None,
         typer.Option(
@@ -52,9 +52,9 @@ def plan(
     kv_cache_dtype: Annotated[
         str, typer.Option(help="auto, fp8, bfloat16, float16.", metavar="DTYPE")
     ] = "auto",
-    tensor_parallel_size: options.TensorParallelSize = None,
-    pipeline_parallel_size: options.PipelineParallelSize = None,
-    gpu_memory_utilization: options.GpuMemoryUtilization = None,
+    tensor_parallel_size: _options.TensorParallelSize = None,
+    pipeline_parallel_size: _options.PipelineParallelSize = None,
+    gpu_memory_utilization: _options.GpuMemoryUtilization = None,
     max_num_seqs: Annotated[
         int | None,
         typer.Option(min=1, max=_MOST, help="Sequences in a batch (vllm).", metavar="N"),
@@ -96,8 +96,8 @@ def plan(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print every number as one JSON object.")
     ] = False,
-    offline: options.Offline = False,
-    debug: options.Debug = False,
+    offline: _options.Offline = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Say whether a model fits, how long a context and how many users, on which GPUs.
 
@@ -143,7 +143,7 @@ def plan(
 
 def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]") -> None:
     """Plan and print. Raises DoesNotFit, after the plan is printed, where it does not fit."""
-    from tulu_cli.commands._plan_run import plan_for_transformers, plan_for_vllm
+    from tulu_cli.plan.run import plan_for_transformers, plan_for_vllm
 
     if chosen.engine == "transformers":
         plan_for_transformers(chosen, streams, machine)

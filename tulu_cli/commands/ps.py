@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
-from tulu_cli.quantities import gib
+from tulu_cli.commands import _options
+from tulu_cli.text import gib
 
 if TYPE_CHECKING:
-    from tulu_cli.server.record import Warm
     from tulu_cli.streams import Streams
+    from tulu_cli.warm.record import Warm
 
 HEADINGS = (
     "MODEL",
@@ -32,7 +32,7 @@ def ps(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a line for each engine.")
     ] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """List the warm engines, after removing what is left of dead ones."""
     from tulu_cli.streams import Streams
@@ -44,7 +44,7 @@ def run(streams: "Streams", *, json_output: bool) -> None:
     """Sweep, look, and print. Nothing on stdout where there is no engine."""
     import time
 
-    from tulu_cli.server.finder import sweep, warm_engines
+    from tulu_cli.warm.finder import sweep, warm_engines
 
     for name in sweep():
         streams.say(f"tulu: removed what was left of the engine of {name}, which had died.")
@@ -98,8 +98,8 @@ class Row:
 def row_of(warm: "Warm", now: float) -> Row:
     """What there is to say about an engine at this moment."""
     from tulu_cli.machine import gpu_memory
-    from tulu_cli.server.lease import in_use, last_used
-    from tulu_cli.server.processes import marked, resident_bytes
+    from tulu_cli.processes import marked, resident_bytes
+    from tulu_cli.warm.lease import in_use, last_used
 
     processes = sorted(marked(warm.folder)) or [warm.state.server]
     requests = requests_of(warm)
@@ -126,7 +126,7 @@ def row_of(warm: "Warm", now: float) -> Row:
 
 def requests_of(warm: "Warm") -> int | None:
     """How many requests run; None where the engine does not answer."""
-    from tulu_cli.server.unix_http import get
+    from tulu_cli.warm.unix_http import get
 
     try:
         return int(json.loads(get(warm.socket, "/load")[1])["server_load"])

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import NoEngine, UsageError
 
 # What a node of an H100 or A100 cluster has.
 GPUS_OF_A_NODE = 8
 
 if TYPE_CHECKING:
-    from tulu_cli.launch import Prepared
+    from tulu_cli.loading.prepare import Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
@@ -49,21 +49,21 @@ def serve(
         str | None,
         typer.Option(help="Run on the Ray cluster at this address (vllm).", metavar="ADDRESS"),
     ] = None,
-    engine: options.Engine = None,
-    dtype: options.Dtype = None,
-    quantization: options.Quantization = None,
-    tensor_parallel_size: options.TensorParallelSize = None,
-    pipeline_parallel_size: options.PipelineParallelSize = None,
-    gpu_memory_utilization: options.GpuMemoryUtilization = None,
-    max_model_len: options.MaxModelLen = None,
-    device: options.Device = None,
-    engine_arg: options.EngineArg = None,
-    force: options.Force = False,
-    trust_remote_code: options.TrustRemoteCode = False,
-    profile: options.Profile = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    engine: _options.Engine = None,
+    dtype: _options.Dtype = None,
+    quantization: _options.Quantization = None,
+    tensor_parallel_size: _options.TensorParallelSize = None,
+    pipeline_parallel_size: _options.PipelineParallelSize = None,
+    gpu_memory_utilization: _options.GpuMemoryUtilization = None,
+    max_model_len: _options.MaxModelLen = None,
+    device: _options.Device = None,
+    engine_arg: _options.EngineArg = None,
+    force: _options.Force = False,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    profile: _options.Profile = None,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Keep a model loaded, so that other commands answer at once.
 
@@ -83,7 +83,7 @@ def serve(
         api_key_file=api_key_file,
         nodes=nodes,
         ray=ray,
-        engine_args=options.read_engine_args(engine_arg or []),
+        engine_args=_options.read_engine_args(engine_arg or []),
         force=force,
         trust_remote_code=trust_remote_code,
         offline=offline,
@@ -112,9 +112,9 @@ class ServeOptions:
 
 def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
     """Serve. Raises TuluError; returns when the engine is ready, or has ended."""
-    from tulu_cli.engines.public import read_key
-    from tulu_cli.launch import fetch, prepare
+    from tulu_cli.loading.prepare import fetch, prepare
     from tulu_cli.render.talk import progress_on
+    from tulu_cli.serving.public import read_key
 
     check_combinations(chosen)
     if chosen.nodes is not None:
@@ -157,7 +157,7 @@ def check_engine(chosen: ServeOptions, engine: str) -> None:
     """Raises UsageError for what only vLLM does, NoEngine where Ray is asked for and missing."""
     from importlib.util import find_spec
 
-    from tulu_cli.engines.public import INSTALL_RAY
+    from tulu_cli.serving.public import INSTALL_RAY
 
     for option, given in (("--host", chosen.host), ("--ray", chosen.ray)):
         if given is not None and engine != "vllm":
@@ -178,9 +178,9 @@ def ray_environment(chosen: ServeOptions) -> dict[str, str]:
 
 def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
     """What to type on several machines; nothing is loaded here, and no engine is needed."""
-    from tulu_cli.engines.public import cluster_commands
-    from tulu_cli.launch import ADVISED_CONTEXT
+    from tulu_cli.loading.prepare import ADVISED_CONTEXT
     from tulu_cli.models import resolve
+    from tulu_cli.serving.public import cluster_commands
 
     settings = chosen.settings
     ref = resolve(settings.get("model", "405b"), settings.aliases)
@@ -204,8 +204,8 @@ def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None
     """Become vLLM's server: its own process, its own signals, its own exit code."""
     import os
 
-    from tulu_cli.engines.public import KEY_VARIABLE, public_arguments
-    from tulu_cli.warm import host_command
+    from tulu_cli.loading.servers import host_command
+    from tulu_cli.serving.public import KEY_VARIABLE, public_arguments
 
     arguments = public_arguments(prepared.spec, str(chosen.host), chosen.port)
     command = [*host_command("vllm"), "--public", prepared.spec.device, *arguments]
@@ -217,14 +217,14 @@ def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Stream
     """Start the engine, and stay with it unless it is to run alone."""
     import time
 
-    from tulu_cli import warm
     from tulu_cli.errors import DoesNotFit, EngineDied
-    from tulu_cli.launch import order
+    from tulu_cli.loading import servers
+    from tulu_cli.loading.prepare import order
     from tulu_cli.render.talk import progress_on
-    from tulu_cli.server import starter
+    from tulu_cli.warm import starter
 
     begun = time.monotonic()
-    keep_alive = warm.seconds(chosen.settings.get("keep_alive", "0"))
+    keep_alive = servers.seconds(chosen.settings.get("keep_alive", "0"))
     asked = replace(
         order(prepared, keep_alive, leashed=not chosen.detach),
         environment=ray_environment(chosen),
@@ -233,7 +233,7 @@ def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Stream
         with progress_on(streams) as progress:
             engine = starter.start(asked, progress)
     except DoesNotFit as error:
-        raise warm.with_hint(error) from error
+        raise servers.with_hint(error) from error
     name = engine.order.asked
     ready = (
         f"tulu: {name} is ready after {time.monotonic() - begun:.1f} s "

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def stop(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="End all of them.")] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """End a warm engine, or all, and wait until its memory is free again."""
     from tulu_cli.streams import Streams
@@ -30,8 +30,8 @@ def stop(
 
 def run(model: str | None, streams: "Streams", *, everything: bool) -> None:
     """Sweep, choose, stop. Raises UsageError where it is not clear which, TuluError for none."""
-    from tulu_cli.server import starter
-    from tulu_cli.server.finder import named, sweep, warm_engines
+    from tulu_cli.warm import starter
+    from tulu_cli.warm.finder import named, sweep, warm_engines
 
     if everything and model is not None:
         raise UsageError("--all and MODEL exclude one another.")

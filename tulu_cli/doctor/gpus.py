@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tulu_cli.doctor.finding import Finding
 from tulu_cli.machine import Driver, Gpu
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 # vLLM's installation page ("GPU: compute capability 7.0 or higher").
 VLLM_NEEDS = (7, 0)

@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tulu_cli.dependencies import install, supported
 from tulu_cli.doctor.finding import Finding
+from tulu_cli.machine import install, supported
 
 TORCH_SECONDS = 60.0
 _CHILD = Path(__file__).with_name("torch_child.py")
@@ -146,7 +146,7 @@ def read_torch(script: Path = _CHILD, seconds: float = TORCH_SECONDS) -> Torch:
     """Ask torch in a process of its own, which may crash, or hang until the time is up."""
     import json
 
-    from tulu_cli.models.processes import end_group, last_line
+    from tulu_cli.processes import end_child, last_line
 
     with TemporaryDirectory(prefix="tulu-doctor-") as folder:
         log = Path(folder) / "log"
@@ -164,7 +164,7 @@ def read_torch(script: Path = _CHILD, seconds: float = TORCH_SECONDS) -> Torch:
             except subprocess.TimeoutExpired:
                 return Torch(failure=f"it does not answer within {seconds:g} seconds")
             finally:
-                end_group(child)
+                end_child(child)
         if child.returncode < 0:
             return Torch(failure=f"it ends with signal {-child.returncode}")
         if child.returncode:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tulu_cli.doctor.finding import Finding
 from tulu_cli.errors import BadInput
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 # Tülu 3 8B, the smallest of the family, in bf16: 16.1 GB of weights.
 ROOM_FOR_A_MODEL = 16 * 2**30
@@ -53,7 +53,7 @@ def judge_place(place: Place) -> Finding:
 
 def judge_model(model: CachedModel, *, offline: bool) -> Finding:
     """Whether a cached model is whole: a part is a problem where the rest cannot be had. Pure."""
-    from tulu_cli.models.weights import listed
+    from tulu_cli.models.config import listed
 
     again = f"tulu models pull {model.name}" if model.hub else None
     if model.failure:
@@ -90,7 +90,7 @@ def read_models(hub: Path, converted: Path) -> list[CachedModel]:
 
 def read_model(name: str, directory: Path, *, hub: bool = True) -> CachedModel:
     """Look at one directory of a model."""
-    from tulu_cli.models.weights import missing_files
+    from tulu_cli.models.config import missing_files
 
     try:
         missing = tuple(missing_files(directory))

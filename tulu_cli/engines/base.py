@@ -10,7 +10,7 @@ from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreReq
 from tulu_cli.errors import PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.prompt import Tokenizer, fit
-from tulu_cli.server.endpoint import Endpoint
+from tulu_cli.warm.endpoint import Endpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from tulu_cli.core import Constraint
-from tulu_cli.dependencies import install
 from tulu_cli.errors import BadInput, NoEngine
+from tulu_cli.machine import install
 
 
 def grammar(constraint: Constraint) -> str:

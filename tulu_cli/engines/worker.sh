@@ -5,7 +5,7 @@ for argument do
   shift
   case $argument in
     "from multiprocessing.spawn import "*)
-      argument="from tulu_cli.engines.workers import begin_spawned; begin_spawned(); $argument" ;;
+      argument="from tulu_cli.engines.worker import begin_spawned; begin_spawned(); $argument" ;;
   esac
   set -- "$@" "$argument"
 done

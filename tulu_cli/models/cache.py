@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tulu_cli.disk import locked, locked_if_free, publish
 from tulu_cli.errors import TuluError
-from tulu_cli.models.disk import publish
-from tulu_cli.models.locks import locked, locked_if_free
+from tulu_cli.models.config import missing_files
 from tulu_cli.models.progress import Progress
-from tulu_cli.models.weights import missing_files
 
 
 def cache_root() -> Path:
@@ -94,3 +93,10 @@ def _disk_errors(converted: Path) -> Iterator[None]:
             f"The cache {str(converted)!r} cannot be used ({error.strerror or error}): make room "
             "or mend its permissions, or set TULU_CACHE_DIR to another folder."
         ) from error
+
+
+def hub_folder(repo: str) -> Path:
+    """Where the Hub's library keeps a repository."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"

@@ -1,11 +1,13 @@
 """What config.json and generation_config.json say, read without any engine's library."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.models.reference import ModelRef
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
@@ -69,3 +71,106 @@ def _rope_factor(text: Mapping[str, Any]) -> float:
     if kind not in _STRETCHING or "gemma3" in str(text.get("model_type")):
         return 1.0
     return float(rope.get("factor") or 1.0)
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A directory that an engine can load, with its two configs read.
+
+    `revision` is the commit of the Hub, or for the demo the hash of its GGUF file; a user's own
+    directory or file has none. `generation_config` is empty where the model has none.
+    """
+
+    ref: ModelRef
+    directory: Path
+    revision: str | None
+    config: Mapping[str, Any]
+    generation_config: Mapping[str, Any]
+
+    @property
+    def max_model_len(self) -> int | None:
+        """The context length in tokens, or None where the config does not say."""
+        return context_length(self.config)
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """The tokens that end an answer, without the tokenizer's opinion."""
+        return end_token_ids(self.config, self.generation_config)
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """The class names under which the engines know this model."""
+        return tuple(self.config.get("architectures") or ())
+
+
+def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> ModelFiles:
+    """Read a directory's configs. Raises BadInput for broken JSON, ModelNotFound for none."""
+    config = read_json(directory / "config.json")
+    generation = directory / "generation_config.json"
+    return ModelFiles(
+        ref=ref,
+        directory=directory,
+        revision=revision,
+        config=config,
+        generation_config=read_json(generation) if generation.is_file() else {},
+    )
+
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_TOKENIZERS = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "tekken.json", "*.tiktoken")
+
+
+def missing_files(directory: Path, *, weights: bool = True) -> list[str]:
+    """The names of what a whole model would have and this directory does not: [] is complete."""
+    missing = [] if (directory / "config.json").is_file() else ["config.json"]
+    if not any(any(directory.glob(pattern)) for pattern in _TOKENIZERS):
+        missing.append("tokenizer.json")
+    return missing + (missing_weights(directory) if weights else [])
+
+
+def missing_weights(directory: Path) -> list[str]:
+    """The safetensors files that are not here. Raises BadInput where the index is broken."""
+    index = directory / "model.safetensors.index.json"
+    if index.is_file() and not (directory / "model.safetensors").is_file():
+        return [name for name in _indexed(index) if not (directory / name).is_file()]
+    # A link of the Hub's cache whose blob is gone is still listed by glob: is_file follows it.
+    present = any(path.is_file() for path in directory.glob("*.safetensors"))
+    return [] if present else ["*.safetensors"]
+
+
+def _indexed(index: Path) -> list[str]:
+    weight_map = read_json(index).get("weight_map")
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise BadInput(f"{str(index)!r} does not say which files hold the weights.")
+    return sorted(set(names))
+
+
+def require_weights(directory: Path, name: str) -> None:
+    """Refuse a directory without safetensors: BadInput for pickles, else ModelNotFound."""
+    missing = missing_weights(directory)
+    if not missing:
+        return
+    if has_only_pickles(directory.iterdir()):
+        raise only_pickles(name)
+    raise ModelNotFound(f"{name!r} lacks {listed(missing)}: fetch the model again.")
+
+
+def has_only_pickles(paths: Iterable[Path]) -> bool:
+    """Whether there are weights among the files, and all of them pickles."""
+    kinds = {path.suffix for path in paths}
+    return ".safetensors" not in kinds and not kinds.isdisjoint(_PICKLES)
+
+
+def only_pickles(name: str) -> BadInput:
+    """The refusal of weights that could run code when they are loaded."""
+    return BadInput(
+        f"{name!r} has its weights only as pickle files, which can run code when they are "
+        "loaded: convert them to safetensors, or choose another model."
+    )
+
+
+def listed(names: list[str]) -> str:
+    """The first three names, and how many more there are."""
+    shown, more = names[:3], len(names[3:])
+    return ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,18 +1,222 @@
-"""Converting a GGUF file once: the parent's side, which never imports PyTorch."""
+"""Converting a GGUF file once: the parent's side, which never imports PyTorch.
+
+The header of a GGUF file: enough to refuse a bad one early and to know what it will need.
+
+It is read here, and not with the gguf package, so that a plain mistake costs no heavy import.
+"""
 
 import hashlib
+import json
+import mmap
 import os
 import re
+import signal
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
+from typing import Any
 
-from tulu_cli.dependencies import install
-from tulu_cli.errors import ModelNotFound, NoEngine
+from tulu_cli.disk import require_space
+from tulu_cli.errors import BadInput, DoesNotFit, ModelNotFound, NoEngine, TuluError
+from tulu_cli.machine import install
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.child import run_conversion
-from tulu_cli.models.disk import require_space
-from tulu_cli.models.gguf_header import read_header
 from tulu_cli.models.progress import Progress
+from tulu_cli.processes import end_child, last_line
+from tulu_cli.text import gib
+
+_CONVERTER = Path(__file__).with_name("convert.py")
+# The child has all that it needs on the disk, and needs no GPU.
+_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
+
+
+def run_conversion(
+    source: Path, destination: Path, name: str, needed: int, progress: Progress
+) -> Path:
+    """Convert `source` into `destination` and return that; `needed` is the size in bytes.
+
+    The child dies with this process, whatever kills it, and with any exception here, Ctrl-C
+    included. Raises what `_failure` says.
+    """
+    log = destination.with_name("convert.log")
+    # -P: neither the working directory nor this package's folder may shadow a library's modules.
+    command = [sys.executable, "-P", str(_CONVERTER), "--leashed", str(source), str(destination)]
+    with log.open("wb") as stderr:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=os.environ | _ENVIRONMENT,
+            start_new_session=True,
+            text=True,
+            encoding="utf-8",
+        )
+        try:
+            report = _follow(child, name, progress)
+            code = child.wait()
+        finally:
+            end_child(child)
+    if code:
+        raise _failure(report, code, name, needed, last_line(log))
+    return destination
+
+
+def _follow(child: subprocess.Popen[str], name: str, progress: Progress) -> dict[str, Any]:
+    """Pass the child's reports on until it closes its stdout; the last one is returned."""
+    report: dict[str, Any] = {}
+    for line in child.stdout or ():
+        report = json.loads(line)
+        if "stage" in report:
+            progress(f"{report['stage']} ({name})", report["done"], report["total"])
+    return report
+
+
+def _failure(
+    report: dict[str, Any], code: int, name: str, needed: int, last_words: str
+) -> TuluError:
+    kind, detail = report.get("failure"), report.get("detail", last_words)
+    if kind == "file":
+        return BadInput(f"{name!r} is cut short or damaged ({detail}): fetch the file again.")
+    if kind == "install":
+        return NoEngine(
+            f"A GGUF model cannot be converted here ({detail}): {install('transformers')}."
+        )
+    if kind == "memory" or code == -signal.SIGKILL:
+        return DoesNotFit(
+            f"Converting {name!r} ran out of memory: it needs about {gib(needed)} of RAM. "
+            "Close other programs, or choose a smaller model."
+        )
+    if kind == "model":
+        return TuluError(f"transformers cannot convert {name!r} ({detail}): choose another model.")
+    return TuluError(f"Converting {name!r} failed ({detail}): check the space on the disk.")
+
+
+_SCALARS = "BbHhIif?"  # GGUF's value types 0 to 7; then 8 string, 9 array, 10 to 12:
+_FORMATS = dict(enumerate(_SCALARS)) | {10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+_VERSIONS = (2, 3)
+
+Scalar = int | float | bool | str
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """`values` are the single metadata values, `counts` the lengths of the arrays.
+
+    The arrays themselves, such as the vocabulary, are left out. `parameters` is the number of
+    weights in the file.
+    """
+
+    values: dict[str, Scalar]
+    parameters: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read a header. Raises BadInput for what is no GGUF file, is cut short, or is one of parts."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                header = _checked(path, _Cursor(data))
+    except OSError as error:
+        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    if int(header.values.get("split.count", 1)) > 1:
+        raise BadInput(f"{str(path)!r} is one part of several: merge them into one file first.")
+    return header
+
+
+def _checked(path: Path, cursor: "_Cursor") -> GgufHeader:
+    try:
+        return _header(cursor)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{str(path)!r} is cut short or damaged: its header cannot be read beyond byte "
+            f"{cursor.offset} of {len(cursor.data)}. Fetch the file again."
+        ) from error
+    except _UnreadableError as error:
+        raise BadInput(f"{str(path)!r} {error} (at byte {cursor.offset}).") from error
+
+
+class _UnreadableError(Exception):
+    """The rest of a sentence about the file."""
+
+
+@dataclass
+class _Cursor:
+    data: mmap.mmap
+    offset: int = 4
+    formats: dict[str, struct.Struct] = field(default_factory=dict)
+
+    def take(self, letters: str) -> int:
+        layout = self.formats.setdefault(letters, struct.Struct("<" + letters))
+        (value,) = layout.unpack_from(self.data, self.offset)
+        self.offset += layout.size
+        return value  # type: ignore[no-any-return]
+
+    def skip(self, size: int) -> None:
+        if self.offset + size > len(self.data):
+            raise struct.error
+        self.offset += size
+
+    def string(self) -> str:
+        start = self.offset + 8
+        self.skip_string()
+        return self.data[start : self.offset].decode()
+
+    def skip_string(self) -> None:
+        self.skip(self.take("Q"))
+
+
+def _header(cursor: _Cursor) -> GgufHeader:
+    version = cursor.take("I")
+    if version not in _VERSIONS:
+        raise _UnreadableError("has a GGUF version that is not 2 or 3")
+    tensors, pairs = cursor.take("Q"), cursor.take("Q")
+    values: dict[str, Scalar] = {}
+    counts: dict[str, int] = {}
+    for _ in range(pairs):
+        key, kind = cursor.string(), cursor.take("I")
+        if kind == _ARRAY:
+            counts[key] = _skip_array(cursor)
+        else:
+            values[key] = _scalar(cursor, kind)
+    return GgufHeader(values, sum(_tensor(cursor) for _ in range(tensors)), counts)
+
+
+def _scalar(cursor: _Cursor, kind: int) -> Scalar:
+    return cursor.string() if kind == _STRING else cursor.take(_format(kind))
+
+
+def _skip_array(cursor: _Cursor) -> int:
+    """Pass over an array; returns how long it is."""
+    kind, count = cursor.take("I"), cursor.take("Q")
+    if kind != _STRING:
+        cursor.skip(count * struct.calcsize("<" + _format(kind)))
+        return count
+    for _ in range(count):
+        cursor.skip_string()
+    return count
+
+
+def _tensor(cursor: _Cursor) -> int:
+    """The number of weights of the next tensor, after its name; its type and place are skipped."""
+    cursor.skip_string()
+    size = prod(cursor.take("Q") for _ in range(cursor.take("I")))
+    cursor.skip(4 + 8)
+    return size
+
+
+def _format(kind: int) -> str:
+    if kind not in _FORMATS:
+        raise _UnreadableError(f"has a metadata value of unknown type {kind}")
+    return _FORMATS[kind]
+
 
 # Part of every key: raise it when a conversion would come out different from before.
 _FORMAT = 1
@@ -72,3 +276,40 @@ def require_libraries() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise NoEngine(f"A GGUF model needs {', '.join(missing)}: {install('transformers')}.")
+
+
+# GGUF's architecture -> the class that reads the converted model.
+_CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+}
+_KEYS = {
+    "num_hidden_layers": "block_count",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "max_position_embeddings": "context_length",
+    "vocab_size": "vocab_size",
+    "sliding_window": "attention.sliding_window",
+}
+
+
+def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
+    """The config of the model in a file. Raises BadInput where the metadata does not say it.
+
+    The weights are converted to bfloat16 before an engine loads them.
+    """
+    kind = str(header.values.get("general.architecture"))
+    found = {key: header.values.get(f"{kind}.{name}") for key, name in _KEYS.items()}
+    found["vocab_size"] = found["vocab_size"] or header.counts.get("tokenizer.ggml.tokens")
+    if not isinstance(found["vocab_size"], int):
+        raise BadInput(f"{name!r} does not say how large its vocabulary is: convert it first.")
+    return {
+        "architectures": [_CLASSES.get(kind, kind)],
+        "torch_dtype": "bfloat16",
+        **{key: value for key, value in found.items() if value is not None},
+    }

@@ -10,21 +10,30 @@ import hashlib
 import os
 import shutil
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tulu_cli.disk import locked, locked_if_free
 from tulu_cli.errors import TuluError
-from tulu_cli.models.cached import hub_folder
-from tulu_cli.models.hub_library import RemoteFile
+from tulu_cli.models.cache import hub_folder
 from tulu_cli.models.hub_progress import Meter
-from tulu_cli.models.locks import locked, locked_if_free
 from tulu_cli.models.progress import Progress
 from tulu_cli.models.reference import ModelRef
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 _AT_ONCE = 4
 # More than this the library fetches only by its own protocol, so it is left to do so.
 _MOST_BYTES = 50_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file on the Hub, its size in bytes; `sha256` is known of large files alone."""
+
+    name: str
+    size: int
+    sha256: str | None
 
 
 def require_room(ref: ModelRef, files: list[RemoteFile]) -> None:

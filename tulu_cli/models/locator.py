@@ -3,11 +3,10 @@
 import os
 from pathlib import Path
 
+from tulu_cli.models.config import ModelFiles, read_files, require_weights
 from tulu_cli.models.family import demo_source
-from tulu_cli.models.files import ModelFiles, read_files
 from tulu_cli.models.progress import Progress, Say, no_progress
 from tulu_cli.models.reference import ModelRef
-from tulu_cli.models.weights import require_weights
 
 
 def locate(

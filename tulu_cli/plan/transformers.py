@@ -11,7 +11,7 @@ from tulu_cli.plan.shape import DTYPE_BYTES, Shape
 from tulu_cli.plan.values import Range
 from tulu_cli.plan.verdict import Judgement, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 _FULL_PRECISION = 4
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tulu_cli.plan.vllm import CONTEXT, Estimate
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 
 class Verdict(StrEnum):

@@ -3,21 +3,58 @@
 Of the memory that it may take, which is the total times the utilization, what the weights, the
 activation peak and the libraries leave is the KV cache; since 0.21 CUDA graphs come off it too.
 The rank with the fewest blocks decides for all.
+
+What PyTorch's allocator counts as allocated for tensors of given sizes.
+
+Its rules are in c10/cuda/CUDACachingAllocator.cpp: 512 bytes is the grain; a request of 1 MiB or
+more is cut from a segment of 20 MiB, or, from 10 MiB on, of the size itself rounded up to 2 MiB;
+what would be left of a block, if it is 1 MiB or less, stays with the tensor. Tensors that are no
+multiple of 2 MiB therefore cost more than their bytes: 0.06 GiB in all for Qwen2.5 7B.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from tulu_cli.plan.activation import Batch, Chip, activation_peak, workspace
-from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import Layout, check_layout, rank_blocks, stages
 from tulu_cli.plan.tensors import Tensor
-from tulu_cli.plan.values import MIB, Range
+from tulu_cli.plan.values import MIB, Range, round_up
 from tulu_cli.plan.versions import Rules
+
+_GRAIN = 512
+_SMALL = MIB
+_LARGE = 10 * MIB
+_SEGMENT = 20 * MIB
+_STEP = 2 * MIB
+
+
+def allocated(sizes: Iterable[int]) -> int:
+    """The bytes that are counted as allocated after tensors of these sizes were made in order."""
+    free: list[int] = []
+    total = 0
+    for request in sizes:
+        size = round_up(request, _GRAIN)
+        if size < _SMALL:
+            total += size
+            continue
+        place = bisect_left(free, size)
+        block = free.pop(place) if place < len(free) else _segment(size)
+        left = block - size
+        if left > _SMALL:
+            insort(free, left)
+            block = size
+        total += block
+    return total
+
+
+def _segment(size: int) -> int:
+    return _SEGMENT if size < _LARGE else round_up(size, _STEP)
+
 
 ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it

@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tulu_cli.core import Conversation, Message
-from tulu_cli.prompt.control import ControlTexts
+from tulu_cli.disk import read_text
+from tulu_cli.errors import BadInput
+from tulu_cli.prompt.spoofing import ControlTexts
 
 # The end token of the Tülu 3 models' tokenizers, which are Llama 3.1's: id 128001.
 FAMILY_EOS = "<|end_of_text|>"
@@ -55,3 +59,76 @@ def tulu_templates() -> Templates:
     """The built-in template with the end token of the family. The models add no BOS to a chat."""
     named = MappingProxyType({"eos_token": FAMILY_EOS})
     return Templates(MappingProxyType({"default": tulu_template()}), named)
+
+
+def read_chat_templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
+    """The templates by name, the one without a name as `default`; raises BadInput.
+
+    Where there is any template file, the templates in tokenizer_config.json do not count: this
+    is transformers' rule.
+    """
+    return read_template_files(directory) or templates_in_config(config.get("chat_template"))
+
+
+def read_template_files(directory: Path) -> dict[str, str]:
+    """chat_template.jinja and additional_chat_templates/*.jinja, by name."""
+    paths = {"default": directory / "chat_template.jinja"}
+    additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))
+    paths |= {path.name.removesuffix(".jinja"): path for path in additional}
+    texts = {name: read_text(path) for name, path in paths.items()}
+    # Files are read in text mode by transformers: every line end is a newline.
+    return {name: universal_newlines(text) for name, text in texts.items() if text is not None}
+
+
+def universal_newlines(text: str) -> str:
+    """The text with CRLF and CR as LF."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def templates_in_config(value: object) -> dict[str, str]:
+    """The `chat_template` of tokenizer_config.json: a text, an object, or a list of objects."""
+    if value is None:
+        return {}
+    if isinstance(value, str):
+        return {"default": value}
+    if isinstance(value, list) and all(is_named_template(item) for item in value):
+        value = {item["name"]: item["template"] for item in value}
+    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
+        raise BadInput(
+            "chat_template in tokenizer_config.json is neither a text nor a list of objects with "
+            "name and template."
+        )
+    return dict(value)
+
+
+def is_named_template(item: object) -> bool:
+    """True for an object with a name and a template."""
+    return isinstance(item, Mapping) and {"name", "template"} <= item.keys()
+
+
+def choose_template(
+    templates: Mapping[str, str], template: str | None = None, *, with_tools: bool = False
+) -> str:
+    """The Jinja source to use: `template` is the name of one, a source, or None for the default.
+
+    With tools, a template named `tool_use` goes before the default. Raises BadInput.
+    """
+    if template is not None:
+        if template not in templates and "{" not in template:
+            raise BadInput(f"There is no chat template named {template!r}{available(templates)}.")
+        return templates.get(template, template)
+    if with_tools and "tool_use" in templates:
+        return templates["tool_use"]
+    if "default" in templates:
+        return templates["default"]
+    if templates:
+        raise BadInput(f"The model has no default chat template; name one{available(templates)}.")
+    raise BadInput(
+        "The model has no chat template, so it takes no conversation: "
+        "use --raw to give it plain text, or --template to bring a template."
+    )
+
+
+def available(templates: Mapping[str, str]) -> str:
+    """The names to choose from, as the tail of a sentence."""
+    return f" (the model has: {', '.join(sorted(templates))})" if templates else ""

@@ -11,12 +11,11 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
-from tulu_cli.prompt.control import ControlTexts
-from tulu_cli.prompt.renamed import encode_pieces
+from tulu_cli.prompt.builtin import choose_template
+from tulu_cli.prompt.encode import encode_pieces
+from tulu_cli.prompt.grammar import refuse_markers
 from tulu_cli.prompt.render import render_messages
-from tulu_cli.prompt.shield import Shield, private_characters
-from tulu_cli.prompt.strict import refuse_markers
-from tulu_cli.prompt.templates import choose_template
+from tulu_cli.prompt.spoofing import ControlTexts, Shield, private_characters
 from tulu_cli.prompt.tokenizer import Tokenizer
 
 Variables = Mapping[str, Any]

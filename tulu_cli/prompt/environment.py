@@ -17,8 +17,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tulu_cli.prompt.limits import check_characters, check_power, check_product
-from tulu_cli.prompt.render import MARKS
+from tulu_cli.prompt.limits import MARKS, check_characters, check_power, check_product
 
 
 class Generation(Extension):

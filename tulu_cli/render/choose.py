@@ -6,9 +6,8 @@ from typing import Any
 
 from tulu_cli.core import EngineInfo, Request
 from tulu_cli.render import Renderer
-from tulu_cli.render.collector import Collector
+from tulu_cli.render.collector import Collector, PlainRenderer
 from tulu_cli.render.jsonl import JsonRenderer, TokenText
-from tulu_cli.render.plain import PlainRenderer
 from tulu_cli.streams import Streams
 
 

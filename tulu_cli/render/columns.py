@@ -69,3 +69,65 @@ def _padded(row: Sequence[str], widths: list[int], right: Collection[int]) -> li
         cell.rjust(width) if number in right else cell.ljust(width)
         for number, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
+
+
+_ROOM = 2
+
+
+def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows as aligned columns, the first row being the heading; `right` are columns of numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        (" " * _ROOM).join(
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str:
+    """Parts of a whole as runs of letters, in their order; what is over the whole is cut off.
+
+    A part that is there has at least one cell, so that nothing is hidden by rounding.
+    """
+    cells = ""
+    reached = 0
+    for letter, size in parts:
+        reached += max(0, size)
+        end = round(width * reached / whole)
+        if size > 0:
+            cells += letter * max(1, end - len(cells))
+    return cells[:width].ljust(width, ".")
+
+
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_FULL, _PLAIN = "█", "#"
+_SHORTEST = 4
+
+
+def bar_chart(
+    bars: Sequence[tuple[str, float, str]], most: float, width: int, *, utf8: bool
+) -> list[str]:
+    """One line for each label, value and note: the bar of the value `most` takes all the room.
+
+    No line is longer than `width` but where labels and notes leave no room for a bar at all.
+    """
+    label_width = max(len(label) for label, _, _ in bars)
+    note_width = max(len(note) for _, _, note in bars)
+    room = max(width - label_width - note_width - 2, _SHORTEST)
+    lines = []
+    for label, value, note in bars:
+        drawn = share_bar(value / most, room, utf8=utf8)
+        lines.append(f"{label.ljust(label_width)} {drawn.ljust(room)} {note}".rstrip())
+    return lines
+
+
+def share_bar(share: float, room: int, *, utf8: bool) -> str:
+    """A bar for a share of the room, from 0 to 1."""
+    eighths = round(min(max(share, 0.0), 1.0) * room * 8)
+    if not utf8:
+        return _PLAIN * round(eighths / 8)
+    full, part = divmod(eighths, 8)
+    return _FULL * full + (_EIGHTHS[part] if part else "")

@@ -8,8 +8,7 @@ from tulu_cli.core import Completion, Done, FinishReason, Text
 from tulu_cli.render.collector import Collector
 from tulu_cli.render.live import redraw
 from tulu_cli.render.markdown.document import Document
-from tulu_cli.render.markdown.rows import Row
-from tulu_cli.render.markdown.theme import theme
+from tulu_cli.render.markdown.rows import Row, theme
 from tulu_cli.streams import Streams, terminal_safe
 
 TAIL_ROWS = 6  # rows that may be live

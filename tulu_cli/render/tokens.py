@@ -71,3 +71,24 @@ def visible(piece: str) -> str:
     """A token's text on one line, its white space seen, and nothing in it obeyed."""
     cut = piece if len(piece) <= _MOST_CHARACTERS else piece[: _MOST_CHARACTERS - 1] + "\u2026"
     return terminal_safe("".join(_VISIBLE.get(char, char) for char in cut))
+
+
+def highlight(source: str, width: int) -> str:
+    """A Jinja source with escape sequences for its colours, long lines wrapped at `width`.
+
+    What the source itself might command a terminal is made visible first.
+    """
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    console = Console(force_terminal=True, color_system="standard", width=width)
+    syntax = Syntax(
+        terminal_safe(source),
+        "jinja",
+        theme="ansi_dark",
+        background_color="default",
+        word_wrap=True,
+    )
+    with console.capture() as capture:
+        console.print(syntax, end="")
+    return capture.get()

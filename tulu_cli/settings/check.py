@@ -7,18 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError
-from tulu_cli.settings import (
-    FREE_TABLES,
-    KEYS,
-    PROJECT_FILE,
-    Key,
-    dotted,
-    entries,
-    from_environment,
-    key_at,
-    profile_of,
-    read_user_file,
-)
+from tulu_cli.settings.keys import FREE_TABLES, KEYS, PROJECT_FILE, Key, dotted, entries, key_at
+from tulu_cli.settings.merge import from_environment, profile_of, read_user_file
 from tulu_cli.settings.toml import Source, line_of, read_toml
 
 _PROJECT_BYTES = 64 * 1024

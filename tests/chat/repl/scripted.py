@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.interrupts import Interrupts
+from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
 from tulu_cli.chat.loop import converse
-from tulu_cli.chat.store import MemoryStore, Store
-from tulu_cli.chat.type_ahead import TypeAhead
+from tulu_cli.chat.model import Resident
+from tulu_cli.chat.store.base import MemoryStore, Store
 from tulu_cli.core import Request
 from tulu_cli.machine import Machine
 from tulu_cli.render import Renderer, choose
-from tulu_cli.resident import Resident
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 

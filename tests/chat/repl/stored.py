@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tulu_cli.chat.place import open_history
 from tulu_cli.chat.session import Node, Session
+from tulu_cli.chat.store.open import open_history
 
 
 def sessions(data: Path) -> list[Session]:

@@ -12,7 +12,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from tulu_cli.chat.prompt_line.hang_up import ask
+from tulu_cli.chat.line.line import ask
 
 from .conftest import OpenChat
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulu_cli.chat.input_history import InputHistory
-from tulu_cli.chat.typed import Command, Say, in_open_block, literal, understand
-from tulu_cli.chat.words import last_code_block
+from tulu_cli.chat.line.history import InputHistory
+from tulu_cli.chat.line.plain import Command, Say, in_open_block, literal, understand
+from tulu_cli.chat.slash.arguments import last_code_block
 
 
 def add_many(path: Path, word: str) -> None:

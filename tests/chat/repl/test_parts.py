@@ -9,13 +9,13 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.layout.processors import TransformationInput
 
 from tests.foreign_server import careless, serving, strict
-from tulu_cli.chat.interrupts import Interrupts
-from tulu_cli.chat.prompt_line.chips import Chips, ShowChips
+from tulu_cli.chat.line.chips import Chips, ShowChips
+from tulu_cli.chat.line.terminal import Interrupts
+from tulu_cli.chat.model import Resident
 from tulu_cli.chat.toolbar import Toolbar
 from tulu_cli.engines import fake
 from tulu_cli.errors import EngineError, ModelNotFound
 from tulu_cli.machine import Machine
-from tulu_cli.resident import Resident
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.warming import order_of, runtime
 from tulu_cli.models import no_progress
-from tulu_cli.server import starter
+from tulu_cli.warm import starter
 
 from .conftest import OpenChat
 from .stored import last, path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tulu_cli import main
+from tulu_cli.cli import main
 from tulu_cli.errors import TuluError
 
 Run = Callable[..., tuple[str, str, int]]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands.config.conftest import Run
 from tests.program import DEADLINE_SECONDS, environment, tulu
-from tulu_cli import main
+from tulu_cli.cli import router
 from tulu_cli.commands.config._template import template
 from tulu_cli.settings import KEYS, Setting, read_settings
 from tulu_cli.settings.check import all_problems
@@ -178,7 +178,7 @@ def test_a_disk_that_fails_changes_nothing(
 
 def test_of_many_at_once_none_is_lost(file: Path) -> None:
     script = (
-        "import sys; from tulu_cli import main\n"
+        "import sys; from tulu_cli.cli import main\n"
         "for n in range(8): main.run(['config', 'set', f'alias.{sys.argv[1]}{n}', 'x'])"
     )
     variables = environment({"TULU_CONFIG": str(file)})
@@ -192,7 +192,7 @@ def test_of_many_at_once_none_is_lost(file: Path) -> None:
 def test_a_kill_at_the_last_moment_changes_nothing(file: Path) -> None:
     written(file, COMMENTED)
     script = (
-        "import os, signal; from tulu_cli import main\n"
+        "import os, signal; from tulu_cli.cli import main\n"
         "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "main.run(['config', 'set', 'seed', '7'])"
     )
@@ -283,4 +283,4 @@ def test_from_the_shell(file: Path) -> None:
     assert tulu("config", "set", "seed", "7", env=variables).returncode == 0
     assert tulu("config", "get", "seed", env=variables).stdout == b"7\n"
     assert tulu("config", "set", "temperature", "--", "-1", env=variables).returncode == 2
-    assert "config" in main.command_names()
+    assert "config" in router.command_names()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands.history.run import Run
-from tulu_cli import main
-from tulu_cli.chat.place import history_path, open_history
-from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store.open import history_path, open_history
+from tulu_cli.chat.store.sqlite import SqliteStore
+from tulu_cli.cli import main
 
 
 @pytest.fixture(autouse=True)

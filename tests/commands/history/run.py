@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 
 from tulu_cli.chat.session import Session
-from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.streams import Streams
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chat.sessions import answered, chat
 from tests.commands.history.run import Run, kept
-from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.errors import BadInput, TuluError, UsageError
 
 

@@ -9,7 +9,7 @@ from tests.chat.sessions import answered, chat, stamp
 from tests.commands.history.run import NOW, Run, kept, shown, terminal
 from tests.program import tulu
 from tests.test_startup import HEAVY, watched
-from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.commands.history import list_, search, show
 from tulu_cli.core import Message
 from tulu_cli.errors import UsageError

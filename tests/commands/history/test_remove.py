@@ -4,7 +4,7 @@ import pytest
 
 from tests.chat.sessions import chat
 from tests.commands.history.run import DAY, NOW, Run, kept, talk, terminal
-from tulu_cli.chat.sqlite import SqliteStore
+from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.commands.history import delete, prune
 from tulu_cli.errors import UsageError
 

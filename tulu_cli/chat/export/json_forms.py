@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tulu_cli.chat.dump import session_to_value
 from tulu_cli.chat.session import Session
+from tulu_cli.chat.store.json import session_to_value
 from tulu_cli.core import Message
 
 # What ShareGPT calls the roles.

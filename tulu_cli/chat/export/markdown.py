@@ -15,8 +15,7 @@ not show and reading takes away; so every text comes back as it was.
 import re
 from collections.abc import Sequence
 
-from tulu_cli.chat.export.imported import session_of
-from tulu_cli.chat.session import Session
+from tulu_cli.chat.session import Session, session_of
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import decode_utf8

@@ -12,15 +12,14 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from tulu_cli.chat.export.imported import session_of
 from tulu_cli.chat.export.json_forms import message_to_value
-from tulu_cli.chat.session import Node, Session
-from tulu_cli.chat.store import title_of
+from tulu_cli.chat.session import Node, Session, session_of
+from tulu_cli.chat.store.base import title_of
 from tulu_cli.chat.tree import marks
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
-from tulu_cli.quantities import plural
 from tulu_cli.streams import terminal_safe
+from tulu_cli.text import plural
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tulu_cli.chat.dump import VERSION_KEY, session_from_value
-from tulu_cli.chat.export.imported import session_of
 from tulu_cli.chat.export.json_forms import SHAREGPT
-from tulu_cli.chat.session import Session
+from tulu_cli.chat.session import Session, session_of
+from tulu_cli.chat.store.json import VERSION_KEY, session_from_value
+from tulu_cli.disk import parse_json
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
-from tulu_cli.prompt.files import parse_json
 
 _ROLES = {name: role for role, name in SHAREGPT.items()} | {"chatgpt": "assistant"}
 

@@ -1,10 +1,9 @@
 """Rows that tell about the chat, and leave it."""
 
-from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.row import find, rows, slash
 from tulu_cli.errors import UsageError
-from tulu_cli.quantities import plural
+from tulu_cli.text import clip, one_line, plural
 
 _KEYS = """
 Enter sends. Alt-Enter or Ctrl-J makes a line; \"\"\" begins and ends a block.

@@ -2,9 +2,9 @@
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.clipboard import copy
+from tulu_cli.chat.slash.arguments import choices, last_code_block, whole_number
 from tulu_cli.chat.slash.row import slash
 from tulu_cli.chat.turn import answer, go_on
-from tulu_cli.chat.words import choices, last_code_block, whole_number
 from tulu_cli.errors import UsageError
 
 

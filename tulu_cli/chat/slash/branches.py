@@ -1,15 +1,14 @@
 """Rows that move over the tree of the conversation; none of them takes a turn away."""
 
-from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.line.plain import literal
+from tulu_cli.chat.session import new_stamp
+from tulu_cli.chat.slash.arguments import whole_number
 from tulu_cli.chat.slash.row import slash
-from tulu_cli.chat.stamps import new_stamp
-from tulu_cli.chat.store import checked_name
+from tulu_cli.chat.store.base import checked_name
 from tulu_cli.chat.tree import draw
-from tulu_cli.chat.typed import literal
-from tulu_cli.chat.words import whole_number
 from tulu_cli.errors import UsageError
-from tulu_cli.quantities import plural
+from tulu_cli.text import clip, one_line, plural
 
 
 @slash("edit", "Change your last turn, or turn N, on a branch beside it.", arguments="[N]")

@@ -5,12 +5,11 @@ import subprocess
 from pathlib import Path
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.completion import path_words
+from tulu_cli.chat.slash.arguments import path_words, paths_in
 from tulu_cli.chat.slash.row import slash
-from tulu_cli.chat.words import paths_in
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import decode_utf8
-from tulu_cli.quantities import plural
+from tulu_cli.text import plural
 
 # More than any context holds, and little enough to be counted in a moment.
 _MOST_BYTES = 16 * 2**20

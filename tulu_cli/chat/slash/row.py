@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.completion import Candidate, last_word
+from tulu_cli.chat.slash.arguments import Candidate, last_word
 from tulu_cli.errors import UsageError
 from tulu_cli.streams import terminal_safe
 

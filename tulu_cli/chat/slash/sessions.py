@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tulu_cli.chat.cells import clip, one_line
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.completion import path_words
 from tulu_cli.chat.export import format_of
-from tulu_cli.chat.session import Session
+from tulu_cli.chat.session import Session, new_stamp
+from tulu_cli.chat.slash.arguments import path_words, paths_in
 from tulu_cli.chat.slash.row import slash
-from tulu_cli.chat.stamps import new_stamp
-from tulu_cli.chat.store import find_session
-from tulu_cli.chat.words import paths_in
+from tulu_cli.chat.store.base import find_session
 from tulu_cli.errors import TuluError, UsageError
-from tulu_cli.quantities import plural
+from tulu_cli.text import clip, one_line, plural
 
 _LISTED = 20
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.slash.arguments import choices
 from tulu_cli.chat.slash.row import slash
-from tulu_cli.chat.words import choices
 from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed

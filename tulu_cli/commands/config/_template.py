@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 
 if TYPE_CHECKING:
     from tulu_cli.settings import Key
@@ -47,7 +47,7 @@ def help_of(key: "Key") -> list[str]:
     """What the option of the same name says, in lines that fit under a comment sign."""
     from textwrap import wrap
 
-    option = getattr(options, key.name.title().replace("_", ""), None)
+    option = getattr(_options, key.name.title().replace("_", ""), None)
     help_text = option.__metadata__[0].help if option else ""
     return wrap(help_text, 96)
 

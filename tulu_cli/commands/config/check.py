@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
-def check(_debug: options.Debug = False) -> None:
+def check(_debug: _options.Debug = False) -> None:
     """Print everything that is wrong with your file, ./.tulu.toml and the TULU_* variables.
 
     Exit codes: 0 nothing is wrong, 65 something is.

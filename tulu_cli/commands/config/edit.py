@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import user_path
 from tulu_cli.errors import BadInput, TuluError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ENVIRONMENT = (("VISUAL, EDITOR", "The editor; vi where neither is set."),)
 
 
-def edit(_debug: options.Debug = False) -> None:
+def edit(_debug: _options.Debug = False) -> None:
     """Open your file of settings in VISUAL or EDITOR, else vi.
 
     You edit a copy, which takes the file's place only if nothing is wrong with it.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import KeyName, keys_of
 from tulu_cli.errors import TuluError
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
 
 
-def get(key: KeyName, profile: options.Profile = None, _debug: options.Debug = False) -> None:
+def get(key: KeyName, profile: _options.Profile = None, _debug: _options.Debug = False) -> None:
     """Print the value of a setting, whoever set it.
 
     Exit codes: 0 printed, 1 nobody set it, 2 no such setting, 65 a broken file.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import user_path, write
 from tulu_cli.errors import TuluError
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tulu_cli.settings.toml import Source
 
 
-def init(_debug: options.Debug = False) -> None:
+def init(_debug: _options.Debug = False) -> None:
     """Write a file of settings that names them all, each in a comment.
 
     Exit codes: 0 written, 1 there is a file already, which is left alone.

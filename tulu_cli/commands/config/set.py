@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
 from tulu_cli.errors import UsageError
 
@@ -13,7 +13,7 @@ def set(  # noqa: A001  the name of the verb
     key: KeyName,
     value: Annotated[str, typer.Argument(help="Its new value.", metavar="VALUE")],
     profile: InProfile = None,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Write a setting to your file, whose comments and order stay.
 

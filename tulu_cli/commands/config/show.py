@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 
 if TYPE_CHECKING:
     from tulu_cli.settings import Key, Settings
@@ -22,8 +22,8 @@ def show(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print JSON, origins included.")
     ] = False,
-    profile: options.Profile = None,
-    _debug: options.Debug = False,
+    profile: _options.Profile = None,
+    _debug: _options.Debug = False,
 ) -> None:
     """Print every setting with the value that a run here would use.
 
@@ -103,7 +103,7 @@ def generation_config(settings: "Settings") -> Mapping[str, Any]:
     """The sampling that the model's authors advise, as far as its files are on this machine."""
     from tulu_cli.errors import TuluError
     from tulu_cli.models import locate, resolve
-    from tulu_cli.sampling import advised
+    from tulu_cli.request.sampling import advised
 
     name = settings.get("model")
     if name is None or (name == "demo" and os.environ.get("TULU_DEMO_WHEEL")):

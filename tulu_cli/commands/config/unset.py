@@ -1,11 +1,11 @@
 """`tulu config unset`: a setting removed from the user's file."""
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
 from tulu_cli.errors import UsageError
 
 
-def unset(key: KeyName, profile: InProfile = None, _debug: options.Debug = False) -> None:
+def unset(key: KeyName, profile: InProfile = None, _debug: _options.Debug = False) -> None:
     """Remove a setting from your file, whose comments and order stay.
 
     A key that does not belong there is removed too, and so is a whole table such as profile.work.

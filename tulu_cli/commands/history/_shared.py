@@ -10,7 +10,7 @@ import typer
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tulu_cli.chat.store import Store, Summary
+    from tulu_cli.chat.store.base import Store, Summary
     from tulu_cli.streams import Streams
 
 SessionName = Annotated[
@@ -23,8 +23,8 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 @contextmanager
 def history(streams: "Streams") -> Iterator["Store"]:
     """The history, open. Where there is none yet, none is made. Raises HistoryError."""
-    from tulu_cli.chat.place import history_path, open_history
-    from tulu_cli.chat.store import MemoryStore
+    from tulu_cli.chat.store.base import MemoryStore
+    from tulu_cli.chat.store.open import history_path, open_history
 
     path = history_path()
     store: Store = open_history(path, streams.say) if path.exists() else MemoryStore()

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import Yes, confirm, history, label
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def delete(
         typer.Argument(help="Ids, their beginnings, or names.", metavar="ID|NAME..."),
     ],
     yes: Yes = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Delete sessions with all their branches.
 
@@ -30,7 +30,7 @@ def delete(
 
 def run(streams: "Streams", names: list[str], *, yes: bool) -> None:
     """Delete all that are named, or none. Raises UsageError."""
-    from tulu_cli.chat.store import find_session
+    from tulu_cli.chat.store.base import find_session
 
     with history(streams) as store:
         known = {summary.id: summary for summary in store.summaries()}

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import history
 from tulu_cli.errors import TuluError, UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.chat.export import Format
     from tulu_cli.chat.session import Session
-    from tulu_cli.chat.store import Store
+    from tulu_cli.chat.store.base import Store
     from tulu_cli.streams import Streams
 
 
@@ -43,7 +43,7 @@ def export(
         bool, typer.Option("--branches", help="Each branch as a conversation of its own.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Write sessions as Markdown, HTML or JSON.
 
@@ -88,7 +88,7 @@ def run(
 
 def selected(store: "Store", names: list[str], *, everything: bool) -> "list[Session]":
     """The sessions that are meant, the last one where none is named. Raises UsageError."""
-    from tulu_cli.chat.store import find_session
+    from tulu_cli.chat.store.base import find_session
 
     summaries = store.summaries()
     if not summaries:

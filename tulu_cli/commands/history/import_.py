@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.chat.session import Session
-    from tulu_cli.chat.store import Store
+    from tulu_cli.chat.store.base import Store
     from tulu_cli.streams import Streams
 
 
@@ -31,7 +31,7 @@ def import_(
     name: Annotated[
         str | None, typer.Option(help="Name the session; for one alone.", metavar="NAME")
     ] = None,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Read conversations from files.
 
@@ -39,7 +39,7 @@ def import_(
     array of them or a line each, in the shape of OpenAI, ShareGPT, or the Tülu 3 SFT mixture. The
     new ids go to stdout.
     """
-    from tulu_cli.chat.place import history_path, open_history
+    from tulu_cli.chat.store.open import history_path, open_history
     from tulu_cli.streams import Streams
 
     streams = Streams.standard()
@@ -57,8 +57,8 @@ def run(
     streams: "Streams", store: "Store", sessions: "list[Session]", name: str | None = None
 ) -> None:
     """Keep the sessions under new ids, and print these."""
-    from tulu_cli.chat.stamps import new_stamp
-    from tulu_cli.chat.store import checked_name
+    from tulu_cli.chat.session import new_stamp
+    from tulu_cli.chat.store.base import checked_name
 
     if name is not None:
         sessions = [replace(session, name=checked_name(name)) for session in sessions]
@@ -74,7 +74,7 @@ def run(
 def read(file: str, form: str | None, streams: "Streams") -> "list[Session]":
     """The sessions in a file. Raises BadInput, which says where."""
     from tulu_cli.chat.export import format_named, format_of
-    from tulu_cli.inputs import shown
+    from tulu_cli.request.inputs import shown
 
     chosen = format_named(form) if form else format_of(file, "jsonl")
     if file == "-":

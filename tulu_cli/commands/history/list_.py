@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import Json, ago, history, iso, iso_exact
 
 if TYPE_CHECKING:
-    from tulu_cli.chat.store import Summary
+    from tulu_cli.chat.store.base import Summary
     from tulu_cli.streams import Streams
 
 
@@ -19,7 +19,7 @@ def list_(
         int | None, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
     ] = None,
     json_output: Json = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """List the sessions, the newest first.
 
@@ -60,7 +60,7 @@ def as_fields(summary: "Summary") -> str:
 
 def table(summaries: "list[Summary]", width: int, now: float) -> list[str]:
     """Lines that fit: a narrow terminal shows fewer columns of them."""
-    from tulu_cli.chat.cells import clip, one_line, pad
+    from tulu_cli.text import clip, one_line, pad
 
     lines = []
     for one in summaries:

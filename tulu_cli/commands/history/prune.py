@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import Yes, ago, confirm, history
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from tulu_cli.chat.store import Summary
+    from tulu_cli.chat.store.base import Summary
     from tulu_cli.streams import Streams
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
@@ -34,7 +34,7 @@ def prune(
         bool, typer.Option("-n", "--dry-run", help="Show what would go, and delete nothing.")
     ] = False,
     yes: Yes = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Delete old sessions.
 

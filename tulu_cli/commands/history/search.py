@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import Json, history, iso
 from tulu_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from tulu_cli.chat.find import Hit
+    from tulu_cli.chat.store.base import Hit
     from tulu_cli.streams import Streams
 
 NARROW = 20  # columns that a hit should have at least
@@ -22,7 +22,7 @@ def search(
         int, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
     ] = 50,
     json_output: Json = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> int:
     """Find the turns in which words were said.
 
@@ -59,7 +59,7 @@ def as_json(hit: "Hit") -> str:
 
 def show(hit: "Hit", streams: "Streams") -> None:
     """One hit on a line; on a terminal it fits, and the match is in bold where there is colour."""
-    from tulu_cli.chat.cells import one_line
+    from tulu_cli.text import one_line
 
     begin = f"{hit.session_id}  {iso(hit.created)}  {one_line(hit.role)}: "
     if not streams.stdout_tty:
@@ -77,8 +77,8 @@ def fitted(hit: "Hit", columns: int) -> tuple[str, str, str]:
     """The snippet, safe for a terminal, with the match in the middle of so many columns."""
     from rich.cells import cell_len
 
-    from tulu_cli.chat.cells import clip
     from tulu_cli.streams import terminal_safe
+    from tulu_cli.text import clip
 
     match = clip(terminal_safe(hit.match), columns)
     room = columns - cell_len(match)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import Json, SessionName, history, iso
 from tulu_cli.errors import UsageError
 
@@ -17,7 +17,7 @@ def show(
     session: SessionName,
     tree: Annotated[bool, typer.Option("--tree", help="Draw all branches, a line a turn.")] = False,
     json_output: Json = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Show what was said in a session, or its tree."""
     from tulu_cli.streams import Streams
@@ -30,7 +30,7 @@ def show(
 def run(name: str, form: str, streams: "Streams") -> None:
     """Print the session that is named, as text, tree or json."""
     from tulu_cli.chat.export.json_forms import write_tulu
-    from tulu_cli.chat.store import find_session
+    from tulu_cli.chat.store.base import find_session
     from tulu_cli.chat.tree import draw
 
     with history(streams) as store:

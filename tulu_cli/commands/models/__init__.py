@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def models(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print a JSON array with all that is known.")
     ] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """List the Tülu 3 family: what each model is, what is cached of it, whether its weights fit.
 
@@ -51,7 +51,7 @@ def run(streams: "Streams", machine: "Machine", memory_free: int, *, json_output
 
 def notes(machine: "Machine", memory_free: int) -> list[str]:
     """What the columns cannot say of themselves."""
-    from tulu_cli.quantities import gib
+    from tulu_cli.text import gib
 
     free = [f"GPU {gpu.index} {gib(gpu.free_bytes)}" for gpu in machine.gpus]
     return [

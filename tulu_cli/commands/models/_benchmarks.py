@@ -6,8 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from tulu_cli.models.card import Benchmarks, Row, card
-from tulu_cli.render.bars import bar_chart
-from tulu_cli.render.columns import score_table
+from tulu_cli.render.columns import bar_chart, score_table
 
 _MOST = 100.0  # percent
 _ENDLESS = 10_000

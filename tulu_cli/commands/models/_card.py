@@ -6,7 +6,7 @@ from typing import Any
 
 from tulu_cli.models import FamilyModel, tulu_system_prompt
 from tulu_cli.models.card import card, lineage, page
-from tulu_cli.quantities import gib
+from tulu_cli.text import gib
 
 # Longer lines are hard to read.
 _WIDEST = 100

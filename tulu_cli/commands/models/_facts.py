@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import read_json_object
 from tulu_cli.models import ModelFiles
-from tulu_cli.models.config import text_part
-from tulu_cli.models.gguf_header import GgufHeader
+from tulu_cli.models.config import missing_files, text_part
+from tulu_cli.models.gguf import GgufHeader
 from tulu_cli.models.headers import count_weights
-from tulu_cli.models.weights import missing_files
-from tulu_cli.prompt.files import read_json_object
-from tulu_cli.prompt.templates import read_chat_templates
-from tulu_cli.quantities import gib
+from tulu_cli.prompt.builtin import read_chat_templates
+from tulu_cli.text import gib
 
 # How our words are called in a config.json, by one architecture or another.
 _NUMBERS = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def pull(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print a JSON object in the place of the directory.")
     ] = False,
-    offline: options.Offline = False,
-    _debug: options.Debug = False,
+    offline: _options.Offline = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Download a model, or what is still missing of it, and print its directory.
 
@@ -80,8 +80,8 @@ def reference(chosen: PullOptions, aliases: Mapping[str, str]) -> "ModelRef":
 
 def report(files: "ModelFiles", streams: "Streams", *, json_output: bool) -> None:
     """The directory on stdout, how much it is on stderr."""
-    from tulu_cli.models.disk import folder_size
-    from tulu_cli.quantities import gib
+    from tulu_cli.disk import folder_size
+    from tulu_cli.text import gib
 
     size = folder_size(files.directory)
     if json_output:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import TuluError, UsageError
 
 if TYPE_CHECKING:
-    from tulu_cli.models.removal import Removal
+    from tulu_cli.models.installed import Removal
     from tulu_cli.streams import Streams
 
 
@@ -27,7 +27,7 @@ def rm(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print a JSON object of what was removed.")
     ] = False,
-    _debug: options.Debug = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Remove a cached model and say how many bytes that was.
 
@@ -52,7 +52,7 @@ class RmOptions:
 def run(chosen: RmOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
     """Remove it. Raises UsageError where nobody can be asked, TuluError where the answer is no."""
     from tulu_cli.models import resolve
-    from tulu_cli.models.removal import plan_removal
+    from tulu_cli.models.installed import plan_removal
 
     removal = plan_removal(resolve(chosen.name, aliases))
     if not chosen.yes:
@@ -77,6 +77,6 @@ def ask(removal: "Removal", streams: "Streams") -> None:
 
 def described(removal: "Removal") -> str:
     """What goes, from where, and how much it is."""
-    from tulu_cli.quantities import gib
+    from tulu_cli.text import gib
 
     return f"{removal.name} from {removal.path}, {gib(removal.bytes)} ({removal.bytes:,} bytes)"

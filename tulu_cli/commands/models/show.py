@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def show(
         bool, typer.Option("--markdown", help="Print a Markdown table: of a table.")
     ] = False,
     toml: Annotated[bool, typer.Option("--toml", help="Print TOML: of hyperparameters.")] = False,
-    offline: options.Offline = False,
-    _debug: options.Debug = False,
+    offline: _options.Offline = False,
+    _debug: _options.Debug = False,
 ) -> None:
     """Show a model: its card, its benchmarks, its training settings, its shape.
 
@@ -194,8 +194,8 @@ def _read_facts(
     """The facts in a model's files; None where they are not here and need not be."""
     from tulu_cli.commands.models._facts import facts, gguf_facts
     from tulu_cli.models import locate
-    from tulu_cli.models.cached import look
-    from tulu_cli.models.gguf_header import read_header
+    from tulu_cli.models.gguf import read_header
+    from tulu_cli.models.installed import look
     from tulu_cli.render.talk import progress_on
 
     if ref.kind == "gguf":

@@ -1,13 +1,76 @@
 """The options that the verbs share, and what they amount to."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from tulu_cli.commands.template._input import Input, read_input
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import BadInput, UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.rows import Chunk
+    from tulu_cli.streams import Streams
+
+
+_SUFFIXES = (".json", ".jsonl", ".ndjson")
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the command line names: a file (`-` is stdin), or texts; neither is stdin too."""
+
+    file: str | None = None
+    texts: tuple[str, ...] = ()
+
+
+def read_input(arguments: list[str] | None, file: str | None) -> Input:
+    """Tell a file from texts. Raises UsageError where there are both."""
+    texts = tuple(arguments or ())
+    if file is None and texts and (texts[0] == "-" or texts[0].lower().endswith(_SUFFIXES)):
+        file, texts = texts[0], texts[1:]
+    if file is not None and texts:
+        raise UsageError(f"A file and texts exclude one another: {texts[0]!r} is too much.")
+    return Input(file, texts)
+
+
+def chunks_of(given: Input, streams: "Streams") -> "Iterator[Chunk]":
+    """The conversations as lines of JSON. Raises BadInput, UsageError."""
+    from tulu_cli.prompt.inspect.rows import Chunk, read_chunks
+    from tulu_cli.request.inputs import well_formed
+
+    if given.texts:
+        texts = [well_formed(text, "An argument") for text in given.texts]
+        messages = [{"role": "user", "content": text} for text in texts]
+        yield Chunk("The command line", 1, [json.dumps(messages).encode()], unit="")
+        return
+    if streams.stdin_tty and given.file is None:
+        raise UsageError("There is no conversation: give a text, a file or -, or pipe one in.")
+    with open_binary(given.file, streams) as (opened, name):
+        yield from read_chunks(opened, name)
+
+
+@contextmanager
+def open_binary(name: str | None, streams: "Streams") -> "Iterator[tuple[BinaryIO, str]]":
+    """A file, or stdin for none and for `-`, with how errors call it. Raises BadInput."""
+    from tulu_cli.request.inputs import shown
+
+    if name in (None, "-"):
+        yield streams.stdin, "stdin"
+        return
+    called = shown(str(name))
+    try:
+        with open(str(name), "rb") as file:
+            yield file, called
+    except BrokenPipeError:
+        raise  # stdout's
+    except OSError as error:
+        raise BadInput(f"{called} cannot be read: {error.strerror or error}.") from error
+
 
 Model = Annotated[
     str | None,
@@ -163,8 +226,6 @@ class PromptOptions:
 
 def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
     """The flags of a verb by their names, understood. Raises UsageError, BadInput."""
-    from tulu_cli.commands.template._rows import read_system, read_tools
-
     return PromptOptions(
         subject=read_subject(flags),
         manner=Manner(
@@ -188,3 +249,39 @@ def read_subject(flags: dict[str, Any]) -> Subject:
     """The template that flags mean; a verb need not have them all."""
     names = ("model", "template", "tokenizer", "eos", "bos", "card", "offline")
     return Subject(**{name: flags[name] for name in names if name in flags})
+
+
+def read_system(asked: str | None) -> str | None:
+    """The system prompt: a text, the name of one in the settings, tulu or none."""
+    if asked is None:
+        return None
+    from tulu_cli.models import tulu_system_prompt
+    from tulu_cli.settings import read_settings
+
+    named = {**read_settings({}).prompts, "tulu": tulu_system_prompt(), "none": None}
+    return named.get(asked, asked)
+
+
+def with_prompt(row: "Row | PlainRow", system: str | None) -> "Row | PlainRow":
+    """The row behind the system prompt. Raises UsageError where it has one."""
+    if system is None:
+        return row
+    from tulu_cli.prompt.inspect.formats import Row
+    from tulu_cli.request.inputs import with_system
+
+    return Row(with_system(row.messages, system, asked=True), row.rest)
+
+
+def read_tools(name: str | None) -> tuple[Any, ...] | None:
+    """The tools in a JSON file. Raises BadInput."""
+    if name is None:
+        return None
+    from tulu_cli.disk import parse_json, read_text
+
+    text = read_text(Path(name))
+    if text is None:
+        raise BadInput(f"{name} does not exist: --tools takes a file with a JSON array.")
+    tools = parse_json(text, name)
+    if not isinstance(tools, list):
+        raise BadInput(f"{name} must hold a JSON array of tools.")
+    return tuple(tools)

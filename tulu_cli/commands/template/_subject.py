@@ -10,7 +10,7 @@ from tulu_cli.commands.template._options import Manner, Subject
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_template, tulu_templates
-from tulu_cli.prompt.writer import PromptWriter
+from tulu_cli.prompt.inspect.writer import PromptWriter
 
 if TYPE_CHECKING:
     from tulu_cli.models import ModelFiles
@@ -94,9 +94,9 @@ def _template(subject: Subject, vocabulary: Tokenizer | Templates) -> tuple[str 
 
 def read_template(name: str) -> str:
     """The Jinja source in a file. Raises BadInput."""
-    from tulu_cli.inputs import shown
-    from tulu_cli.prompt.files import read_text
-    from tulu_cli.prompt.templates import universal_newlines
+    from tulu_cli.disk import read_text
+    from tulu_cli.prompt.builtin import universal_newlines
+    from tulu_cli.request.inputs import shown
 
     text = read_text(Path(name))
     if text is None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._flow import RowWork, json_encoder, process
-from tulu_cli.commands.template._input import Input, read_input
+from tulu_cli.commands.template._options import Input, read_input
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import PlainRow, Row
     from tulu_cli.streams import Streams
 
 
@@ -28,9 +28,9 @@ def convert(
             metavar="FORMAT",
         ),
     ] = "openai",
-    system: options.System = None,
+    system: _options.System = None,
     jobs: shared.Jobs = 1,
-    debug: options.Debug = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Convert conversations between formats, JSON lines to JSON lines.
 
@@ -38,7 +38,7 @@ def convert(
     a format cannot hold, as more than one turn in a pair, is refused with exit code 65.
     """
     flags = dict(locals())
-    from tulu_cli.commands.template._rows import read_system
+    from tulu_cli.commands.template._options import read_system
     from tulu_cli.streams import Streams
 
     chosen = ConvertOptions(
@@ -73,8 +73,8 @@ def run(chosen: ConvertOptions, streams: "Streams") -> None:
 
 def make_work(chosen: ConvertOptions) -> RowWork:
     """The work on one row: it in the other format. Raises UsageError for an unknown format."""
-    from tulu_cli.commands.template._rows import with_prompt
-    from tulu_cli.prompt.formats import format_named
+    from tulu_cli.commands.template._options import with_prompt
+    from tulu_cli.prompt.inspect.formats import format_named
 
     encode, write = json_encoder().encode, format_named(chosen.target_format).write
 

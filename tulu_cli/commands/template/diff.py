@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._options import Subject
 from tulu_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.diff import Comparison
+    from tulu_cli.prompt.inspect.diff import Comparison
     from tulu_cli.streams import Streams
 
 _HELP = "A model, a directory, a .jinja file, or tulu for the built-in template."
@@ -22,9 +22,9 @@ def diff(
     left: Annotated[str, typer.Argument(help=_HELP, metavar="MODEL|tulu")],
     right: Annotated[str, typer.Argument(help=_HELP, metavar="MODEL|tulu")],
     json_output: shared.Json = False,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     r"""Compare two chat templates on conversations that bring out differences.
 
@@ -70,7 +70,7 @@ def run(
     from tulu_cli.commands.template._flow import json_encoder
     from tulu_cli.commands.template._options import Manner
     from tulu_cli.commands.template._subject import open_aloud
-    from tulu_cli.prompt.diff import compare
+    from tulu_cli.prompt.inspect.diff import compare
 
     opened = [open_aloud(subject, streams, verbose=verbose) for subject in subjects]
     left, right = (one.writer(Manner()) for one in opened)

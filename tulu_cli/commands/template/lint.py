@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._input import Input, chunks_of, read_input
-from tulu_cli.commands.template._options import Subject
+from tulu_cli.commands.template._options import Input, Subject, chunks_of, read_input
 from tulu_cli.errors import ExitCode, TuluError
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.lint import Finding
-    from tulu_cli.prompt.lint import Subject as Linted
+    from tulu_cli.prompt.inspect.lint import Finding
+    from tulu_cli.prompt.inspect.lint import Subject as Linted
     from tulu_cli.streams import Streams
 
 _COLORS = {"error": "\x1b[31m", "warning": "\x1b[33m", "note": "\x1b[36m"}
@@ -31,9 +30,9 @@ def lint(
     card: shared.Card = False,
     kwarg: shared.Kwarg = None,
     json_output: shared.Json = False,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Check a chat template, or the conversations that are given.
 
@@ -70,8 +69,8 @@ def run(
     """Print the findings; returns how many are errors. Raises TuluError."""
     from tulu_cli.commands.template._options import Manner
     from tulu_cli.commands.template._subject import open_aloud
-    from tulu_cli.prompt.lint import Subject as Linted
-    from tulu_cli.prompt.lint import lint_template
+    from tulu_cli.prompt.inspect.lint import Subject as Linted
+    from tulu_cli.prompt.inspect.lint import lint_template
     from tulu_cli.prompt.tokenizer import Tokenizer
 
     opened = open_aloud(subject, streams, verbose=verbose)
@@ -101,7 +100,7 @@ def conversations(
     linted: "Linted", given: Input, streams: "Streams", source_format: str
 ) -> "Iterator[Finding]":
     """The findings of each conversation in turn. Raises TuluError for what is none."""
-    from tulu_cli.prompt.lint import lint_conversation
+    from tulu_cli.prompt.inspect.lint import lint_conversation
 
     for chunk in chunks_of(given, streams):
         for number, row in chunk.rows(source_format):

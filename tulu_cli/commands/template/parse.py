@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._options import Subject
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.core import Conversation
-    from tulu_cli.prompt.writer import PromptWriter
+    from tulu_cli.prompt.inspect.writer import PromptWriter
     from tulu_cli.streams import Streams
 
 
@@ -22,9 +22,9 @@ def parse(
     bos: shared.Bos = None,
     card: shared.Card = False,
     kwarg: shared.Kwarg = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Turn a rendered prompt back into messages, as one JSON array.
 
@@ -47,10 +47,9 @@ def run(
     verbose: bool = False,
 ) -> None:
     """Print the messages. Raises TuluError."""
-    from tulu_cli.commands.template._input import open_binary
-    from tulu_cli.commands.template._options import Manner
+    from tulu_cli.commands.template._options import Manner, open_binary
     from tulu_cli.commands.template._subject import open_aloud
-    from tulu_cli.prompt.files import decode_utf8
+    from tulu_cli.disk import decode_utf8
 
     if file is None and streams.stdin_tty:
         raise UsageError("There is no prompt: give a file or -, or pipe one in.")
@@ -78,7 +77,7 @@ def run(
 
 def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
     """The messages of one prompt. Raises BadInput, which names the input."""
-    from tulu_cli.prompt.parse import parse_prompt
+    from tulu_cli.prompt.inspect.parse import parse_prompt
 
     if not text:
         raise BadInput(f"{name} is empty: a rendered prompt is expected.")
@@ -109,6 +108,6 @@ def read_text_line(line: bytes) -> str | None:
 def as_json(messages: "Conversation") -> str:
     """One line of JSON."""
     from tulu_cli.commands.template._flow import json_encoder
-    from tulu_cli.prompt.formats import write_messages
+    from tulu_cli.prompt.inspect.formats import write_messages
 
     return json_encoder().encode(write_messages(messages)) + "\n"

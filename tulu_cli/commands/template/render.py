@@ -3,15 +3,14 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._flow import RowWork, json_encoder, process
-from tulu_cli.commands.template._input import Input
-from tulu_cli.commands.template._options import PromptOptions
+from tulu_cli.commands.template._options import Input, PromptOptions
 
 if TYPE_CHECKING:
     from tulu_cli.commands.template._subject import Opened
-    from tulu_cli.prompt.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import PlainRow, Row
     from tulu_cli.streams import Streams
 
 
@@ -19,7 +18,7 @@ def render(
     inputs: shared.Inputs = None,
     file: shared.File = None,
     source_format: shared.From = "auto",
-    system: options.System = None,
+    system: _options.System = None,
     model: shared.Model = None,
     template: shared.Template = None,
     tokenizer: shared.TokenizerDirectory = None,
@@ -32,11 +31,11 @@ def render(
     kwarg: shared.Kwarg = None,
     json_output: shared.Json = False,
     jobs: shared.Jobs = 1,
-    allow_special: options.AllowSpecial = False,
-    strict_roles: options.StrictRoles = False,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Render conversations to text.
 
@@ -71,7 +70,7 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
     """The work on one row: its prompt as text, or as a line of JSON."""
-    from tulu_cli.commands.template._rows import with_prompt
+    from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.commands.template._subject import open_subject
 
     encode = json_encoder().encode

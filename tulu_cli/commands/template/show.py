@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._options import Subject
 
@@ -14,9 +14,9 @@ def show(
     model: shared.Model = None,
     template: shared.Template = None,
     tokenizer: shared.TokenizerDirectory = None,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Print the Jinja source of a chat template, highlighted on a terminal."""
     flags = dict(locals())
@@ -32,7 +32,7 @@ def run(subject: Subject, streams: "Streams", *, verbose: bool = False) -> None:
 
     source = open_aloud(subject, streams, verbose=verbose).writer(Manner()).source
     if streams.color:
-        from tulu_cli.render.source import highlight
+        from tulu_cli.render.tokens import highlight
 
         streams.write_styled(highlight(source, streams.width))
     else:

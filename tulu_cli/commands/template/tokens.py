@@ -3,15 +3,15 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import options
+from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
 from tulu_cli.commands.template._flow import RowWork, json_encoder, process
 from tulu_cli.commands.template._options import PromptOptions
 
 if TYPE_CHECKING:
     from tulu_cli.commands.template._subject import Opened
-    from tulu_cli.prompt.formats import PlainRow, Row
-    from tulu_cli.prompt.tokens import Explained
+    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.tokens import Explained
     from tulu_cli.render.tokens import Look
     from tulu_cli.streams import Streams
 
@@ -20,7 +20,7 @@ def tokens(
     inputs: shared.Inputs = None,
     file: shared.File = None,
     source_format: shared.From = "auto",
-    system: options.System = None,
+    system: _options.System = None,
     model: shared.Model = None,
     template: shared.Template = None,
     tokenizer: shared.TokenizerDirectory = None,
@@ -32,11 +32,11 @@ def tokens(
     kwarg: shared.Kwarg = None,
     json_output: shared.Json = False,
     jobs: shared.Jobs = 1,
-    allow_special: options.AllowSpecial = False,
-    strict_roles: options.StrictRoles = False,
-    offline: options.Offline = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
+    offline: _options.Offline = False,
+    verbose: _options.Verbose = False,
+    debug: _options.Debug = False,
 ) -> None:
     """Turn conversations into token ids.
 
@@ -72,9 +72,9 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None") -> RowWork:
     """The work on one row: a table for a terminal that looks so, a line of ids, or one of JSON."""
-    from tulu_cli.commands.template._rows import with_prompt
+    from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.commands.template._subject import open_subject
-    from tulu_cli.prompt.tokens import encode_row, explain_row
+    from tulu_cli.prompt.inspect.tokens import encode_row, explain_row
 
     opened = opened or open_subject(chosen.subject)
     writer, tokenizer = opened.writer(chosen.manner), opened.tokenizer

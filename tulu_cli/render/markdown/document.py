@@ -3,21 +3,62 @@
 import re
 from copy import copy
 
-from tulu_cli.render.markdown import containers, starts
-from tulu_cli.render.markdown.cells import TAB
-from tulu_cli.render.markdown.leaves import (
-    HELD,
-    Code,
-    Heading,
-    Html,
-    Indented,
-    Leaf,
-    Paragraph,
-)
-from tulu_cli.render.markdown.rows import Row, row
-from tulu_cli.render.markdown.sheet import Sheet
+from tulu_cli.render.markdown import blocks
+from tulu_cli.render.markdown.leaves import HELD, Code, Heading, Html, Indented, Leaf, Paragraph
+from tulu_cli.render.markdown.rows import TAB, Row, Theme, encode, plain, row, unstyled
 from tulu_cli.render.markdown.table import Table
-from tulu_cli.render.markdown.theme import Theme
+
+THRIFT = 2.0  # bytes of a row with its styles for each byte of its text, over the whole answer
+SLACK = 512  # bytes that a short answer may take beyond that
+
+
+class Sheet:
+    """Takes rows, and gives them back once. A row whose styles cost too much goes without them.
+
+    The account is of settled rows alone, so it is the same however the text comes.
+    """
+
+    def __init__(self, theme: Theme) -> None:
+        self.spent = 0  # bytes of all rows so far, with their styles and line ends
+        self.begun = False
+        self._earned = 0
+        self._theme = theme
+        self._rows: list[Row] = []
+
+    def copy(self) -> "Sheet":
+        """A sheet with the same account, and rows of its own."""
+        other = copy(self)
+        other._rows = list(self._rows)
+        return other
+
+    def take(self) -> list[Row]:
+        """The rows since the last time."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    def add(self, line: Row, text: Row) -> None:
+        """One more row, which shows this text."""
+        if not self._affords(_size(line)):
+            line = unstyled(line)
+        self.begun = True
+        self.spent += _size(line)
+        words = plain(text).replace(self._theme.rule, "").split()
+        self._earned += len(" ".join(words).encode()) + 1
+        self._rows.append(line)
+
+    def rule(self, width: int) -> Row:
+        """A rule as wide as there is room, or of three signs where that is too much to write."""
+        wide = self._theme.rule * width
+        sign = wide if self._affords(len(wide.encode())) else self._theme.rule * 3
+        return row([(sign, self._theme.style("faint"))])
+
+    def _affords(self, count: int) -> bool:
+        return self.spent + count <= THRIFT * self._earned + SLACK
+
+
+def _size(line: Row) -> int:
+    return len(encode(line).encode()) + 1
+
 
 LONGEST = 4000  # characters; a longer line is text, whatever its end would make of it
 _UNCLEAR = re.compile(r"[-=*_+~`#>|: ]*")
@@ -36,7 +77,7 @@ class Document:
         self._sheet = Sheet(theme)
         self._theme = theme
         self._width = width
-        self._stack: containers.Stack = ()
+        self._stack: blocks.Stack = ()
         self._leaf: Leaf | None = None
         self._line = ""  # what has come of a line that is not understood yet
         self._flows = False  # the line is understood, and what comes of it goes to the leaf
@@ -136,7 +177,7 @@ class Document:
 
     def _open(self, line: str, *, whole: bool) -> None:
         """Find the block that a line, or the first part of one, belongs to."""
-        depth, rest = containers.match(self._stack, line)
+        depth, rest = blocks.match(self._stack, line)
         inside = depth == len(self._stack)
         if whole and not rest.strip():
             self._blank(depth)
@@ -152,8 +193,8 @@ class Document:
             return
         self._close(depth)
         if self._sheet.begun:
-            shown = containers.all_shown(self._stack)
-            self._gap = row(containers.prefix(shown, self._theme, self._width))
+            shown = blocks.all_shown(self._stack)
+            self._gap = row(blocks.prefix(shown, self._theme, self._width))
 
     def _verbatim(self, leaf: Code | Html, text: str, *, whole: bool) -> None:
         self._emit(leaf.line(text, whole=whole))
@@ -165,12 +206,12 @@ class Document:
         leaf = self._leaf
         if not isinstance(leaf, Paragraph) or leaf.held is None:
             return False
-        underline = starts.UNDERLINE.match(line)
+        underline = blocks.UNDERLINE.match(line)
         if underline and leaf.title is not None:
             self._leaf = Heading(self._theme, self._room(), 1 if "=" in underline[1] else 2)
             self._emit(self._leaf.feed(leaf.title))
             return True
-        if starts.is_table(leaf.held, line):
+        if blocks.is_table(leaf.held, line):
             rows, head = leaf.head()
             self._emit(rows)
             self._leaf = Table(self._theme, self._room(), head, line)
@@ -192,7 +233,7 @@ class Document:
         if self._leaf is None or not same or not goes_on:
             if same:
                 self._close(depth)
-            code = starts.indent(rest) >= 4
+            code = blocks.indent(rest) >= 4
             self._set(Indented(self._room()) if code else Paragraph(self._theme, self._room()))
         if self._leaf:
             self._emit(self._leaf.line(rest, whole=whole))
@@ -200,45 +241,45 @@ class Document:
     def _containers(self, depth: int, rest: str) -> str:
         """Open the quotes and list items that a line begins; what is left of the line."""
         sibling = self._stack[depth] if depth < len(self._stack) else None
-        while starts.indent(rest) < 4:
-            if quote := starts.QUOTE.match(rest):
-                self._push(depth, containers.Quote())
+        while blocks.indent(rest) < 4:
+            if quote := blocks.QUOTE.match(rest):
+                self._push(depth, blocks.Quote())
                 rest = rest[quote.end() :]
-            elif (marker := starts.marker(rest)) and self._may_begin(marker, depth):
-                self._push(depth, containers.opened(marker, sibling))
+            elif (marker := blocks.marker(rest)) and self._may_begin(marker, depth):
+                self._push(depth, blocks.opened(marker, sibling))
                 rest = rest[marker.length :]
             else:
                 break
             sibling, depth = None, len(self._stack)
         return rest
 
-    def _may_begin(self, marker: starts.Marker, depth: int) -> bool:
+    def _may_begin(self, marker: blocks.Marker, depth: int) -> bool:
         """An item in the middle of a paragraph has text, and is the first if it has a number."""
         inside = isinstance(self._leaf, Paragraph) and depth == len(self._stack)
         return not inside or (not marker.empty and marker.number in (None, 1))
 
-    def _push(self, depth: int, container: containers.Container) -> None:
+    def _push(self, depth: int, container: blocks.Container) -> None:
         self._close(depth)
-        self._stack = (*containers.filled(self._stack), container)
+        self._stack = (*blocks.filled(self._stack), container)
 
     def _starts(self, depth: int, rest: str, *, whole: bool) -> bool:
         """Whether the line begins a block that is no paragraph, which is then open."""
-        if starts.indent(rest) >= 4:
+        if blocks.indent(rest) >= 4:
             return False
-        if heading := starts.HEADING.match(rest):
+        if heading := blocks.HEADING.match(rest):
             self._close(depth)
             leaf: Leaf = Heading(self._theme, self._room(), len(heading[1]))
             self._set(leaf)
             self._emit(leaf.line(rest[heading.end() :], whole=whole))
-        elif whole and (fence := starts.FENCE.match(rest)):
+        elif whole and (fence := blocks.FENCE.match(rest)):
             self._close(depth)
             code = Code(self._theme, self._room(), fence)
             self._set(code)
             self._emit(code.opening)
-        elif whole and starts.RULE.match(rest):
+        elif whole and blocks.RULE.match(rest):
             self._close(depth)
             self._emit([self._sheet.rule(self._room())])
-        elif end := starts.html_end(rest):
+        elif end := blocks.html_end(rest):
             self._close(depth)
             html = Html(self._theme, self._room(), end)
             self._set(html)
@@ -249,21 +290,21 @@ class Document:
 
     def _set(self, leaf: Leaf) -> None:
         self._leaf = leaf
-        self._stack = containers.filled(self._stack)
+        self._stack = blocks.filled(self._stack)
 
     def _close(self, depth: int, last: int | None = None) -> None:
         """End the leaf, and the containers that are deeper."""
         if self._leaf:
             self._emit(self._leaf.finish() if last is None else self._leaf.preview(last))
         self._leaf = None
-        if any(map(containers.is_hidden, self._stack[depth:])):
+        if any(map(blocks.is_hidden, self._stack[depth:])):
             self._emit([()])
         self._stack = self._stack[:depth] if depth < len(self._stack) else self._stack
 
     def _room(self) -> int:
         """The width that is left for text."""
-        before = containers.prefix(self._stack, self._theme, self._width)
-        return max(1, self._width - containers.span_cells(before))
+        before = blocks.prefix(self._stack, self._theme, self._width)
+        return max(1, self._width - blocks.span_cells(before))
 
     def _emit(self, rows: list[Row]) -> None:
         """Settle the rows of a leaf, with what stands before them."""
@@ -271,6 +312,6 @@ class Document:
             gap, self._gap = self._gap, None
             if gap is not None:
                 self._sheet.add(gap, ())
-            before = containers.prefix(self._stack, self._theme, self._width)
-            self._stack = containers.all_shown(self._stack)
+            before = blocks.prefix(self._stack, self._theme, self._width)
+            self._stack = blocks.all_shown(self._stack)
             self._sheet.add(row([*before, *made]), made)

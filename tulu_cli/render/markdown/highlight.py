@@ -4,8 +4,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.render.markdown.rows import Span
-from tulu_cli.render.markdown.theme import Theme
+from tulu_cli.render.markdown.rows import Span, Theme
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer

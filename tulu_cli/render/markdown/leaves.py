@@ -9,12 +9,62 @@ import re
 from copy import copy
 from typing import Generic, Protocol, Self, TypeVar
 
-from tulu_cli.render.markdown import starts
-from tulu_cli.render.markdown.flow import Flow
+from tulu_cli.render.markdown import blocks
 from tulu_cli.render.markdown.highlight import Highlighter
-from tulu_cli.render.markdown.rows import Row
-from tulu_cli.render.markdown.theme import Theme
-from tulu_cli.render.markdown.verbatim import Verbatim
+from tulu_cli.render.markdown.inline import Flow
+from tulu_cli.render.markdown.rows import TAB, Row, Span, Theme, cells, chop, row
+
+PIECE = 1000  # characters of an endless line that are laid out at once
+
+
+class Verbatim:
+    """One line after the other, each as a whole or, where it is endless, in pieces."""
+
+    def __init__(self, width: int, style: str = "") -> None:
+        self.width = width
+        self._style = style
+        self._row: tuple[Span, ...] = ()
+        self._cells = 0
+        self._waiting = ""
+
+    def line(self, spans: list[Span]) -> list[Row]:
+        """The rows of a whole line."""
+        return [*self._put(spans), *self.end()]
+
+    def feed(self, text: str) -> list[Row]:
+        """The full rows of a line that goes on."""
+        self._waiting += text.replace("\t", " " * TAB)
+        full = []
+        while len(self._waiting) >= PIECE:
+            piece, self._waiting = self._waiting[:PIECE], self._waiting[PIECE:]
+            full += self._put([(piece, self._style)])
+        return full
+
+    def end(self) -> list[Row]:
+        """The rest of the line."""
+        full = self._put([(self._waiting, self._style)])
+        last, self._row, self._cells, self._waiting = self._row, (), 0, ""
+        return [*full, row(last)]
+
+    def finish(self) -> list[Row]:
+        """Nothing is left: each line has ended."""
+        return []
+
+    def resize(self, width: int) -> list[Row]:
+        """Lay the open row out for another width."""
+        begun, self._row, self._cells, self.width = self._row, (), 0, width
+        return self._put(list(begun))
+
+    def _put(self, spans: list[Span]) -> list[Row]:
+        full = []
+        for text, style in spans:
+            first, *others = chop(text, self.width - self._cells, self.width)
+            self._row, self._cells = (*self._row, (first, style)), self._cells + cells(first)
+            for other in others:
+                full.append(row(self._row))
+                self._row, self._cells = ((other, style),), cells(other)
+        return full
+
 
 HELD = 100  # characters; a longer line is no heading that only the next line would tell
 
@@ -116,7 +166,7 @@ class Heading(_Leaf[Flow]):
         super().__init__(Flow(theme, width, theme.style(f"heading{min(level, 3)}")))
 
     def line(self, text: str, *, whole: bool) -> list[Row]:
-        return self._writer.feed(starts.heading_text(text) if whole else text.lstrip())
+        return self._writer.feed(blocks.heading_text(text) if whole else text.lstrip())
 
 
 class Indented(_Leaf[Verbatim]):
@@ -139,13 +189,13 @@ class Html(_Leaf[Verbatim]):
         self.closed = False
 
     def line(self, text: str, *, whole: bool) -> list[Row]:
-        self.closed = self._end is not starts.BLANK and bool(self._end.search(text))
+        self.closed = self._end is not blocks.BLANK and bool(self._end.search(text))
         return self._writer.line([(text, self._faint)]) if whole else self._writer.feed(text)
 
     @property
     def ends_at_blank(self) -> bool:
         """Whether a blank line is its end."""
-        return self._end is starts.BLANK
+        return self._end is blocks.BLANK
 
 
 class Code(_Leaf[Verbatim]):
@@ -166,7 +216,7 @@ class Code(_Leaf[Verbatim]):
         if whole and self._closing.match(text):
             self.closed = True
             return self._writer.line([(text.strip(), self._theme.style("faint"))])
-        text = text[min(self._indent, starts.indent(text)) :]
+        text = text[min(self._indent, blocks.indent(text)) :]
         if not whole:
             return self._writer.feed(text)
         spans, self._highlighter = self._highlighter.line(text, self._theme)

@@ -1,11 +1,60 @@
-"""A row of the screen: styled text, no wider than the terminal, and the bytes that draw it."""
+"""How many cells of a terminal a text takes."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-from tulu_cli.render.markdown.cells import cells, certain
 from tulu_cli.streams import terminal_safe
+
+TAB = 4  # cells; terminals say 8, and code with 8 does not fit them
+
+
+def cells(text: str) -> int:
+    """The cells that a text takes where terminals agree, and the most it takes where they do not.
+
+    Some draw a joined emoji as one, others its parts side by side; a row that fits the wider
+    reading never wraps behind our back.
+    """
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth, wcwidth
+
+    return max(wcswidth(text), sum(max(0, wcwidth(char)) for char in text))
+
+
+def certain(text: str) -> bool:
+    """Whether all terminals agree on the cells of a text."""
+    if text.isascii():
+        return True
+    from wcwidth import wcswidth, wcwidth
+
+    return bool(wcswidth(text) == sum(wcwidth(char) for char in text))
+
+
+def clusters(text: str) -> Iterator[str]:
+    """The characters as people count them: an emoji with its joiners and modifiers is one."""
+    if text.isascii():
+        return iter(text)
+    from wcwidth import iter_graphemes
+
+    return iter_graphemes(text)
+
+
+def chop(text: str, first: int, width: int) -> list[str]:
+    """Pieces of at most `width` cells, the first one of at most `first`; none splits a cluster."""
+    if text.isascii():
+        return [text[:first], *(text[i : i + width] for i in range(first, len(text), width))]
+    pieces, room = [""], first
+    for cluster in clusters(text):
+        taken = cells(cluster)
+        if taken > room:
+            pieces.append("")
+            room = width
+        pieces[-1] += cluster
+        room -= taken
+    return pieces
+
 
 Span = tuple[str, str]  # text, and SGR parameters or ""
 Row = tuple[Span, ...]
@@ -95,3 +144,61 @@ def _drawn(text: str, column: int, *, sure: bool) -> str:
         jump = f"\x1b[{len(part)}C" if sure else f"\x1b[{column + 1}G"
         parts.append(jump if part.isspace() and len(part) > (7 if sure else 1) else part)
     return "".join(parts)
+
+
+# Attributes speak without colour; colours are the sixteen of the user's own palette, which suit
+# a light background as well as a dark one.
+_ATTRIBUTES = {
+    "heading1": "1;4",
+    "heading2": "1",
+    "heading3": "1;3",
+    "strong": "1",
+    "emphasis": "3",
+    "strike": "9",
+    "link": "4",
+    "address": "2",
+    "faint": "2",
+    "bold": "1",
+}
+_COLORS = {
+    "heading1": "1;4;35",
+    "heading2": "1;35",
+    "heading3": "35",
+    "code": "36",
+    "math": "36",
+    "link": "4;34",
+    "marker": "33",
+    "keyword": "35",
+    "string": "32",
+    "comment": "90",
+    "number": "36",
+    "name": "34",
+    "kind": "33",
+    "inserted": "32",
+    "deleted": "31",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Theme:
+    """SGR parameters by name, "" for none, and signs that the terminal's character set has.
+
+    One is as good as itself, and so can be a key.
+    """
+
+    styles: dict[str, str] = field(default_factory=dict)
+    bullets: tuple[str, ...] = ("•", "◦", "▪")
+    bar: str = "│"
+    rule: str = "─"
+
+    def style(self, name: str) -> str:
+        """The SGR parameters of a name."""
+        return self.styles.get(name, "")
+
+
+def theme(*, color: bool, utf8: bool) -> Theme:
+    """The theme for a terminal: without colour what is bold stays bold."""
+    styles = _ATTRIBUTES | _COLORS if color else _ATTRIBUTES
+    if utf8:
+        return Theme(styles)
+    return Theme(styles, bullets=("-", "*", "+"), bar="|", rule="-")

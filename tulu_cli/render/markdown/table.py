@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from copy import copy
 
-from tulu_cli.render.markdown import starts
-from tulu_cli.render.markdown.cells import cells
-from tulu_cli.render.markdown.flow import Flow
-from tulu_cli.render.markdown.rows import Row, Span, plain, row
-from tulu_cli.render.markdown.theme import Theme
+from tulu_cli.render.markdown import blocks
+from tulu_cli.render.markdown.inline import Flow
+from tulu_cli.render.markdown.rows import Row, Span, Theme, cells, plain, row
 
 SAMPLE = 50  # rows that have a say in the widths
 GAP = 2  # cells between columns
@@ -22,14 +20,14 @@ class Table:
     def __init__(self, theme: Theme, width: int, head: str, delimiters: str) -> None:
         self._theme = theme
         self._width = width
-        self._aligned = [_alignment(cell) for cell in starts.columns(delimiters)]
-        self._sample: tuple[list[str], ...] = (starts.columns(head),)
+        self._aligned = [_alignment(cell) for cell in blocks.columns(delimiters)]
+        self._sample: tuple[list[str], ...] = (blocks.columns(head),)
         self._natural = self._measure(self._sample[0], [1] * len(self._aligned))
         self._streams = False
 
     def line(self, text: str, *, whole: bool) -> list[Row]:
         assert whole, "a part of a line is no row"
-        texts = _fit(starts.columns(text), len(self._aligned))
+        texts = _fit(blocks.columns(text), len(self._aligned))
         self._natural = self._measure(texts, self._natural)
         if self._streams:
             return self._draw(texts)

@@ -1,0 +1,123 @@
+"""vLLM's own server as a warm engine: whatever is killed, nothing is left; and in public, a key."""
+
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.engines.loading import Asker
+from tests.leftovers import shared_memory
+from tests.program import DEADLINE_SECONDS, environment, eventually, tulu
+from tests.warming import load_warm, runtime
+from tulu_cli.core import Text
+from tulu_cli.errors import EngineDied
+from tulu_cli.warm.finder import is_alive, sweep, warm_engines
+
+pytestmark = pytest.mark.vllm
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with runtime() as directory:
+        yield directory
+
+
+@pytest.mark.parametrize(
+    ("killed", "method"),
+    [
+        ("the worker", "fork"),
+        ("the server", "fork"),
+        ("the server", "spawn"),
+        ("the server and its supervisor", "fork"),
+    ],
+)
+def test_whatever_is_killed_nothing_is_left(
+    root: Path, demo_directory: Path, killed: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", method)
+    engine = load_warm("vllm", demo_directory)
+    (warm,) = warm_engines()
+    assert warm.socket.stat().st_mode & 0o777 == 0o600
+    server = psutil.Process(warm.state.server)
+    family = [psutil.Process(warm.state.supervisor), server, *server.children(recursive=True)]
+    assert len(family) >= 3
+    events = engine.stream(Asker(demo_directory).request(max_tokens=1500, ignore_eos=True))
+    assert any(isinstance(event, Text) and event.token_ids for event in events)
+    shared = shared_memory(family)
+    assert shared
+    whose = {"the worker": family[-1:], "the server": [server]}.get(killed, family[:2])
+    for process in whose:
+        process.kill()
+    with pytest.raises(EngineDied, match="The warm engine of demo is gone"):
+        list(events)
+    _, alive = psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
+    assert alive == []
+    assert eventually(lambda: not is_alive(warm.folder))
+    sweep()
+    assert [path.name for path in warm.folder.iterdir()] == ["log"]
+    assert eventually(lambda: not any(path.exists() for path in shared))
+    engine.close()
+
+
+def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret\n")
+    key.chmod(0o600)
+    port = str(free_port())
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "tulu_cli", "serve", str(demo_directory), "--engine", "vllm"]
+    command += ["--host", "127.0.0.1", "--port", port, "--api-key-file", str(key)]
+    command += ["--max-model-len", "2048"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
+        )
+    try:
+        assert eventually(lambda: answers_or_ended(url, process))
+        assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
+        for path in ("/v1/models", "/tokenize", "/metrics", "/docs", "/load"):
+            assert status(url + path) == 401
+        listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        assert b"secret" not in listed, "others can list processes"
+        ask = ["complete", "-m", str(demo_directory), "--server", url]
+        ask += ["--greedy", "--max-tokens", "3"]
+        done = tulu(*ask, "--api-key-env", "KEY", "Why is the sky blue?", env={"KEY": "secret"})
+        assert done.returncode == 0, done.stderr.decode()
+        assert len(done.stdout.split()) == 3
+        done = tulu(*ask, "Why is the sky blue?")
+        assert done.returncode == 1
+        assert b"The server wants a key" in done.stderr
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
+            psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def answers_or_ended(url: str, process: "subprocess.Popen[bytes]") -> bool:
+    return status(f"{url}/health") == 200 or process.poll() is not None
+
+
+def status(url: str) -> int:
+    """The status of a GET; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0

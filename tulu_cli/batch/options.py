@@ -1,0 +1,103 @@
+"""`tulu batch`: what the command line asks for, understood."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.batch.rows import Template
+from tulu_cli.core import Constraint
+from tulu_cli.errors import UsageError
+from tulu_cli.settings import KEYS, Settings
+
+if TYPE_CHECKING:
+    from tulu_cli.loading.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """The options of a batch. One error more than `max_errors` stops it."""
+
+    settings: Settings
+    source: str = "-"
+    output: str = "-"
+    resume: bool = False
+    retry_errors: bool = False
+    overwrite: bool = False
+    input_format: str = "auto"
+    template: Template | None = None
+    output_format: str = "tulu"
+    score: bool = False
+    in_order: bool = False
+    window: int | None = None
+    max_errors: int | None = None
+    stats: str | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    constraint: Constraint | None = None
+    engine_args: dict[str, Any] = field(default_factory=dict)
+    no_server: bool = False
+    force: bool = False
+    trust_remote_code: bool = False
+    allow_special: bool = False
+    strict_roles: bool = False
+    offline: bool = False
+    verbose: bool = False
+
+
+def check_combinations(chosen: BatchOptions) -> None:
+    """Raises UsageError for options that contradict one another, or name what is not there."""
+    from tulu_cli.batch.rows import FORMATS
+    from tulu_cli.loading.prepare import check_server_options
+
+    check_server_options(chosen.settings, no_server=chosen.no_server)
+    if chosen.input_format not in FORMATS:
+        raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
+    if chosen.output_format not in ("tulu", "openai"):
+        raise UsageError(f"--output-format takes tulu or openai, not {chosen.output_format}.")
+    if chosen.output == "-" and (chosen.resume or chosen.overwrite):
+        raise UsageError("--resume and --overwrite need a file to write: name it with -o.")
+    if chosen.resume and chosen.overwrite:
+        raise UsageError("--resume and --overwrite exclude one another.")
+    if chosen.retry_errors and not chosen.resume:
+        raise UsageError("--retry-errors goes with --resume.")
+    if chosen.score:
+        _check_scoring(chosen)
+    if "-" not in (chosen.source, chosen.output) and _same_file(chosen.source, chosen.output):
+        raise UsageError("The output would overwrite the input: name another file with -o.")
+
+
+def check_server(chosen: BatchOptions, prepared: "Prepared") -> None:
+    """Raises UsageError for what a server cannot be asked, where one is to answer."""
+    prepared.refuse(
+        chosen.constraint,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        ignore_eos=chosen.ignore_eos,
+        engine_arg=chosen.engine_args,
+        score=chosen.score,
+    )
+
+
+def _check_scoring(chosen: BatchOptions) -> None:
+    """Raises UsageError for what goes with generating and not with --score."""
+    names = [key.name for key in KEYS if key.table == "sampling"]
+    given = {f"--{name.replace('_', '-')}": chosen.settings.is_flag(name) for name in names}
+    given["--temperature or --greedy"] = given.pop("--temperature")
+    given |= {
+        "--stop": bool(chosen.stop),
+        "-n": chosen.n != 1,
+        "--ignore-eos": chosen.ignore_eos,
+        "--schema, --regex or --choice": chosen.constraint is not None,
+        "--logprobs": chosen.logprobs is not None,
+    }
+    for name in filter(given.get, given):
+        raise UsageError(f"--score generates nothing: leave {name} out.")
+    if chosen.output_format == "openai":
+        raise UsageError("--score has no place in OpenAI's format: leave --output-format out.")
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether both names are of one file that is there."""
+    return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)

@@ -1,0 +1,163 @@
+"""`tulu batch`: a row of the input as a request, with the settings that it is answered with."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.batch.lines import digest
+from tulu_cli.core import Conversation, Request, Sampling, ScoreRequest
+from tulu_cli.errors import BadInput
+from tulu_cli.loading.prepare import Prepared, system_prompt
+from tulu_cli.prompt import encode_chat
+from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.prompt.score import encode_answer, encode_completion
+from tulu_cli.request.inputs import well_formed, with_system
+from tulu_cli.request.sampling import advised, decide
+from tulu_cli.settings import KEYS, Setting, Settings
+
+if TYPE_CHECKING:
+    from tulu_cli.batch.options import BatchOptions
+    from tulu_cli.batch.rows import Row
+
+_KEYS = {key.name: key for key in KEYS if key.table == "sampling"}
+_OWN = ("stop", "n", "ignore_eos", "constraint")
+
+
+def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], Request]":
+    """The function that makes a row's request; it raises BadInput or UsageError."""
+    system = system_prompt(chosen.settings, prepared.files)
+    asked = chosen.settings.is_flag("system")
+    tokenizer, generation = prepared.tokenizer, prepared.files.generation_config
+    common: dict[str, Any] = {
+        "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
+        "n": chosen.n,
+        "ignore_eos": chosen.ignore_eos,
+        "constraint": chosen.constraint,
+        "logprobs": chosen.logprobs,
+    }
+
+    def request(prompt: Conversation | str, sampling: Sampling) -> Request:
+        if isinstance(prompt, str):
+            return Request(tokenizer.encode_raw(prompt), sampling, prepared.end_token_ids)
+        messages = with_system(prompt, system, asked=asked)
+        if prepared.takes_messages:
+            return Request((), sampling, conversation=messages)
+        ids = encode_chat(
+            tokenizer,
+            messages,
+            allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
+        )
+        return Request(ids, sampling, prepared.end_token_ids)
+
+    def make(row: "Row") -> Request:
+        seeded = with_seed(chosen.settings, row)
+        settings, own = override(seeded, row.sampling)
+        sampling = decide(settings, generation, **{**common, **own})
+        return request(row.prompt, sampling)
+
+    return make
+
+
+def score_maker(
+    chosen: "BatchOptions", prepared: Prepared
+) -> "Callable[[Row], list[ScoreRequest]]":
+    """The function that makes the requests for a row's completions; it raises BadInput."""
+    system = system_prompt(chosen.settings, prepared.files)
+    asked = chosen.settings.is_flag("system")
+    tokenizer = prepared.tokenizer
+    writer = PromptWriter(
+        tokenizer, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
+    )
+
+    def make(row: "Row") -> list[ScoreRequest]:
+        if isinstance(row.prompt, str):
+            text = row.prompt
+            return [encode_completion(tokenizer, text, one.content) for one in row.completions]
+        messages = with_system(row.prompt, system, asked=asked)
+        return [
+            encode_answer(tokenizer, writer, (*messages, one), prepared.end_token_ids)
+            for one in row.completions
+        ]
+
+    return make
+
+
+def with_seed(settings: Settings, row: "Row") -> Settings:
+    """The settings with a seed that follows from the row and its line, unless one was given.
+
+    So the same file is answered in the same way again, and rows that are alike differ.
+    """
+    seed = Setting((row.digest + 0x9E3779B97F4A7C15 * row.line) % 2**31, "row")
+    return replace(settings, values={"seed": seed, **settings.values})
+
+
+def override(settings: Settings, sampling: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """The settings with a row's own values, and what of those is no setting. Raises BadInput."""
+    values, own = {}, {}
+    for name, value in sampling.items():
+        if name in _KEYS:
+            key = _KEYS[name]
+            given = float(value) if key.kind is float and type(value) is int else value
+            _refuse(key.problem(given), name)
+            values[name] = Setting(given, "row")
+        elif name in _OWN:
+            own[name] = _own(name, value)
+        else:
+            known = ", ".join((*_KEYS, *_OWN[:-1]))
+            raise BadInput(f"sampling.{name} is unknown: a row can set {known}.")
+    return (replace(settings, values={**settings.values, **values}) if values else settings), own
+
+
+def _own(name: str, value: Any) -> Any:
+    if name == "stop":
+        texts = [value] if isinstance(value, str) else value
+        fits = isinstance(texts, list) and all(text and isinstance(text, str) for text in texts)
+        _refuse(None if fits else "takes a text or a list of texts.", name)
+        return tuple(texts)
+    if name == "n":
+        fits = type(value) is int and 1 <= value <= 1024
+        _refuse(None if fits else "takes a whole number from 1 to 1024.", name)
+    if name == "ignore_eos":
+        _refuse(None if type(value) is bool else "takes true or false.", name)
+    return value
+
+
+def _refuse(problem: str | None, name: str) -> None:
+    if problem:
+        raise BadInput(f"sampling.{name} {problem}")
+
+
+def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
+    """A hash of all that an answer depends on beside its row: the same for a run that goes on."""
+    settings = {name: chosen.settings.get(name) for name in _KEYS if name in chosen.settings.values}
+    answers = {
+        "model": prepared.spec.name,
+        "revision": prepared.spec.revision,
+        "engine": prepared.choice.engine,
+        "dtype": prepared.spec.dtype,
+        "quantization": prepared.spec.quantization,
+        "max_model_len": prepared.spec.max_model_len,
+        "system": system_prompt(chosen.settings, prepared.files),
+        "sampling": advised(prepared.files.generation_config) | settings,
+        "stop": chosen.stop,
+        "n": chosen.n,
+        "ignore_eos": chosen.ignore_eos,
+        "constraint": chosen.constraint and asdict(chosen.constraint),
+        "allow_special": chosen.allow_special,
+        "format": chosen.input_format,
+        "template": chosen.template and chosen.template.pieces,
+        "output_format": chosen.output_format,
+        "engine_args": chosen.engine_args,
+    }
+    if prepared.spec.server is not None and prepared.takes_messages:
+        answers["server"] = (prepared.spec.server.url or "").rstrip("/").removesuffix("/v1")
+    # Only where they are used, so that an older output can still be gone on with.
+    if chosen.logprobs is not None:
+        answers["logprobs"] = chosen.logprobs
+    if chosen.strict_roles:
+        answers["strict_roles"] = True
+    if chosen.score:
+        answers |= {"score": True, "sampling": None}
+    return digest(json.dumps(answers, sort_keys=True, default=str).encode())

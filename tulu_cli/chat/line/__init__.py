@@ -1,0 +1,1 @@
+"""What a person types into a chat: on a terminal through prompt_toolkit, or line by line."""

@@ -1,0 +1,217 @@
+"""The prompt line itself, put together from its parts."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+from prompt_toolkit import Application, PromptSession
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import History
+from prompt_toolkit.layout.processors import TabsProcessor
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.styles import Style
+
+from tulu_cli.chat.line.chips import Chips, ShowChips
+from tulu_cli.chat.line.history import InputHistory
+from tulu_cli.chat.line.keys import key_bindings
+from tulu_cli.chat.line.patient_input import PatientInput
+from tulu_cli.chat.slash.arguments import Candidate
+from tulu_cli.streams import terminal_safe
+
+
+class Recall(History):
+    """What this and every other terminal has typed, for the arrow keys, Ctrl-R and suggestions."""
+
+    def __init__(self, entries: InputHistory) -> None:
+        super().__init__()
+        self._entries = entries
+
+    async def load(self) -> AsyncGenerator[str, None]:
+        """Newest first, with what other terminals have added since the last prompt."""
+        self._loaded_strings = self._entries.newest_first()
+        for entry in self._loaded_strings:
+            yield entry
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Newest first."""
+        return self._entries.newest_first()
+
+    def store_string(self, string: str) -> None:
+        """Nothing: an entry is stored by the prompt line, which knows what its chips stand for."""
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def ask(session: PromptSession[str], message: str | None = None, **options: Any) -> str:
+    """What `session.prompt` gives. A signal's handler, which raises, is called when it has ended.
+
+    Raised in the middle of asyncio, an exception can be the end of the very callback that would
+    have woken the prompt; it would then wait for ever, for a terminal that is gone.
+    """
+    ending = _Ending(session.app)
+    with ending.held_back():
+        return session.prompt(message, pre_run=ending.watch, **options)
+
+
+class _Ending:
+    """Notes a signal, and has the application exit by its own loop."""
+
+    def __init__(self, app: Application[str]) -> None:
+        self._app = app
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._came: list[Callable[[], Any]] = []
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Take the signals over, and in the end let the first that came do what it does."""
+        before = {number: signal.getsignal(number) for number in _ENDING}
+        # nohup ignores SIGHUP, and that stays.
+        handlers = {number: handler for number, handler in before.items() if callable(handler)}
+        for number, handler in handlers.items():
+            signal.signal(number, self._noting(handler))
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for handle in self._came[:1]:
+                handle()
+
+    def watch(self) -> None:
+        """What came before the loop ran ends the application now."""
+        self._loop = asyncio.get_running_loop()
+        if self._came:
+            self._exit()
+
+    def _noting(
+        self, handler: Callable[[int, FrameType | None], Any]
+    ) -> Callable[[int, FrameType | None], None]:
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._came.append(lambda: handler(number, None))
+            if self._loop is not None:
+                with suppress(RuntimeError):  # it is closed: the prompt has ended already
+                    self._loop.call_soon_threadsafe(self._exit)
+
+        return note
+
+    def _exit(self) -> None:
+        if self._app.future is not None and not self._app.is_done:
+            self._app.exit(result="")
+
+
+_PROMPT = "> "
+_CONTINUATION = ". "
+_STYLE = Style.from_dict(
+    {
+        "prompt": "bold ansicyan",
+        "chip": "reverse",
+        "bottom-toolbar": "noreverse ansibrightblack",
+        "auto-suggestion": "ansibrightblack",
+    }
+)
+
+
+class PromptLine:
+    """Reads what a user types on a terminal.
+
+    `complete` gives the candidates for the text before the cursor; `toolbar` the line below the
+    prompt for a width in columns.
+    """
+
+    interactive = True
+
+    def __init__(
+        self,
+        history: InputHistory,
+        complete: Callable[[str], Iterable[Candidate]],
+        toolbar: Callable[[int], str],
+        *,
+        color: bool,
+        vi_mode: bool,
+    ) -> None:
+        self._history = history
+        self._chips = Chips()
+        self._output = _Output.from_pty(sys.stdout)
+        self._session: PromptSession[str] = PromptSession(
+            [("class:prompt", _PROMPT)],
+            multiline=True,
+            prompt_continuation=_continuation,
+            history=Recall(history),
+            auto_suggest=AutoSuggestFromHistory(),
+            completer=_Adapter(complete),
+            complete_while_typing=Condition(self._names_a_command),
+            reserve_space_for_menu=4,
+            key_bindings=key_bindings(self._chips),
+            bottom_toolbar=lambda: toolbar(self._output.get_size().columns),
+            input_processors=[ShowChips(self._chips), TabsProcessor(char1=" ", char2=" ")],
+            style=_STYLE,
+            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
+            vi_mode=vi_mode,
+            enable_suspend=True,
+            tempfile_suffix=".md",
+            input=PatientInput(sys.stdin),
+            output=self._output,
+        )
+
+    def read(self, default: str = "") -> str:
+        """What was typed, whole; "" for a line that Ctrl-C gave up.
+
+        Raises KeyboardInterrupt for a Ctrl-C on an empty line and EOFError for a Ctrl-D.
+        """
+        text = self._chips.expand(ask(self._session, default=default))
+        if text.strip():
+            self._history.add(text)
+        return text
+
+    def confirm(self, question: str) -> bool:
+        """Whether the answer is yes. What is typed here is not kept."""
+        asking: PromptSession[str] = PromptSession(input=self._session.input, output=self._output)
+        try:
+            reply = ask(asking, f"{terminal_safe(question)} [y/N] ")
+        except (EOFError, KeyboardInterrupt):
+            return False
+        return reply.strip().lower() in ("y", "yes")
+
+    def _names_a_command(self) -> bool:
+        text = self._session.default_buffer.text
+        return text.startswith("/") and text[1:2] not in ("/", "*") and "\n" not in text
+
+
+def _continuation(_width: int, _line: int, wraps: int) -> StyleAndTextTuples:
+    """What stands before a line of the text, and before a row that only continues one."""
+    return [("class:prompt", _CONTINUATION if wraps == 0 else " " * len(_CONTINUATION))]
+
+
+class _Output(Vt100_Output):
+    """A terminal that is never asked where its cursor is: the answer comes among the keys.
+
+    prompt_toolkit shows no toolbar before it knows how many rows there are below the cursor; of
+    one it can be sure.
+    """
+
+    def get_rows_below_cursor_position(self) -> int:
+        return 1
+
+
+class _Adapter(Completer):
+    """Our candidates, as prompt_toolkit's."""
+
+    def __init__(self, complete: Callable[[str], Iterable[Candidate]]) -> None:
+        self._complete = complete
+
+    def get_completions(self, document: Document, _event: CompleteEvent) -> Iterable[Completion]:
+        """For the text before the cursor."""
+        for candidate in self._complete(document.text_before_cursor):
+            yield Completion(
+                candidate.text, -candidate.replaces, candidate.text, display_meta=candidate.about
+            )

@@ -1,0 +1,107 @@
+'''Turns as lines of stdin: one a line, and a block in triple quotes.
+
+What a line that was typed means: a slash command, or a text for the model.
+
+/name rest       a command, if `name` is letters alone: /etc/hosts and /* are texts
+//text           the text /text; // and white space are only themselves
+"""text"""       the text, whatever it begins with; it may go over many lines
+'''
+
+import re
+from dataclasses import dataclass
+
+from tulu_cli.chat.line.terminal import Interrupts
+from tulu_cli.prompt import decode_utf8
+from tulu_cli.streams import Streams
+
+QUOTES = '"""'
+_COMMAND = re.compile(r"/([a-z]+|\?)(?:\s+(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command: its name without the slash, and what follows it, stripped."""
+
+    name: str
+    argument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A text for the model, exactly as it was typed."""
+
+    text: str
+
+
+def understand(text: str) -> Command | Say | None:
+    """What was typed; None where there is nothing but white space."""
+    if not text.strip():
+        return None
+    if text.startswith(QUOTES):
+        return Say(inside_block(text))
+    if text.startswith("//") and not text[2:3].isspace():
+        return Say(text[1:])
+    if match := _COMMAND.fullmatch(text):
+        return Command(match[1], (match[2] or "").strip())
+    return Say(text)
+
+
+def in_open_block(text: str) -> bool:
+    """Whether `text` begins a block that is not closed yet, so that a line end belongs to it."""
+    if not text.startswith(QUOTES):
+        return False
+    rest = text[len(QUOTES) :].rstrip()
+    return not rest.endswith(QUOTES)
+
+
+def inside_block(text: str) -> str:
+    """The text between the quotes, without the line ends that only set them apart."""
+    inner = text.removeprefix(QUOTES)
+    closed = inner.rstrip()
+    if closed.endswith(QUOTES):
+        inner = closed.removesuffix(QUOTES).removesuffix("\n")
+    return inner.removeprefix("\n")
+
+
+def literal(text: str) -> str:
+    """What to type so that exactly `text` is sent."""
+    typed = (text, f"/{text}", f"{QUOTES}\n{text}\n{QUOTES}")
+    return next((way for way in typed if understand(way) == Say(text)), text)
+
+
+class Lines:
+    """Reads stdin line by line, as it comes: a pipe, or a terminal that knows no escape sequences.
+
+    Where somebody types, `interactive`, each line is asked for.
+    """
+
+    def __init__(self, streams: Streams, interrupts: Interrupts, *, interactive: bool) -> None:
+        self.interactive = interactive
+        self._streams = streams
+        self._interrupts = interrupts
+        self._lines = 0
+
+    def read(self, _default: str = "") -> str:
+        """The next turn. Raises EOFError, and BadInput for a line that is not UTF-8."""
+        text = self._line("> ")
+        while in_open_block(text):
+            try:
+                text = f"{text}\n{self._line('. ')}"
+            except EOFError:
+                break
+        return text
+
+    def confirm(self, question: str) -> bool:
+        """Whether the answer is yes; in a pipe nobody is there to be asked."""
+        return self.interactive and self._line(f"{question} [y/N] ").strip() in ("y", "yes")
+
+    def _line(self, prompt: str) -> str:
+        if self.interactive:
+            self._streams.write(prompt)
+        with self._interrupts.welcome():
+            line = self._streams.stdin.readline()
+        if not line:
+            raise EOFError
+        self._lines += 1
+        text = decode_utf8(line, f"Line {self._lines:,} of stdin")
+        return text.removesuffix("\n").removesuffix("\r")

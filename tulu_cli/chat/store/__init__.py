@@ -1,0 +1,1 @@
+"""Where conversations are kept: SQLite on disk, or memory where the disk fails."""

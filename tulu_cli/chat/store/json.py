@@ -1,0 +1,130 @@
+"""The records of answers to JSON and back, as the store and the exports hold them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+from tulu_cli.chat.session import Node, Record, Session
+from tulu_cli.core import Constraint, Done, EngineInfo, Sampling, Timings, Usage
+from tulu_cli.errors import BadInput
+
+Value = TypeVar("Value")
+
+
+def record_to_json(record: Record) -> str:
+    """The record as a JSON object."""
+    return json.dumps(asdict(record), ensure_ascii=False)
+
+
+def record_from_json(text: str) -> Record:
+    """The record in a JSON object of ours."""
+    value = json.loads(text)
+    done = value["done"]
+    made = {
+        "engine": _made(EngineInfo, value["engine"]),
+        "sampling": _sampling(value["sampling"]),
+        "done": None if done is None else _done(done),
+    }
+    return _made(Record, {**value, **made})
+
+
+def _sampling(value: Mapping[str, Any]) -> Sampling:
+    constraint = value.get("constraint")
+    made = {
+        "stop": tuple(value.get("stop", ())),
+        "constraint": None if constraint is None else _made(Constraint, constraint),
+    }
+    return _made(Sampling, {**value, **made})
+
+
+def _done(value: Mapping[str, Any]) -> Done:
+    made = {"usage": _made(Usage, value["usage"]), "timings": _made(Timings, value["timings"])}
+    return _made(Done, {**value, **made})
+
+
+def _made(kind: type[Value], value: Mapping[str, Any]) -> Value:
+    """A value of that kind; what a later version of the program may have added is left out."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: item for name, item in value.items() if name in names})
+
+
+# Tells a dump from the formats of others, and this form of it from later ones.
+VERSION_KEY, VERSION = "tulu_session", 1
+_YEAR_9999 = 253_402_300_800  # seconds since the epoch; no calendar of ours goes further
+
+
+def session_to_value(session: Session) -> dict[str, Any]:
+    """All of a session, as JSON can hold it; a finish reason beside what it follows from."""
+    return {
+        VERSION_KEY: VERSION,
+        "id": session.id,
+        "name": session.name,
+        "created": session.created,
+        "system": session.system,
+        "head": session.head,
+        "undone": list(session.undone),
+        "nodes": [_node_to_value(node) for node in session.nodes.values()],
+    }
+
+
+def session_from_value(value: Mapping[str, Any], source: str) -> Session:
+    """The session in such a value. Raises BadInput for one that is no tree of turns."""
+    if value.get(VERSION_KEY) != VERSION:
+        raise BadInput(f"{source} is of a newer tulu: {VERSION_KEY} {value.get(VERSION_KEY)!r}.")
+    try:
+        return _checked(_session(value))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{source} is no session of tulu: {type(error).__name__} {error}."
+        ) from error
+
+
+def _session(value: Mapping[str, Any]) -> Session:
+    nodes = [_node_from_value(node) for node in value["nodes"]]
+    return Session(
+        id=str(value["id"]),
+        created=float(value["created"]),
+        name=value["name"],
+        system=value["system"],
+        nodes={node.id: node for node in nodes},
+        head=value["head"],
+        undone=tuple(value["undone"]),
+    )
+
+
+def _node_to_value(node: Node) -> dict[str, Any]:
+    record = None if node.record is None else json.loads(record_to_json(node.record))
+    return {**asdict(node), "record": record, "finish_reason": node.finish_reason}
+
+
+def _node_from_value(value: Mapping[str, Any]) -> Node:
+    record = value["record"]
+    return Node(
+        id=value["id"],
+        parent=value["parent"],
+        role=value["role"],
+        content=value["content"],
+        created=float(value["created"]),
+        record=None if record is None else record_from_json(json.dumps(record)),
+        extra=dict(value["extra"]),
+    )
+
+
+def _checked(session: Session) -> Session:
+    """The session, if each node comes after its parent and all texts are texts."""
+    known: set[str | None] = {None}
+    for node in session.nodes.values():
+        if node.parent not in known:
+            raise ValueError(f"node {node.id!r} comes before its parent")
+        known.add(node.id)
+    if not {session.head, *session.undone} <= known:
+        raise ValueError("the head is not among the nodes")
+    texts = [text for text in (session.name, session.system) if text is not None]
+    for node in session.nodes.values():
+        texts += (node.id, node.role, node.content)
+    times = (session.created, *(node.created for node in session.nodes.values()))
+    if not all(0 <= at < _YEAR_9999 for at in times):
+        raise ValueError("a time is out of range")
+    "".join(texts).encode()  # what is no text fails here, and so does half a character
+    return session

@@ -1,0 +1,235 @@
+"""Opening the history: where it is, who may read it, and what to do with a file that is damaged.
+
+chats/             0700
+chats/history.db   0600, with -wal and -shm beside it while it is in use
+chats/.lock        held while the file is opened, made, migrated or set aside
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from tulu_cli.chat.session import Node, Session
+from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
+from tulu_cli.chat.store.sqlite import SqliteStore, migrate, prepare_search, version_of
+from tulu_cli.errors import HistoryError, UsageError
+
+# How long one program waits while another one writes.
+BUSY_SECONDS = 20.0
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NOT_WRITABLE = (
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+)
+
+
+def data_root() -> Path:
+    """TULU_DATA_DIR if it is set, else the place that this system keeps a user's data in."""
+    chosen = os.environ.get("TULU_DATA_DIR")
+    if chosen:
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("tulu"))
+
+
+def history_path() -> Path:
+    """The file of the history, which need not be there yet."""
+    return data_root() / "chats" / "history.db"
+
+
+def open_history(
+    path: Path, say: Callable[[str], None], clock: Callable[[], float] = time.time
+) -> SqliteStore:
+    """The history at `path`, made if need be; where it may not be written, it can be read.
+
+    A file that is damaged is kept aside under another name, said with `say`, and a new one begun.
+    Raises HistoryError where there is none that can be used.
+    """
+    try:
+        with _locked(path.parent):
+            return _opened(path, say, clock)
+    except (OSError, sqlite3.Error) as error:
+        if _may_be_read(error) and path.exists() and (store := read_only(path, clock)):
+            return store
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise HistoryError(
+            f"The history {str(path)!r} cannot be used ({reason}): mend its permissions or make "
+            "room, or set TULU_DATA_DIR to another folder."
+        ) from error
+
+
+def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
+    try:
+        return _connected(path, clock)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGED:
+            raise
+        aside = _set_aside(path)
+        say(f"tulu: the history was damaged ({error}); it is kept as {aside}, and a new one begun.")
+        return _connected(path, clock)
+
+
+def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
+    _make_private(path)
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        version_of(connection)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        migrate(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        has_index = prepare_search(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteStore(connection, path, has_index=has_index, clock=clock)
+
+
+def _make_private(path: Path) -> None:
+    """Make the file if it is not there, and its user's own; SQLite makes those beside it alike.
+
+    One that is there is not opened: to close it would drop the locks that this process has on it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def _may_be_read(error: Exception) -> bool:
+    """Whether the error is one of writing. The low byte of SQLite's code is its kind."""
+    return isinstance(error, OSError) or (
+        isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _NOT_WRITABLE
+    )
+
+
+def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore | None:
+    """The store over a file that cannot or must not be written, None where it cannot be read."""
+    flags = ["mode=ro"]
+    if not path.with_name(f"{path.name}-wal").exists():  # so nobody is writing it
+        flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks
+    for flag in flags:
+        with suppress(sqlite3.Error):
+            connection = sqlite3.connect(
+                f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
+            )
+            if version_of(connection):
+                return SqliteStore(connection, path, has_index=False, clock=clock)
+            connection.close()
+    return None
+
+
+def _set_aside(path: Path) -> Path:
+    """Give the damaged file and those beside it a name that nothing has."""
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
+        number += 1
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    return aside
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which is made with it, for its user alone."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with (folder / ".lock").open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+Found = TypeVar("Found", Summary, Hit)
+
+
+def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = False) -> Store:
+    """The store for a chat: on disk where that is possible. `incognito` touches no disk at all."""
+    if incognito:
+        return MemoryStore()
+    try:
+        return FallbackStore(open_history(path, say), say)
+    except HistoryError as error:
+        say(f"tulu: {error} This chat is kept in memory only.")
+        return MemoryStore()
+
+
+class FallbackStore:
+    """A store on disk, and what could not be written to it, in memory.
+
+    What is in memory is tried again with each write, so that a disk with room again has it all.
+    """
+
+    def __init__(self, disk: Store, say: Callable[[str], None]) -> None:
+        self._disk = disk
+        self._say = say
+        self._memory = MemoryStore()
+        self._waiting: dict[str, dict[str, Node]] = {}
+        self._has_warned = False
+
+    def write(self, session: Session, *nodes: Node) -> None:
+        waiting = self._waiting.get(session.id, {}) | {node.id: node for node in nodes}
+        try:
+            self._disk.write(session, *waiting.values())
+        except HistoryError as error:
+            self._warn(error)
+            self._waiting[session.id] = waiting
+            self._memory.write(session)
+        else:
+            if self._waiting.pop(session.id, None) is not None:
+                self._memory.delete(session.id)
+
+    def load(self, session_id: str) -> Session:
+        store = self._memory if session_id in self._waiting else self._disk
+        return store.load(session_id)
+
+    def summaries(self) -> list[Summary]:
+        on_disk = self._read(self._disk.summaries)
+        kept = [one for one in on_disk if one.id not in self._waiting]
+        return [*self._memory.summaries(), *kept]
+
+    def search(self, text: str, limit: int = 50) -> list[Hit]:
+        on_disk = self._read(lambda: self._disk.search(text, limit))
+        kept = [hit for hit in on_disk if hit.session_id not in self._waiting]
+        return [*self._memory.search(text, limit), *kept][:limit]
+
+    def rename(self, session_id: str, name: str | None) -> None:
+        if session_id not in self._waiting:
+            self._disk.rename(session_id, name)
+            return
+        self._memory.rename(session_id, name)
+        with suppress(HistoryError, UsageError):  # it may be there, and not be writable
+            self._disk.rename(session_id, name)
+
+    def delete(self, *session_ids: str) -> None:
+        for session_id in session_ids:
+            self._waiting.pop(session_id, None)
+        self._memory.delete(*session_ids)
+        self._disk.delete(*session_ids)
+
+    def close(self) -> None:
+        self._disk.close()
+
+    def _read(self, read: Callable[[], list[Found]]) -> list[Found]:
+        try:
+            return read()
+        except HistoryError as error:
+            self._warn(error)
+            return []
+
+    def _warn(self, error: HistoryError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._say(f"tulu: {error} This chat is kept in memory until that is mended.")

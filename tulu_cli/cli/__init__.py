@@ -1,0 +1,1 @@
+"""The command line itself: routing, the one error boundary, completion in the shell."""

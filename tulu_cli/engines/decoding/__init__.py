@@ -1,1 +1,0 @@
-"""The inner loop of the transformers engine. It imports torch, so nothing else comes here."""

@@ -1,0 +1,235 @@
+"""A server that takes OpenAI's chat completions: any but vLLM's and ours, which take token ids.
+
+Messages go out and text comes back. The server makes the prompt, counts the tokens and ends the
+answer; stop strings are looked for here too, as not every server knows them.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tulu_cli.core import (
+    Completion,
+    Done,
+    FinishReason,
+    Request,
+    Score,
+    ScoreRequest,
+    Text,
+    Timings,
+    Usage,
+)
+from tulu_cli.engines.assemble import collect
+from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.remote.pool import answer_all
+from tulu_cli.engines.remote.wire import Wire
+from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError, UsageError
+from tulu_cli.machine import Machine
+from tulu_cli.prompt.detokenize import StopStrings
+from tulu_cli.protocol.chat import (
+    Piece,
+    cannot,
+    check,
+    listed,
+    model_names,
+    quirk_in,
+    read_chunk,
+    request_body,
+)
+from tulu_cli.protocol.errors import Refused
+
+_WITHHELD = ("content_filter", "error")
+
+
+class ChoiceText:
+    """The text of one choice, up to the first stop string that is completed in it."""
+
+    def __init__(self, request: Request, index: int) -> None:
+        self.index = index
+        self.finish: FinishReason | None = None
+        self.stop: str | None = None
+        self.is_cut = False  # at a stop string that the server has not seen
+        self.first: float | None = None
+        self.has_logprobs = False
+        self._stops = StopStrings(request.sampling.stop)
+        self._held = ""
+
+    def take(self, piece: Piece) -> Iterator[Text]:
+        """The text that may be shown now; what comes after the end is ignored."""
+        if self.finish is not None:
+            return
+        if piece.text:
+            self.first = self.first or time.perf_counter()
+        self.has_logprobs |= bool(piece.logprobs)
+        self.stop, shown = self._stops.cut(text := self._held + piece.text)
+        self._held = "" if self.stop else text[shown:]
+        if self.stop:
+            self.finish, self.is_cut = "stop", True
+        elif piece.finish is not None:
+            self.finish, self.stop = "length" if piece.finish == "length" else "stop", piece.stop
+            self._held, shown = "", len(text)
+        if shown or piece.logprobs:
+            yield Text(text[:shown], index=self.index, logprobs=piece.logprobs)
+
+    def close(self) -> Iterator[Text]:
+        """The server has ended without a word on this choice: it is as it is."""
+        if self.finish is None:
+            yield from self.take(Piece(self.index, "", finish="stop"))
+
+
+class Answer:
+    """The choices of one request. `started` is on time.perf_counter's clock."""
+
+    def __init__(self, request: Request, url: str | None, started: float) -> None:
+        self.has_begun = False
+        self._request = request
+        self._url = url
+        self._started = started
+        self._choices = [ChoiceText(request, index) for index in range(request.sampling.n)]
+        self._usage = Usage(0, 0)
+        self._answered: set[int] = set()
+
+    def read(self, chunks: Iterator[Mapping[str, Any]]) -> Iterator[Text | Done]:
+        """The events, the ends last. Raises UsageError where the server has left something out."""
+        try:
+            for chunk in chunks:
+                yield from self._take(chunk)
+                if all(choice.is_cut for choice in self._choices):
+                    break  # the server would go on
+        except EngineDied:
+            if any(choice.finish is None for choice in self._choices):
+                raise  # else only the word that it has ended is missing
+        answered = [choice for choice in self._choices if choice.index in self._answered]
+        for choice in answered:
+            yield from choice.close()
+            yield self._done(choice)
+        self._check_number(len(answered))
+
+    def _take(self, chunk: Mapping[str, Any]) -> Iterator[Text]:
+        try:
+            pieces, usage = read_chunk(chunk, self._request.sampling.logprobs or 0)
+        except ValueError as error:
+            raise EngineError(
+                f"The server at {self._url} sends what is no chat completion: {error}."
+            ) from error
+        self._usage = usage or self._usage
+        for piece in pieces:
+            self.has_begun = True
+            for choice in self._meant(piece):
+                self._answered.add(choice.index)
+                self._check_logprobs(choice, piece)
+                yield from choice.take(piece)
+            if piece.finish in _WITHHELD:
+                raise EngineError(f"The server at {self._url} broke off: {piece.finish}.")
+
+    def _meant(self, piece: Piece) -> list[ChoiceText]:
+        # Greedy choices are all the same: the server was asked for one.
+        greedy = self._request.sampling.greedy
+        return self._choices if greedy else self._choices[piece.index : piece.index + 1]
+
+    def _check_logprobs(self, choice: ChoiceText, piece: Piece) -> None:
+        has_some = choice.has_logprobs or piece.logprobs
+        if self._request.sampling.logprobs is not None and piece.text and not has_some:
+            raise UsageError(f"--logprobs: the server at {self._url} gives none; leave it out.")
+
+    def _check_number(self, answered: int) -> None:
+        if not answered:
+            raise EngineError(f"The server at {self._url} has answered nothing.")
+        if answered < len(self._choices):
+            raise UsageError(
+                f"--n {len(self._choices)}: the server at {self._url} gives {answered} only; "
+                "leave it out, and ask several times."
+            )
+
+    def _done(self, choice: ChoiceText) -> Done:
+        now = time.perf_counter()
+        usage = self._usage
+        if choice.index and not self._request.sampling.greedy:  # the first has them all
+            usage = Usage(usage.prompt_tokens, 0, usage.cached_tokens)
+        return Done(
+            finish_reason=choice.finish or "stop",
+            usage=usage,
+            timings=Timings(0.0, (choice.first or now) - self._started, now - self._started),
+            seed=self._request.sampling.seed,
+            stop=choice.stop,
+            index=choice.index,
+        )
+
+
+_PATH = "/v1/chat/completions"
+
+
+def why_not(_machine: Machine) -> str | None:
+    """Never chosen by itself: such a server has to be named."""
+    return "no server was named"
+
+
+def load(spec: EngineSpec) -> "ChatCompletionsEngine":
+    """Nothing to load: `spec.server` says where it is loaded."""
+    return ChatCompletionsEngine(spec)
+
+
+class ChatCompletionsEngine:
+    """Speaks to one server, by the messages of each request."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        assert spec.server is not None, "an engine elsewhere has an endpoint"
+        self._url = spec.server.url
+        self._wire = Wire(spec.server, {})
+        self._quirks: frozenset[str] = frozenset()  # learnt from what the server refused
+        self.info = replace(spec.server.info, model=spec.name)
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """The events of one request; closing the generator hangs up, which cancels it."""
+        return self._events(request, patient=True)
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """Keep the server busy with a bounded number of requests; answers as they end.
+
+        Nobody has seen an answer before it is whole, so one that breaks off is asked for again.
+        """
+
+        def answer(request: Request) -> list[Completion]:
+            return self._wire.patiently(lambda: collect(self._events(request, patient=False)))
+
+        return answer_all(requests, answer, self._wire.hang_up)
+
+    def score(self, _requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """There is no way to ask for it: raises UsageError."""
+        raise cannot("score", self._url)
+
+    def close(self) -> None:
+        """The engine cannot be used again."""
+        self._wire.hang_up()
+
+    def _events(self, request: Request, *, patient: bool) -> Iterator[Text | Done]:
+        check(request.sampling, self._url)
+        answer = Answer(request, self._url, time.perf_counter())
+        while True:
+            body = request_body(request, self.info.model, self._quirks)
+            try:
+                with self._wire.open(_PATH, body, patient=patient) as chunks:
+                    yield from answer.read(chunks)
+                return
+            except Refused as refused:
+                quirk = quirk_in(refused, body)
+                if quirk is None or answer.has_begun:
+                    raise self._explained(refused) from refused
+                self._quirks |= {quirk}
+
+    def _explained(self, refused: Refused) -> TuluError:
+        """A refusal; where the model is not there, with those that are."""
+        if refused.status != 404:
+            return refused
+        try:
+            names = model_names(self._wire.get("/v1/models"))
+        except EngineError:
+            return refused
+        if not names or self.info.model in names:
+            return refused
+        return ModelNotFound(
+            f"The server at {self._url} has no model {self.info.model!r}; -m takes {listed(names)}."
+        )

@@ -1,0 +1,161 @@
+"""An engine in another process: a warm one of ours on its socket, or a vLLM server at a URL.
+
+Token ids go out and come back; the text, and where it ends, is made by our own code, here or in a
+warm engine of ours, so the answer is the one that an engine in this process would give.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tulu_cli.core import Completion, Done, Message, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.assemble import (
+    ChoiceAssembler,
+    ToldChoice,
+    collect,
+    read_answer,
+    take_text,
+    take_tokens,
+    until_stopped,
+)
+from tulu_cli.engines.base import EngineSpec, bounded, check_room
+from tulu_cli.engines.guidance import grammar
+from tulu_cli.engines.remote.pool import answer_all
+from tulu_cli.engines.remote.wire import Wire
+from tulu_cli.errors import NoEngine, TuluError
+from tulu_cli.machine import Machine
+from tulu_cli.prompt import encode_chat
+from tulu_cli.protocol.completions import ANSWER_PATH, CLIENT_HEADER, PROMPT_PATH, request_body
+from tulu_cli.protocol.scores import read_score, score_body
+
+
+def why_not(_machine: Machine) -> str | None:
+    """Never chosen by itself: there must be a server, and that is another question."""
+    return "no server was named, and no warm engine has what is wanted"
+
+
+def load(spec: EngineSpec) -> "RemoteEngine":
+    """Nothing to load: `spec.server` says where it is loaded."""
+    return RemoteEngine(spec)
+
+
+class RemoteEngine:
+    """Speaks to one server; holds its lease until `close`."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        assert spec.server is not None, "an engine in another process has an endpoint"
+        self._endpoint = spec.server
+        self._tokenizer = spec.tokenizer
+        self._wire = Wire(spec.server, {CLIENT_HEADER: f"{os.getpid()}-{id(self):x}"})
+        self.info = replace(spec.server.info, model=spec.name)
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """The events of one request; closing the generator hangs up, which cancels it.
+
+        A warm engine of ours makes the text too: a process that asks one thing needs no tokenizer.
+        """
+        return self._told(request) if self._endpoint.is_ours else self._assembled(request)
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """Keep the server busy with a bounded number of requests; answers as they end."""
+        return answer_all(requests, lambda one: collect(self._assembled(one)), self._wire.hang_up)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return answer_all(requests, self._score, self._wire.hang_up)
+
+    def close(self) -> None:
+        """Give the lease back; the engine cannot be used again."""
+        self._wire.hang_up()
+        if self._endpoint.lease is not None:
+            self._endpoint.lease.close()
+
+    def _told(self, request: Request) -> Iterator[Text | Done]:
+        """The events with the text that the server makes."""
+        request, started = self._checked(request), time.perf_counter()
+        choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
+        body = request_body(request, self._endpoint.info.model)
+        body["stop"] = list(request.sampling.stop)
+        with self._wire.open(ANSWER_PATH, body) as chunks:
+            yield from read_answer(chunks, choices, request, take_text)
+
+    def _assembled(self, request: Request) -> Iterator[Text | Done]:
+        """The events with the text made here, of the token ids that the server sends."""
+        request, started = self._checked(request), time.perf_counter()
+        choices = [
+            ChoiceAssembler(request, self._tokenizer, index, started)
+            for index in range(request.sampling.n)
+        ]
+        body = request_body(request, self._endpoint.info.model)
+        with self._wire.open("/v1/completions", body) as chunks:
+            yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
+
+    def _checked(self, request: Request) -> Request:
+        check_structure(request)
+        return bounded(request, self.info.max_model_len)
+
+    def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self.info.max_model_len)
+        told = self._wire.post("/v1/completions", score_body(request, self._endpoint.info.model))
+        return read_score(request, told)
+
+
+def check_structure(request: Request) -> None:
+    """Raises BadInput for a structure that cannot be one, where the library for it is here."""
+    if request.sampling.constraint is not None:
+        try:
+            grammar(request.sampling.constraint)
+        except NoEngine:
+            return  # the server has it, and says what is wrong
+
+
+# More is in no model's context, and would be sent for nothing.
+_MOST_CHARACTERS = 2**22
+
+
+def chat_ids(
+    spec: EngineSpec,
+    conversation: Sequence[Message],
+    *,
+    continue_final: bool = False,
+    allow_special: bool = False,
+    strict_roles: bool = False,
+) -> tuple[int, ...]:
+    """The ids of a conversation, as `encode_chat` gives them; raises what that raises.
+
+    Raises EngineDied where the warm engine that is asked is gone.
+    """
+    switches = {
+        "continue_final": continue_final,
+        "allow_special": allow_special,
+        "strict_roles": strict_roles,
+    }
+    if _asks(spec, sum(len(message.content) for message in conversation)):
+        from tulu_cli.protocol.prompts import chat_body
+
+        return _asked(spec, chat_body(conversation, **switches))
+    return encode_chat(spec.tokenizer, conversation, **switches)  # type: ignore[arg-type]
+
+
+def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
+    """The ids of a plain text, as `Tokenizer.encode_raw` gives them. Raises the same."""
+    if _asks(spec, len(text)):
+        from tulu_cli.protocol.prompts import text_body
+
+        return _asked(spec, text_body(text))
+    return spec.tokenizer.encode_raw(text)
+
+
+def _asks(spec: EngineSpec, characters: int) -> bool:
+    return spec.server is not None and spec.server.is_ours and characters <= _MOST_CHARACTERS
+
+
+def _asked(spec: EngineSpec, body: Mapping[str, Any]) -> tuple[int, ...]:
+    from tulu_cli.engines.remote.wire import Wire
+
+    assert spec.server is not None, "a prompt is asked of a server"
+    return tuple(Wire(spec.server, {}).post(PROMPT_PATH, body)["prompt_token_ids"])

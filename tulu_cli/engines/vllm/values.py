@@ -1,0 +1,106 @@
+"""vLLM's values and ours: what it is asked, and what it gives back."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.core import Done, Request, Score, ScoreRequest, Text, TokenLogprob
+from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.protocol.scores import with_likeliest
+
+if TYPE_CHECKING:
+    from vllm import SamplingParams
+
+
+def pairs(
+    choices: list[ChoiceAssembler], outputs: list[Any], shared: bool
+) -> Iterator[tuple[ChoiceAssembler, Any]]:
+    """Which output belongs to which choice: the only one of a greedy request belongs to all."""
+    for piece in outputs:
+        if shared:
+            yield from ((choice, piece) for choice in choices)
+        else:
+            yield choices[piece.index], piece
+
+
+def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]:
+    """The events that one output of vLLM makes; what comes after the end of a choice is ignored."""
+    if choice.finish is not None:
+        return
+    entries = piece.logprobs or [None] * len(piece.token_ids)
+    for token, entry in zip(piece.token_ids, entries, strict=True):
+        yield from choice.push(token, token_logprob(token, entry, top))
+        if choice.finish is not None:
+            break
+    if piece.finish_reason is not None:
+        yield from choice.close("length" if piece.finish_reason == "length" else "stop")
+    if choice.finish is not None:
+        yield choice.done()
+
+
+def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
+    """From vLLM's table of one position: {token id: Logprob}, the chosen one always among them."""
+    if entry is None:
+        return None
+    best = sorted((value.rank, other) for other, value in entry.items() if value.rank <= top)
+    return TokenLogprob(
+        token, entry[token].logprob, tuple((other, entry[other].logprob) for _, other in best)
+    )
+
+
+def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
+    """The score in vLLM's tables of a prompt's positions."""
+    tables = prompt_logprobs[request.context_tokens :]
+    entries = []
+    for token, table in zip(request.completion_token_ids, tables, strict=True):
+        logprobs = {other: value.logprob for other, value in table.items()}
+        entries.append(with_likeliest(token, logprobs))
+    return Score(tuple(entries))
+
+
+def scoring_params() -> "SamplingParams":
+    """What makes vLLM say how likely a prompt is; it cannot do so without generating a token.
+
+    It takes no part of such a prompt from its cache.
+    """
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        prompt_logprobs=1,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        detokenize=False,
+    )
+
+
+def sampling_params(request: Request, watched: bool) -> "SamplingParams":
+    """The request's sampling in vLLM's class. Text is not its business: detokenize is off.
+
+    An answer that is not `watched` comes whole at its end, which costs less.
+    """
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    sampling = request.sampling
+    structure = None
+    if sampling.constraint is not None:
+        from tulu_cli.engines.guidance import arguments
+
+        structure = StructuredOutputsParams(**arguments(sampling.constraint))
+    return SamplingParams(
+        n=1 if sampling.greedy else sampling.n,  # vLLM refuses to answer the same thing n times
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        seed=None if sampling.greedy else sampling.seed,
+        logprobs=sampling.logprobs,
+        ignore_eos=sampling.ignore_eos,
+        stop_token_ids=[] if sampling.ignore_eos else list(request.stop_token_ids),
+        structured_outputs=structure,
+        output_kind=RequestOutputKind.DELTA if watched else RequestOutputKind.FINAL_ONLY,
+        detokenize=False,
+    )

@@ -1,0 +1,270 @@
+"""From settings to an engine in another process: one that runs already, or one that is to stay."""
+
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli import __version__, engines
+from tulu_cli.core import Constraint, EngineInfo
+from tulu_cli.engines.base import EngineSpec
+from tulu_cli.errors import DoesNotFit, EngineError, UsageError
+from tulu_cli.machine import Machine
+from tulu_cli.models import Progress
+from tulu_cli.protocol.chat import CANNOT, cannot, listed
+from tulu_cli.settings import Setting, Settings
+from tulu_cli.warm.endpoint import Endpoint, leased
+from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
+from tulu_cli.warm.record import Identity, Order, fingerprint
+
+if TYPE_CHECKING:
+    from tulu_cli.engines.remote.wire import Wire
+
+
+# How a model is loaded: the fields of EngineSpec that make two engines different ones.
+_SETTINGS = (
+    "dtype",
+    "quantization",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "device",
+    "trust_remote_code",
+    "engine_args",
+)
+_ATTEMPTS = 3
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_MODULES = {"vllm": "tulu_cli.serving.vllm_server"}
+
+
+def seconds(text: str) -> float:
+    """A time such as 90, 30s, 10m or 2h, in seconds. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if match is None or not math.isfinite(float(match[1])):
+        raise UsageError(f"--keep-alive takes a time such as 30s, 10m or 2h, not {text!r}.")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def find(
+    spec: EngineSpec, settings: Settings, machine: Machine, say: Callable[[str], None]
+) -> Endpoint | None:
+    """A warm engine of this user that may answer in the place of `spec`, with a lease on it.
+
+    One that holds the same model but differs in what was asked for is mentioned, and not used.
+    """
+    running = warm_engines()
+    if not running:
+        return None
+    wanted = wanted_of(spec, settings, machine)
+    for warm in running:
+        if wanted.engine == "auto" and warm.order.identity.engine == "fake":
+            continue  # it answers nothing that was asked
+        if not is_same_model(warm, wanted):
+            continue
+        difference = mismatch(warm, wanted)
+        if difference is None and (endpoint := leased(warm)) is not None:
+            return endpoint
+        if difference is not None:
+            say(
+                f"tulu: the warm engine of {warm.order.asked} is not used: {difference}; "
+                f"tulu stop {warm.order.asked} ends it."
+            )
+    return None
+
+
+def wanted_of(spec: EngineSpec, settings: Settings, machine: Machine) -> Wanted:
+    """What this command needs: only what was set is insisted on."""
+    given = {name for name in _SETTINGS if name in settings.values}
+    given |= {name for name in ("trust_remote_code", "engine_args") if getattr(spec, name)}
+    return Wanted(
+        model=spec.name,
+        directory=str(spec.directory),
+        files=fingerprint(spec.directory),
+        engine=settings.get("engine", "auto"),
+        settings={name: _plain(getattr(spec, name)) for name in given},
+        versions=_versions(machine),
+    )
+
+
+def order_of(
+    spec: EngineSpec,
+    engine: str,
+    machine: Machine,
+    *,
+    asked: str,
+    end_token_ids: tuple[int, ...],
+    keep_alive: float,
+    leashed: bool = False,
+) -> Order:
+    """What a supervisor has to be told to hold this model; `spec` has its weights on the disk."""
+    identity = Identity(
+        model=spec.name,
+        directory=str(spec.directory),
+        revision=spec.revision,
+        files=fingerprint(spec.directory),
+        engine=engine,
+        settings={name: _plain(getattr(spec, name)) for name in _SETTINGS},
+        versions=_versions(machine),
+    )
+    return Order(
+        identity=identity,
+        asked=asked,
+        command=host_command(engine),
+        end_token_ids=end_token_ids,
+        keep_alive=keep_alive,
+        leashed=leashed,
+    )
+
+
+def host_command(engine: str) -> tuple[str, ...]:
+    """The command that serves an engine; the supervisor adds the folder to it."""
+    # -P: no module of the working directory may take the place of one of ours.
+    return (sys.executable, "-P", "-m", _MODULES.get(engine, "tulu_cli.serving.host"))
+
+
+def start(order: Order, progress: Progress) -> Endpoint:
+    """The engine of an order, ready, and a lease on it. Raises what loading it raises."""
+    from tulu_cli.warm import starter
+
+    for _ in range(_ATTEMPTS):
+        engine = starter.start(order, progress)
+        if (endpoint := leased(engine)) is not None:
+            return endpoint
+        starter.wait_until_gone(engine.folder)  # it is being unloaded
+    raise EngineError(f"The engine of {order.asked} ends as soon as it is ready.")
+
+
+def at_url(url: str, key_variable: str | None) -> Endpoint:
+    """A server that somebody else runs. Raises EngineError where it does not answer as one.
+
+    vLLM, or one of ours, is given token ids and asked for them; any other is given messages.
+    """
+    from tulu_cli.engines.remote.wire import Wire
+    from tulu_cli.protocol.chat import model_names
+
+    key = None if key_variable is None else os.environ.get(key_variable)
+    if key_variable is not None and not key:
+        raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
+    endpoint = Endpoint(_unknown(url), url=url, api_key=key)
+    told = _models(Wire(endpoint, {}))
+    try:
+        model = told["data"][0]
+        owner, limit = model.get("owned_by"), int(model["max_model_len"])
+        name, root = str(model["id"]), model.get("root")
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return endpoint_of(url, key, model_names(told))
+    if owner not in ("vllm", "tulu"):
+        return endpoint_of(url, key, model_names(told))
+    info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
+    known = root if root and (not str(root).startswith("/") or os.path.isdir(root)) else name
+    return replace(endpoint, info=info, root=str(known))
+
+
+def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
+    """Raises UsageError where a server runs another model than the one whose tokens it gets."""
+    names = (endpoint.info.model, endpoint.root)
+    if not {spec.name, str(spec.directory)} & set(names):
+        raise UsageError(
+            f"The server at {endpoint.url} runs {endpoint.info.model}, not {spec.name}: leave -m "
+            f"out, or start it with --served-model-name {spec.name} if that is what it is."
+        )
+
+
+def _models(wire: "Wire") -> Any:
+    """What a server says of its models; None where it has no word for that."""
+    from tulu_cli.protocol.errors import Refused
+
+    try:
+        return wire.get("/v1/models")
+    except Refused as refused:
+        if refused.status in (404, 405, 501):
+            return None
+        raise
+
+
+def with_hint(error: DoesNotFit) -> DoesNotFit:
+    """The same error; if warm engines of ours take memory, with how to stop them."""
+    held = ", ".join(dict.fromkeys(warm.order.asked for warm in warm_engines()))
+    if not held:
+        return error
+    return DoesNotFit(f"{error} Kept warm meanwhile: {held}; tulu stop NAME frees the memory.")
+
+
+def choice_for(endpoint: Endpoint, reason: str) -> engines.Choice:
+    """The choice of an engine that runs elsewhere."""
+    engine = "remote.chat" if endpoint.takes_messages else "remote.tokens"
+    return engines.Choice(engine, ((endpoint.info.engine, reason),))
+
+
+def _unknown(url: str) -> EngineInfo:
+    return EngineInfo("server", "", None, url, "auto", 0, {})
+
+
+def _versions(machine: Machine) -> dict[str, str]:
+    return {"tulu": __version__, **machine.packages}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it is written down and read back."""
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+_SAMPLING = ("top_k", "min_p", "repetition_penalty")
+_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+# Where a model's name comes from when it is meant for this server, and for no engine here.
+_MEANT = ("flag", "/model")
+
+
+def endpoint_of(url: str, key: str | None, models: tuple[str, ...]) -> Endpoint:
+    """The way to such a server, which lists these models. Nothing else is known of it."""
+    info = EngineInfo("server", "", None, url, "unknown", 0, {})
+    return Endpoint(info, url=url, api_key=key, takes_messages=True, models=models)
+
+
+def chosen_model(endpoint: Endpoint, settings: Settings) -> str:
+    """The server's name of the model that is asked for, or of the only one that it has.
+
+    Raises UsageError where that leaves a choice.
+    """
+    asked, models = settings.values.get("model"), endpoint.models
+    if asked is not None:
+        name = settings.aliases.get(asked.value, asked.value)
+        if asked.origin in _MEANT or name in models:
+            return str(name)
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise UsageError(f"The server at {endpoint.url} lists no models: name one with -m.")
+    raise UsageError(f"The server at {endpoint.url} has several models: -m takes {listed(models)}.")
+
+
+def applicable(settings: Settings, url: str | None, say: Callable[[str], None]) -> Settings:
+    """The settings without the sampling that the server cannot be told, each of which is said.
+
+    Raises UsageError for what was asked for on the command line.
+    """
+    for name in CANNOT:
+        if settings.is_flag(name):
+            raise cannot(name, url)
+    left_out = {name: settings.values[name] for name in _SAMPLING if name in settings.values}
+    for name, setting in left_out.items():
+        if setting.value != _OFF[name]:
+            say(f"tulu: {name} = {setting.value} ({setting.origin}) is left out: {CANNOT[name]}.")
+    return replace(settings, values=without(settings.values, left_out))
+
+
+def refuse(options: Mapping[str, object], constraint: Constraint | None, url: str | None) -> None:
+    """Raises UsageError for the first of these options, by name, that was given."""
+    for name in filter(options.get, options):
+        raise cannot(name, url)
+    if constraint is not None and constraint.kind in CANNOT:
+        raise cannot(constraint.kind, url)
+
+
+def without(values: Mapping[str, Setting], names: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The values of other names."""
+    return {name: setting for name, setting in values.items() if name not in names}

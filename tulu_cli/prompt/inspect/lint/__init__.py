@@ -1,0 +1,25 @@
+"""What is wrong, or worth knowing, of a chat template and of conversations for it.
+
+Each rule is one function that yields findings. Codes: T00x whether it runs, T01x and T02x begin
+and end tokens, T03x generation prompt, T04x system message, T05x and T06x other roles and white
+space, T07x determinism, T09x loss mask, T10x conversations.
+"""
+
+from tulu_cli.prompt.inspect.lint.contents import lint_conversation
+from tulu_cli.prompt.inspect.lint.finding import Finding, Subject
+from tulu_cli.prompt.inspect.lint.running import RUNNING, STEADY
+from tulu_cli.prompt.inspect.lint.tokens import TOKENS
+from tulu_cli.prompt.inspect.lint.turns import TURNS
+
+__all__ = ["Finding", "Subject", "lint_conversation", "lint_template"]
+
+_ORDER = ("error", "warning", "note")
+
+
+def lint_template(subject: Subject) -> list[Finding]:
+    """All findings about a template, the worst first."""
+    broken = [finding for rule in RUNNING for finding in rule(subject)]
+    if broken:
+        return broken
+    found = [finding for rule in (*TOKENS, *TURNS, *STEADY) for finding in rule(subject)]
+    return sorted(found, key=lambda finding: (_ORDER.index(finding.severity), finding.code))

@@ -1,0 +1,142 @@
+"""Rules about turns: the generation prompt, the system message, other roles, white space."""
+
+from collections.abc import Iterator
+
+from tulu_cli.core import Message
+from tulu_cli.prompt.encode import encoding_of_pieces
+from tulu_cli.prompt.grammar import START
+from tulu_cli.prompt.inspect.lint.finding import (
+    ANSWER,
+    ASKED,
+    SYSTEM,
+    TURN,
+    USER,
+    Finding,
+    Rule,
+    Subject,
+)
+from tulu_cli.prompt.spoofing import is_sign
+
+_EDGES = {"a line end": "\n", "two line ends": "\n\n", "a space": " "}
+
+
+def asks_as_it_answers(subject: Subject) -> Iterator[Finding]:
+    """T030, T031: the generation prompt must be how an answer begins."""
+    asked, unasked = subject.text(USER, asked=True), subject.text(USER)
+    answered = subject.text(*TURN)
+    if asked is None or answered is None:
+        return
+    if asked == unasked:
+        header = answered.removeprefix(asked).partition(ANSWER.content)[0]
+        if header.strip():
+            yield Finding(
+                "T031",
+                "warning",
+                f"There is no generation prompt: the model has to write {header.strip()!r} itself.",
+                "Write it where add_generation_prompt is true.",
+            )
+    elif not answered.startswith(asked):
+        yield Finding(
+            "T030",
+            "error",
+            "The generation prompt is not how an answer begins, so a model is asked in another "
+            f"way than it was trained: {asked[len(unasked or '') :]!r}.",
+            "Begin both with the same text.",
+        )
+
+
+def keeps_system(subject: Subject) -> Iterator[Finding]:
+    """T040 to T042: what becomes of a system message."""
+    system = Message("system", SYSTEM)
+    text = subject.text(system, USER)
+    fix = "Put the instruction into the first user's turn, and say so to users."
+    if text is None:
+        yield Finding("T041", "warning", "The template refuses a system message.", fix)
+    elif SYSTEM not in text:
+        yield Finding("T040", "error", "The template drops a system message without a word.", fix)
+    else:
+        between = text.partition(SYSTEM)[2].partition(ASKED)[0]
+        if not any(map(is_sign, between)):
+            yield Finding(
+                "T042",
+                "warning",
+                "A system message is merged into the user's turn: the user can speak for it.",
+                "Nothing, if the model was trained so.",
+            )
+
+
+def adds_system(subject: Subject) -> Iterator[Finding]:
+    """T043: a system message that nobody wrote."""
+    (header, *_) = subject.writer.grammar.between.get((START, "user"), ("",))
+    if "system" in header.lower():
+        yield Finding(
+            "T043",
+            "note",
+            f"Without a system message the template adds one of its own: {header!r}.",
+            "Give one, if need be an empty one, to choose it yourself.",
+        )
+
+
+def keeps_tool_results(subject: Subject) -> Iterator[Finding]:
+    """T050: messages that disappear."""
+    result = "degrees: 21"
+    text = subject.text(*TURN, Message("tool", result))
+    if text is not None and result not in text:
+        yield Finding(
+            "T050",
+            "warning",
+            "The template drops messages of the role tool without a word.",
+            "Do not use it with tools.",
+        )
+
+
+def keeps_space(subject: Subject) -> Iterator[Finding]:
+    """T060: white space around contents."""
+    text = subject.text(Message("user", f" \n{ASKED}\n "))
+    if text is not None and f" \n{ASKED}\n " not in text:
+        yield Finding(
+            "T060",
+            "note",
+            "White space around contents is taken off.",
+            "Nothing, unless it matters: code may begin with an indent.",
+        )
+
+
+def borders_hold(subject: Subject) -> Iterator[Finding]:
+    """T061: white space that becomes one token with what the template writes before it."""
+    merged = [
+        name
+        for name, edge in _EDGES.items()
+        if subject.tokenizer and straddles(subject, Message("assistant", f"{edge}Fine."))
+    ]
+    if merged:
+        yield Finding(
+            "T061",
+            "warning",
+            f"An answer that begins with {' or '.join(merged)} has its first token in common with "
+            "the header before it: after a generation prompt the model is in another place than "
+            "it was in training.",
+            "Strip answers before training, or end the header with a control token.",
+        )
+
+
+def straddles(subject: Subject, answer: Message) -> bool:
+    """Whether a token covers both the end of the header and the beginning of an answer."""
+    writer, tokenizer = subject.writer, subject.tokenizer
+    text = subject.text(USER, answer)
+    header = subject.text(USER, asked=True)
+    if tokenizer is None or text is None or header is None or not text.startswith(header):
+        return False
+    pieces = writer.vocabulary.control_texts.split(text)
+    offsets = encoding_of_pieces(tokenizer, pieces)[1]
+    return any(start < len(header) < end for start, end in offsets)
+
+
+TURNS: tuple[Rule, ...] = (
+    asks_as_it_answers,
+    keeps_system,
+    adds_system,
+    keeps_tool_results,
+    keeps_space,
+    borders_hold,
+)

@@ -1,0 +1,158 @@
+"""Conversations out of files of any size: JSON lines one by one, or one JSON document."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, BinaryIO
+
+from tulu_cli.disk import decode_utf8, parse_json
+from tulu_cli.errors import BadInput
+from tulu_cli.prompt.inspect.formats import (
+    DEEPEST,
+    PlainRow,
+    Row,
+    is_plain,
+    parts,
+    read_row,
+    recognise,
+    refuse_unusable,
+)
+
+CHUNK_BYTES = 2**18
+_SCALARS = {str, int, float, bool, type(None)}
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some lines of a file; `first` is the number of the first one, from 1.
+
+    `unit` is what a line is to the user: of an array in one document, each is a conversation.
+    """
+
+    source: str
+    first: int
+    lines: list[bytes]
+    unit: str = "line"
+
+    def rows(self, name: str = "auto") -> Iterator[tuple[int, Row | PlainRow]]:
+        """Each conversation with the number of its line; blank lines are none."""
+        common = name in ("auto", "openai", "tulu")
+        for number, line in enumerate(self.lines, self.first):
+            if common and (row := read_common(line)):
+                yield number, row
+            elif line.strip():
+                source = self.place(number)
+                yield number, read_row(parse_line(line, source), source, name)
+
+    def place(self, number: int) -> str:
+        """How to call a line in errors."""
+        return f"{self.source}, {self.unit} {number:,}" if self.unit else self.source
+
+
+def read_chunks(file: BinaryIO, source: str) -> Iterator[Chunk]:
+    """The lines of a JSON Lines file in chunks, in constant memory; raises BadInput.
+
+    A file that is one JSON document over several lines, a conversation or an array of them, is
+    read whole, and given as if each conversation had a line.
+    """
+    first, head = _first_line(file)
+    if not head:
+        raise BadInput(f"{source} is empty: a conversation as JSON is expected.")
+    whole = _document(head, file, source)
+    if whole is not None:
+        unit = "conversation" if len(whole) > 1 else ""
+        yield Chunk(source, 1, [_encode(value, source) for value in whole], unit)
+        return
+    for lines in chain([[head]], _as_they_come(file)):
+        yield Chunk(source, first, lines)
+        first += len(lines)
+
+
+def _as_they_come(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines of a file, as many at a time as can be read without waiting."""
+    read = getattr(file, "read1", file.read)
+    begun: list[bytes] = []
+    while data := read(CHUNK_BYTES):
+        whole, end, rest = data.rpartition(b"\n")
+        if end:
+            yield b"".join((*begun, whole)).split(b"\n")
+            begun = []
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [last]
+
+
+def _first_line(file: BinaryIO) -> tuple[int, bytes]:
+    for number, line in enumerate(file, 1):
+        line = line.removeprefix(_BOM) if number == 1 else line
+        if line and not line.isspace():
+            return number, line
+    return 1, b""
+
+
+def _document(head: bytes, file: BinaryIO, source: str) -> list[Any] | None:
+    """The conversations of a file that is one document, None for lines."""
+    try:
+        value = json.loads(head)
+    except RecursionError:
+        return None
+    except ValueError as error:
+        if getattr(error, "pos", 0) < len(head.rstrip()):
+            return None  # a mistake in a line, not a document that goes on in the next
+        value = parse_line(head + file.read(), source)
+        return value if _is_list_of_rows(value) else [value]
+    return value if _is_list_of_rows(value) else None
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    """Whether an array holds conversations, and not the messages of one."""
+    first = value[0] if isinstance(value, list) and value else None
+    return recognise(first) is not None and not (isinstance(first, dict) and "role" in first)
+
+
+def _encode(value: Any, source: str) -> bytes:
+    try:
+        return json.dumps(value).encode()
+    except RecursionError as error:
+        raise BadInput(f"{source} is nested too deeply.") from error
+
+
+def read_common(line: bytes) -> PlainRow | None:
+    """The row of a line in the shape that nearly all have, quickly; None for every other."""
+    try:
+        value = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if type(value) is not dict or b"\\ud" in line or b"\\uD" in line:
+        return None
+    messages = value.pop("messages", None)
+    if type(messages) is not list or not {*map(type, value.values())} <= _SCALARS:
+        return None
+    return PlainRow(messages, value) if messages and all(map(is_plain, messages)) else None
+
+
+def is_suspicious(line: bytes) -> bool:
+    """Whether a line may hold half a surrogate pair, or be nested too deeply."""
+    halves = b"\\ud" in line or b"\\uD" in line
+    return halves or line.count(b"[") + line.count(b"{") > DEEPEST
+
+
+def parse_line(line: bytes, source: str) -> Any:
+    """The JSON value of one line. Raises BadInput, also for texts that are no Unicode."""
+    text = decode_utf8(line, source)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if "\n" not in text.strip():
+            raise BadInput(
+                f"{source} is not valid JSON: column {error.colno}: {error.msg}."
+            ) from error
+        value = parse_json(text, source)
+    except (RecursionError, ValueError):
+        value = parse_json(text, source)
+    if is_suspicious(line):
+        for path, item in parts("", value):
+            refuse_unusable(item, source, path.lstrip("."))
+    return value

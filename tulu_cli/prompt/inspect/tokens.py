@@ -1,0 +1,131 @@
+"""A prompt token by token: id, text, bytes, whose turn it is in, and whether it is learnt."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+
+from tulu_cli.prompt.chat import chat_pieces
+from tulu_cli.prompt.encode import encoding_of_pieces
+from tulu_cli.prompt.inspect.formats import PlainRow, Row, tools_of
+from tulu_cli.prompt.inspect.spans import Anatomy, Range, Source, Turn
+from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.prompt.tokenizer import Tokenizer, encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a prompt. `piece` is the text that it covers, `turn` None outside any."""
+
+    id: int
+    piece: str
+    data: bytes
+    turn: Turn | None
+    special: bool
+    learnt: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A prompt with its tokens; `source` says how the learnt ones were found, if they were."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    source: Source
+
+    def turns(self) -> list[tuple[str, int, int]]:
+        """Role, first token and the one behind the last, of each turn."""
+        runs = groupby(range(len(self.tokens)), key=lambda at: self.tokens[at].turn)
+        found = [(turn, list(run)) for turn, run in runs]
+        return [(turn.role, run[0], run[-1] + 1) for turn, run in found if turn]
+
+    def mask(self) -> list[int] | None:
+        """The loss mask, None where nothing is known of it: it is never silently all zero."""
+        return None if self.source == "none" else [int(token.learnt) for token in self.tokens]
+
+
+def encode_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow) -> Sequence[int]:
+    """The token ids of a row's prompt. Raises BadInput, UsageError."""
+    return _encoding(tokenizer, writer, row)[1]
+
+
+def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow) -> Explained:
+    """The same with all that is known of each token."""
+    text, ids, offsets = _encoding(tokenizer, writer, row)
+    anatomy = writer.anatomy(row.messages, text, tools_of(row))
+    return Explained(text, tuple(explain_tokens(tokenizer, ids, offsets, anatomy)), anatomy.source)
+
+
+def _encoding(
+    tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow
+) -> tuple[str, Sequence[int], Sequence[Range]]:
+    """The text, the ids, and the characters of each."""
+    options = writer.options(asked=writer.asks(row.messages), tools=tools_of(row))
+    pieces = chat_pieces(tokenizer, row.messages, continue_final=writer.continue_final, **options)
+    text = "".join(pieces)
+    if writer.allow_special:
+        found = encoding(tokenizer.backend, text, add_special_tokens=False)
+        return text, found.ids, found.offsets
+    return text, *encoding_of_pieces(tokenizer, pieces)
+
+
+def explain_tokens(
+    tokenizer: Tokenizer, ids: Sequence[int], offsets: Sequence[Range], anatomy: Anatomy
+) -> list[Token]:
+    """The tokens of a prompt, with what is known of each."""
+    mask = loss_mask(offsets, anatomy.learnt)
+    return [
+        Token(
+            id=number,
+            piece=anatomy.text[start:end],
+            data=token_bytes(tokenizer, number),
+            turn=turn_at(start, anatomy.turns),
+            special=number in tokenizer.special_ids,
+            learnt=bool(learnt),
+        )
+        for number, (start, end), learnt in zip(ids, offsets, mask, strict=True)
+    ]
+
+
+def loss_mask(offsets: Sequence[Range], learnt: Iterable[Range]) -> list[int]:
+    """1 for each token that covers a learnt character, else 0.
+
+    A token that straddles the beginning of an answer is learnt, as transformers counts it.
+    """
+    mask = [0] * len(offsets)
+    token = 0
+    for start, end in learnt:
+        while token < len(offsets) and offsets[token][1] <= start:
+            token += 1
+        while token < len(offsets) and offsets[token][0] < end:
+            mask[token] = int(offsets[token][1] > offsets[token][0]) or mask[token]
+            token += 1
+    return mask
+
+
+def turn_at(place: int, turns: Sequence[Turn]) -> Turn | None:
+    """The turn that a character is in."""
+    return next((turn for turn in turns if turn.start <= place < turn.end), None)
+
+
+def token_bytes(tokenizer: Tokenizer, number: int) -> bytes:
+    """The bytes that a token stands for, whichever way its vocabulary spells them."""
+    text = tokenizer.token_text(number) or ""
+    if number in tokenizer.special_ids:
+        return text.encode()
+    if tokenizer.joins_bytes and text.startswith("<0x") and len(text) == len("<0x00>"):
+        return bytes.fromhex(text[3:5])
+    letters = byte_letters()
+    if tokenizer.is_byte_level and all(char in letters for char in text):
+        return bytes(letters[char] for char in text)
+    return text.replace("\u2581", " ").encode()
+
+
+@cache
+def byte_letters() -> dict[str, int]:
+    """The letter that stands for each byte in byte-level vocabularies, as GPT-2 began it."""
+    plain = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {
+        chr(256 + index): byte for index, byte in enumerate(others)
+    }

@@ -1,0 +1,76 @@
+"""A completion that is given, encoded in its place: pieces encoded apart are not the whole.
+
+A token counts as the completion's where it covers a character of it, as in a loss mask. So a token
+that straddles the beginning is scored.
+"""
+
+from collections.abc import Sequence
+
+from tulu_cli.core import Message, ScoreRequest
+from tulu_cli.errors import BadInput
+from tulu_cli.prompt.chat import chat_pieces
+from tulu_cli.prompt.encode import encoding_of_pieces
+from tulu_cli.prompt.inspect.spans import Anatomy, Range
+from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.prompt.tokenizer import Tokenizer, encoding
+
+
+def encode_answer(
+    tokenizer: Tokenizer,
+    writer: PromptWriter,
+    messages: Sequence[Message],
+    end_token_ids: Sequence[int],
+) -> ScoreRequest:
+    """A conversation whose last message, the assistant's, is scored with its end token.
+
+    What the template writes behind that token is no part of the answer, and left out. Raises
+    BadInput, also where the template does not show where the answer is.
+    """
+    pieces = chat_pieces(tokenizer, messages, **writer.options(asked=False))
+    text = "".join(pieces)
+    if writer.allow_special:
+        found = encoding(tokenizer.backend, text, add_special_tokens=False)
+        ids, offsets = list(found.ids), list(found.offsets)
+    else:
+        ids, offsets = encoding_of_pieces(tokenizer, pieces)
+    start, end = answer_in(writer.anatomy(messages, text), len(messages) - 1)
+    total = sum(1 for begin, _ in offsets if begin < end)
+    context = first_of(offsets, start)
+    ends = [place for place in range(context, total) if ids[place] in end_token_ids]
+    return request(ids[: ends[-1] + 1 if ends else total], context)
+
+
+def encode_completion(tokenizer: Tokenizer, text: str, completion: str) -> ScoreRequest:
+    """A plain text whose continuation is scored; no end token follows it. Raises BadInput."""
+    ids = tokenizer.encode_raw(text + completion)
+    found = encoding(tokenizer.backend, text + completion, add_special_tokens=True)
+    # A BOS that was written out and added too stands in `found` twice.
+    offsets = found.offsets[len(found.ids) - len(ids) :]
+    added = found.special_tokens_mask[len(found.ids) - len(ids) :]
+    total = len(ids)
+    while total and added[total - 1]:  # an EOS that the tokenizer adds by itself
+        total -= 1
+    return request(ids[:total], first_of(offsets[:total], len(text)))
+
+
+def answer_in(anatomy: Anatomy, index: int) -> Range:
+    """The characters that the model writes as message `index`, the last one. Raises BadInput."""
+    turn = next((turn for turn in anatomy.turns if turn.index == index), None)
+    last = anatomy.learnt[-1] if anatomy.learnt else None
+    if last is None or (turn is not None and last[0] < turn.start):
+        raise BadInput("The chat template does not show where the answer to be scored stands.")
+    return last
+
+
+def first_of(offsets: Sequence[Range], start: int) -> int:
+    """The first token that reaches beyond `start`."""
+    return next((place for place, (_, end) in enumerate(offsets) if end > start), len(offsets))
+
+
+def request(ids: Sequence[int], context: int) -> ScoreRequest:
+    """The request. Raises BadInput where nothing is before the completion, or nothing is in it."""
+    if context < 1:
+        raise BadInput("Nothing stands before the completion, not even a BOS: give a text.")
+    if context >= len(ids):
+        raise BadInput("The completion has no token to be scored.")
+    return ScoreRequest(tuple(ids), context)

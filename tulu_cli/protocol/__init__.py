@@ -1,0 +1,1 @@
+"""What goes over a wire, in both directions: pure JSON to values and back."""

@@ -1,0 +1,171 @@
+"""OpenAI's chat completions: a request as a body, and a chunk of the answer as values.
+
+https://platform.openai.com/docs/api-reference/chat. What such a server cannot do is here too.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
+from tulu_cli.errors import UsageError
+from tulu_cli.protocol.completions import cached_tokens, finite
+from tulu_cli.protocol.errors import Refused
+
+_NO_WORD = "chat completions have no such parameter"
+_ITS_PROMPT = "it makes the prompt itself, of messages"
+_LOADED = "it has loaded its model already"
+# What cannot be asked of such a server, by the name of the option, and why.
+CANNOT: Mapping[str, str] = {
+    **dict.fromkeys(("top_k", "min_p", "repetition_penalty", "ignore_eos"), _NO_WORD),
+    **dict.fromkeys(("regex", "choice"), _NO_WORD),
+    **dict.fromkeys(("raw", "prefill", "allow_special", "strict_roles"), _ITS_PROMPT),
+    **dict.fromkeys(("engine", "dtype", "quantization", "device", "max_model_len"), _LOADED),
+    **dict.fromkeys(("tensor_parallel_size", "pipeline_parallel_size"), _LOADED),
+    **dict.fromkeys(("gpu_memory_utilization", "engine_arg"), _LOADED),
+    "score": "chat completions tell nothing of a text that is given",
+    "overflow": "it does not say how long its context is",
+}
+
+
+def cannot(name: str, url: str | None) -> UsageError:
+    """The refusal of an option by its name."""
+    return UsageError(
+        f"--{name.replace('_', '-')} cannot be asked of the server at {url}: {CANNOT[name]}."
+    )
+
+
+def check(sampling: Sampling, url: str | None) -> None:
+    """Raises UsageError for sampling that the server cannot be told."""
+    default = Sampling()
+    for name in ("top_k", "min_p", "repetition_penalty", "ignore_eos"):
+        if getattr(sampling, name) != getattr(default, name):
+            raise cannot(name, url)
+    if sampling.constraint is not None and sampling.constraint.kind in CANNOT:
+        raise cannot(sampling.constraint.kind, url)
+
+
+def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[str, Any]:
+    """A request as the body of POST /v1/chat/completions, in the spelling of this server.
+
+    Greedy choices are all the same, so one is asked for.
+    """
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [message_object(message) for message in request.conversation],
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "stream": True,
+    }
+    if "stream_options" not in quirks:
+        body["stream_options"] = {"include_usage": True}
+    if sampling.max_tokens is not None:
+        renamed = "max_completion_tokens" in quirks
+        body["max_completion_tokens" if renamed else "max_tokens"] = sampling.max_tokens
+    if not sampling.greedy:
+        body["seed"] = sampling.seed
+        if sampling.n > 1:  # a server that has no word for it is not asked for nothing
+            body["n"] = sampling.n
+    if sampling.stop:
+        body["stop"] = list(sampling.stop)
+    if sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+    if sampling.constraint is not None:
+        schema = json.loads(sampling.constraint.source)
+        named = {"name": "answer", "strict": True, "schema": schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    return body
+
+
+def message_object(message: Message) -> dict[str, Any]:
+    """A message as OpenAI has it."""
+    return {"role": message.role, "content": message.content, **message.extra}
+
+
+def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
+    """The parameter over which a server has refused a body, if another spelling may do.
+
+    One is to be renamed; the other only asks for token counts, and can be left out.
+    """
+    if refused.status not in (400, 422):
+        return None
+    told = str(refused)
+    if "max_completion_tokens" in told and "max_tokens" in body:
+        return "max_completion_tokens"
+    return "stream_options" if "stream_options" in told and "stream_options" in body else None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a chunk holds of one choice; `finish` is the server's word for its end."""
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish: str | None = None
+    stop: str | None = None
+
+
+def read_chunk(chunk: Mapping[str, Any], top: int) -> tuple[list[Piece], Usage | None]:
+    """The pieces of a chunk, or of a whole answer, and the usage if it is told.
+
+    Raises ValueError for what is no chunk.
+    """
+    try:
+        return [_piece(told, top) for told in chunk.get("choices") or ()], _usage(chunk)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__} {error}") from error
+
+
+def model_names(told: Any) -> tuple[str, ...]:
+    """The models that an answer to GET /v1/models lists; none where it is no such answer."""
+    rows = told.get("data") if isinstance(told, dict) else None
+    rows = rows if isinstance(rows, list) else []
+    names = (row.get("id") for row in rows if isinstance(row, dict))
+    return tuple(name for name in names if name and isinstance(name, str))
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Names of a server's in a sentence, as many as anybody reads."""
+    shown = [name if name.isprintable() and len(name) < 80 else repr(name[:80]) for name in names]
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return ", ".join(shown[:10]) + more
+
+
+def _piece(told: Mapping[str, Any], top: int) -> Piece:
+    said = told.get("delta") or told.get("message") or {}
+    texts = [said.get("content") or "", said.get("refusal") or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("the content is no text")
+    stop = told.get("stop_reason")  # vLLM's; OpenAI does not say which one it was
+    return Piece(
+        index=int(told.get("index") or 0),
+        text="".join(texts),
+        logprobs=_logprobs(told.get("logprobs"), top),
+        finish=told.get("finish_reason"),
+        stop=stop if isinstance(stop, str) else None,
+    )
+
+
+def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
+    return tuple(
+        TokenLogprob(
+            str(entry["token"]),
+            finite(float(entry["logprob"])),
+            tuple(
+                (str(other["token"]), finite(float(other["logprob"])))
+                for other in (entry.get("top_logprobs") or ())[:top]
+            ),
+        )
+        for entry in (told or {}).get("content") or ()
+    )
+
+
+def _usage(chunk: Mapping[str, Any]) -> Usage | None:
+    told = chunk.get("usage")
+    if not told or told.get("completion_tokens") is None:
+        return None
+    cached = cached_tokens(told)
+    return Usage(int(told.get("prompt_tokens") or 0), int(told["completion_tokens"]), cached)

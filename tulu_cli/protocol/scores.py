@@ -1,0 +1,99 @@
+"""What client and server say to one another about scores: vLLM's `prompt_logprobs`.
+
+The completion is the end of the prompt. vLLM says how likely every token of a prompt is; our own
+server leaves out those that `context_tokens`, a field of ours, counts, and generates no token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tulu_cli.core import Score, ScoreRequest, TokenLogprob
+from tulu_cli.errors import BadInput, EngineError
+from tulu_cli.protocol.completions import NEVER, finite
+
+# Each with the values that change nothing: a score is whole, and nothing is drawn for it.
+_OFF: Mapping[str, tuple[Any, ...]] = {
+    "stream": (False,),
+    "echo": (False,),
+    "n": (1,),
+    "max_tokens": (0, 1),
+    "logprobs": (),
+    "structured_outputs": (),
+}
+
+
+def score_body(request: ScoreRequest, model: str) -> dict[str, Any]:
+    """A request as the body of POST /v1/completions."""
+    return {
+        "model": model,
+        "prompt": list(request.token_ids),
+        "context_tokens": request.context_tokens,
+        "prompt_logprobs": 1,
+        "max_tokens": 1,
+        "temperature": 0.0,
+    }
+
+
+def read_score_request(body: Mapping[str, Any], ids: tuple[int, ...]) -> ScoreRequest:
+    """What a body with `prompt_logprobs` asks of the prompt `ids`. Raises BadInput."""
+    asked = body["prompt_logprobs"]
+    if type(asked) is not int or asked not in (0, 1):
+        raise BadInput("prompt_logprobs takes 0 or 1 here.")
+    for name, values in _OFF.items():
+        if body.get(name) not in (None, *values):
+            raise BadInput(f"{name} does not go with prompt_logprobs here.")
+    context = body.get("context_tokens", 1)
+    if type(context) is not int or not 1 <= context < len(ids):
+        raise BadInput(
+            f"prompt_logprobs: of a prompt of {len(ids):,} tokens, context_tokens can be 1 to "
+            f"{len(ids) - 1:,}, and the others are scored."
+        )
+    return ScoreRequest(ids, context)
+
+
+def score_choice(request: ScoreRequest, score: Score, alternatives: int) -> dict[str, Any]:
+    """The choice that holds a score: a table for each token, null for what is context."""
+    tables = [logprob_table(entry, alternatives) for entry in score.tokens]
+    return {
+        "index": 0,
+        "text": "",
+        "logprobs": None,
+        "finish_reason": "length",
+        "stop_reason": None,
+        "prompt_logprobs": [*[None] * request.context_tokens, *tables],
+    }
+
+
+def score_usage(request: ScoreRequest) -> dict[str, int]:
+    """Token counts as OpenAI has them: nothing was generated."""
+    tokens = len(request.token_ids)
+    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+
+
+def logprob_table(entry: TokenLogprob, alternatives: int) -> dict[str, dict[str, float]]:
+    """A token of a prompt and the likeliest one in its place, by their ids."""
+    told = ((entry.token_id, entry.logprob), *entry.top[:alternatives])
+    return {str(token): {"logprob": max(logprob, NEVER)} for token, logprob in told}
+
+
+def read_score(request: ScoreRequest, told: Any) -> Score:
+    """The score in a server's answer. Raises EngineError where there is none in it."""
+    try:
+        tables = told["choices"][0]["prompt_logprobs"][request.context_tokens :]
+        pairs = zip(request.completion_token_ids, tables, strict=True)
+        return Score(tuple(with_likeliest(token, _logprobs(table)) for token, table in pairs))
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise EngineError(
+            "The server does not say how likely a prompt is (prompt_logprobs): it cannot score."
+        ) from error
+
+
+def with_likeliest(token: int, logprobs: Mapping[int, float]) -> TokenLogprob:
+    """The entry of a token, from the logprobs of it and of the likeliest ones in its place."""
+    # Of a tie it is the given token.
+    best = max(logprobs, key=lambda other: (logprobs[other], other == token))
+    return TokenLogprob(token, logprobs[token], ((best, logprobs[best]),))
+
+
+def _logprobs(table: Mapping[str, Any]) -> dict[int, float]:
+    return {int(token): finite(float(told["logprob"])) for token, told in table.items()}

@@ -1,0 +1,122 @@
+"""The structure that an answer must have: read from the command line, and checked at the end."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.core import Completion, Constraint
+from tulu_cli.errors import (
+    BadInput,
+    ConstraintNotMet,
+    NoEngine,
+    StoppedByLength,
+    UsageError,
+)
+from tulu_cli.machine import install
+from tulu_cli.text import plural
+
+
+def read_constraint(
+    schema: str | None, regex: str | None, choices: tuple[str, ...]
+) -> Constraint | None:
+    """The constraint that was asked for, if any. Raises UsageError for several, BadInput for bad.
+
+    `schema` is JSON where it begins with a brace, else the name of a file.
+    """
+    if (schema is not None) + (regex is not None) + bool(choices) > 1:
+        raise UsageError("--schema, --regex and --choice exclude one another.")
+    if schema is not None:
+        return Constraint("json_schema", read_schema(schema))
+    if regex is not None:
+        return Constraint("regex", read_regex(regex))
+    if choices:
+        if len(choices) == 1:
+            raise UsageError("--choice takes two answers or more: repeat it.")
+        return Constraint("choice", json.dumps(choices, ensure_ascii=False))
+    return None
+
+
+def read_regex(regex: str) -> str:
+    """The regular expression, known to be one: the answer is checked with Python's `re`."""
+    try:
+        re.compile(regex)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise BadInput(f"--regex is not a regular expression: {error}.") from error
+    return regex
+
+
+def read_schema(schema: str) -> str:
+    """The schema's text, known to be JSON and a JSON schema. Raises BadInput."""
+    try:
+        import jsonschema
+    except ImportError as error:
+        raise NoEngine(
+            f"--schema needs jsonschema, which comes with an engine: {install('transformers')}."
+        ) from error
+
+    inline = schema.lstrip().startswith("{")
+    try:
+        text = schema if inline else Path(schema).read_text(encoding="utf-8")
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise BadInput("--schema is not a JSON schema: an object is needed.")
+        jsonschema.validators.validator_for(document).check_schema(document)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BadInput(f"--schema is not JSON ({place}): {error.msg}.") from error
+    except jsonschema.SchemaError as error:
+        raise BadInput(f"--schema is not a JSON schema: {error.message}.") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"--schema {schema!r} is not UTF-8: byte {error.start} is wrong.") from error
+    except OSError as error:
+        raise BadInput(f"--schema {schema!r} cannot be read: {error.strerror}.") from error
+    except RecursionError as error:
+        raise BadInput("--schema is nested too deeply.") from error
+    return text
+
+
+def check(constraint: Constraint, completion: Completion) -> None:
+    """Raises StoppedByLength for an answer that was cut, ConstraintNotMet for one that is wrong."""
+    try:
+        problem = _problem(constraint, completion.text)
+    except RecursionError:
+        problem = "it is nested too deeply to be checked"
+    if problem is None:
+        return
+    if completion.done.finish_reason == "length":
+        raise StoppedByLength(
+            f"The answer was cut{place_of_cut([completion])}, before it was complete: "
+            "raise --max-tokens."
+        )
+    kind = constraint.kind.replace("_", " ")
+    raise ConstraintNotMet(f"The answer does not satisfy the {kind}: {problem}.")
+
+
+def place_of_cut(completions: list[Completion]) -> str:
+    """` at N tokens`, of the longest; nothing where a server has not told the tokens of each."""
+    tokens = max(len(completion.token_ids) for completion in completions)
+    return f" at {plural(tokens, 'token')}" if tokens else ""
+
+
+def _problem(constraint: Constraint, text: str) -> str | None:
+    if constraint.kind == "choice":
+        return None if text in json.loads(constraint.source) else "it is none of the choices"
+    if constraint.kind == "regex":
+        return None if re.fullmatch(constraint.source, text) else "it does not match as a whole"
+    return _schema_problem(json.loads(constraint.source), text)
+
+
+def _schema_problem(schema: Any, text: str) -> str | None:
+    import jsonschema
+    import referencing
+
+    # An empty registry of our own: jsonschema's fetches the $refs that it does not know.
+    validator = jsonschema.validators.validator_for(schema)(schema, registry=referencing.Registry())
+    try:
+        error = jsonschema.exceptions.best_match(validator.iter_errors(json.loads(text)))
+    except json.JSONDecodeError as refusal:
+        return f"it is not JSON ({refusal.msg} at line {refusal.lineno}, column {refusal.colno})"
+    except referencing.exceptions.Unresolvable as refusal:
+        return f"the schema refers to {refusal.ref!r}, which it does not hold"
+    return None if error is None else str(error.message)

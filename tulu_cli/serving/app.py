@@ -1,0 +1,198 @@
+"""An engine of ours as an OpenAI-compatible server: a thin ASGI application."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.core import EngineInfo, Request, ScoreRequest
+from tulu_cli.errors import BadInput, EngineError, TuluError
+from tulu_cli.prompt import Tokenizer, encode_chat, parse_messages
+from tulu_cli.protocol import completions
+from tulu_cli.protocol.scores import read_score_request, score_choice, score_usage
+from tulu_cli.serving.engine_thread import END, EngineThread, Job
+from tulu_cli.serving.frames import EventStream, Frame, json_response, read_body, refusal
+from tulu_cli.serving.prompts import prompt_response
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request as HttpRequest
+    from starlette.responses import Response
+
+
+def make_app(
+    engine: EngineThread, info: EngineInfo, tokenizer: Tokenizer, end_token_ids: tuple[int, ...]
+) -> "Starlette":
+    """The application over a loaded engine."""
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.routing import Route
+
+    service = Service(engine, info, tokenizer, end_token_ids)
+    routes = [
+        Route("/health", service.health),
+        Route("/load", service.load),
+        Route("/v1/models", service.models),
+        Route("/v1/completions", service.completions, methods=["POST"]),
+        Route("/v1/chat/completions", service.chat, methods=["POST"]),
+        Route(completions.PROMPT_PATH, service.prompt, methods=["POST"]),
+        Route(completions.ANSWER_PATH, service.completions, methods=["POST"]),
+    ]
+    handlers: Any = {TuluError: refusal, HTTPException: http_error}
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
+class Service:
+    """The routes. `running` is the number of requests whose answer is not finished."""
+
+    def __init__(
+        self,
+        engine: EngineThread,
+        info: EngineInfo,
+        tokenizer: Tokenizer,
+        end_token_ids: tuple[int, ...],
+    ) -> None:
+        self._engine = engine
+        self._info = info
+        self._tokenizer = tokenizer
+        self._end_token_ids = end_token_ids
+        self._numbers = count(1)
+        self._created = int(time.time())
+        self.running = 0
+
+    async def health(self, _http: "HttpRequest") -> "Response":
+        """200 while the engine can answer, 503 once it cannot."""
+        from starlette.responses import Response
+
+        return Response(status_code=200 if self._engine.is_alive else 503)
+
+    async def load(self, _http: "HttpRequest") -> "Response":
+        """How many requests run."""
+        return json_response({"server_load": self.running})
+
+    async def models(self, _http: "HttpRequest") -> "Response":
+        """The one model."""
+        model = {
+            "id": self._info.model,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "tulu",
+            "max_model_len": self._info.max_model_len,
+        }
+        return json_response({"object": "list", "data": [model]})
+
+    async def completions(self, http: "HttpRequest") -> "Response | EventStream":
+        """A prompt of token ids, or of text without a chat template."""
+        body = await read_body(http)
+        if body.get("prompt_logprobs") is not None:
+            return await self._score(http, body)
+        sampling = completions.read_sampling(body)
+        ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
+        return await self._answer(http, body, self._request(body, ids, sampling), chat=False)
+
+    async def chat(self, http: "HttpRequest") -> "Response | EventStream":
+        """A conversation, through the model's chat template."""
+        body = await read_body(http)
+        if body.get("logprobs"):
+            raise BadInput("logprobs of chats are not supported here: use /v1/completions.")
+        sampling = completions.read_sampling(
+            {**body, "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens")}
+        )
+        ids = await asyncio.to_thread(self._chat_ids, body.get("messages"))
+        return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
+
+    async def prompt(self, http: "HttpRequest") -> "Response":
+        """The token ids of a prompt, for a client that has not loaded the tokenizer."""
+        return await prompt_response(await read_body(http), self._tokenizer)
+
+    # A long text takes seconds to become ids, and must not keep the others waiting.
+    def _chat_ids(self, messages: Any) -> tuple[int, ...]:
+        conversation = parse_messages(json.dumps(messages).encode(), "messages")
+        return encode_chat(self._tokenizer, conversation)
+
+    def _prompt_ids(self, prompt: Any) -> tuple[int, ...]:
+        if isinstance(prompt, str):
+            return self._tokenizer.encode_raw(prompt)
+        if isinstance(prompt, list) and prompt and all(type(item) is int for item in prompt):
+            if not all(0 <= item < self._tokenizer.vocab_size for item in prompt):
+                raise BadInput("The prompt has a token id that is not in the vocabulary.")
+            return tuple(prompt)
+        raise BadInput("The prompt must be a text or a list of token ids; send several one by one.")
+
+    def _request(self, body: Mapping[str, Any], ids: tuple[int, ...], sampling: Any) -> Request:
+        self._check_model(body)
+        return Request(ids, sampling, completions.read_end_tokens(body, self._end_token_ids))
+
+    def _check_model(self, body: Mapping[str, Any]) -> None:
+        if (asked := body.get("model")) not in (None, self._info.model):
+            raise BadInput(f"The model here is {self._info.model!r}, not {asked!r}.")
+
+    async def _score(self, http: "HttpRequest", body: Mapping[str, Any]) -> "Response":
+        self._check_model(body)
+        ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
+        request = read_score_request(body, ids)
+        frame = Frame(f"cmpl-{next(self._numbers)}", self._info.model, chat=False, with_ids=False)
+        client = http.headers.get(completions.CLIENT_HEADER) or frame.name
+        async with aclosing(self._events(request, client, http)) as events:
+            async for _, score in events:
+                if isinstance(score, TuluError):
+                    raise score
+                choice = score_choice(request, score, body["prompt_logprobs"])
+                return json_response(frame.chunk([choice], usage=score_usage(request)))
+        raise EngineError("The request was cancelled.")
+
+    async def _answer(
+        self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
+    ) -> "Response | EventStream":
+        frame = Frame(
+            name=f"{'chatcmpl' if chat else 'cmpl'}-{next(self._numbers)}",
+            model=self._info.model,
+            chat=chat,
+            with_ids=bool(body.get("return_token_ids")),
+        )
+        client = http.headers.get(completions.CLIENT_HEADER) or frame.name
+        events = self._events(request, client, http)
+        if body.get("stream"):
+            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            return EventStream(frame, events, usage=usage)
+        return json_response(await frame.whole(events))
+
+    async def _events(
+        self, request: Request | ScoreRequest, client: str, http: "HttpRequest"
+    ) -> AsyncGenerator[Any, None]:
+        """The events of one request; whoever stops reading, or hangs up, cancels it."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+
+        def put(event: Any) -> None:
+            loop.call_soon_threadsafe(arrived.put_nowait, event)
+
+        job = Job(request, client, put)
+        watch = asyncio.create_task(cancel_on_disconnect(http, job))
+        self.running += 1
+        self._engine.submit(job)
+        try:
+            while (event := await arrived.get()) is not END and not job.cancelled:
+                if isinstance(event, BaseException):
+                    raise event
+                yield event
+        finally:
+            job.cancelled = True
+            self.running -= 1
+            watch.cancel()
+
+
+async def cancel_on_disconnect(http: "HttpRequest", job: Job) -> None:
+    """Wait until the client hangs up, then let the engine drop its request."""
+    while (await http.receive())["type"] != "http.disconnect":
+        pass
+    job.cancelled = True
+
+
+async def http_error(_http: Any, error: Any) -> "Response":
+    """What starlette refuses: a path or a method that does not exist."""
+    told = {"message": str(error.detail), "type": "NotFound", "code": error.status_code}
+    return json_response({"error": told}, error.status_code)

@@ -1,0 +1,112 @@
+"""The process that holds a warm engine of ours: `python -m tulu_cli.serving.host FOLDER`.
+
+A supervisor has started it (`server/supervisor.py`); what it serves is `server/app.py`.
+"""
+
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli import engines
+from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.worker import end_with
+from tulu_cli.errors import EngineError, TuluError
+from tulu_cli.prompt import Tokenizer
+from tulu_cli.warm.record import Order, read_order, write_json
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+_GRACE_SECONDS = 1
+
+
+def main(folder: Path) -> int:
+    """Load the engine and serve it until a signal comes."""
+    os.umask(0o077)
+    end_with(os.getppid(), signal.SIGTERM)
+    order = read_order(folder)
+    if order is None:
+        return 1
+    try:
+        app = load(folder, order)
+    except TuluError as error:
+        report_failure(folder, error)
+        return int(error.exit_code)
+    serve(app, folder / "socket")
+    return 0
+
+
+def load(folder: Path, order: Order) -> "Starlette":
+    """The application over the loaded engine. Raises what the engine raises."""
+    from tulu_cli.serving.app import make_app
+    from tulu_cli.serving.engine_thread import EngineThread
+
+    say_stage("loading weights")
+    spec = spec_of(order)
+    choice = engines.Choice(order.identity.engine, ())
+
+    def load_engine() -> Any:  # one that can be asked for `continuous`, as not every engine can
+        return engines.load(choice, spec)
+
+    thread = EngineThread(load_engine)
+    info = thread.start()
+    write_json(folder / "info.json", asdict(info))
+    return make_app(thread, info, spec.tokenizer, order.end_token_ids)
+
+
+def spec_of(order: Order) -> EngineSpec:
+    """What is to be loaded, as an engine takes it."""
+    identity = order.identity
+    directory = Path(identity.directory)
+    return EngineSpec(
+        name=identity.model,
+        directory=directory,
+        tokenizer=Tokenizer.load(directory),
+        revision=identity.revision,
+        purpose="server",
+        **dict(identity.settings),
+    )
+
+
+def serve(app: Any, path: Path) -> None:
+    """Answer on a Unix socket that only this user can open, until SIGTERM or SIGINT."""
+    import uvicorn
+
+    path.unlink(missing_ok=True)
+    # uvicorn would open a socket of its own to all users.
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        path.chmod(0o600)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        # Before uvicorn takes it over, and after: it raises again what it has ended at.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def say_stage(stage: str) -> None:
+    """A line of the log that `server/progress.py` understands."""
+    print(f"tulu: stage {stage}", flush=True)  # noqa: T201 (stdout is the log)
+
+
+def report_failure(folder: Path, error: BaseException) -> None:
+    """Write down why nothing was loaded, for the command that waits for it."""
+    kind = type(error).__name__ if isinstance(error, TuluError) else EngineError.__name__
+    write_json(folder / "failure.json", {"error": kind, "message": str(error)})
+
+
+if __name__ == "__main__":
+    # The engine's thread may be in the middle of a pass: nothing is gained by waiting for it.
+    code = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(code)

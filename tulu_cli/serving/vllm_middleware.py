@@ -1,0 +1,143 @@
+"""What our client asks of a warm vLLM beside its OpenAI routes, as a middleware of its server.
+
+vLLM's server samples; prompts, text and the ends of answers are made here by our own rules, so that
+a client without a tokenizer gets what one with a tokenizer would make of vLLM's token ids.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tulu_cli.core import Done, Request, Text
+from tulu_cli.engines.assemble import ChoiceAssembler, take_tokens
+from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.prompt import Tokenizer
+from tulu_cli.protocol.completions import (
+    ANSWER_PATH,
+    PROMPT_PATH,
+    read_end_tokens,
+    read_sampling,
+    text_chunk,
+)
+from tulu_cli.serving.frames import LAST_LINE, line, read_body, refusal
+from tulu_cli.serving.prompts import prompt_response
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_COMPLETIONS = "/v1/completions"
+
+
+class Wording:
+    """The middleware. vLLM is given its name and makes it, so `tokenizer` is set beforehand."""
+
+    tokenizer: ClassVar[Tokenizer]
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer one request, or pass it on to vLLM as it is."""
+        from starlette.requests import Request as HttpRequest
+
+        path = scope.get("path") if scope["type"] == "http" else None
+        if path not in (PROMPT_PATH, ANSWER_PATH):
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await read_body(HttpRequest(scope, receive))
+            if path == PROMPT_PATH:
+                response = await prompt_response(body, self.tokenizer)
+                await response(scope, receive, send)
+                return
+            wording = Answer(read_request(body), self.tokenizer, send)
+        except TuluError as error:
+            await (await refusal(None, error))(scope, receive, send)
+            return
+        target = {"path": _COMPLETIONS, "raw_path": _COMPLETIONS.encode()}
+        # vLLM would end an answer at a stop string, but not where we do.
+        asked = json.dumps({**body, "stop": []}).encode()
+        await self._app({**scope, **target}, again(asked, receive), wording.send)
+
+
+def read_request(body: Mapping[str, Any]) -> Request:
+    """What a body asks for, as far as text and its end go. Raises BadInput."""
+    ids = body.get("prompt")
+    if not isinstance(ids, list) or not body.get("stream") or not body.get("return_token_ids"):
+        raise BadInput("The answer here is a stream of text with token ids, to a prompt of them.")
+    return Request(tuple(ids), read_sampling(body), read_end_tokens(body, ()))
+
+
+def again(body: bytes, receive: "Receive") -> "Receive":
+    """A body for another reader, and behind it what still comes from the client."""
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> "Message":
+        return parts.pop() if parts else await receive()
+
+    return receive_again
+
+
+class Answer:
+    """Takes what vLLM sends, and sends on what it means. What is no stream is passed on as it is.
+
+    Once every choice has ended the client is told so; vLLM learns that it has gone, and stops.
+    """
+
+    def __init__(self, request: Request, tokenizer: Tokenizer, send: "Send") -> None:
+        started = time.perf_counter()
+        self._choices = [
+            ChoiceAssembler(request, tokenizer, index, started)
+            for index in range(request.sampling.n)
+        ]
+        self._top = request.sampling.logprobs or 0
+        self._send = send
+        self._is_stream = False
+        self._has_ended = False
+        self._rest = b""
+
+    async def send(self, message: "Message") -> None:
+        """Take one message of ASGI."""
+        if message["type"] == "http.response.start":
+            self._is_stream = message["status"] == 200
+        if message["type"] != "http.response.body" or not self._is_stream:
+            await self._send(message)
+            return
+        *events, self._rest = (self._rest + message.get("body", b"")).split(b"\n\n")
+        for event in events:
+            if not self._has_ended:
+                await self._take(event.removeprefix(b"data: "))
+        if not message.get("more_body", False) and not self._has_ended:
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _take(self, data: bytes) -> None:
+        if data == b"[DONE]":
+            await self._end()
+            return
+        told = json.loads(data)
+        if not told.get("choices"):  # the usage, or an error
+            await self._send(line(told))
+            return
+        for one in told["choices"]:
+            for chunk in self._pieces(one):
+                await self._send(chunk)
+        if all(isinstance(choice.stop, str) for choice in self._choices):
+            await self._end()
+
+    def _pieces(self, told: Mapping[str, Any]) -> Iterator["Message"]:
+        choice = self._choices[told["index"]]
+        if choice.finish is None:
+            for event in take_tokens(choice, told, self._top):
+                yield piece(event)
+            if choice.finish is not None:
+                yield piece(Text("", index=choice.index), choice.done())
+
+    async def _end(self) -> None:
+        self._has_ended = True
+        await self._send({"type": "http.response.body", "body": LAST_LINE, "more_body": False})
+
+
+def piece(event: Text, done: Done | None = None) -> "Message":
+    """A piece of an answer as a line of the stream."""
+    return line({"choices": [text_chunk(event, with_ids=True, finish=done)]})

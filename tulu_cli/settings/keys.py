@@ -1,0 +1,95 @@
+"""The settings: their names, which are the flags' too, their tables in a file, what they take."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: its name, which is its flag's too, its table in the file, and what it takes."""
+
+    name: str
+    table: str
+    kind: type
+    wanted: str = ""
+    accepts: Callable[[Any], bool] = lambda _value: True
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where it stands in a document."""
+        return (self.table, self.name) if self.table else (self.name,)
+
+    def problem(self, value: Any) -> str | None:
+        """What to say about a value that this setting does not take, None for one that it does."""
+        if type(value) is not self.kind:
+            return f"takes {_KINDS[self.kind]}, not {value!r}."
+        if not self.accepts(value) or (isinstance(value, float) and not math.isfinite(value)):
+            return f"takes {self.wanted}, not {value}."
+        return None
+
+
+def _at_least(least: float) -> Callable[[Any], bool]:
+    return lambda value: bool(value >= least)
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number"}
+DTYPES = ("auto", "bfloat16", "float16", "float32")
+_EDITING_MODES = ("emacs", "vi")
+
+KEYS = (
+    Key("model", "", str),
+    Key("system", "", str),
+    Key("max_tokens", "sampling", int, "1 or more", _at_least(1)),
+    Key("temperature", "sampling", float, "0 or more", _at_least(0)),
+    Key("top_p", "sampling", float, "over 0 and up to 1", lambda value: 0 < value <= 1),
+    Key("top_k", "sampling", int, "0 (off) or more", _at_least(0)),
+    Key("min_p", "sampling", float, "from 0 to 1", lambda value: 0 <= value <= 1),
+    Key("repetition_penalty", "sampling", float, "over 0", lambda value: value > 0),
+    Key("seed", "sampling", int, "from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
+    Key("engine", "engine", str),
+    Key("dtype", "engine", str, ", ".join(DTYPES), DTYPES.__contains__),
+    Key("quantization", "engine", str),
+    Key("tensor_parallel_size", "engine", int, "1 or more", _at_least(1)),
+    Key("pipeline_parallel_size", "engine", int, "1 or more", _at_least(1)),
+    Key("gpu_memory_utilization", "engine", float, "over 0, up to 1", lambda value: 0 < value <= 1),
+    Key("max_model_len", "engine", int, "1 or more", _at_least(1)),
+    Key("device", "engine", str),
+    Key("editing_mode", "chat", str, " or ".join(_EDITING_MODES), _EDITING_MODES.__contains__),
+    Key("keep_alive", "server", str),
+    Key("server", "server", str),
+    Key("api_key_env", "server", str),
+)
+FREE_TABLES = ("alias", "prompts")
+PROJECT_FILE = Path(".tulu.toml")
+
+
+def key_at(keys: Sequence[str]) -> Key | None:
+    """The setting that stands under these keys of a document."""
+    return next((key for key in KEYS if key.keys == tuple(keys)), None)
+
+
+def dotted(keys: Sequence[str]) -> str:
+    """Keys as one writes them on one line: sampling.top_p."""
+    return ".".join(keys)
+
+
+def parsed(kind: type, text: str) -> Any:
+    """The value that a text is for a setting of this kind; the text itself where it is none."""
+    try:
+        return kind(text)
+    except ValueError:
+        return text  # its type is the problem that is then reported
+
+
+def entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys and the value of each line of a document that is no name of the user's own."""
+    for name, value in document.items():
+        if name in (*FREE_TABLES, "profile"):
+            continue
+        if isinstance(value, dict):
+            yield from (((name, inner), content) for inner, content in value.items())
+        else:
+            yield (name,), value

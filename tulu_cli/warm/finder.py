@@ -1,0 +1,181 @@
+"""Which warm engines this user has, and whether one of them is the one that is wanted."""
+
+import fcntl
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.disk import locked_if_free
+from tulu_cli.errors import TuluError, UsageError
+from tulu_cli.processes import end_marked
+from tulu_cli.warm.record import Warm, read_warm, remove
+
+# An AF_UNIX path has 108 bytes with its end (unix(7)), and vLLM puts sockets of its own, named by
+# a UUID, beside ours.
+LONGEST_SOCKET = 107
+_LONGEST_NAME = len("/") + 36
+_KEY = 8
+
+
+def runtime_path() -> Path:
+    """TULU_RUNTIME_DIR, else a folder in XDG_RUNTIME_DIR, else one in /tmp. It may not exist."""
+    if chosen := os.environ.get("TULU_RUNTIME_DIR"):
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    if (given := os.environ.get("XDG_RUNTIME_DIR")) and os.path.isdir(given):
+        return Path(given) / "tulu"
+    # Not TMPDIR, which may be long.
+    return Path("/tmp") / f"tulu-{os.getuid()}"  # noqa: S108 (its owner and mode are checked)
+
+
+def runtime_directory() -> Path:
+    """The same, made if need be. Raises TuluError where it is too long or not this user's alone."""
+    path = runtime_path()
+    room = LONGEST_SOCKET - _LONGEST_NAME - _KEY - len("/")
+    if len(os.fsencode(path)) > room:
+        raise TuluError(
+            f"{str(path)!r} is too long for sockets in it: set TULU_RUNTIME_DIR to a path of at "
+            f"most {room} bytes."
+        )
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise TuluError(
+            f"{str(path)!r} cannot be made ({error.strerror}): set TULU_RUNTIME_DIR to a folder "
+            "of yours."
+        ) from error
+    check_private(path)
+    return path
+
+
+def check_private(path: Path) -> None:
+    """Raises TuluError for a directory that someone else owns, or can look into."""
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise TuluError(
+            f"{str(path)!r} is not a directory of yours: remove it, or set TULU_RUNTIME_DIR."
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise TuluError(
+            f"{str(path)!r} is open to other users: chmod 700 it, or set TULU_RUNTIME_DIR."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a command needs. `engine` may be "auto", and only the settings that were set count."""
+
+    model: str
+    directory: str
+    files: str
+    engine: str = "auto"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def warm_engines() -> list[Warm]:
+    """The engines whose supervisors live, the newest first."""
+    found = (read_warm(folder) for folder in folders() if is_alive(folder))
+    return sorted((warm for warm in found if warm), key=lambda one: -one.state.started)
+
+
+def folders() -> list[Path]:
+    """The folder of each engine, dead or alive. Raises TuluError where others can look in."""
+    root = runtime_path()
+    if not root.is_dir():
+        return []
+    check_private(root)
+    return sorted(path for path in root.iterdir() if path.is_dir() and path.name != "locks")
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether the supervisor of an engine lives: it holds a lock for as long as it does."""
+    try:
+        descriptor = os.open(folder / "alive", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def sweep() -> list[str]:
+    """End what is left of engines whose supervisors are dead; returns their models' names.
+
+    Logs stay, until the same engine is started again: they may say why.
+    """
+    swept = []
+    for folder in folders():
+        # Nobody else may be starting the engine, and its supervisor must not live.
+        with locked_if_free(start_lock(folder)) as idle:
+            if idle and not is_alive(folder) and (folder / "order.json").exists():
+                warm = read_warm(folder)
+                end_marked(folder)
+                remove(folder, keep_log=True)
+                swept.append(warm.order.asked if warm else folder.name)
+    return swept
+
+
+def start_lock(folder: Path) -> Path:
+    """The lock that is held while the engine of a folder is started."""
+    return folder.parent / "locks" / folder.name
+
+
+def mismatch(warm: Warm, wanted: Wanted) -> str | None:
+    """Why an engine that holds the wanted model may not answer, or None where it may.
+
+    A setting that the command leaves open is taken as the engine has it.
+    """
+    held = warm.order.identity
+    if held.directory != wanted.directory:
+        return "it holds another revision or copy of the model"
+    if held.files != wanted.files:
+        return "the model's files have changed since it was loaded"
+    for package in sorted({*held.versions, *wanted.versions}):
+        ours, theirs = wanted.versions.get(package), held.versions.get(package)
+        if ours != theirs:
+            return f"it runs {package} {theirs or 'not at all'}, and {ours or 'none'} is installed"
+    if wanted.engine not in ("auto", held.engine):
+        return f"it runs {held.engine}, not {wanted.engine}"
+    for name, value in wanted.settings.items():
+        if held.settings.get(name) != value:
+            return f"its {name} is {held.settings.get(name)}, not {value}"
+    return None
+
+
+def is_same_model(warm: Warm, wanted: Wanted) -> bool:
+    """Whether an engine holds the model of that name, in whatever revision."""
+    held = warm.order.identity
+    return wanted.model == held.model or wanted.directory == held.directory
+
+
+def named(model: str | None, running: list[Warm]) -> Warm:
+    """The engine that a user means, by its model's name or its key. Raises UsageError.
+
+    No name is the only engine there is.
+    """
+    found = [warm for warm in running if model is None or model in _names(warm)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{warm.order.asked} ({warm.folder.name})" for warm in running)
+    if not running:
+        raise UsageError("No engine is warm; tulu serve MODEL starts one.")
+    if not found:
+        raise UsageError(f"No warm engine holds {model!r}; there are {known}.")
+    raise UsageError(f"Which one? There are {known}; the name in brackets is always one.")
+
+
+def dead_logs() -> list[Path]:
+    """The logs that dead engines have left, the newest first."""
+    logs = [folder / "log" for folder in folders() if not is_alive(folder)]
+    return sorted((log for log in logs if log.exists()), key=lambda log: -log.stat().st_mtime)
+
+
+def _names(warm: Warm) -> tuple[str, ...]:
+    return warm.order.asked, warm.order.identity.model, warm.folder.name
