@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "serving": {"engines", "protocol", "warm", "prompt"},
 }
 BELOW = set(MAY_IMPORT)
-MAY_IMPORT |= {"request": BELOW, "loading": BELOW | {"request"}}
+MAY_IMPORT |= {"loading": BELOW, "request": BELOW | {"loading"}}
 BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= dict.fromkeys(("chat", "batch", "doctor"), BELOW)
 MAY_IMPORT["commands"] = set(MAY_IMPORT)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, cast
 
 FinishReason = Literal["stop", "length", "interrupted", "error"]
 
@@ -18,6 +18,7 @@ class Message:
 
 
 Conversation = tuple[Message, ...]
+TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,35 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt for an engine, as token ids: no engine of ours ever sees text.
+    """One prompt for an engine, and how to answer it.
 
-    `stop_token_ids` are the end tokens of the model; `sampling.ignore_eos` disarms them. Where a
-    server makes its own prompt it is given `conversation`, and there are no token ids.
+    Engines of ours are given token ids and never see text; a server that makes its own prompt is
+    given the conversation. `stop_token_ids` are the end tokens of the model, where its tokens are
+    known; `sampling.ignore_eos` disarms them.
     """
 
-    prompt_token_ids: tuple[int, ...]
+    prompt: TokenIds | Conversation
     sampling: Sampling
-    stop_token_ids: tuple[int, ...] = ()
-    conversation: Conversation = ()
+    stop_token_ids: TokenIds = ()
+
+    @property
+    def prompt_token_ids(self) -> TokenIds:
+        """Return the prompt's token ids. Raise TypeError if it is a conversation."""
+        if is_conversation(self.prompt):
+            raise TypeError("This prompt is a conversation: only a server can make tokens of it.")
+        return cast(TokenIds, self.prompt)
+
+    @property
+    def conversation(self) -> Conversation:
+        """Return the prompt's messages. Raise TypeError if it is token ids."""
+        if not is_conversation(self.prompt):
+            raise TypeError("This prompt is token ids: its messages are not known any more.")
+        return self.prompt
+
+
+def is_conversation(prompt: TokenIds | Conversation) -> TypeGuard[Conversation]:
+    """Return True for messages; a prompt without any content is one of no token ids."""
+    return bool(prompt) and isinstance(prompt[0], Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +214,15 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What is running: enough to say later how an answer was made."""
+    """The engine and model that are running: enough to say later how an answer was made.
+
+    `max_model_len` is the context length in tokens, None where a server does not tell it.
+    """
 
     engine: str
     model: str
     revision: str | None
     device: str
     dtype: str
-    max_model_len: int
+    max_model_len: int | None
     versions: Mapping[str, str]

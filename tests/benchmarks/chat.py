@@ -11,9 +11,10 @@ from typing import Any
 from tests.chat.repl.scripted import Script
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
-from tulu_cli.chat.model import Resident
+from tulu_cli.chat.model import LoadedModel
 from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.turn import send
+from tulu_cli.loading import LoadOptions
 from tulu_cli.machine import read_machine
 from tulu_cli.render import choose
 from tulu_cli.settings import Setting, Settings
@@ -33,7 +34,7 @@ def open_chat(**values: Any) -> Chat:
     given = {"model": "demo", "engine": "transformers", "temperature": 0.0, "max_tokens": 8}
     settings = Settings({name: Setting(value, "flag") for name, value in (given | values).items()})
     return Chat(
-        model=Resident(settings, read_machine(), streams, no_server=True),
+        model=LoadedModel(LoadOptions(settings, no_server=True), read_machine(), streams),
         store=MemoryStore(),
         streams=streams,
         reader=Script([], interactive=False),

@@ -9,16 +9,18 @@ import pytest
 from tulu_cli.commands.complete import (
     CompleteOptions,
     check_combinations,
-    make_conversation,
     make_request,
 )
+from tulu_cli.core import Request
 from tulu_cli.engines import Choice
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError
-from tulu_cli.loading.prepare import Prepared
+from tulu_cli.loading import LoadOptions, Prepared, TokenModel
+from tulu_cli.machine import Machine
 from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
 from tulu_cli.prompt import Tokenizer
-from tulu_cli.request.inputs import Given
+from tulu_cli.request.inputs import Given, conversation
+from tulu_cli.request.request import request_maker
 from tulu_cli.settings import Setting, Settings
 
 WITH_SYSTEM = b'[{"role": "system", "content": "Its own."}, {"role": "user", "content": "u"}]'
@@ -34,18 +36,21 @@ def prepared(tokenizer: Tokenizer, *, is_tulu: bool = False) -> Prepared:
     ref = ModelRef("name", "hub", "org/name", is_tulu=is_tulu)
     files = ModelFiles(ref, Path("/nowhere"), None, {}, {"temperature": 0.6})
     spec = EngineSpec("name", files.directory, tokenizer, max_model_len=64)
-    return Prepared(files, tokenizer, Choice("fake", ()), spec, end_token_ids=(2,))
+    model = TokenModel(files, tokenizer, spec, end_token_ids=(2,))
+    settings = Settings()
+    return Prepared(model, Choice("fake", ()), settings, LoadOptions(settings), Machine(), print)
 
 
 def options(origin: str = "flag", *, given: Given | None = None, **values: Any) -> CompleteOptions:
     """Options with these settings, all of one origin; Be brief. has the name `brief`."""
     found = {name: Setting(value, origin) for name, value in values.items()}
     settings = Settings(found, prompts={"brief": "Be brief."})
-    return CompleteOptions(settings, given or Given("say"))
+    return CompleteOptions(LoadOptions(settings), given or Given("say"))
 
 
 def systems(chosen: CompleteOptions, model: Prepared, data: bytes | None = None) -> list[str]:
-    messages = make_conversation(chosen, model, data)
+    applied = replace(model, settings=chosen.load.settings)
+    messages = request_maker(applied).conversation(conversation(chosen.given, data))
     assert all(message.role != "system" for message in messages[1:])
     return [message.content for message in messages if message.role == "system"]
 
@@ -87,10 +92,15 @@ def test_a_system_prompt_that_is_not_utf8_is_bad_input(tokenizer: Tokenizer) -> 
         systems(options(system="\udcff"), prepared(tokenizer))
 
 
+def request(chosen: CompleteOptions, model: Prepared) -> Request:
+    return make_request(chosen, replace(model, settings=chosen.load.settings), None)
+
+
 def prompt(chosen: CompleteOptions, model: Prepared) -> str:
     """The prompt as the model reads it, control tokens included."""
-    ids = make_request(chosen, model, None).prompt_token_ids
-    return "".join(str(model.tokenizer.token_text(token)) for token in ids)
+    ids = request(chosen, model).prompt_token_ids
+    tokenizer = model.token_model().tokenizer
+    return "".join(str(tokenizer.token_text(token)) for token in ids)
 
 
 def test_a_prefill_leaves_the_answer_open(tokenizer: Tokenizer) -> None:
@@ -110,7 +120,7 @@ def test_a_control_token_in_the_text_is_text_unless_allowed(tokenizer: Tokenizer
     model, spoof = prepared(tokenizer), options(given=Given("<|im_end|>"), system="s")
     control = tokenizer.encode_text("<|im_end|>")
     honest, allowed = (
-        make_request(replace(spoof, allow_special=allow), model, None).prompt_token_ids
+        request(replace(spoof, allow_special=allow), model).prompt_token_ids
         for allow in (False, True)
     )
     assert len(control) == 1
@@ -119,22 +129,22 @@ def test_a_control_token_in_the_text_is_text_unless_allowed(tokenizer: Tokenizer
 
 def test_the_request_has_the_sampling_and_the_room_that_is_left(tokenizer: Tokenizer) -> None:
     chosen = replace(options(given=Given("say")), raw=True, stop=("\n",), n=2, logprobs=1)
-    request = make_request(chosen, prepared(tokenizer), None)
-    sampling = request.sampling
+    asked = request(chosen, prepared(tokenizer))
+    sampling = asked.sampling
     assert (sampling.stop, sampling.n, sampling.logprobs) == (("\n",), 2, 1)
     assert (sampling.temperature, sampling.max_tokens) == (0.6, 63)
-    assert request.stop_token_ids == (2,)
+    assert asked.stop_token_ids == (2,)
 
 
 def test_a_prompt_without_room_is_refused_with_the_numbers(tokenizer: Tokenizer) -> None:
     chosen = replace(options(given=Given("a b " * 32)), raw=True)
     with pytest.raises(PromptTooLong, match=r"has 65 tokens and the context length is 64"):
-        make_request(chosen, prepared(tokenizer), None)
+        request(chosen, prepared(tokenizer))
 
 
 def test_a_stop_string_that_is_not_utf8_is_bad_input(tokenizer: Tokenizer) -> None:
     with pytest.raises(BadInput, match="--stop is not UTF-8"):
-        make_request(replace(options(), stop=("\udcff",)), prepared(tokenizer), None)
+        request(replace(options(), stop=("\udcff",)), prepared(tokenizer))
 
 
 @pytest.mark.parametrize("data", [None, b""])

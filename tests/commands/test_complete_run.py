@@ -15,6 +15,7 @@ from tulu_cli.commands.complete import CompleteOptions
 from tulu_cli.core import Done, Request, Text
 from tulu_cli.engines import fake
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound
+from tulu_cli.loading import LoadOptions
 from tulu_cli.machine import Machine
 from tulu_cli.request.inputs import Given
 from tulu_cli.settings import Setting, Settings
@@ -27,7 +28,7 @@ Events = Callable[[Iterator[Text | Done]], Iterator[Text | Done]]
 def options(demo_directory: Path) -> CompleteOptions:
     values = {"engine": "fake", "model": str(demo_directory)}
     settings = Settings({name: Setting(value, "flag") for name, value in values.items()})
-    return CompleteOptions(settings, Given("one two three"), raw=True)
+    return CompleteOptions(LoadOptions(settings), Given("one two three"), raw=True)
 
 
 @pytest.fixture
@@ -138,8 +139,8 @@ def test_a_model_that_is_not_there_is_refused_before_stdin_is_read(
     options: CompleteOptions,
 ) -> None:
     streams = Streams.test(b"data")
-    values = {**options.settings.values, "model": Setting("nope", "flag")}
-    nowhere = replace(options, settings=Settings(values), given=Given())
+    values = {**options.load.settings.values, "model": Setting("nope", "flag")}
+    nowhere = replace(options, load=LoadOptions(Settings(values)), given=Given())
     stdout, _, caught = outcome(nowhere, streams)
     assert isinstance(caught, ModelNotFound)
     assert stdout == ""
@@ -152,24 +153,3 @@ def test_a_bad_prompt_is_refused_before_the_weights_are_loaded(
     monkeypatch.setattr(fake, "load", lambda _spec: pytest.fail("it was loaded"))
     stdout, _, caught = outcome(replace(options, given=Given("")), Streams.test())
     assert (stdout, str(caught)[:20]) == ("", "The prompt is empty:")
-
-
-def test_what_was_asked_for_reaches_the_model(
-    options: CompleteOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, Any] = {}
-
-    def prepare(*_arguments: Any, **keywords: Any) -> None:
-        seen.update(keywords)
-        raise ModelNotFound("enough")
-
-    monkeypatch.setattr("tulu_cli.loading.prepare.prepare", prepare)
-    outcome(
-        replace(options, offline=True, trust_remote_code=True, engine_args={"a": 1}),
-        Streams.test(),
-    )
-    assert (seen["offline"], seen["trust_remote_code"], seen["engine_args"]) == (
-        True,
-        True,
-        {"a": 1},
-    )

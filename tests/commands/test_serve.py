@@ -1,5 +1,6 @@
 """`tulu serve`, `ps`, `stop` and `logs` as processes, and `tulu complete` that finds the engine."""
 
+import io
 import json
 import os
 import signal
@@ -112,15 +113,18 @@ def test_the_fake_engine_answers_nobody_who_did_not_ask_for_it(
     serve: tuple[str, ...], demo_directory: Path
 ) -> None:
     said(*serve)
-    from tulu_cli.loading.prepare import prepare
+    from tulu_cli.loading import LoadOptions, prepare
     from tulu_cli.machine import Machine
-    from tulu_cli.models import no_progress
     from tulu_cli.settings import Setting, Settings
+    from tulu_cli.streams import Streams
 
     settings = Settings({"model": Setting(str(demo_directory), "flag")})
     machine = Machine(packages={"torch": "2", "transformers": "5"})
-    found = prepare(settings, machine, say=pytest.fail, progress=no_progress)
+    streams = Streams.test()
+    found = prepare(LoadOptions(settings), machine, streams)
     assert found.choice.engine == "transformers"
+    assert isinstance(streams.stderr, io.BytesIO)
+    assert streams.stderr.getvalue() == b""
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "all_proxy"])

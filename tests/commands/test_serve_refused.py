@@ -12,6 +12,7 @@ import pytest
 from tests.commands.serving import env_of, said
 from tulu_cli.commands.serve import ServeOptions, check_engine
 from tulu_cli.errors import NoEngine
+from tulu_cli.loading import LoadOptions
 from tulu_cli.settings import Settings
 from tulu_cli.warm.finder import warm_engines
 
@@ -72,7 +73,7 @@ def test_a_missing_ray_is_said_with_what_installs_it(
     monkeypatch: pytest.MonkeyPatch, installed: bool
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed else None)
-    chosen = ServeOptions(Settings({}), ray="auto")
+    chosen = ServeOptions(LoadOptions(Settings({})), ray="auto")
     with nullcontext() if installed else pytest.raises(NoEngine, match=r"\(pip install ray\)\.$"):
         check_engine(chosen, "vllm")
 

@@ -31,7 +31,7 @@ from tests.program import DEADLINE_SECONDS
 from tulu_cli import engines
 from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
-from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.base import Engine, ServedModel
 from tulu_cli.engines.remote.tokens import RemoteEngine
 from tulu_cli.errors import (
     EngineDied,
@@ -42,9 +42,8 @@ from tulu_cli.errors import (
     UsageError,
 )
 from tulu_cli.loading import servers
-from tulu_cli.loading.servers import endpoint_of
-from tulu_cli.prompt import UnknownTokenizer
 from tulu_cli.protocol.chat import CANNOT
+from tulu_cli.warm.endpoint import ChatServer
 from tulu_cli.warm.unix_http import UnixConnection
 
 from .loading import Asker
@@ -65,9 +64,8 @@ def server() -> Iterator[ForeignServer]:
 
 
 def engine_at(url: str, model: str = "blue-1") -> Engine:
-    endpoint = endpoint_of(url, "secret", ())
-    spec = EngineSpec(model, Path(), UnknownTokenizer("unknown"), 0, server=endpoint)
-    return engines.load(servers.choice_for(endpoint, ""), spec)
+    server = ChatServer(url=url, api_key="secret")
+    return engines.load(servers.choice_for(server, ""), ServedModel(model, server))
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def engine(server: ForeignServer) -> Engine:
 
 
 def request(**sampling: Any) -> Request:
-    return Request((), Sampling(**sampling), conversation=ASKED)
+    return Request(ASKED, Sampling(**sampling))
 
 
 def ask(engine: Engine, **sampling: Any) -> list[Completion]:
@@ -410,7 +408,7 @@ def test_a_real_model_answers_as_it_does_here(
         for changes in ({"temperature": 0.0}, {"temperature": 0.8, "seed": 5, "stop": (".",)}):
             sampling = Sampling(max_tokens=16, **changes)
             (one,) = collect(ours.stream(replace(asker.request(text), sampling=sampling)))
-            asked = Request((), sampling, conversation=(Message("user", text),))
+            asked = Request((Message("user", text),), sampling)
             (other,) = collect(there.stream(asked))
             assert other.text == one.text
             assert other.done.usage.prompt_tokens == one.done.usage.prompt_tokens

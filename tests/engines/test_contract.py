@@ -234,7 +234,7 @@ def test_a_second_turn_finds_the_first_in_the_cache(real_engine: Engine, asker: 
     first = Request(asker.ids(story), Sampling(temperature=0.0, max_tokens=8), END)
     (answer,) = collect(real_engine.stream(first))
     ids = asker.ids("And then?", story, answer.text)
-    (second,) = collect(real_engine.stream(replace(first, prompt_token_ids=ids)))
+    (second,) = collect(real_engine.stream(replace(first, prompt=ids)))
     assert second.done.usage.cached_tokens >= 256
     assert second.done.usage.prompt_tokens == len(ids)
 

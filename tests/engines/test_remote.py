@@ -21,7 +21,7 @@ from tulu_cli.engines.base import Engine
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
 from tulu_cli.loading import servers
-from tulu_cli.warm.endpoint import Endpoint
+from tulu_cli.warm.endpoint import ChatServer, Endpoint
 from tulu_cli.warm.finder import warm_engines
 
 from .loading import Asker
@@ -156,6 +156,7 @@ def test_a_vllm_at_a_url_is_known_by_what_it_says(
     monkeypatch.setenv("KEY", "secret")
     stranger.replies = [(200, models())]
     found = servers.at_url(stranger.url, "KEY")
+    assert isinstance(found, Endpoint)
     assert (found.info.model, found.info.max_model_len, found.root) == ("m", 2048, "org/m")
     assert stranger.seen == [("/v1/models", "Bearer secret")]
     assert "secret" not in repr(found)
@@ -173,11 +174,13 @@ def test_a_server_with_another_model_answers_nothing(
     ):
         stranger.replies = [(200, told)]
         endpoint = servers.at_url(stranger.url, None)
+        assert isinstance(endpoint, Endpoint)
         if fits:
             servers.check_model(endpoint, spec)
             continue
         with pytest.raises(UsageError, match="runs m, not demo: leave -m out"):
             servers.check_model(endpoint, spec)
+    assert isinstance(endpoint, Endpoint)
     assert endpoint.root == "m", "a directory of another machine means nothing here"
 
 
@@ -189,7 +192,7 @@ def test_a_server_with_another_model_answers_nothing(
 def test_a_server_that_takes_no_token_ids_is_given_messages(stranger: Stranger, told: Any) -> None:
     stranger.replies = [(200, told)]
     found = servers.at_url(stranger.url, None)
-    assert found.takes_messages
+    assert isinstance(found, ChatServer)
     assert servers.choice_for(found, "").engine == "remote.chat"
     assert (found.models, found.url) == (("m",) if "owned_by" in str(told) else (), stranger.url)
 
@@ -198,7 +201,8 @@ def test_a_server_that_lists_no_models_may_have_some(stranger: Stranger) -> None
     for status in (404, 405, 501):
         stranger.replies = [(status, {"detail": "Not Found"})]
         found = servers.at_url(stranger.url, None)
-        assert (found.takes_messages, found.models) == (True, ())
+        assert isinstance(found, ChatServer)
+        assert found.models == ()
     stranger.replies = [(418, {"error": "I am a teapot"})]
     with pytest.raises(EngineError, match="teapot"):
         servers.at_url(stranger.url, None)

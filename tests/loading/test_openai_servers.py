@@ -7,9 +7,10 @@ import pytest
 from tulu_cli.commands import _options
 from tulu_cli.core import Constraint
 from tulu_cli.errors import UsageError
-from tulu_cli.loading.servers import applicable, chosen_model, endpoint_of, refuse
+from tulu_cli.loading.servers import applicable, chosen_model, refuse
 from tulu_cli.protocol.chat import CANNOT
 from tulu_cli.settings import Setting, Settings
+from tulu_cli.warm.endpoint import ChatServer
 
 URL = "http://host:1"
 
@@ -32,7 +33,7 @@ def settings(origin: str = "flag", /, **values: Any) -> Settings:
     ],
 )
 def test_the_model_that_is_meant(asked: Settings, models: tuple[str, ...], expected: str) -> None:
-    assert chosen_model(endpoint_of(URL, None, models), asked) == expected
+    assert chosen_model(ChatServer(url=URL, models=models), asked) == expected
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_the_model_that_is_meant(asked: Settings, models: tuple[str, ...], expec
 def test_a_choice_is_the_users(models: tuple[str, ...], complaint: str) -> None:
     for asked in (settings(), settings("config.toml", model="8b")):
         with pytest.raises(UsageError) as caught:
-            chosen_model(endpoint_of(URL, None, models), asked)
+            chosen_model(ChatServer(url=URL, models=models), asked)
         assert str(caught.value) == complaint
 
 

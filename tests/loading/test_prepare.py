@@ -8,20 +8,13 @@ from typing import Any
 import pytest
 
 from tulu_cli.errors import ModelNotFound, NoEngine, UsageError
-from tulu_cli.loading.prepare import (
-    Prepared,
-    context_length,
-    default_model,
-    end_tokens,
-    fetch,
-    load,
-    prepare,
-    system_prompt,
-)
+from tulu_cli.loading import LoadOptions, Prepared, open_engine, prepare, with_weights
+from tulu_cli.loading.prepare import context_length, default_model, end_tokens, system_prompt
 from tulu_cli.machine import Gpu, Machine
-from tulu_cli.models import ModelFiles, ModelRef, no_progress, tulu_system_prompt
+from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.settings import Setting, Settings
+from tulu_cli.streams import Streams
 
 GIB = 2**30
 
@@ -53,9 +46,8 @@ def model(demo_directory: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def prepared(directory: Path, **values: Any) -> Prepared:
-    said: list[str] = []
     chosen = settings(engine="fake", model=str(directory), **values)
-    return prepare(chosen, Machine(), say=said.append, progress=no_progress, offline=True)
+    return prepare(LoadOptions(chosen, offline=True), Machine(), Streams.test())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +100,7 @@ TULU_PROMPT = tulu_system_prompt()
 def test_the_system_prompt(asked: str | None, is_tulu: bool, expected: str | None) -> None:
     values = {} if asked is None else {"system": asked}
     chosen = settings({"brief": "Be brief."}, **values)
-    assert system_prompt(chosen, files(is_tulu=is_tulu)) == expected
+    assert system_prompt(chosen, is_tulu=is_tulu) == expected
 
 
 def test_the_end_tokens_are_the_configs_and_the_tokenizers(demo_directory: Path) -> None:
@@ -120,7 +112,7 @@ def test_the_end_tokens_are_the_configs_and_the_tokenizers(demo_directory: Path)
 
 def test_what_was_set_reaches_the_engine(demo_directory: Path) -> None:
     found = prepared(demo_directory, dtype="float16", tensor_parallel_size=2, max_model_len=99)
-    spec = found.spec
+    spec = found.token_model().spec
     assert (spec.name, spec.directory) == (str(demo_directory), demo_directory)
     assert (spec.dtype, spec.tensor_parallel_size, spec.max_model_len) == ("float16", 2, 99)
     assert (spec.device, spec.quantization) == ("auto", None)
@@ -134,13 +126,12 @@ def test_an_unloaded_model_needs_no_weights_but_a_loaded_one_does(
     (directory / "model.safetensors").unlink()
     understood = prepared(directory)
     with pytest.raises(ModelNotFound, match="safetensors"):
-        fetch(understood, progress=no_progress, offline=True)
+        with_weights(understood, Streams.test())
 
 
 def test_a_model_starts(demo_directory: Path) -> None:
-    engine = load(fetch(prepared(demo_directory), progress=no_progress, offline=True))
-    assert engine.info.engine == "fake"
-    engine.close()
+    with open_engine(prepared(demo_directory), Streams.test()) as engine:
+        assert engine.info.engine == "fake"
 
 
 def test_a_reward_model_is_refused(model: Callable[..., Path]) -> None:
@@ -151,7 +142,7 @@ def test_a_reward_model_is_refused(model: Callable[..., Path]) -> None:
 
 def test_an_empty_name_is_not_the_default_model() -> None:
     with pytest.raises(ModelNotFound):
-        prepare(settings(engine="fake", model=""), Machine(), say=print, progress=no_progress)
+        prepare(LoadOptions(settings(engine="fake", model="")), Machine(), Streams.test())
 
 
 @pytest.mark.parametrize(
@@ -167,4 +158,22 @@ def test_an_engine_that_cannot_run(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name, _package=None: None)
     with pytest.raises(error, match=complaint):
-        prepare(settings(engine=engine), Machine(), say=print, progress=no_progress)
+        prepare(LoadOptions(settings(engine=engine)), Machine(), Streams.test())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "complaint"),
+    [
+        ({"keep_alive": "x"}, UsageError, "--keep-alive takes a time"),
+        ({"model": "nosuch"}, ModelNotFound, "nosuch"),
+    ],
+)
+def test_what_the_user_got_wrong_is_said_before_what_the_machine_lacks(
+    wrong: dict[str, Any],
+    error: type[Exception],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name, _package=None: None)
+    with pytest.raises(error, match=complaint):
+        prepare(LoadOptions(settings(**wrong)), Machine(), Streams.test())

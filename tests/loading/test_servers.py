@@ -10,11 +10,12 @@ import pytest
 from tests.warming import load_warm, runtime
 from tulu_cli import engines
 from tulu_cli.errors import DoesNotFit, UsageError
-from tulu_cli.loading import servers
-from tulu_cli.loading.prepare import Prepared, fetch, load, prepare
+from tulu_cli.loading import LoadOptions, Prepared, open_engine, prepare, servers, with_weights
+from tulu_cli.loading.open import load_engine
 from tulu_cli.machine import Gpu, Machine, read_machine
-from tulu_cli.models import no_progress
 from tulu_cli.settings import Setting, Settings
+from tulu_cli.streams import Streams
+from tulu_cli.warm.endpoint import Endpoint
 from tulu_cli.warm.finder import warm_engines
 
 
@@ -25,12 +26,14 @@ def root() -> Iterator[Path]:
 
 
 def prepared(directory: Path, machine: Machine | None = None, **values: Any) -> Prepared:
-    said: list[str] = []
     values = {"engine": "fake", "model": str(directory), "max_model_len": 2048, **values}
     settings = Settings({name: Setting(value, "flag") for name, value in values.items()})
-    return prepare(
-        settings, machine or read_machine(), say=said.append, progress=no_progress, offline=True
-    )
+    options = LoadOptions(settings, offline=True)
+    return prepare(options, machine or read_machine(), Streams.test())
+
+
+def server_of(found: Prepared) -> Endpoint | None:
+    return found.token_model().spec.server
 
 
 @pytest.mark.parametrize(
@@ -48,32 +51,31 @@ def test_what_is_no_time(text: str) -> None:
 
 
 def test_an_engine_that_stays_answers_the_next_who_prepares(demo_directory: Path) -> None:
-    first = fetch(prepared(demo_directory, keep_alive="10m"), progress=no_progress)
-    assert (first.choice.engine, first.keep_alive, first.loading) == ("fake", 600, "")
-    load(first).close()
+    first = prepared(demo_directory, keep_alive="10m")
+    assert (first.choice.engine, first.token_model().keep_alive) == ("fake", 600)
+    with open_engine(first, Streams.test()):
+        pass
     second = prepared(demo_directory)
     assert second.choice == engines.Choice("remote.tokens", (("fake", "warm, and chosen"),))
-    assert second.spec.server is not None
-    assert fetch(second, progress=no_progress) is second
-    engine = load(second)
-    assert engine.info.engine == "fake"
-    engine.close()
+    assert server_of(second) is not None
+    with open_engine(second, Streams.test()) as engine:
+        assert engine.info.engine == "fake"
 
 
 def test_what_differs_is_loaded_here(demo_directory: Path) -> None:
     load_warm("fake", demo_directory).close()
     for changes in ({"dtype": "float16"}, {"max_model_len": 64}):
         found = prepared(demo_directory, **changes)
-        assert (found.choice.engine, found.spec.server) == ("fake", None)
+        assert (found.choice.engine, server_of(found)) == ("fake", None)
     newer = Machine(packages={**read_machine().packages, "torch": "99"})
-    assert prepared(demo_directory, newer).spec.server is None
+    assert server_of(prepared(demo_directory, newer)) is None
 
 
 def test_another_model_is_loaded_here(demo_directory: Path, tmp_path: Path) -> None:
     load_warm("fake", demo_directory).close()
     for file in demo_directory.iterdir():
         (tmp_path / file.name).symlink_to(file)
-    assert prepared(tmp_path).spec.server is None
+    assert server_of(prepared(tmp_path)) is None
 
 
 def test_an_engine_that_has_just_gone_is_started_again(demo_directory: Path) -> None:
@@ -82,7 +84,7 @@ def test_an_engine_that_has_just_gone_is_started_again(demo_directory: Path) -> 
     from tulu_cli.warm import starter
 
     starter.stop(running)
-    assert prepared(demo_directory).spec.server is None
+    assert server_of(prepared(demo_directory)) is None
 
 
 def test_memory_that_a_warm_engine_takes_is_mentioned(
@@ -94,13 +96,13 @@ def test_memory_that_a_warm_engine_takes_is_mentioned(
     monkeypatch.setattr(engines, "load", full)
     alone = prepared(demo_directory, dtype="float16")
     with pytest.raises(DoesNotFit, match=r"^It does not fit\.$"):
-        load(alone)
+        load_engine(alone, Streams.test())
     monkeypatch.undo()
     with runtime():
         load_warm("fake", demo_directory).close()
         monkeypatch.setattr(engines, "load", full)
         with pytest.raises(DoesNotFit, match=r"Kept warm meanwhile: demo; tulu stop NAME frees"):
-            load(alone)
+            load_engine(alone, Streams.test())
 
 
 def test_a_warm_engine_that_fills_the_card_is_named_before_anything_is_fetched(
@@ -111,7 +113,7 @@ def test_a_warm_engine_that_fills_the_card_is_named_before_anything_is_fetched(
     ours = replace(ours, machine=Machine((full,), 64 * 2**30, read_machine().packages))
     ours = replace(ours, choice=engines.Choice("transformers", ()))
     with pytest.raises(DoesNotFit, match=r"or --force to try\.$"):
-        fetch(ours, progress=no_progress)
+        with_weights(ours, Streams.test())
     load_warm("fake", demo_directory).close()
     with pytest.raises(DoesNotFit, match=r"Kept warm meanwhile: demo; tulu stop NAME frees"):
-        fetch(ours, progress=no_progress)
+        with_weights(ours, Streams.test())

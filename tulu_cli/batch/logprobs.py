@@ -13,14 +13,14 @@ from tulu_cli.render.jsonl import logprob_object
 class LogprobForms:
     """Says it as `tulu complete --json` does, or as OpenAI does of chats and of completions."""
 
-    def __init__(self, tokenizer: Tokenizer, *, openai: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer | None, *, openai: bool) -> None:
         self._tokenizer = tokenizer
         self._openai = openai
 
     def __call__(self, choice: Completion, *, is_plain: bool) -> Any:
         """The logprobs of a choice."""
         if not self._openai:
-            token_text = self._tokenizer.token_text
+            token_text = self._tokenizer.token_text if self._tokenizer else str
             return [logprob_object(entry, token_text) for entry in choice.logprobs]
         return self._plain(choice) if is_plain else self._chat(choice)
 
@@ -56,7 +56,9 @@ class LogprobForms:
 
     def _bytes(self, token: int | str) -> bytes:
         # A server that makes its own prompt tells no ids: a token is then its text.
-        return token.encode() if isinstance(token, str) else token_bytes(self._tokenizer, token)
+        if isinstance(token, str) or self._tokenizer is None:
+            return str(token).encode()
+        return token_bytes(self._tokenizer, token)
 
 
 def _text(data: bytes) -> str:

@@ -1,23 +1,23 @@
 """`tulu batch`: what the command line asks for, understood."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tulu_cli.batch.rows import Template
 from tulu_cli.core import Constraint
 from tulu_cli.errors import UsageError
-from tulu_cli.settings import KEYS, Settings
+from tulu_cli.settings import KEYS
 
 if TYPE_CHECKING:
-    from tulu_cli.loading.prepare import Prepared
+    from tulu_cli.loading import LoadOptions, Prepared
 
 
 @dataclass(frozen=True)
 class BatchOptions:
     """The options of a batch. One error more than `max_errors` stops it."""
 
-    settings: Settings
+    load: "LoadOptions"
     source: str = "-"
     output: str = "-"
     resume: bool = False
@@ -36,22 +36,14 @@ class BatchOptions:
     ignore_eos: bool = False
     logprobs: int | None = None
     constraint: Constraint | None = None
-    engine_args: dict[str, Any] = field(default_factory=dict)
-    no_server: bool = False
-    force: bool = False
-    trust_remote_code: bool = False
     allow_special: bool = False
     strict_roles: bool = False
-    offline: bool = False
-    verbose: bool = False
 
 
 def check_combinations(chosen: BatchOptions) -> None:
-    """Raises UsageError for options that contradict one another, or name what is not there."""
+    """Raise UsageError for options that contradict one another, or name what is not there."""
     from tulu_cli.batch.rows import FORMATS
-    from tulu_cli.loading.prepare import check_server_options
 
-    check_server_options(chosen.settings, no_server=chosen.no_server)
     if chosen.input_format not in FORMATS:
         raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
     if chosen.output_format not in ("tulu", "openai"):
@@ -59,7 +51,7 @@ def check_combinations(chosen: BatchOptions) -> None:
     if chosen.output == "-" and (chosen.resume or chosen.overwrite):
         raise UsageError("--resume and --overwrite need a file to write: name it with -o.")
     if chosen.resume and chosen.overwrite:
-        raise UsageError("--resume and --overwrite exclude one another.")
+        raise UsageError("--resume and --overwrite cannot be combined.")
     if chosen.retry_errors and not chosen.resume:
         raise UsageError("--retry-errors goes with --resume.")
     if chosen.score:
@@ -69,21 +61,21 @@ def check_combinations(chosen: BatchOptions) -> None:
 
 
 def check_server(chosen: BatchOptions, prepared: "Prepared") -> None:
-    """Raises UsageError for what a server cannot be asked, where one is to answer."""
-    prepared.refuse(
+    """Raise UsageError for what a server cannot be asked, where one is to answer."""
+    prepared.model.refuse(
         chosen.constraint,
         allow_special=chosen.allow_special,
         strict_roles=chosen.strict_roles,
         ignore_eos=chosen.ignore_eos,
-        engine_arg=chosen.engine_args,
+        engine_arg=chosen.load.engine_args,
         score=chosen.score,
     )
 
 
 def _check_scoring(chosen: BatchOptions) -> None:
-    """Raises UsageError for what goes with generating and not with --score."""
+    """Raise UsageError for what goes with generating and not with --score."""
     names = [key.name for key in KEYS if key.table == "sampling"]
-    given = {f"--{name.replace('_', '-')}": chosen.settings.is_flag(name) for name in names}
+    given = {f"--{name.replace('_', '-')}": chosen.load.settings.is_flag(name) for name in names}
     given["--temperature or --greedy"] = given.pop("--temperature")
     given |= {
         "--stop": bool(chosen.stop),

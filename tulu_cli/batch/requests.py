@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.lines import digest
-from tulu_cli.core import Conversation, Request, Sampling, ScoreRequest
+from tulu_cli.core import Request, ScoreRequest
 from tulu_cli.errors import BadInput
-from tulu_cli.loading.prepare import Prepared, system_prompt
-from tulu_cli.prompt import encode_chat
+from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
-from tulu_cli.request.inputs import well_formed, with_system
+from tulu_cli.request.inputs import well_formed
+from tulu_cli.request.request import request_maker
 from tulu_cli.request.sampling import advised, decide
 from tulu_cli.settings import KEYS, Setting, Settings
 
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
 _KEYS = {key.name: key for key in KEYS if key.table == "sampling"}
 _OWN = ("stop", "n", "ignore_eos", "constraint")
+# As older outputs have them in their identity.
+_ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
 
 
-def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], Request]":
-    """The function that makes a row's request; it raises BadInput or UsageError."""
-    system = system_prompt(chosen.settings, prepared.files)
-    asked = chosen.settings.is_flag("system")
-    tokenizer, generation = prepared.tokenizer, prepared.files.generation_config
+def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], Request]":
+    """Return the function that makes a row's request. It raises BadInput or UsageError."""
+    maker = request_maker(
+        prepared, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
+    )
+    generation = prepared.model.generation_config
     common: dict[str, Any] = {
         "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
         "n": chosen.n,
@@ -37,36 +40,21 @@ def request_maker(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row]
         "logprobs": chosen.logprobs,
     }
 
-    def request(prompt: Conversation | str, sampling: Sampling) -> Request:
-        if isinstance(prompt, str):
-            return Request(tokenizer.encode_raw(prompt), sampling, prepared.end_token_ids)
-        messages = with_system(prompt, system, asked=asked)
-        if prepared.takes_messages:
-            return Request((), sampling, conversation=messages)
-        ids = encode_chat(
-            tokenizer,
-            messages,
-            allow_special=chosen.allow_special,
-            strict_roles=chosen.strict_roles,
-        )
-        return Request(ids, sampling, prepared.end_token_ids)
-
     def make(row: "Row") -> Request:
-        seeded = with_seed(chosen.settings, row)
-        settings, own = override(seeded, row.sampling)
+        settings, own = override(with_seed(prepared.settings, row), row.sampling)
         sampling = decide(settings, generation, **{**common, **own})
-        return request(row.prompt, sampling)
+        if isinstance(row.prompt, str):
+            return maker.completion(row.prompt, sampling)
+        return maker.answer(maker.conversation(row.prompt), sampling)
 
     return make
 
 
-def score_maker(
-    chosen: "BatchOptions", prepared: Prepared
-) -> "Callable[[Row], list[ScoreRequest]]":
-    """The function that makes the requests for a row's completions; it raises BadInput."""
-    system = system_prompt(chosen.settings, prepared.files)
-    asked = chosen.settings.is_flag("system")
-    tokenizer = prepared.tokenizer
+def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], list[ScoreRequest]]":
+    """Return the function that makes the requests for a row's completions. It raises BadInput."""
+    model = prepared.token_model()
+    tokenizer = model.tokenizer
+    maker = request_maker(prepared)
     writer = PromptWriter(
         tokenizer, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
     )
@@ -75,9 +63,9 @@ def score_maker(
         if isinstance(row.prompt, str):
             text = row.prompt
             return [encode_completion(tokenizer, text, one.content) for one in row.completions]
-        messages = with_system(row.prompt, system, asked=asked)
+        messages = maker.conversation(row.prompt)
         return [
-            encode_answer(tokenizer, writer, (*messages, one), prepared.end_token_ids)
+            encode_answer(tokenizer, writer, (*messages, one), model.end_token_ids)
             for one in row.completions
         ]
 
@@ -130,17 +118,22 @@ def _refuse(problem: str | None, name: str) -> None:
 
 
 def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
-    """A hash of all that an answer depends on beside its row: the same for a run that goes on."""
-    settings = {name: chosen.settings.get(name) for name in _KEYS if name in chosen.settings.values}
+    """Return a hash of all that an answer depends on beside its row.
+
+    A run that goes on with an output must have the one that the output was begun with.
+    """
+    model, settings = prepared.model, prepared.settings
+    loaded = model.spec if isinstance(model, TokenModel) else None
+    given = {name: settings.get(name) for name in _KEYS if name in settings.values}
     answers = {
-        "model": prepared.spec.name,
-        "revision": prepared.spec.revision,
-        "engine": prepared.choice.engine,
-        "dtype": prepared.spec.dtype,
-        "quantization": prepared.spec.quantization,
-        "max_model_len": prepared.spec.max_model_len,
-        "system": system_prompt(chosen.settings, prepared.files),
-        "sampling": advised(prepared.files.generation_config) | settings,
+        "model": model.name,
+        "revision": loaded and loaded.revision,
+        "engine": _ENGINE_NAMES.get(prepared.choice.engine, prepared.choice.engine),
+        "dtype": loaded.dtype if loaded else "auto",
+        "quantization": loaded and loaded.quantization,
+        "max_model_len": model.max_model_len or 0,
+        "system": model.system_prompt(settings),
+        "sampling": advised(model.generation_config) | given,
         "stop": chosen.stop,
         "n": chosen.n,
         "ignore_eos": chosen.ignore_eos,
@@ -149,10 +142,10 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         "format": chosen.input_format,
         "template": chosen.template and chosen.template.pieces,
         "output_format": chosen.output_format,
-        "engine_args": chosen.engine_args,
+        "engine_args": chosen.load.engine_args,
     }
-    if prepared.spec.server is not None and prepared.takes_messages:
-        answers["server"] = (prepared.spec.server.url or "").rstrip("/").removesuffix("/v1")
+    if isinstance(model, ChatModel):
+        answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
     # Only where they are used, so that an older output can still be gone on with.
     if chosen.logprobs is not None:
         answers["logprobs"] = chosen.logprobs

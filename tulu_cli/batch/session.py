@@ -1,19 +1,28 @@
-"""`tulu batch`: where rows come in and records go out, and who is told."""
+"""A batch from its input to its output: rows in, answers out, each once, and what is said of it."""
 
 import json
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
+from tulu_cli.batch.journal import drop_errors, open_journal
 from tulu_cli.batch.lines import Line, read_csv, read_lines
+from tulu_cli.batch.logprobs import LogprobForms
+from tulu_cli.batch.options import check_combinations, check_server
 from tulu_cli.batch.progress import Counts, Reporter
+from tulu_cli.batch.records import Writer
+from tulu_cli.batch.requests import identity, row_requests, row_scores
 from tulu_cli.batch.rows import read_row
-from tulu_cli.batch.run import InOrder
-from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.batch.run import Feed, InOrder
+from tulu_cli.batch.scoring import RowScorer
+from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.loading import TokenModel, open_engine, prepare
 from tulu_cli.request.constraint import check
 from tulu_cli.request.inputs import shown
 from tulu_cli.text import plural
@@ -21,21 +30,98 @@ from tulu_cli.text import plural
 if TYPE_CHECKING:
     from tulu_cli.batch.journal import Journal
     from tulu_cli.batch.options import BatchOptions
-    from tulu_cli.batch.records import Answer, Writer
+    from tulu_cli.batch.records import Answer
     from tulu_cli.batch.rows import BadRow, Row
-    from tulu_cli.batch.run import Feed
+    from tulu_cli.loading import Prepared
+    from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
 
 
+def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
+    """Answer the rows of a file. Raise TuluError, in the end also if some rows had errors."""
+    check_combinations(chosen)
+    with opened(chosen.source, streams) as source:
+        prepared = prepare(chosen.load, machine, streams)
+        check_server(chosen, prepared)
+        writer = record_writer(chosen, prepared)
+        with journal(chosen, writer.settings) as kept:
+            answer_rows(chosen, prepared, source, BatchSession(chosen, writer, kept, streams))
+
+
+@contextmanager
+def opened(name: str, streams: "Streams") -> Iterator[BinaryIO]:
+    """Open the input. Raise BadInput if it cannot be read, UsageError for a silent terminal."""
+    if name == "-":
+        if streams.stdin_tty:
+            raise UsageError("There is no input: name a file, or pipe the rows in.")
+        yield streams.stdin
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 (closed below; its errors are translated here)
+    except OSError as error:
+        raise BadInput(f"{name!r} cannot be read: {error.strerror or error}.") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def journal(chosen: "BatchOptions", settings: int) -> "Iterator[Journal | None]":
+    """Open the output file; yield None if the records go to stdout."""
+    if chosen.output == "-":
+        yield None
+        return
+    path = Path(chosen.output)
+    if chosen.retry_errors:
+        drop_errors(path)
+    kept = open_journal(path, settings, resume=chosen.resume, overwrite=chosen.overwrite)
+    with closing(kept):
+        yield kept
+
+
+def record_writer(chosen: "BatchOptions", prepared: "Prepared") -> Writer:
+    """Return what makes the records, in the format that was asked for."""
+    is_openai = chosen.output_format == "openai"
+    logprobs = None
+    if chosen.logprobs is not None:
+        model = prepared.model
+        tokenizer = model.tokenizer if isinstance(model, TokenModel) else None
+        logprobs = LogprobForms(tokenizer, openai=is_openai)
+    return Writer(
+        identity(chosen, prepared), prepared.model.name, openai=is_openai, logprobs=logprobs
+    )
+
+
+def answer_rows(
+    chosen: "BatchOptions", prepared: "Prepared", source: BinaryIO, session: "BatchSession"
+) -> None:
+    """Answer what is not answered yet, and say how it went; load no engine for nothing."""
+    rows = session.open_rows(source)
+    first = next(rows, None)
+    if first is None:
+        session.end()
+    else:
+        # Set up for many answers: what compiling costs comes back.
+        purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
+        with open_engine(prepared, session.streams, purpose=purpose) as engine:
+            session.begin()
+            waiting = chain((first,), rows)
+            if chosen.score:
+                scored = Feed(RowScorer(engine), row_scores(chosen, prepared), chosen.window)
+                session.serve(scored, waiting)
+            else:
+                session.serve(Feed(engine, row_requests(chosen, prepared), chosen.window), waiting)
+    session.conclude()
+
+
 @dataclass
-class Desk:
+class BatchSession:
     """Reads rows that are not answered yet, writes their records, and counts.
 
     `journal` is None where the records go to stdout.
     """
 
     chosen: "BatchOptions"
-    writer: "Writer"
+    writer: Writer
     journal: "Journal | None"
     streams: "Streams"
     counts: Counts = field(default_factory=lambda: Counts(time.monotonic()))
@@ -62,7 +148,7 @@ class Desk:
         """The engine is there: its loading is no time of the batch."""
         self.counts.started = time.monotonic()
 
-    def serve(self, feed: "Feed[Any]", rows: "Iterable[Row | BadRow]") -> None:
+    def serve(self, feed: Feed[Any], rows: "Iterable[Row | BadRow]") -> None:
         """Have the rows answered, write what comes, and say how far that went.
 
         The engine's own end, which takes vLLM a second, is no time of the batch either.

@@ -1,47 +1,21 @@
 """A running chat: the conversation as it stands, the model that answers it, and who reads along."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
+from tulu_cli.chat.model import LoadedModel
 from tulu_cli.chat.session import Node, Session, new_stamp
 from tulu_cli.chat.store.base import Store
 from tulu_cli.chat.window import Overflow
-from tulu_cli.core import Conversation, Done, EngineInfo, Request, Sampling, Text
-from tulu_cli.prompt import Tokenizer, encode_chat
+from tulu_cli.core import Done, Request, Sampling
 from tulu_cli.render import Renderer
+from tulu_cli.request.request import RequestMaker
 from tulu_cli.request.sampling import decide
 from tulu_cli.settings import Settings
 from tulu_cli.streams import Streams
 from tulu_cli.text import plural
-
-
-class Model(Protocol):
-    """The model that answers; `info` and `stream` load it if it is not loaded."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def engine_name(self) -> str: ...
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def takes_messages(self) -> bool: ...
-    @property
-    def end_token_ids(self) -> tuple[int, ...]: ...
-    @property
-    def generation_config(self) -> Mapping[str, Any]: ...
-    @property
-    def max_model_len(self) -> int: ...
-    @property
-    def info(self) -> EngineInfo: ...
-
-    def stream(self, request: Request) -> Generator[Text | Done, None, None]: ...
-
-    def switch(self, name: str) -> None: ...
-
-    def system_prompt(self, asked: str | None = None) -> str | None: ...
 
 
 class Reader(Protocol):
@@ -70,7 +44,7 @@ class Chat:
     last prompt had to leave out. `failure` is the exit code of the first thing that went wrong.
     """
 
-    model: Model
+    model: LoadedModel
     store: Store
     streams: Streams
     reader: Reader
@@ -110,7 +84,7 @@ class Chat:
     def ways_on(self) -> str:
         """What can follow an answer that was cut."""
         anew = "/retry answers anew"
-        return anew if self.model.takes_messages else f"/continue goes on, {anew}"
+        return anew if self.model.tokens is None else f"/continue goes on, {anew}"
 
     def keep(self, session: Session, *changed: Node) -> None:
         """The session stands like this now, in the store too. Raises UsageError, as that does."""
@@ -138,21 +112,7 @@ class Chat:
             self.settings, self.model.generation_config, stop=self.stop, ignore_eos=self.ignore_eos
         )
 
-    def encode(
-        self,
-        messages: Conversation,
-        *,
-        continue_final: bool = False,
-        generation_prompt: bool = True,
-    ) -> tuple[int, ...]:
-        """The prompt for these messages, as the model gets it. Raises BadInput.
-
-        UsageError where a server makes the prompt.
-        """
-        return encode_chat(
-            self.model.tokenizer,
-            messages,
-            continue_final=continue_final,
-            add_generation_prompt=generation_prompt,
-            allow_special=self.allow_special,
-        )
+    @property
+    def requests(self) -> RequestMaker:
+        """Return the maker of the model's requests."""
+        return self.model.requests(allow_special=self.allow_special)

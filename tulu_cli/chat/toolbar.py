@@ -39,7 +39,7 @@ class Toolbar:
 
     def _context(self) -> str:
         session, model = self.chat.session, self.chat.model
-        if model.takes_messages:
+        if model.tokens is None:
             return self._told()
         end = session.nodes.get(session.head or "")
         state = (session.head, len(end.content) if end else 0, session.system, model.name)
@@ -59,7 +59,8 @@ class Toolbar:
     def _count(self) -> int:
         messages = self.chat.session.conversation()
         try:
-            return len(self.chat.encode(messages, generation_prompt=False)) if messages else 0
+            ids = self.chat.requests.token_ids(messages, generation_prompt=False)
+            return len(ids) if messages else 0
         except TuluError:  # a template that refuses says so when something is sent
             return 0
 

@@ -11,10 +11,11 @@ from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.session import Record, Session, new_stamp
 from tulu_cli.chat.store.base import Store
 from tulu_cli.chat.window import Fit, answer_room, complaint, describe, drop_oldest, too_long
-from tulu_cli.core import Conversation, Done, FinishReason, Request, Text
+from tulu_cli.core import Conversation, Done, FinishReason, Request, Text, TokenIds
 from tulu_cli.errors import HistoryError, PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
 from tulu_cli.render import Renderer
+from tulu_cli.render.choose import prompt_tokens
 from tulu_cli.text import plural
 
 # What was read on the screen for longer than a second must not be lost, whatever happens then.
@@ -147,48 +148,54 @@ def go_on(chat: Chat) -> None:
 def prepare(
     chat: Chat, messages: Conversation, *, continue_final: bool = False
 ) -> tuple[Request, Record]:
-    """What the engine is asked, and how that is recorded. Raises PromptTooLong, BadInput."""
+    """Return what the engine is asked, and how that is recorded.
+
+    Raise PromptTooLong where the messages do not fit and none may be left out, BadInput where the
+    chat template refuses them, UsageError for what the server cannot be asked.
+    """
     sampling = chat.sampling()
-    if chat.model.takes_messages:
+    model = chat.model.tokens
+    if model is None:
         if continue_final:
             raise UsageError("The server makes the prompt itself: /retry answers anew.")
-        request = Request((), sampling, conversation=messages)
-        return request, Record(chat.model.info, sampling, chat.session.system)
-    fit = fitting(chat, messages, continue_final=continue_final)
-    ids = chat.encode(fit.kept, continue_final=continue_final)
+        return Request(messages, sampling), Record(chat.model.info, sampling, chat.session.system)
+    fit = fitting(chat, messages, model.max_model_len, continue_final=continue_final)
     with chat.interrupts.welcome():
         info = chat.model.info
     chat.left_out = len(fit.dropped)
-    request = Request(ids, sampling, chat.model.end_token_ids)
+    request = Request(fit.token_ids, sampling, model.end_token_ids)
     return request, Record(info, sampling, chat.session.system)
 
 
-def fitting(chat: Chat, messages: Conversation, *, continue_final: bool = False) -> Fit:
-    """The messages that go to the model; where that is not all of them, the user knows it.
+def fitting(
+    chat: Chat, messages: Conversation, context: int, *, continue_final: bool = False
+) -> Fit:
+    """Return what goes to the model, each conversation encoded once; tell the user what does not.
 
-    Raises PromptTooLong where they do not fit and nobody allows to leave some out.
+    Raise PromptTooLong where the messages do not fit and nobody allows to leave some out.
     """
 
-    def count(messages: Conversation) -> int:
-        return len(chat.encode(messages, continue_final=continue_final))
+    def encode(messages: Conversation) -> TokenIds:
+        return chat.requests.token_ids(messages, continue_final=continue_final)
 
-    context = chat.model.max_model_len
     room = answer_room(chat.settings.get("max_tokens"), context)
-    tokens = count(messages)
-    if tokens + room <= context:
-        return Fit(messages, tokens)
-    shorter = drop_oldest(messages, count, context - room)
+    ids = encode(messages)
+    if len(ids) + room <= context:
+        return Fit(messages, ids)
+    shorter = drop_oldest(messages, encode, context - room)
     if shorter is None:
-        raise too_long(tokens, room, context)
+        raise too_long(len(ids), room, context)
     left_out = describe(shorter.dropped)
     if chat.overflow == "ask":
-        chat.say(complaint(tokens, room, context))
-        if not chat.reader.confirm(f"Leave {left_out} out, and later ones when it must be?"):
+        chat.say(complaint(len(ids), room, context))
+        question = f"Drop the {left_out} from the prompt, and more later if needed?"
+        if not chat.reader.confirm(question):
             raise PromptTooLong("Nothing was sent. /new starts anew, /retry asks again.")
         chat.overflow = "drop-oldest"
     if chat.overflow == "error":
         raise PromptTooLong(
-            f"{complaint(tokens, room, context)} --overflow drop-oldest would leave out {left_out}."
+            f"{complaint(len(ids), room, context)} --overflow drop-oldest would leave out "
+            f"{left_out}."
         )
     chat.say(f"Left out, to fit in {context:,} tokens: {left_out}.")
     return shorter
@@ -234,7 +241,7 @@ def ended(renderer: Renderer, cut: FinishReason) -> Done:
 
 def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
     """The events of the answer. A Ctrl-C comes while one is waited for, not in between."""
-    tokens = len(request.prompt_token_ids)
+    tokens = prompt_tokens(request)
     status = f"Reading {plural(tokens, 'token')} ..." if tokens else "Waiting for the server ..."
     status = status if chat.is_watched else ""
     chat.streams.show_status(status)
@@ -261,7 +268,7 @@ def say_how_it_ended(chat: Chat, done: Done) -> None:
     tokens = plural(done.usage.completion_tokens, "token")
     if done.finish_reason == "length":
         where = f" at {tokens}" if done.usage.is_known else ""
-        on = "" if chat.model.takes_messages else ": /continue goes on"
+        on = "" if chat.model.tokens is None else ": /continue goes on"
         chat.say(f"The answer was cut{where}{on}.")
     if done.finish_reason == "interrupted":
         where = f" after {tokens}" if done.usage.is_known else ""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tulu_cli.core import Conversation, Message
+from tulu_cli.core import Conversation, Message, TokenIds
 from tulu_cli.errors import PromptTooLong
 
 Overflow = Literal["ask", "error", "drop-oldest"]
@@ -16,10 +16,10 @@ _SHOWN_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What goes to the model: `kept` with its number of tokens, without what was `dropped`."""
+    """What goes to the model: the messages `kept`, as token ids, without what was `dropped`."""
 
     kept: Conversation
-    tokens: int
+    token_ids: TokenIds
     dropped: Conversation = ()
 
 
@@ -29,11 +29,11 @@ def answer_room(max_tokens: int | None, max_model_len: int) -> int:
 
 
 def drop_oldest(
-    messages: Conversation, count: Callable[[Conversation], int], limit: int
+    messages: Conversation, encode: Callable[[Conversation], TokenIds], limit: int
 ) -> Fit | None:
-    """The conversation without as few of its oldest exchanges as bring it to `limit` tokens.
+    """Drop as few of the oldest exchanges as bring the conversation to `limit` tokens.
 
-    The system message and the last exchange always stay; None where these alone are too long.
+    The system message and the last exchange always stay; return None if these alone are too long.
     An exchange is a user's turn with what follows it, so that roles still alternate.
     """
     starts = [place for place, message in enumerate(messages) if message.role == "user"]
@@ -41,20 +41,21 @@ def drop_oldest(
         return None
     head = messages[: starts[0]]
 
-    def without(exchanges: int) -> Conversation:
-        return (*head, *messages[starts[exchanges] :])
+    def without(exchanges: int) -> Fit:
+        kept = (*head, *messages[starts[exchanges] :])
+        return Fit(kept, encode(kept), messages[starts[0] : starts[exchanges]])
 
     few, most = 1, len(starts) - 1
-    if count(without(most)) > limit:
+    fit = without(most)
+    if len(fit.token_ids) > limit:
         return None
     while few < most:  # more dropped is never more tokens
         middle = (few + most) // 2
-        if count(without(middle)) <= limit:
-            most = middle
+        if len((shorter := without(middle)).token_ids) <= limit:
+            most, fit = middle, shorter
         else:
             few = middle + 1
-    kept = without(most)
-    return Fit(kept, count(kept), messages[starts[0] : starts[most]])
+    return fit
 
 
 def complaint(tokens: int, room: int, max_model_len: int) -> str:

@@ -1,11 +1,15 @@
 """Every option that more than one command has, declared once: its names, its type and its help."""
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tulu_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from tulu_cli.loading import LoadOptions
+    from tulu_cli.settings import Settings
 
 Model = Annotated[
     str | None,
@@ -223,9 +227,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when some
 
 def with_greedy(flags: dict[str, Any]) -> dict[str, Any]:
     """The flags of a command, in which --greedy is the temperature that it stands for."""
-    if not flags["greedy"]:
+    if not flags.get("greedy"):
         return flags
-    if flags["temperature"]:
+    if flags.get("temperature"):
         raise UsageError("--greedy and --temperature exclude one another.")
     return {**flags, "temperature": 0.0}
 
@@ -243,3 +247,27 @@ def read_engine_args(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             arguments[name] = text
     return arguments
+
+
+def load_options(flags: dict[str, Any]) -> "LoadOptions":
+    """Return where an answer is to come from, by a command's parameters. Raise UsageError."""
+    from tulu_cli.loading import LoadOptions
+    from tulu_cli.settings import read_settings
+
+    settings = read_settings(with_greedy(flags))
+    check_server_options(settings, no_server=flags.get("no_server", False))
+    switches = ("no_server", "offline", "trust_remote_code", "force", "verbose")
+    return LoadOptions(
+        settings=settings,
+        engine_args=read_engine_args(flags.get("engine_arg") or []),
+        **{name: flags.get(name, False) for name in switches},
+    )
+
+
+def check_server_options(settings: "Settings", *, no_server: bool) -> None:
+    """Raise UsageError for flags that name more than one place where the answer comes from."""
+    for name in ("keep_alive", "server"):
+        if no_server and settings.is_flag(name):
+            raise UsageError(f"--no-server and --{name.replace('_', '-')} cannot be combined.")
+    if settings.is_flag("keep_alive") and settings.is_flag("server"):
+        raise UsageError("--keep-alive is for an engine on this machine, not for --server.")

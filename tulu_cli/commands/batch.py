@@ -1,26 +1,10 @@
 """`tulu batch`: a file of prompts, each answered once, with an engine that is kept full."""
 
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import Annotated
 
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.errors import BadInput, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tulu_cli.batch.journal import Journal
-    from tulu_cli.batch.options import BatchOptions
-    from tulu_cli.batch.session import Desk
-    from tulu_cli.engines.base import Engine
-    from tulu_cli.loading.prepare import Prepared
-    from tulu_cli.machine import Machine
-    from tulu_cli.streams import Streams
 
 
 def batch(
@@ -145,13 +129,13 @@ def batch(
     flags = dict(locals())
     from tulu_cli.batch.options import BatchOptions
     from tulu_cli.batch.rows import read_template
+    from tulu_cli.batch.session import run
     from tulu_cli.machine import read_machine
     from tulu_cli.request.constraint import read_constraint
-    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
     chosen = BatchOptions(
-        settings=read_settings(_options.with_greedy(flags)),
+        load=_options.load_options(flags),
         source=source,
         output=output,
         resume=resume,
@@ -170,120 +154,7 @@ def batch(
         logprobs=logprobs,
         ignore_eos=ignore_eos,
         constraint=read_constraint(schema, regex, tuple(choice or ())),
-        engine_args=_options.read_engine_args(engine_arg or []),
-        no_server=no_server,
-        force=force,
-        trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         strict_roles=strict_roles,
-        offline=offline,
-        verbose=verbose,
     )
     run(chosen, Streams.standard(), read_machine())
-
-
-def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
-    """Answer the rows. Raises TuluError, in the end also where some had errors."""
-    from tulu_cli.batch.logprobs import LogprobForms
-    from tulu_cli.batch.options import check_combinations, check_server
-    from tulu_cli.batch.records import Writer
-    from tulu_cli.batch.requests import identity
-    from tulu_cli.batch.session import Desk
-    from tulu_cli.loading.prepare import prepare
-    from tulu_cli.render.talk import progress_on
-
-    check_combinations(chosen)
-    with opened(chosen.source, streams) as source:
-        with progress_on(streams) as progress:
-            prepared = prepare(
-                chosen.settings,
-                machine,
-                say=streams.say,
-                progress=progress,
-                offline=chosen.offline,
-                trust_remote_code=chosen.trust_remote_code,
-                engine_args=chosen.engine_args,
-                no_server=chosen.no_server,
-            )
-        chosen = replace(chosen, settings=prepared.settings)
-        check_server(chosen, prepared)
-        is_openai = chosen.output_format == "openai"
-        writer = Writer(
-            identity(chosen, prepared),
-            prepared.spec.name,
-            openai=is_openai,
-            logprobs=LogprobForms(prepared.tokenizer, openai=is_openai)
-            if chosen.logprobs is not None
-            else None,
-        )
-        with journal(chosen, writer.settings) as kept:
-            answer_rows(chosen, prepared, source, Desk(chosen, writer, kept, streams))
-
-
-@contextmanager
-def opened(name: str, streams: "Streams") -> "Iterator[BinaryIO]":
-    """The input. Raises BadInput where it cannot be read, UsageError for a silent terminal."""
-    if name == "-":
-        if streams.stdin_tty:
-            raise UsageError("There is no input: name a file, or pipe the rows in.")
-        yield streams.stdin
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115 (closed below; its errors are translated here)
-    except OSError as error:
-        raise BadInput(f"{name!r} cannot be read: {error.strerror or error}.") from error
-    with file:
-        yield file
-
-
-@contextmanager
-def journal(chosen: "BatchOptions", settings: int) -> "Iterator[Journal | None]":
-    """The output file, None where the records go to stdout."""
-    from tulu_cli.batch.journal import drop_errors, open_journal
-
-    if chosen.output == "-":
-        yield None
-        return
-    path = Path(chosen.output)
-    if chosen.retry_errors:
-        drop_errors(path)
-    kept = open_journal(path, settings, resume=chosen.resume, overwrite=chosen.overwrite)
-    with closing(kept):
-        yield kept
-
-
-def answer_rows(
-    chosen: "BatchOptions", prepared: "Prepared", source: BinaryIO, desk: "Desk"
-) -> None:
-    """Answer what is not answered yet, and say how it went; no engine is loaded for nothing."""
-    from tulu_cli.batch.requests import request_maker, score_maker
-    from tulu_cli.batch.run import Feed
-    from tulu_cli.batch.scoring import RowScorer
-
-    rows = desk.open_rows(source)
-    first = next(rows, None)
-    if first is None:
-        desk.end()
-    else:
-        with closing(loaded(chosen, prepared, desk.streams)) as engine:
-            desk.begin()
-            if chosen.score:
-                scorer = Feed(RowScorer(engine), score_maker(chosen, prepared), chosen.window)
-                desk.serve(scorer, chain((first,), rows))
-            else:
-                feed = Feed(engine, request_maker(chosen, prepared), chosen.window)
-                desk.serve(feed, chain((first,), rows))
-    desk.conclude()
-
-
-def loaded(chosen: "BatchOptions", prepared: "Prepared", streams: "Streams") -> "Engine":
-    """The engine, set up for many answers: what compiling costs comes back."""
-    from tulu_cli.loading.prepare import fetch, load
-    from tulu_cli.render.talk import progress_on, status
-
-    purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
-    prepared = replace(prepared, spec=replace(prepared.spec, purpose=purpose))
-    with progress_on(streams) as progress:
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
-    with progress_on(streams) as progress, status(streams, prepared.loading):
-        return load(prepared, progress=progress)

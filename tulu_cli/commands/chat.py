@@ -1,10 +1,10 @@
 """`tulu chat`: a conversation with a model, that is kept."""
 
 import os
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,14 @@ from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tulu_cli.chat.chat import Chat, Reader
-    from tulu_cli.chat.model import Resident
+    from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.session import Session
     from tulu_cli.chat.store.base import Store
+    from tulu_cli.loading import LoadOptions
     from tulu_cli.machine import Machine
-    from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
 
@@ -101,7 +103,6 @@ def chat(
     flags = dict(locals())
     from tulu_cli.machine import read_machine
     from tulu_cli.request.inputs import well_formed
-    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
     if (session is not None) + continue_ + (resume is not None) > 1:
@@ -109,7 +110,7 @@ def chat(
     if no_history and (continue_ or resume is not None):
         raise UsageError("--no-history has no session to go on with.")
     chosen = ChatOptions(
-        settings=read_settings(_options.with_greedy(flags)),
+        load=_options.load_options(flags),
         session=session,
         continue_last=continue_,
         resume=resume,
@@ -118,13 +119,7 @@ def chat(
         overflow=overflow,
         stop=tuple(well_formed(text, "--stop") for text in stop or ()),
         ignore_eos=ignore_eos,
-        engine_args=_options.read_engine_args(engine_arg or []),
-        no_server=no_server,
-        force=force,
-        trust_remote_code=trust_remote_code,
         allow_special=allow_special,
-        offline=offline,
-        verbose=verbose,
     )
     return run(chosen, Streams.standard(), read_machine())
 
@@ -133,7 +128,7 @@ def chat(
 class ChatOptions:
     """What the command line asks for, understood."""
 
-    settings: "Settings"
+    load: "LoadOptions"
     session: str | None = None
     continue_last: bool = False
     resume: str | None = None
@@ -142,50 +137,39 @@ class ChatOptions:
     overflow: Overflow | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
-    engine_args: dict[str, Any] = field(default_factory=dict)
-    no_server: bool = False
-    force: bool = False
-    trust_remote_code: bool = False
     allow_special: bool = False
-    offline: bool = False
-    verbose: bool = False
 
 
 def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     """Chat until the user leaves; returns the exit code. Raises what keeps it from beginning."""
     from tulu_cli.chat.loop import converse
-    from tulu_cli.chat.model import Resident
+    from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.store.open import history_path, open_store
-    from tulu_cli.loading.prepare import check_server_options
 
-    check_server_options(chosen.settings, no_server=chosen.no_server)
     with closing(open_store(history_path(), streams.say, incognito=chosen.no_history)) as store:
         session = session_to_resume(chosen, store)
-        model = Resident(
-            chosen.settings,
-            machine,
-            streams,
-            offline=chosen.offline,
-            trust_remote_code=chosen.trust_remote_code,
-            engine_args=chosen.engine_args,
-            no_server=chosen.no_server,
-            force=chosen.force,
-        )
-        if chosen.verbose:
-            model.say_choices()
-        chosen = replace(chosen, settings=model.prepared.settings)
-        model.prepared.refuse(
+        model = LoadedModel(chosen.load, machine, streams)
+        model.prepared.model.refuse(
             ignore_eos=chosen.ignore_eos,
             allow_special=chosen.allow_special,
-            engine_arg=chosen.engine_args,
+            engine_arg=chosen.load.engine_args,
             overflow=chosen.overflow not in (None, Overflow.ERROR),
         )
         begun = make_chat(chosen, model, store, streams)
         keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
-        with closing(model), keys:
+        with ending(model), keys:
             model.engine()
             begin(begun, session, chosen)
             return converse(begun)
+
+
+@contextmanager
+def ending(model: "LoadedModel") -> "Iterator[None]":
+    """Unload the model at the end."""
+    try:
+        yield
+    finally:
+        model.unload()
 
 
 def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
@@ -205,7 +189,9 @@ def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
     return next((store.load(one.id) for one in summaries if one.name == name), None)
 
 
-def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "Streams") -> "Chat":
+def make_chat(
+    chosen: ChatOptions, model: "LoadedModel", store: "Store", streams: "Streams"
+) -> "Chat":
     """The chat with all that it is handed."""
     from tulu_cli.chat.chat import Chat
     from tulu_cli.chat.line.plain import Lines
@@ -216,7 +202,8 @@ def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "
     interrupts = Interrupts()
     typed_on = streams.stdin_tty and streams.stdout_tty
     overflow = chosen.overflow or (Overflow.ASK if typed_on else Overflow.ERROR)
-    aliases = [*chosen.settings.aliases.items()]
+    settings = model.prepared.settings
+    aliases = [*settings.aliases.items()]
     made = Chat(
         model=model,
         store=store,
@@ -224,7 +211,7 @@ def make_chat(chosen: ChatOptions, model: "Resident", store: "Store", streams: "
         reader=Lines(streams, interrupts, interactive=typed_on),
         overflow=overflow.value,
         renderer=lambda request: choose.chat(streams, request, plain=chosen.plain),
-        settings=chosen.settings,
+        settings=settings,
         interrupts=interrupts,
         type_ahead=TypeAhead(streams),
         stop=chosen.stop,
@@ -266,11 +253,11 @@ def begin(chat: "Chat", session: "Session | None", chosen: ChatOptions) -> None:
     model = chat.model
     if chat.is_watched:
         chat.say(f"{model.name} on {model.engine_name}. /help lists the commands, Ctrl-D leaves.")
-        if model.takes_messages:
+        if model.tokens is None:
             chat.say("The server counts the tokens; how long its context is, it does not say.")
     if session is None:
         chat.begin(model.system_prompt(), chosen.session)
         return
     chat.resume(session)
-    if chosen.settings.is_flag("system"):
+    if chosen.load.settings.is_flag("system"):
         chat.keep(replace(chat.session, system=model.system_prompt()))

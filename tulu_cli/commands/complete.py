@@ -1,33 +1,20 @@
 """`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
 
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.core import Constraint, Conversation, Request
-from tulu_cli.engines.base import bounded
-from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
 from tulu_cli.errors import StoppedByLength, UsageError
-from tulu_cli.loading.prepare import Prepared, check_server_options, system_prompt
-from tulu_cli.request.inputs import (
-    Given,
-    conversation,
-    empty_prompt,
-    user_text,
-    well_formed,
-    with_system,
-)
-from tulu_cli.request.sampling import decide
-from tulu_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from tulu_cli.core import Completion, FinishReason, Request
+    from tulu_cli.core import Completion, Constraint, FinishReason, Request
     from tulu_cli.engines.base import Engine
-    from tulu_cli.loading.prepare import Prepared
+    from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
+    from tulu_cli.request.inputs import Given
     from tulu_cli.streams import Streams
 
 
@@ -131,11 +118,10 @@ def complete(
     from tulu_cli.machine import read_machine
     from tulu_cli.request.constraint import read_constraint
     from tulu_cli.request.inputs import Given
-    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
     chosen = CompleteOptions(
-        settings=read_settings(_options.with_greedy(flags)),
+        load=_options.load_options(flags),
         given=Given(prompt, tuple(file or ()), messages),
         prefill=prefill,
         raw=raw,
@@ -148,48 +134,45 @@ def complete(
         plain=plain,
         stats=stats,
         fail_on_length=fail_on_length,
-        engine_args=_options.read_engine_args(engine_arg or []),
-        no_server=no_server,
-        trust_remote_code=trust_remote_code,
         allow_special=allow_special,
         strict_roles=strict_roles,
-        force=force,
-        offline=offline,
-        verbose=verbose,
     )
     run(chosen, Streams.standard(), read_machine())
 
 
-def run(chosen: "CompleteOptions", streams: "Streams", machine: "Machine") -> None:
-    """Answer the prompt. Raises TuluError, also for an answer that is not what was asked for."""
-    from tulu_cli.loading.prepare import fetch, load, prepare, say_choices
-    from tulu_cli.render.talk import progress_on, status
+@dataclass(frozen=True)
+class CompleteOptions:
+    """The options of `tulu complete`, read and checked one by one."""
+
+    load: "LoadOptions"
+    given: "Given"
+    prefill: str | None = None
+    raw: bool = False
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+    ignore_eos: bool = False
+    constraint: "Constraint | None" = None
+    json_output: bool = False
+    plain: bool = False
+    stats: bool = False
+    fail_on_length: bool = False
+    allow_special: bool = False
+    strict_roles: bool = False
+
+
+def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
+    """Answer the prompt. Raise TuluError, also for an answer that is not what was asked for."""
+    from tulu_cli.loading import open_engine, prepare
     from tulu_cli.request.inputs import PATIENCE_SECONDS, check_given, read_stdin, stdin_is_idle
 
     check_combinations(chosen)
     check_given(chosen.given, streams)
-    with progress_on(streams) as progress:
-        prepared = prepare(
-            chosen.settings,
-            machine,
-            say=streams.say,
-            progress=progress,
-            offline=chosen.offline,
-            trust_remote_code=chosen.trust_remote_code,
-            engine_args=chosen.engine_args,
-            no_server=chosen.no_server,
-        )
-    if chosen.verbose:
-        say_choices(prepared, streams.say)
-    chosen = replace(chosen, settings=prepared.settings)
+    prepared = prepare(chosen.load, machine, streams)
     check_server(chosen, prepared)
     data = read_stdin(chosen.given, streams, PATIENCE_SECONDS)
     request = make_request(chosen, prepared, data)
-    with progress_on(streams) as progress:
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
-    with progress_on(streams) as progress, status(streams, prepared.loading):
-        engine = load(prepared, progress=progress)
-    with closing(engine):
+    with open_engine(prepared, streams) as engine:
         if stdin_is_idle(chosen.given, streams, data):
             data = read_stdin(chosen.given, streams, 0)
             if data is None:
@@ -199,22 +182,83 @@ def run(chosen: "CompleteOptions", streams: "Streams", machine: "Machine") -> No
         answer(chosen, engine, prepared, request, streams)
 
 
+def check_combinations(chosen: CompleteOptions) -> None:
+    """Raise UsageError for options that contradict one another."""
+    if chosen.raw:
+        needs_template = {
+            "--messages": chosen.given.messages is not None,
+            "--prefill": chosen.prefill is not None,
+            "--system": chosen.load.settings.is_flag("system"),
+            "--strict-roles": chosen.strict_roles,
+        }
+        for name in filter(needs_template.get, needs_template):
+            raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
+    if chosen.logprobs is not None and not chosen.json_output:
+        raise UsageError("--logprobs are part of the --json output: add --json.")
+
+
+def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
+    """Raise UsageError for options that a server which makes the prompt itself cannot be told."""
+    prepared.model.refuse(
+        chosen.constraint,
+        raw=chosen.raw,
+        prefill=chosen.prefill is not None,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        ignore_eos=chosen.ignore_eos,
+        engine_arg=chosen.load.engine_args,
+    )
+
+
+def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":
+    """Return the request for the prompt. Raise BadInput, UsageError or PromptTooLong."""
+    from tulu_cli.request.inputs import conversation, empty_prompt, user_text, well_formed
+    from tulu_cli.request.request import request_maker
+    from tulu_cli.request.sampling import decide
+
+    sampling = decide(
+        prepared.settings,
+        prepared.model.generation_config,
+        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
+        n=chosen.n,
+        logprobs=chosen.logprobs,
+        ignore_eos=chosen.ignore_eos,
+        constraint=chosen.constraint,
+    )
+    maker = request_maker(
+        prepared,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        one_shot=True,
+    )
+    if chosen.raw:
+        text = user_text(chosen.given, data)
+        if not text:
+            raise empty_prompt()
+        return maker.bounded(maker.completion(text, sampling))
+    messages = maker.conversation(conversation(chosen.given, data, chosen.prefill))
+    prefilled = chosen.prefill is not None
+    return maker.bounded(maker.answer(messages, sampling, continue_final=prefilled))
+
+
 def answer(
-    chosen: "CompleteOptions",
+    chosen: CompleteOptions,
     engine: "Engine",
     prepared: "Prepared",
     request: "Request",
     streams: "Streams",
 ) -> None:
     """Stream the answer. What has come is kept whatever ends it: a Ctrl-C, a signal, an error."""
+    from tulu_cli.loading import TokenModel
     from tulu_cli.render.choose import one_shot
     from tulu_cli.render.talk import stats_line
 
+    model = prepared.model
     renderer = one_shot(
         streams,
         request,
         engine.info,
-        prepared.tokenizer.token_text,
+        model.tokenizer.token_text if isinstance(model, TokenModel) else str,
         as_json=chosen.json_output,
         prefill=chosen.prefill,
         # The continuation of a raw text is a part of whatever that text is.
@@ -236,8 +280,8 @@ def answer(
     conclude(chosen, renderer.completions)
 
 
-def conclude(chosen: "CompleteOptions", completions: "list[Completion]") -> None:
-    """Raises the errors that a finished answer can still be."""
+def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
+    """Raise the error that a finished answer can still be."""
     from tulu_cli.request.constraint import check, place_of_cut
 
     if chosen.constraint is not None:
@@ -245,98 +289,3 @@ def conclude(chosen: "CompleteOptions", completions: "list[Completion]") -> None
             check(chosen.constraint, completion)
     if chosen.fail_on_length and any(c.done.finish_reason == "length" for c in completions):
         raise StoppedByLength(f"The answer was cut{place_of_cut(completions)}: raise --max-tokens.")
-
-
-@dataclass(frozen=True)
-class CompleteOptions:
-    """What the command line asks for, understood."""
-
-    settings: Settings
-    given: Given
-    prefill: str | None = None
-    raw: bool = False
-    stop: tuple[str, ...] = ()
-    n: int = 1
-    logprobs: int | None = None
-    ignore_eos: bool = False
-    constraint: Constraint | None = None
-    json_output: bool = False
-    plain: bool = False
-    stats: bool = False
-    fail_on_length: bool = False
-    engine_args: dict[str, Any] = field(default_factory=dict)
-    no_server: bool = False
-    trust_remote_code: bool = False
-    allow_special: bool = False
-    strict_roles: bool = False
-    force: bool = False
-    offline: bool = False
-    verbose: bool = False
-
-
-def check_combinations(chosen: CompleteOptions) -> None:
-    """Raises UsageError for options that contradict one another."""
-    if chosen.raw:
-        needs_template = {
-            "--messages": chosen.given.messages is not None,
-            "--prefill": chosen.prefill is not None,
-            "--system": chosen.settings.is_flag("system"),
-            "--strict-roles": chosen.strict_roles,
-        }
-        for name in filter(needs_template.get, needs_template):
-            raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
-    check_server_options(chosen.settings, no_server=chosen.no_server)
-    if chosen.logprobs is not None and not chosen.json_output:
-        raise UsageError("--logprobs are part of the --json output: add --json.")
-
-
-def check_server(chosen: CompleteOptions, prepared: Prepared) -> None:
-    """Raises UsageError for options that a server which makes the prompt itself has no word for."""
-    prepared.refuse(
-        chosen.constraint,
-        raw=chosen.raw,
-        prefill=chosen.prefill is not None,
-        allow_special=chosen.allow_special,
-        strict_roles=chosen.strict_roles,
-        ignore_eos=chosen.ignore_eos,
-        engine_arg=chosen.engine_args,
-    )
-
-
-def make_request(chosen: CompleteOptions, prepared: Prepared, data: bytes | None) -> Request:
-    """The prompt's token ids with the sampling. Raises BadInput, UsageError or PromptTooLong."""
-    sampling = decide(
-        chosen.settings,
-        prepared.files.generation_config,
-        stop=tuple(well_formed(text, "--stop") for text in chosen.stop),
-        n=chosen.n,
-        logprobs=chosen.logprobs,
-        ignore_eos=chosen.ignore_eos,
-        constraint=chosen.constraint,
-    )
-    if prepared.takes_messages:
-        return Request((), sampling, conversation=make_conversation(chosen, prepared, data))
-    if chosen.raw:
-        text = user_text(chosen.given, data)
-        if not text:
-            raise empty_prompt()
-        ids = raw_ids(prepared.spec, text)
-    else:
-        ids = chat_ids(
-            prepared.spec,
-            make_conversation(chosen, prepared, data),
-            continue_final=chosen.prefill is not None,
-            allow_special=chosen.allow_special,
-            strict_roles=chosen.strict_roles,
-        )
-    request = Request(ids, sampling, prepared.end_token_ids)
-    return bounded(request, prepared.spec.max_model_len)
-
-
-def make_conversation(
-    chosen: CompleteOptions, prepared: Prepared, data: bytes | None
-) -> Conversation:
-    """The messages to answer, behind the system prompt that applies."""
-    messages = conversation(chosen.given, data, chosen.prefill)
-    system = system_prompt(chosen.settings, prepared.files)
-    return with_system(messages, system, asked=chosen.settings.is_flag("system"))

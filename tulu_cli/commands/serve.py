@@ -1,6 +1,6 @@
 """`tulu serve`: a warm engine on a private socket, or vLLM's own server on a port."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,9 +12,8 @@ from tulu_cli.errors import NoEngine, UsageError
 GPUS_OF_A_NODE = 8
 
 if TYPE_CHECKING:
-    from tulu_cli.loading.prepare import Prepared
+    from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
-    from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
 
@@ -72,22 +71,16 @@ def serve(
     """
     flags = dict(locals())
     from tulu_cli.machine import read_machine
-    from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 
     chosen = ServeOptions(
-        settings=read_settings(flags),
+        load=_options.load_options(flags),
         detach=detach,
         host=host,
         port=port,
         api_key_file=api_key_file,
         nodes=nodes,
         ray=ray,
-        engine_args=_options.read_engine_args(engine_arg or []),
-        force=force,
-        trust_remote_code=trust_remote_code,
-        offline=offline,
-        verbose=verbose,
     )
     run(chosen, Streams.standard(), read_machine())
 
@@ -96,24 +89,18 @@ def serve(
 class ServeOptions:
     """What the command line asks for, understood."""
 
-    settings: "Settings"
+    load: "LoadOptions"
     detach: bool = False
     host: str | None = None
     port: int = 8000
     api_key_file: str | None = None
     nodes: int | None = None
     ray: str | None = None
-    engine_args: dict[str, Any] = field(default_factory=dict)
-    force: bool = False
-    trust_remote_code: bool = False
-    offline: bool = False
-    verbose: bool = False
 
 
 def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
     """Serve. Raises TuluError; returns when the engine is ready, or has ended."""
-    from tulu_cli.loading.prepare import fetch, prepare
-    from tulu_cli.render.talk import progress_on
+    from tulu_cli.loading import prepare, with_weights
     from tulu_cli.serving.public import read_key
 
     check_combinations(chosen)
@@ -121,23 +108,11 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
         streams.write(commands_for_nodes(chosen, machine))
         return
     key = None if chosen.host is None else read_key(chosen.api_key_file)
-    with progress_on(streams) as progress:
-        prepared = prepare(
-            chosen.settings,
-            machine,
-            say=streams.say,
-            progress=progress,
-            offline=chosen.offline,
-            trust_remote_code=chosen.trust_remote_code,
-            engine_args=chosen.engine_args | ray_args(chosen),
-            no_server=True,
-        )
-        check_engine(chosen, prepared.choice.engine)
-        prepared = replace(prepared, spec=replace(prepared.spec, purpose="server"))
-        prepared = fetch(prepared, progress=progress, offline=chosen.offline, force=chosen.force)
-    if chosen.verbose:
-        for name, reason in prepared.choice.reasons:
-            streams.say(f"tulu: engine {name}: {reason}")
+    arguments = {**chosen.load.engine_args, **ray_args(chosen)}
+    load = replace(chosen.load, engine_args=arguments, no_server=True)
+    prepared = prepare(load, machine, streams)
+    check_engine(chosen, prepared.choice.engine)
+    prepared = with_weights(prepared, streams, purpose="server")
     if key is not None:
         serve_publicly(chosen, prepared, key)
     serve_privately(chosen, prepared, streams)
@@ -149,7 +124,7 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--api-key-file goes with --host: a private socket needs no key.")
     if chosen.host is not None and chosen.detach:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
-    if chosen.host is not None and chosen.settings.is_flag("keep_alive"):
+    if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
 
 
@@ -178,22 +153,22 @@ def ray_environment(chosen: ServeOptions) -> dict[str, str]:
 
 def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
     """What to type on several machines; nothing is loaded here, and no engine is needed."""
-    from tulu_cli.loading.prepare import ADVISED_CONTEXT
+    from tulu_cli.loading import ADVISED_CONTEXT
     from tulu_cli.models import resolve
     from tulu_cli.serving.public import cluster_commands
 
-    settings = chosen.settings
+    settings = chosen.load.settings
     ref = resolve(settings.get("model", "405b"), settings.aliases)
     passed = ("dtype", "quantization", "gpu_memory_utilization")
     arguments = {name: settings.get(name) for name in passed} | {
         "max_model_len": settings.get("max_model_len", ADVISED_CONTEXT),
         "revision": ref.revision,
-        "trust_remote_code": True if chosen.trust_remote_code else None,
+        "trust_remote_code": True if chosen.load.trust_remote_code else None,
     }
     gpus = settings.get("tensor_parallel_size") or len(machine.gpus) or GPUS_OF_A_NODE
     return cluster_commands(
         str(ref.repo or ref.path or ref.name),
-        arguments | chosen.engine_args,
+        arguments | dict(chosen.load.engine_args),
         chosen.nodes or 1,
         gpus,
         chosen.port,
@@ -207,8 +182,9 @@ def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None
     from tulu_cli.loading.servers import host_command
     from tulu_cli.serving.public import KEY_VARIABLE, public_arguments
 
-    arguments = public_arguments(prepared.spec, str(chosen.host), chosen.port)
-    command = [*host_command("vllm"), "--public", prepared.spec.device, *arguments]
+    spec = prepared.token_model().spec
+    arguments = public_arguments(spec, str(chosen.host), chosen.port)
+    command = [*host_command("vllm"), "--public", spec.device, *arguments]
     environment = os.environ | {KEY_VARIABLE: key} | ray_environment(chosen)
     os.execve(command[0], command, environment)  # noqa: S606 (no shell is wanted)
 
@@ -218,13 +194,12 @@ def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Stream
     import time
 
     from tulu_cli.errors import DoesNotFit, EngineDied
-    from tulu_cli.loading import servers
-    from tulu_cli.loading.prepare import order
+    from tulu_cli.loading import order, servers
     from tulu_cli.render.talk import progress_on
     from tulu_cli.warm import starter
 
     begun = time.monotonic()
-    keep_alive = servers.seconds(chosen.settings.get("keep_alive", "0"))
+    keep_alive = servers.seconds(chosen.load.settings.get("keep_alive", "0"))
     asked = replace(
         order(prepared, keep_alive, leashed=not chosen.detach),
         environment=ray_environment(chosen),

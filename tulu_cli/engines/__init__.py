@@ -8,7 +8,7 @@ from tulu_cli.errors import NoEngine, UsageError
 from tulu_cli.machine import Machine
 
 if TYPE_CHECKING:
-    from tulu_cli.engines.base import Engine, EngineSpec
+    from tulu_cli.engines.base import Engine, EngineSpec, ServedModel
 
 # In the order of preference. A name here is a module beside this file.
 ENGINES = ("vllm", "transformers", "fake")
@@ -40,7 +40,7 @@ def why_not(engine: str, machine: Machine) -> str | None:
     return problem
 
 
-def load(choice: Choice, spec: "EngineSpec") -> "Engine":
+def load(choice: Choice, spec: "EngineSpec | ServedModel") -> "Engine":
     """Load the model with the chosen engine; raises EngineError, DoesNotFit and their kin."""
     engine: Engine = import_module(f"tulu_cli.engines.{choice.engine}").load(spec)
     return engine

@@ -10,7 +10,7 @@ from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreReq
 from tulu_cli.errors import PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.prompt import Tokenizer, fit
-from tulu_cli.warm.endpoint import Endpoint
+from tulu_cli.warm.endpoint import ChatServer, Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,14 @@ class EngineSpec:
     server: Endpoint | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model by the name that a server has for it; that server makes the prompt itself."""
+
+    name: str
+    server: ChatServer
+
+
 class Engine(Protocol):
     """A loaded model. It belongs to the thread that loaded it.
 
@@ -66,20 +74,26 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
-def bounded(request: Request, max_model_len: int) -> Request:
-    """The request with `max_tokens` decided by the room that is left; raises PromptTooLong."""
+def bounded(request: Request, max_model_len: int | None) -> Request:
+    """Return the request with its `max_tokens` decided by what the context leaves.
+
+    Raise PromptTooLong if it leaves none. Where the context length is not known, its server
+    decides.
+    """
+    if max_model_len is None:
+        return request
     prompt_tokens = len(request.prompt_token_ids)
     limit = fit(prompt_tokens, request.sampling.max_tokens, max_model_len)
     return replace(request, sampling=replace(request.sampling, max_tokens=limit))
 
 
-def check_room(request: ScoreRequest, max_model_len: int) -> None:
-    """Raises PromptTooLong for a completion that cannot be scored behind its context.
+def check_room(request: ScoreRequest, max_model_len: int | None) -> None:
+    """Raise PromptTooLong for a completion that cannot be scored behind its context.
 
     One token has to be left over, as vLLM scores in the course of generating one.
     """
     tokens = len(request.token_ids)
-    if tokens >= max_model_len:
+    if max_model_len is not None and tokens >= max_model_len:
         raise PromptTooLong(
             f"The prompt with its completion has {tokens:,} tokens and the context length is "
             f"{max_model_len:,}: it is over by {tokens + 1 - max_model_len:,}, as one must be left "

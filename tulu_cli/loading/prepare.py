@@ -1,183 +1,36 @@
-"""From settings to a loaded engine: which model, which tokenizer, which engine, how long a context.
+"""Decide which model answers, on which engine, with which tokenizer and context length.
 
-`prepare` decides all that and reads only small files, so that a bad prompt is refused in a moment;
-`fetch` gets the weights, and `load` loads them. Where another process has the model loaded already,
-all three are quick: that is decided here, once, for every command.
+`prepare` reads only small files, so that a bad prompt is refused in a moment. What the user got
+wrong is said before what the machine lacks. Where another process has the model loaded already,
+that is found out here, once, for every command.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from tulu_cli import engines
-from tulu_cli.core import Constraint
-from tulu_cli.engines.base import Engine, EngineSpec
-from tulu_cli.errors import DoesNotFit, UsageError
+from tulu_cli.core import Constraint, TokenIds
+from tulu_cli.engines.base import EngineSpec, ServedModel
+from tulu_cli.errors import UsageError
 from tulu_cli.loading import servers
-from tulu_cli.loading.fits import Wish, refusal
-from tulu_cli.machine import Machine
-from tulu_cli.models import (
-    ModelFiles,
-    ModelRef,
-    Progress,
-    locate,
-    no_progress,
-    resolve,
-    tulu_system_prompt,
-)
-from tulu_cli.prompt import LateTokenizer, Tokenizer, UnknownTokenizer
-from tulu_cli.settings import Settings
+from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
+from tulu_cli.prompt import LateTokenizer, Tokenizer
+from tulu_cli.render.talk import progress_on
 from tulu_cli.text import gib
-from tulu_cli.warm.endpoint import Endpoint
-from tulu_cli.warm.record import Order
+from tulu_cli.warm.endpoint import ChatServer, Endpoint
+
+if TYPE_CHECKING:
+    from tulu_cli.machine import Machine
+    from tulu_cli.settings import Settings
+    from tulu_cli.streams import Streams
 
 # The model card advises --max_model_len=8192.
 ADVISED_CONTEXT = 8192
 # Tülu 3 8B in bf16 is 16.1 GB of weights; the rest is for a context of 8,192 and the activations.
 _DEFAULT_NEEDS_BYTES = 20 * 2**30
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A model that is understood but not loaded. `say` takes what is said on the way.
-
-    `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
-    is started that stays for so long after its last use. `settings` are those that apply to it.
-    """
-
-    files: ModelFiles
-    tokenizer: Tokenizer
-    choice: engines.Choice
-    spec: EngineSpec
-    end_token_ids: tuple[int, ...]
-    say: Callable[[str], None] | None = None
-    machine: Machine = field(default_factory=Machine)
-    keep_alive: float = 0.0
-    settings: Settings = field(default_factory=Settings)
-
-    @property
-    def takes_messages(self) -> bool:
-        """Whether a server makes the prompt: then `tokenizer` and `files` know nothing."""
-        return self.spec.server is not None and self.spec.server.takes_messages
-
-    def refuse(self, constraint: Constraint | None = None, **options: object) -> None:
-        """Raises UsageError for an option that was given, where a server makes the prompt."""
-        if self.spec.server is not None and self.takes_messages:
-            servers.refuse(options, constraint, self.spec.server.url)
-
-    @property
-    def loading(self) -> str:
-        """What there is to say while `load` is at it; nothing where its progress says it."""
-        if self.spec.server is not None or self.keep_alive:
-            return ""
-        return f"Loading {self.spec.name} with {self.choice.engine} ..."
-
-
-def prepare(
-    settings: Settings,
-    machine: Machine,
-    *,
-    say: Callable[[str], None],
-    progress: Progress,
-    offline: bool = False,
-    trust_remote_code: bool = False,
-    engine_args: Mapping[str, Any] | None = None,
-    no_server: bool = False,
-) -> Prepared:
-    """Decide what to run. Raises UsageError, NoEngine, ModelNotFound or BadInput.
-
-    A server that was named answers, else a warm engine that has what is wanted, else a new one.
-    `no_server` leaves the first two out.
-    """
-    elsewhere = None if no_server else named_server(settings)
-    if elsewhere is not None and elsewhere.takes_messages:
-        return understood_elsewhere(elsewhere, settings, machine, say)
-    if elsewhere is None:
-        choice = engines.choose(settings.get("engine", "auto"), machine)
-    else:
-        choice = servers.choice_for(elsewhere, "asked for by --server")
-    name = settings.get("model")
-    if elsewhere is not None and not settings.is_flag("model"):
-        name = elsewhere.root
-    ref = resolve(default_model(machine, say) if name is None else name, settings.aliases)
-    files = locate(ref, offline=offline, weights=False, progress=progress, say=say)
-    _refuse_reward_model(files)
-    spec = EngineSpec(
-        name=ref.repo or ref.name,
-        directory=files.directory,
-        tokenizer=LateTokenizer(files.directory),
-        max_model_len=context_length(settings.get("max_model_len"), files.max_model_len),
-        revision=files.revision,
-        trust_remote_code=trust_remote_code,
-        engine_args=engine_args or {},
-        **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
-    )
-    keep_alive = servers.seconds(settings.get("keep_alive", "0"))
-    running = None
-    if elsewhere is None and not no_server:
-        running = servers.find(spec, settings, machine, say)
-    if running is None:
-        spec = replace(spec, tokenizer=Tokenizer.load(files.directory))
-        ends = end_tokens(files, spec.tokenizer)
-    else:
-        ends = running.end_token_ids
-    prepared = Prepared(
-        files, spec.tokenizer, choice, spec, ends, say, machine, keep_alive, settings
-    )
-    if no_server:
-        return replace(prepared, keep_alive=0.0)
-    if elsewhere is not None:
-        servers.check_model(elsewhere, spec)
-        return answered_by(prepared, elsewhere, "asked for by --server")
-    return prepared if running is None else answered_by(prepared, running, "warm, and chosen")
-
-
-def check_server_options(settings: Settings, *, no_server: bool) -> None:
-    """Raises UsageError for flags that name more than one place where the answer comes from."""
-    for name in ("keep_alive", "server"):
-        if no_server and settings.is_flag(name):
-            raise UsageError(f"--no-server and --{name.replace('_', '-')} exclude one another.")
-    if settings.is_flag("keep_alive") and settings.is_flag("server"):
-        raise UsageError("--keep-alive is for an engine on this machine, not for --server.")
-
-
-def named_server(settings: Settings) -> Endpoint | None:
-    """The server that the settings name, if it answers. Raises UsageError, EngineError."""
-    url, key = settings.get("server"), settings.get("api_key_env")
-    return None if url is None else servers.at_url(url, key)
-
-
-def understood_elsewhere(
-    endpoint: Endpoint, settings: Settings, machine: Machine, say: Callable[[str], None]
-) -> Prepared:
-    """A model on a server that makes its own prompt. Raises UsageError for what that cannot do."""
-    name = servers.chosen_model(endpoint, settings)
-    tokenizer = UnknownTokenizer(
-        f"The server at {endpoint.url} makes the prompt itself, of messages: it takes no plain "
-        "text, and its tokens are not known here."
-    )
-    files = ModelFiles(ModelRef(name, "server"), Path(), None, {}, {})
-    return Prepared(
-        files=files,
-        tokenizer=tokenizer,
-        choice=servers.choice_for(endpoint, "asked for by --server"),
-        spec=EngineSpec(name, files.directory, tokenizer, max_model_len=0, server=endpoint),
-        end_token_ids=(),
-        say=say,
-        machine=machine,
-        settings=servers.applicable(settings, endpoint.url, say),
-    )
-
-
-def answered_by(prepared: Prepared, endpoint: Endpoint, reason: str) -> Prepared:
-    """The same with an engine in another process, whose context length is what there is."""
-    spec = replace(prepared.spec, server=endpoint, max_model_len=endpoint.info.max_model_len)
-    choice = servers.choice_for(endpoint, reason)
-    return replace(prepared, spec=spec, choice=choice, keep_alive=0.0)
-
-
-_PASSED_ON = (
+PASSED_ON = (
     "dtype",
     "quantization",
     "tensor_parallel_size",
@@ -187,75 +40,249 @@ _PASSED_ON = (
 )
 
 
-def _require_room(prepared: Prepared) -> None:
-    """Ask the planner before the weights are fetched. Raises DoesNotFit or NoEngine where sure."""
-    spec = prepared.spec
-    wish = Wish(
-        name=spec.name,
-        config=prepared.files.config,
-        engine=prepared.choice.engine,
-        eager=spec.purpose == "one-shot",
-        as_server=spec.purpose == "server",
-        **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
-    )
-    if sentence := refusal(wish, prepared.machine):
-        error = DoesNotFit(sentence)
-        raise servers.with_hint(error) if prepared.machine.gpus else error
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """Where an answer is to come from: the settings, and the switches that are none of them."""
+
+    settings: "Settings"
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    no_server: bool = False
+    offline: bool = False
+    trust_remote_code: bool = False
+    force: bool = False
+    verbose: bool = False
 
 
-def fetch(
-    prepared: Prepared, *, progress: Progress, offline: bool = False, force: bool = False
-) -> Prepared:
-    """The same with the weights on this machine.
+@dataclass(frozen=True, slots=True)
+class TokenModel:
+    """A model whose prompts are made here, of token ids; understood, but not loaded.
 
-    Raises what `locate` raises, and DoesNotFit or NoEngine where the planner is sure of it, unless
-    `force`.
+    `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
+    is started that stays for so long after its last use.
     """
-    if prepared.spec.server is not None:
-        return prepared
-    if not force:
-        _require_room(prepared)
-    ref = prepared.files.ref
-    files = locate(ref, offline=offline, progress=progress, say=prepared.say)
-    spec = replace(prepared.spec, directory=files.directory, revision=files.revision)
-    return replace(prepared, files=files, spec=spec)
+
+    files: ModelFiles
+    tokenizer: Tokenizer
+    spec: EngineSpec
+    end_token_ids: TokenIds
+    keep_alive: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Return the model's full name, as engines and servers know it."""
+        return self.spec.name
+
+    @property
+    def title(self) -> str:
+        """Return what the user calls the model; of a path only the end."""
+        ref = self.files.ref
+        return ref.name if ref.path is None else ref.path.name
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """Return what the model's authors advise for sampling."""
+        return self.files.generation_config
+
+    @property
+    def max_model_len(self) -> int:
+        """Return the context length in tokens."""
+        return self.spec.max_model_len
+
+    def system_prompt(self, settings: "Settings") -> str | None:
+        """Return the system prompt that applies, the model's own where none was asked for."""
+        return system_prompt(settings, is_tulu=self.files.ref.is_tulu)
+
+    def refuse(self, constraint: Constraint | None = None, **options: object) -> None:
+        """Accept every option."""
+
+    @property
+    def place(self) -> str:
+        """Return where the model is."""
+        return str(self.spec.directory)
+
+    @property
+    def elsewhere(self) -> str | None:
+        """Return what holds the model loaded: "warm vllm", or the host of a server; None here."""
+        server = self.spec.server
+        if server is None:
+            return None
+        return f"warm {server.info.engine}" if server.url is None else urlsplit(server.url).netloc
 
 
-def load(prepared: Prepared, *, progress: Progress = no_progress) -> Engine:
-    """Load the weights, here or in a process that stays. Raises what the engine raises."""
-    try:
-        if prepared.keep_alive and prepared.spec.server is None:
-            endpoint = servers.start(order(prepared, prepared.keep_alive), progress)
-            prepared = answered_by(prepared, endpoint, "started to stay warm")
-        return engines.load(prepared.choice, prepared.spec)
-    except DoesNotFit as error:
-        raise servers.with_hint(error) from error
+@dataclass(frozen=True, slots=True)
+class ChatModel:
+    """A model on a server that makes the prompt itself, of messages: no file of it is here."""
+
+    served: ServedModel
+
+    @property
+    def name(self) -> str:
+        """Return the name that the server has for the model."""
+        return self.served.name
+
+    @property
+    def title(self) -> str:
+        """Return what the user calls the model."""
+        return self.served.name
+
+    @property
+    def generation_config(self) -> Mapping[str, Any]:
+        """Return no advice for sampling: the server gives none."""
+        return {}
+
+    @property
+    def max_model_len(self) -> None:
+        """Return None: such a server does not tell its context length."""
+        return
+
+    def system_prompt(self, settings: "Settings") -> str | None:
+        """Return the system prompt that was asked for, if one was."""
+        return system_prompt(settings, is_tulu=False)
+
+    def has_no_tokens(self) -> UsageError:
+        """Return the refusal of what needs the model's tokens."""
+        return UsageError(
+            f"The server at {self.place} makes the prompt itself, of messages: it takes no plain "
+            "text, and its tokens are not known here."
+        )
+
+    def refuse(self, constraint: Constraint | None = None, **options: object) -> None:
+        """Raise UsageError for the first of these options that was given."""
+        servers.refuse(options, constraint, self.served.server.url)
+
+    @property
+    def place(self) -> str:
+        """Return where the model is."""
+        return str(self.served.server.url)
+
+    @property
+    def elsewhere(self) -> str:
+        """Return the server's host."""
+        return urlsplit(self.place).netloc
 
 
-def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> Order:
-    """What a supervisor is told, to hold this model for so many idle seconds."""
-    return servers.order_of(
-        prepared.spec,
-        prepared.choice.engine,
-        prepared.machine,
-        asked=prepared.files.ref.name,
-        end_token_ids=prepared.end_token_ids,
-        keep_alive=keep_alive,
-        leashed=leashed,
+@dataclass(frozen=True)
+class Prepared:
+    """What answers, decided but not loaded.
+
+    `settings` are those that apply to the model: without what its server cannot be told. `say`
+    takes what is said on the way.
+    """
+
+    model: TokenModel | ChatModel
+    choice: engines.Choice
+    settings: "Settings"
+    options: LoadOptions
+    machine: "Machine"
+    say: Callable[[str], None]
+
+    @property
+    def engine_name(self) -> str:
+        """Return which engine answers, or will; for a server, where that is."""
+        return self.model.elsewhere or self.choice.engine
+
+    def token_model(self) -> TokenModel:
+        """Return the model, if its tokens are known here. Raise UsageError if not."""
+        if isinstance(self.model, ChatModel):
+            raise self.model.has_no_tokens()
+        return self.model
+
+
+def prepare(options: LoadOptions, machine: "Machine", streams: "Streams") -> Prepared:
+    """Decide what answers: the server that was named, else a warm engine, else a new one.
+
+    Progress goes to stderr, as does what was chosen for the user; with `verbose` also why. Raise
+    UsageError, ModelNotFound or BadInput for what the user got wrong, EngineError where a
+    named server does not answer, and NoEngine where nothing can run here.
+    """
+    with progress_on(streams) as progress:
+        prepared = _decided(options, machine, streams.say, progress)
+    if options.verbose:
+        say_choices(prepared)
+    return prepared
+
+
+def _decided(
+    options: LoadOptions, machine: "Machine", say: Callable[[str], None], progress: Progress
+) -> Prepared:
+    settings = options.settings
+    keep_alive = servers.seconds(settings.get("keep_alive", "0"))
+    name = settings.get("model")
+    url = None if options.no_server else settings.get("server")
+    named: Endpoint | None = None
+    if url is None:
+        ref = None if name is None else resolve(name, settings.aliases)
+        choice = engines.choose(settings.get("engine", "auto"), machine)
+    else:
+        server = servers.at_url(url, settings.get("api_key_env"))
+        choice = servers.choice_for(server, "asked for by --server")
+        if isinstance(server, ChatServer):
+            return _on_chat_server(server, choice, options, machine, say)
+        named = server
+        # The settings name a model for this machine, the server has its own.
+        asked = name if name is not None and settings.is_flag("model") else server.root
+        ref = None if asked is None else resolve(asked, settings.aliases)
+    ref = ref or resolve(default_model(machine, say), settings.aliases)
+    files = locate(ref, offline=options.offline, weights=False, progress=progress, say=say)
+    _refuse_reward_model(files)
+    spec = EngineSpec(
+        name=ref.repo or ref.name,
+        directory=files.directory,
+        tokenizer=LateTokenizer(files.directory),
+        max_model_len=context_length(settings.get("max_model_len"), files.max_model_len),
+        revision=files.revision,
+        trust_remote_code=options.trust_remote_code,
+        engine_args=options.engine_args,
+        **{name: value for name in PASSED_ON if (value := settings.get(name)) is not None},
     )
+    running = None
+    if named is None and not options.no_server:
+        running = servers.find(spec, settings, machine, say)
+    if running is None:
+        spec = replace(spec, tokenizer=Tokenizer.load(files.directory))
+        ends = end_tokens(files, spec.tokenizer)
+    else:
+        ends = running.end_token_ids
+    kept = 0.0 if options.no_server else keep_alive
+    model = TokenModel(files, spec.tokenizer, spec, ends, kept)
+    prepared = Prepared(model, choice, settings, options, machine, say)
+    if named is not None:
+        servers.check_model(named, spec)
+        return answered_by(prepared, model, named, "asked for by --server")
+    if running is not None:
+        return answered_by(prepared, model, running, "warm, and chosen")
+    return prepared
 
 
-def say_choices(prepared: Prepared, say: Callable[[str], None]) -> None:
-    """Which engine and which model, and why."""
+def say_choices(prepared: Prepared) -> None:
+    """Say which engine and which model answer, and why."""
     for name, reason in prepared.choice.reasons:
-        say(f"tulu: engine {name}: {reason}")
-    server = prepared.spec.server
-    place = server.url if server is not None and server.takes_messages else prepared.spec.directory
-    say(f"tulu: model {prepared.spec.name} in {place}")
+        prepared.say(f"tulu: engine {name}: {reason}")
+    prepared.say(f"tulu: model {prepared.model.name} in {prepared.model.place}")
 
 
-def default_model(machine: Machine, say: Callable[[str], None]) -> str:
-    """Tülu 3 8B where a GPU has room for it, else the demo; says which and why."""
+def answered_by(prepared: Prepared, model: TokenModel, endpoint: Endpoint, why: str) -> Prepared:
+    """Point `prepared` at an engine in another process, and adopt its context length."""
+    length = endpoint.info.max_model_len or model.spec.max_model_len
+    spec = replace(model.spec, server=endpoint, max_model_len=length)
+    there = replace(model, spec=spec, keep_alive=0.0)
+    return replace(prepared, model=there, choice=servers.choice_for(endpoint, why))
+
+
+def _on_chat_server(
+    server: ChatServer,
+    choice: engines.Choice,
+    options: LoadOptions,
+    machine: "Machine",
+    say: Callable[[str], None],
+) -> Prepared:
+    model = ChatModel(ServedModel(servers.chosen_model(server, options.settings), server))
+    settings = servers.applicable(options.settings, server.url, say)
+    return Prepared(model, choice, settings, options, machine, say)
+
+
+def default_model(machine: "Machine", say: Callable[[str], None]) -> str:
+    """Choose Tülu 3 8B where a GPU has memory for it, else the demo; say which and why."""
     free = max((gpu.free_bytes for gpu in machine.gpus), default=0)
     if free >= _DEFAULT_NEEDS_BYTES:
         say(f"tulu: using Tülu 3 8B, as a GPU has {gib(free, 1)} free; -m chooses another.")
@@ -265,15 +292,21 @@ def default_model(machine: Machine, say: Callable[[str], None]) -> str:
     return "demo"
 
 
-def system_prompt(settings: Settings, files: ModelFiles) -> str | None:
-    """The system prompt that was asked for, by its text or its name, else the model's own."""
+def system_prompt(settings: "Settings", *, is_tulu: bool) -> str | None:
+    """Return the system prompt that was asked for, by its text or its name.
+
+    Where none was, the Tülu models have that of their demo, other models none.
+    """
     named = {**settings.prompts, "tulu": tulu_system_prompt(), "none": None}
-    asked = settings.get("system", "tulu" if files.ref.is_tulu else "none")
+    asked = settings.get("system", "tulu" if is_tulu else "none")
     return named.get(asked, asked)
 
 
 def context_length(asked: int | None, model: int | None) -> int:
-    """The context length to run with, in tokens. Raises UsageError beyond what the model has."""
+    """Return the context length to run with, in tokens.
+
+    Raise UsageError for more than the model has.
+    """
     if asked is None:
         return min(ADVISED_CONTEXT, model or ADVISED_CONTEXT)
     if model is not None and asked > model:
@@ -281,8 +314,8 @@ def context_length(asked: int | None, model: int | None) -> int:
     return asked
 
 
-def end_tokens(files: ModelFiles, tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The tokens that end an answer: those of the model's configs, and its tokenizer's EOS."""
+def end_tokens(files: ModelFiles, tokenizer: Tokenizer) -> TokenIds:
+    """Return the tokens that end an answer: those of the configs, and the tokenizer's EOS."""
     eos = tokenizer.eos_token_id
     return tuple(dict.fromkeys((*files.eos_token_ids, *(() if eos is None else (eos,)))))
 

@@ -16,7 +16,7 @@ from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
 from tulu_cli.protocol.chat import CANNOT, cannot, listed
 from tulu_cli.settings import Setting, Settings
-from tulu_cli.warm.endpoint import Endpoint, leased
+from tulu_cli.warm.endpoint import Address, ChatServer, Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.warm.record import Identity, Order, fingerprint
 
@@ -138,10 +138,11 @@ def start(order: Order, progress: Progress) -> Endpoint:
     raise EngineError(f"The engine of {order.asked} ends as soon as it is ready.")
 
 
-def at_url(url: str, key_variable: str | None) -> Endpoint:
-    """A server that somebody else runs. Raises EngineError where it does not answer as one.
+def at_url(url: str, key_variable: str | None) -> Endpoint | ChatServer:
+    """Return the server at a URL, after asking it for its models.
 
-    vLLM, or one of ours, is given token ids and asked for them; any other is given messages.
+    vLLM, or a server of ours, takes token ids; any other is given messages. Raise UsageError for a
+    key variable that is not set, EngineError where no such server answers.
     """
     from tulu_cli.engines.remote.wire import Wire
     from tulu_cli.protocol.chat import model_names
@@ -149,19 +150,18 @@ def at_url(url: str, key_variable: str | None) -> Endpoint:
     key = None if key_variable is None else os.environ.get(key_variable)
     if key_variable is not None and not key:
         raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
-    endpoint = Endpoint(_unknown(url), url=url, api_key=key)
-    told = _models(Wire(endpoint, {}))
+    told = _models(Wire(Address(url=url, api_key=key), {}))
     try:
         model = told["data"][0]
         owner, limit = model.get("owned_by"), int(model["max_model_len"])
         name, root = str(model["id"]), model.get("root")
     except (LookupError, TypeError, ValueError, AttributeError):
-        return endpoint_of(url, key, model_names(told))
+        return ChatServer(url=url, api_key=key, models=model_names(told))
     if owner not in ("vllm", "tulu"):
-        return endpoint_of(url, key, model_names(told))
+        return ChatServer(url=url, api_key=key, models=model_names(told))
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
     known = root if root and (not str(root).startswith("/") or os.path.isdir(root)) else name
-    return replace(endpoint, info=info, root=str(known))
+    return Endpoint(info, url=url, api_key=key, root=str(known))
 
 
 def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
@@ -194,14 +194,11 @@ def with_hint(error: DoesNotFit) -> DoesNotFit:
     return DoesNotFit(f"{error} Kept warm meanwhile: {held}; tulu stop NAME frees the memory.")
 
 
-def choice_for(endpoint: Endpoint, reason: str) -> engines.Choice:
-    """The choice of an engine that runs elsewhere."""
-    engine = "remote.chat" if endpoint.takes_messages else "remote.tokens"
-    return engines.Choice(engine, ((endpoint.info.engine, reason),))
-
-
-def _unknown(url: str) -> EngineInfo:
-    return EngineInfo("server", "", None, url, "auto", 0, {})
+def choice_for(server: Endpoint | ChatServer, reason: str) -> engines.Choice:
+    """Return the choice of an engine that runs elsewhere."""
+    if isinstance(server, ChatServer):
+        return engines.Choice("remote.chat", (("server", reason),))
+    return engines.Choice("remote.tokens", ((server.info.engine, reason),))
 
 
 def _versions(machine: Machine) -> dict[str, str]:
@@ -219,13 +216,7 @@ _OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _MEANT = ("flag", "/model")
 
 
-def endpoint_of(url: str, key: str | None, models: tuple[str, ...]) -> Endpoint:
-    """The way to such a server, which lists these models. Nothing else is known of it."""
-    info = EngineInfo("server", "", None, url, "unknown", 0, {})
-    return Endpoint(info, url=url, api_key=key, takes_messages=True, models=models)
-
-
-def chosen_model(endpoint: Endpoint, settings: Settings) -> str:
+def chosen_model(endpoint: ChatServer, settings: Settings) -> str:
     """The server's name of the model that is asked for, or of the only one that it has.
 
     Raises UsageError where that leaves a choice.

@@ -5,13 +5,12 @@ from tulu_cli.prompt.chat import encode_chat, render_chat
 from tulu_cli.prompt.compose import compose_user_text, fit
 from tulu_cli.prompt.detokenize import TextStream
 from tulu_cli.prompt.inspect.formats import parse_messages
-from tulu_cli.prompt.tokenizer import LateTokenizer, Tokenizer, UnknownTokenizer
+from tulu_cli.prompt.tokenizer import LateTokenizer, Tokenizer
 
 __all__ = [
     "LateTokenizer",
     "TextStream",
     "Tokenizer",
-    "UnknownTokenizer",
     "compose_user_text",
     "decode_utf8",
     "encode_chat",

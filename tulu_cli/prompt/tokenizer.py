@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from tulu_cli.disk import decode_utf8, parse_json, read_bytes, read_json_object
-from tulu_cli.errors import BadInput, ModelNotFound, UsageError
+from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.prompt.builtin import read_chat_templates
 from tulu_cli.prompt.spoofing import ControlTexts
 
@@ -279,19 +279,6 @@ class LateTokenizer(Tokenizer):
             raise AttributeError(name)
         vars(self).update(vars(Tokenizer.load(self._directory)))
         return vars(self)[name]
-
-
-class UnknownTokenizer(Tokenizer):
-    """The tokenizer of a model elsewhere, of which no file is here.
-
-    Whatever needs its tokens raises UsageError with the `reason`.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason  # and nothing else, so that all else is missing
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise UsageError(self._reason)
 
 
 def load_backend(path: Path, declared: Declarations) -> "tokenizers.Tokenizer":

@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from tulu_cli.core import EngineInfo, Request
+from tulu_cli.core import EngineInfo, Request, is_conversation
 from tulu_cli.render import Renderer
 from tulu_cli.render.collector import Collector, PlainRenderer
 from tulu_cli.render.jsonl import JsonRenderer, TokenText
@@ -26,21 +26,28 @@ def one_shot(
     On a terminal an answer is Markdown, unless it is asked for `plain` or has another structure.
     """
     sampling = request.sampling
-    collector = Collector(sampling.n, len(request.prompt_token_ids), sampling.seed)
+    collector = Collector(sampling.n, prompt_tokens(request), sampling.seed)
     if not as_json:
         return text(streams, collector, plain=plain or sampling.constraint is not None)
-    extra: dict[str, Any] = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
-    if request.conversation:  # the server makes the prompt, and has more parameters than it is told
+    if is_conversation(request.prompt):  # the server has more parameters than it is told
         untold = dict.fromkeys(("top_k", "min_p", "repetition_penalty"))
-        extra |= {"prompt_token_ids": None, "sampling": asdict(sampling) | untold}
+        extra: dict[str, Any] = {"prompt_token_ids": None, "prefill": prefill}
+        extra["sampling"] = asdict(sampling) | untold
+    else:
+        extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
 
 
 def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
     """The renderer for one answer of a chat, whose time begins now."""
     sampling = request.sampling
-    collector = Collector(1, len(request.prompt_token_ids), sampling.seed)
+    collector = Collector(1, prompt_tokens(request), sampling.seed)
     return text(streams, collector, plain=plain)
+
+
+def prompt_tokens(request: Request) -> int:
+    """Return how many tokens the prompt has; 0 where only the server knows."""
+    return 0 if is_conversation(request.prompt) else len(request.prompt)
 
 
 def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:

@@ -3,42 +3,55 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tulu_cli.core import EngineInfo
+from tulu_cli.core import EngineInfo, TokenIds
 from tulu_cli.warm.lease import Lease, take
 from tulu_cli.warm.record import Warm
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Either the socket of a warm engine of ours, with a lease on it, or the URL of a server.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens: the socket of a warm engine of ours, or a URL.
 
-    `info.model` is the name by which the server knows the model, and `root` is where it was loaded
-    from, if that is known. One that `takes_messages` makes the prompt itself and is asked for the
-    one of its `models` that is wanted; others are given token ids. `end_token_ids` are those of the
-    model, where it is a warm engine.
+    `name` is what a warm engine is called in an error, and `log` the file that it writes.
     """
 
-    info: EngineInfo
+    name: str = ""
     socket: Path | None = None
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    root: str | None = None
     log: Path | None = None
-    takes_messages: bool = False
-    models: tuple[str, ...] = ()
-    lease: Lease | None = field(default=None, repr=False, compare=False)
-    end_token_ids: tuple[int, ...] = ()
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is a warm engine of ours, which can be asked for what no other server does."""
+        """True for a warm engine of ours, which answers more than other servers do."""
         return self.socket is not None
 
 
-def leased(warm: Warm) -> Endpoint | None:
-    """The way to a warm engine, which stays loaded until the lease is given back.
+@dataclass(frozen=True, slots=True)
+class Endpoint(Address):
+    """A server that takes token ids: a warm engine of ours with a lease on it, or vLLM's server.
 
-    None where it is not ready, or is being unloaded at this moment.
+    `info.model` is the name by which the server knows the model, and `root` is where it was loaded
+    from, if that is known. `end_token_ids` are the model's, if it is a warm engine.
+    """
+
+    info: EngineInfo
+    root: str | None = None
+    lease: Lease | None = field(default=None, repr=False, compare=False)
+    end_token_ids: TokenIds = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatServer(Address):
+    """A server that takes messages and makes the prompt itself; `models` are those it lists."""
+
+    models: tuple[str, ...] = ()
+
+
+def leased(warm: Warm) -> Endpoint | None:
+    """Return the way to a warm engine, which stays loaded until the lease is given back.
+
+    Return None if it is not ready, or is being unloaded at this moment.
     """
     if warm.info is None or not warm.is_ready:
         return None
@@ -47,6 +60,7 @@ def leased(warm: Warm) -> Endpoint | None:
         return None
     return Endpoint(
         warm.info,
+        name=warm.info.model,
         socket=warm.socket,
         log=warm.folder / "log",
         lease=lease,

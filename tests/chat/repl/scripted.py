@@ -11,9 +11,10 @@ from typing import Any
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
 from tulu_cli.chat.loop import converse
-from tulu_cli.chat.model import Resident
+from tulu_cli.chat.model import LoadedModel
 from tulu_cli.chat.store.base import MemoryStore, Store
 from tulu_cli.core import Request
+from tulu_cli.loading import LoadOptions
 from tulu_cli.machine import Machine
 from tulu_cli.render import Renderer, choose
 from tulu_cli.settings import Setting, Settings
@@ -97,14 +98,14 @@ class Stage:
             return Said(chat, script, converse(chat))
 
     @contextmanager
-    def _model(self, streams: Streams, settings: dict[str, Any]) -> Iterator[Resident]:
+    def _model(self, streams: Streams, settings: dict[str, Any]) -> Iterator[LoadedModel]:
         here = {"model": str(self._directory), "engine": "fake"}
         given = settings if "server" in settings else here | settings
-        model = Resident(Settings(_flags(given)), Machine(), streams, offline=True)
+        model = LoadedModel(LoadOptions(Settings(_flags(given)), offline=True), Machine(), streams)
         try:
             yield model
         finally:
-            model.close()
+            model.unload()
 
     def _renderer(self, streams: Streams) -> Any:
         def make(request: Request) -> Renderer:

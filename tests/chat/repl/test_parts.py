@@ -11,10 +11,11 @@ from prompt_toolkit.layout.processors import TransformationInput
 from tests.foreign_server import careless, serving, strict
 from tulu_cli.chat.line.chips import Chips, ShowChips
 from tulu_cli.chat.line.terminal import Interrupts
-from tulu_cli.chat.model import Resident
+from tulu_cli.chat.model import LoadedModel
 from tulu_cli.chat.toolbar import Toolbar
 from tulu_cli.engines import fake
 from tulu_cli.errors import EngineError, ModelNotFound
+from tulu_cli.loading import LoadOptions
 from tulu_cli.machine import Machine
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
@@ -93,7 +94,7 @@ def test_the_toolbar_gives_way_in_order(stage: Stage) -> None:
     toolbar = Toolbar(chat)
     wide = toolbar(200)
     assert wide.index("demo") < wide.index("fake") < wide.index("tokens") < wide.index("left out")
-    used = len(chat.encode(chat.session.conversation(), generation_prompt=False))
+    used = len(chat.requests.token_ids(chat.session.conversation(), generation_prompt=False))
     for width in range(1, len(wide) + 1):
         line = toolbar(width)
         assert len(line) <= width
@@ -121,13 +122,13 @@ def test_ctrl_c_is_held_back_until_it_is_welcome() -> None:
 
 
 @pytest.fixture
-def resident(demo_directory: Path) -> Resident:
+def resident(demo_directory: Path) -> LoadedModel:
     values = {"engine": "fake", "model": str(demo_directory)}
     settings = Settings({name: Setting(value, "flag") for name, value in values.items()})
-    return Resident(settings, Machine(), Streams.test(), offline=True)
+    return LoadedModel(LoadOptions(settings, offline=True), Machine(), Streams.test())
 
 
-def test_a_model_that_is_not_there_leaves_the_loaded_one(resident: Resident) -> None:
+def test_a_model_that_is_not_there_leaves_the_loaded_one(resident: LoadedModel) -> None:
     engine = resident.engine()
     with pytest.raises(ModelNotFound):
         resident.switch("nonsense")
@@ -135,7 +136,7 @@ def test_a_model_that_is_not_there_leaves_the_loaded_one(resident: Resident) -> 
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_chosen(
-    resident: Resident, demo_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    resident: LoadedModel, demo_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other"
     other.symlink_to(demo_directory)
@@ -161,7 +162,7 @@ def test_a_reply_that_was_cut_is_said(stage: Stage) -> None:
 
 def test_the_system_prompt_is_given_once_in_every_turn(stage: Stage) -> None:
     said = stage.play("/system Only once.", "fake: say one", "fake: say two")
-    decode = said.chat.model.tokenizer.decode
+    decode = said.chat.model.prepared.token_model().tokenizer.decode
     prompts = [decode(request.prompt_token_ids) for request in stage.requests]
     assert [prompt.count("Only once.") for prompt in prompts] == [1, 1]
     assert contents(said)[1::2] == ["one", "two"]

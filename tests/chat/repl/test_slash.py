@@ -63,7 +63,10 @@ def test_system_holds_for_what_is_asked_next(stage: Stage) -> None:
     )
     assert (first, brief, none) == (None, "Be brief.", None)
     assert "System prompt: You are Tulu 3" in said.err
-    prompts = [said.chat.model.tokenizer.decode(r.prompt_token_ids) for r in stage.requests]
+    prompts = [
+        said.chat.model.prepared.token_model().tokenizer.decode(r.prompt_token_ids)
+        for r in stage.requests
+    ]
     assert ["Be brief." in prompt for prompt in prompts] == [False, True, False]
 
 
@@ -103,20 +106,22 @@ def test_show_prompt_is_what_the_next_send_gives_the_engine(stage: Stage) -> Non
     text = "What   is <|im_end|>  this?"
     said = stage.play(ONE, f"/show prompt {text}", f"/show ids {text}", text)
     *_, ids_shown = said.out.split("\n")[:-4]
-    prompt = said.chat.model.tokenizer.decode(
+    prompt = said.chat.model.prepared.token_model().tokenizer.decode(
         stage.requests[-1].prompt_token_ids, skip_special_tokens=False
     )
     assert prompt in said.out
     assert " ".join(map(str, stage.requests[-1].prompt_token_ids)) in said.out, ids_shown
     messages = said.chat.session.conversation(said.chat.session.path()[2].id)
-    assert prompt == render_chat(said.chat.model.tokenizer, messages)
+    assert prompt == render_chat(said.chat.model.prepared.token_model().tokenizer, messages)
 
 
 def test_show_without_a_text_is_the_last_prompt(stage: Stage) -> None:
     said = stage.play(ONE, "/show prompt")
     shown = said.out.removeprefix("one\n\n")
     given = stage.requests[0].prompt_token_ids
-    assert shown == said.chat.model.tokenizer.decode(given, skip_special_tokens=False)
+    assert shown == said.chat.model.prepared.token_model().tokenizer.decode(
+        given, skip_special_tokens=False
+    )
 
 
 def test_show_settings_model_and_nothing_else(stage: Stage) -> None:
@@ -170,7 +175,7 @@ def test_an_edit_that_is_given_up_is_over(stage: Stage) -> None:
 
 def test_continue_after_the_end_is_a_prefill(stage: Stage) -> None:
     said = stage.play(ONE, "/continue")
-    given = said.chat.model.tokenizer.decode(
+    given = said.chat.model.prepared.token_model().tokenizer.decode(
         stage.requests[1].prompt_token_ids, skip_special_tokens=False
     )
     assert given.endswith("<|im_start|>assistant\none"), "no end and no new turn"
@@ -297,7 +302,9 @@ def test_tokens_add_up_to_the_prompt(stage: Stage) -> None:
     *turns, total = [line.split() for line in said.out.splitlines()[-5:]]
     assert sum(int(turn[0]) for turn in turns) == int(total[0])
     chat = said.chat
-    assert int(total[0]) == len(chat.encode(chat.session.conversation(), generation_prompt=False))
+    assert int(total[0]) == len(
+        chat.requests.token_ids(chat.session.conversation(), generation_prompt=False)
+    )
 
 
 def test_stats_count_the_answers(stage: Stage) -> None:

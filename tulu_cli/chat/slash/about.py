@@ -48,14 +48,15 @@ def clear(chat: Chat, _argument: str) -> None:
 @slash("tokens", "Count the tokens of the conversation, turn by turn.")
 def tokens(chat: Chat, _argument: str) -> None:
     """Exact counts of the model's tokenizer, with what the chat template adds."""
+    model = chat.model.prepared.token_model()
     messages = chat.session.conversation()
     counted = 0
     for place, message in enumerate(messages, 1):
-        total = len(chat.encode(messages[:place], generation_prompt=False))
+        total = len(chat.requests.token_ids(messages[:place], generation_prompt=False))
         words = clip(one_line(message.content[:200]), 40)
         chat.streams.write(f"{total - counted:>8,}  {message.role}: {words}\n")
         counted = total
-    chat.streams.write(f"{counted:>8,}  of {chat.model.max_model_len:,} tokens\n")
+    chat.streams.write(f"{counted:>8,}  of {model.max_model_len:,} tokens\n")
 
 
 @slash("stats", "Show what the last answer and the whole session took.")

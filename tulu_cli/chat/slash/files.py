@@ -81,7 +81,7 @@ def say_attached(chat: Chat) -> None:
     """What goes with the next message."""
     names = ", ".join(name for name, _ in chat.attached)
     size = plural(sum(len(text) for _, text in chat.attached), "character")
-    if not chat.model.takes_messages:
-        ids = (chat.model.tokenizer.encode_text(text) for _, text in chat.attached)
+    if model := chat.model.tokens:
+        ids = (model.tokenizer.encode_text(text) for _, text in chat.attached)
         size = plural(sum(map(len, ids)), "token")
     chat.say(f"With your next message: {names} ({size}).")

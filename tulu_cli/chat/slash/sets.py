@@ -118,8 +118,9 @@ def show(chat: Chat, argument: str) -> None:
     elif what == "model":
         show_model(chat)
     elif what in ("prompt", "ids"):
+        model = chat.model.prepared.token_model()
         ids = next_prompt(chat, text)
-        tokens = chat.model.tokenizer.decode(ids, skip_special_tokens=False)
+        tokens = model.tokenizer.decode(ids, skip_special_tokens=False)
         shown = tokens if what == "prompt" else " ".join(map(str, ids))
         chat.streams.write(shown if shown.endswith("\n") else f"{shown}\n")
     else:
@@ -130,8 +131,8 @@ def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
     """The ids that sending `text` would give to the engine; for "", those of the last turn."""
     turn = chat.session.turn
     if text or turn is None:
-        return chat.encode((*chat.session.conversation(), Message("user", text)))
-    return chat.encode(chat.session.conversation(turn.id))
+        return chat.requests.token_ids((*chat.session.conversation(), Message("user", text)))
+    return chat.requests.token_ids(chat.session.conversation(turn.id))
 
 
 def show_model(chat: Chat) -> None:
@@ -148,8 +149,8 @@ def show_model(chat: Chat) -> None:
         chat.streams.write(f"{name:<20} {value}\n")
 
 
-def context(tokens: int) -> str:
-    """A context length in words; 0 is one that a server does not tell."""
+def context(tokens: int | None) -> str:
+    """Return a context length in words; None is one that a server does not tell."""
     return f"{tokens:,} tokens" if tokens else "unknown"
 
 

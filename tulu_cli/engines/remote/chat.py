@@ -6,12 +6,12 @@ answer; stop strings are looked for here too, as not every server knows them.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tulu_cli.core import (
     Completion,
     Done,
+    EngineInfo,
     FinishReason,
     Request,
     Score,
@@ -21,7 +21,7 @@ from tulu_cli.core import (
     Usage,
 )
 from tulu_cli.engines.assemble import collect
-from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.base import ServedModel
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError, UsageError
@@ -165,20 +165,19 @@ def why_not(_machine: Machine) -> str | None:
     return "no server was named"
 
 
-def load(spec: EngineSpec) -> "ChatCompletionsEngine":
-    """Nothing to load: `spec.server` says where it is loaded."""
-    return ChatCompletionsEngine(spec)
+def load(model: ServedModel) -> "ChatCompletionsEngine":
+    """Return the way to the model: it is loaded already, on its server."""
+    return ChatCompletionsEngine(model)
 
 
 class ChatCompletionsEngine:
     """Speaks to one server, by the messages of each request."""
 
-    def __init__(self, spec: EngineSpec) -> None:
-        assert spec.server is not None, "an engine elsewhere has an endpoint"
-        self._url = spec.server.url
-        self._wire = Wire(spec.server, {})
+    def __init__(self, model: ServedModel) -> None:
+        self._url = url = model.server.url
+        self._wire = Wire(model.server, {})
         self._quirks: frozenset[str] = frozenset()  # learnt from what the server refused
-        self.info = replace(spec.server.info, model=spec.name)
+        self.info = EngineInfo("server", model.name, None, url or "", "unknown", None, {})
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """The events of one request; closing the generator hangs up, which cancels it."""

@@ -28,7 +28,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.protocol.errors import one_line, parsed, refusal
-from tulu_cli.warm.endpoint import Endpoint
+from tulu_cli.warm.endpoint import Address
 from tulu_cli.warm.unix_http import UnixConnection
 
 LONGEST = 16 * 2**20  # bytes of an event; an answer's whole text is less
@@ -87,7 +87,7 @@ class _Busy(Exception):
 class Wire:
     """The way to one server; each request has a connection of its own."""
 
-    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+    def __init__(self, endpoint: Address, headers: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._headers = {"Content-Type": "application/json", **headers}
         if endpoint.api_key:
@@ -309,7 +309,7 @@ class Wire:
         log = self._endpoint.log
         last = last_error_of(log) if log else None
         said = f". Its last error: {last}." if last else f" ({reason})."
-        return f"The warm engine of {self._endpoint.info.model} is gone{said}"
+        return f"The warm engine of {self._endpoint.name} is gone{said}"
 
 
 def _no_url(url: str | None) -> UsageError:

@@ -96,6 +96,7 @@ class TransformersEngine:
 
         model.eval()
         use_faster_products(model)
+        self._max_model_len = spec.max_model_len
         self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
@@ -146,7 +147,7 @@ class TransformersEngine:
         """Requests that decode together, for whoever has many that come at any time."""
         from tulu_cli.engines.transformers.batch import ContinuousBatch
 
-        return ContinuousBatch(self._decoder, self._rows, self.info.max_model_len, _BATCH_ROWS)
+        return ContinuousBatch(self._decoder, self._rows, self._max_model_len, _BATCH_ROWS)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Score all requests in padded groups; within a window, like lengths go together."""
