@@ -67,4 +67,8 @@ def test_the_sentence_has_the_numbers() -> None:
 
 def test_what_is_dropped_is_named_by_its_first_words() -> None:
     messages = conversation(["one\n two", "x" * 60, "three", "four", "five", "six"], None)
-    assert describe(messages) == f'6 turns ("one two", "{"x" * 40} ...", "three", "four", ...)'
+    beginning = f'"one two", "{"x" * 40} ...", "three", "four"'
+    assert describe(messages) == f"the 6 oldest turns ({beginning}, ...)"
+        describe(messages)
+        == f'the 6 oldest turns ("one two", "{"x" * 40} ...", "three", "four", ...)'
+    )

@@ -120,7 +120,7 @@ def test_answers_are_those_of_complete(model: tuple[str, ...]) -> None:
     ("arguments", "said"),
     [
         (["--resume"], "need a file to write"),
-        (["-o", "x", "--resume", "--overwrite"], "exclude one another"),
+        (["-o", "x", "--resume", "--overwrite"], "cannot be combined"),
         (["-o", "x", "--retry-errors"], "goes with --resume"),
         (["--format", "xml"], "--format takes auto, openai"),
         (["--output-format", "xml"], "--output-format takes tulu or openai"),

@@ -188,7 +188,7 @@ def fitting(
     left_out = describe(shorter.dropped)
     if chat.overflow == "ask":
         chat.say(complaint(len(ids), room, context))
-        question = f"Drop the {left_out} from the prompt, and more later if needed?"
+        question = f"Drop {left_out} from the prompt, and more later if needed?"
         if not chat.reader.confirm(question):
             raise PromptTooLong("Nothing was sent. /new starts anew, /retry asks again.")
         chat.overflow = "drop-oldest"

@@ -75,10 +75,10 @@ def too_long(tokens: int, room: int, max_model_len: int) -> PromptTooLong:
 
 
 def describe(dropped: Sequence[Message]) -> str:
-    """What is left out, by its turns' first words: `2 turns ("Hello ...", "Hi! ...")`."""
+    """Return the first words of what is left out: `the 2 oldest turns ("Hello ...", "Hi! ...")`."""
     first = ", ".join(f'"{_beginning(message.content)}"' for message in dropped[:4])
     more = ", ..." if len(dropped) > 4 else ""
-    return f"{len(dropped)} turns ({first}{more})"
+    return f"the {len(dropped)} oldest turns ({first}{more})"
 
 
 def _beginning(text: str) -> str:

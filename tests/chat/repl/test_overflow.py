@@ -22,7 +22,7 @@ def test_a_terminal_is_asked(open_chat: OpenChat, data: Path) -> None:
     chat.say(TURNS[2])
     seen = chat.until("[y/N]")
     assert "it is over by" in seen
-    assert 'Leave 2 turns ("fake: say alpha' in seen
+    assert 'Drop the 2 oldest turns ("fake: say alpha' in seen
     chat.say("n")
     chat.until("Nothing was sent")
     chat.until_prompt()
@@ -51,7 +51,7 @@ def test_a_script_is_refused_with_the_numbers(demo_directory: Path, data: Path) 
     assert code == 6
     assert "gamma" not in out
     assert "it is over by" in err
-    assert "--overflow drop-oldest would leave out 2 turns" in err
+    assert "--overflow drop-oldest would leave out the 2 oldest turns" in err
 
 
 def test_drop_oldest_names_what_it_leaves_out_and_keeps_the_system_prompt(
@@ -61,7 +61,7 @@ def test_drop_oldest_names_what_it_leaves_out_and_keeps_the_system_prompt(
     code, out, err = piped(demo_directory, data, "--overflow", "drop-oldest", turns=asked)
     assert code == 0
     assert "delta" in out
-    assert 'Left out, to fit in 160 tokens: 2 turns ("fake: say alpha' in err
+    assert 'Left out, to fit in 160 tokens: the 2 oldest turns ("fake: say alpha' in err
     tokens = int(out.split("last answer")[1].split()[0])
     assert tokens <= 160 - 20, "room is left for the answer"
 
