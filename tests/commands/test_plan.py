@@ -35,7 +35,7 @@ def test_a_plan_that_fits_says_so_in_vllms_own_words() -> None:
     [
         ("8b", "--gpu", "h100"),
         ("70b", "--gpu", "h100:4", "--quantization", "fp8"),
-        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--eager"),
+        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--enforce-eager"),
     ],
     ids=" ".join,
 )
@@ -131,9 +131,9 @@ def test_a_value_that_was_found_is_json_too() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--find", "concurrency"), "There is no concurrency with which 70b fits here."),
-        (("--find", "gpus", "--concurrency", "100000000"), "There is no number of GPUs with which"),
-        (("--plot", "p.svg"), "There is nothing to draw: not one block of KV cache is left."),
+        (("--find", "concurrency"), "70b fits with no concurrency here: choose"),
+        (("--find", "gpus", "--concurrency", "100000000"), "70b fits with no number of GPUs here"),
+        (("--plot", "p.svg"), "There is nothing to draw: no context of 256 tokens or more fits."),
     ],
 )
 def test_what_cannot_be_found_or_drawn_is_exit_3(
@@ -182,12 +182,25 @@ def test_transformers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("--eager", "--enforce-eager"), ("--batch", "--batch-size"), ("--beams", "--num-beams")],
+)
+def test_an_older_name_of_an_option_is_taken_too(old: str, new: str) -> None:
+    engine = "vllm" if old == "--eager" else "transformers"
+    value = () if old == "--eager" else ("3",)
+    asked = ("8b", "--gpu", "80GiB", "--engine", engine)
+    outputs = {plan(*asked, name, *value)[1] for name in (old, new)}
+    assert len(outputs) == 1
+    assert outputs != {plan(*asked)[1]}
+
+
+@pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         ((), "needs a MODEL"),
         (("8b", "--gpu", "h101"), "Did you mean h100"),
         (("8b", "--gpu", "h100", "-tp", "3"), "32 attention heads"),
-        (("8b", "--gpu", "h100:2", "-tp", "4"), "4 GPUs are asked for, and there are 2"),
+        (("8b", "--gpu", "h100:2", "-tp", "4"), "needs 4 GPUs, and there are 2"),
         (("8b", "--gpu", "h100", "--concurrency", "0"), "--concurrency"),
         (("8b", "--gpu", "h100", "--max-model-len", "9999999"), "131,072"),
         (("8b", "--gpu", "h100", "--gpu-memory-utilization", "1.5"), "up to 1"),

@@ -15,7 +15,7 @@ from tulu_cli.core import Constraint
 from tulu_cli.engines.base import Engine, EngineSpec
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.loading import servers
-from tulu_cli.loading.fits import Wish, refusal
+from tulu_cli.loading.fits import refusal
 from tulu_cli.machine import Machine
 from tulu_cli.models import (
     ModelFiles,
@@ -26,14 +26,13 @@ from tulu_cli.models import (
     resolve,
     tulu_system_prompt,
 )
+from tulu_cli.models.config import choose_context_length
 from tulu_cli.prompt import LateTokenizer, Tokenizer, UnknownTokenizer
 from tulu_cli.settings import Settings
 from tulu_cli.text import gib
 from tulu_cli.warm.endpoint import Endpoint
 from tulu_cli.warm.record import Order
 
-# The model card advises --max_model_len=8192.
-ADVISED_CONTEXT = 8192
 # Tülu 3 8B in bf16 is 16.1 GB of weights; the rest is for a context of 8,192 and the activations.
 _DEFAULT_NEEDS_BYTES = 20 * 2**30
 
@@ -107,7 +106,7 @@ def prepare(
         name=ref.repo or ref.name,
         directory=files.directory,
         tokenizer=LateTokenizer(files.directory),
-        max_model_len=context_length(settings.get("max_model_len"), files.max_model_len),
+        max_model_len=choose_context_length(settings.get("max_model_len"), files.max_model_len),
         revision=files.revision,
         trust_remote_code=trust_remote_code,
         engine_args=engine_args or {},
@@ -189,16 +188,8 @@ _PASSED_ON = (
 
 def _require_room(prepared: Prepared) -> None:
     """Ask the planner before the weights are fetched. Raises DoesNotFit or NoEngine where sure."""
-    spec = prepared.spec
-    wish = Wish(
-        name=spec.name,
-        config=prepared.files.config,
-        engine=prepared.choice.engine,
-        eager=spec.purpose == "one-shot",
-        as_server=spec.purpose == "server",
-        **{name: getattr(spec, name) for name in (*_PASSED_ON, "max_model_len", "engine_args")},
-    )
-    if sentence := refusal(wish, prepared.machine):
+    config, engine = prepared.files.config, prepared.choice.engine
+    if sentence := refusal(prepared.spec, config, engine, prepared.machine):
         error = DoesNotFit(sentence)
         raise servers.with_hint(error) if prepared.machine.gpus else error
 
@@ -270,15 +261,6 @@ def system_prompt(settings: Settings, files: ModelFiles) -> str | None:
     named = {**settings.prompts, "tulu": tulu_system_prompt(), "none": None}
     asked = settings.get("system", "tulu" if files.ref.is_tulu else "none")
     return named.get(asked, asked)
-
-
-def context_length(asked: int | None, model: int | None) -> int:
-    """The context length to run with, in tokens. Raises UsageError beyond what the model has."""
-    if asked is None:
-        return min(ADVISED_CONTEXT, model or ADVISED_CONTEXT)
-    if model is not None and asked > model:
-        raise UsageError(f"--max-model-len {asked:,} is more than the model's {model:,} tokens.")
-    return asked
 
 
 def end_tokens(files: ModelFiles, tokenizer: Tokenizer) -> tuple[int, ...]:

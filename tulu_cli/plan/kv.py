@@ -16,20 +16,27 @@ _PADDING_LIMIT = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """How a model's KV cache is cut up on one GPU.
+    """How a model's KV cache is divided into blocks on one GPU.
 
-    `windows` has one entry for each group of layers: its sliding window, or None. `block_bytes`
-    is what one block costs in the layers that are here.
+    A block holds `block_size` tokens in `layers` layers, padding included, each token of a layer
+    in `token_bytes`. `windows` has one entry for each group of layers: its sliding window in
+    tokens, or None for full attention.
     """
 
     block_size: int
-    block_bytes: int
+    token_bytes: int
+    layers: int
     windows: tuple[int | None, ...]
 
-    def request_blocks(self, tokens: int, batched: int) -> int:
-        """The blocks that one request of so many tokens holds at its worst moment.
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return self.block_size * self.token_bytes * self.layers
 
-        A window keeps its own tokens, and those of the batch that is being computed.
+    def request_blocks(self, tokens: int, batched: int) -> int:
+        """Return the most blocks that one request of `tokens` tokens holds at a time.
+
+        A window keeps its own tokens and those of the batch that is being computed, `batched`.
         """
         return sum(self._group_blocks(window, tokens, batched) for window in self.windows)
 
@@ -44,7 +51,12 @@ def token_bytes(shape: Shape, gpus: int, dtype: str) -> int:
     size = KV_DTYPE_BYTES[dtype]
     if shape.latent:  # one vector for all heads, which every GPU keeps whole
         return (shape.latent.rank + shape.latent.rope) * size
-    return 2 * max(1, shape.kv_heads // gpus) * shape.head_size * size
+    return 2 * local_kv_heads(shape, gpus) * shape.head_size * size
+
+
+def local_kv_heads(shape: Shape, gpus: int) -> int:
+    """Return the heads of keys and values that each of `gpus` holds; a head is never divided."""
+    return max(1, shape.kv_heads // gpus)
 
 
 def kv_dtype(shape: Shape, asked: str) -> str:
@@ -57,10 +69,10 @@ def cache_of(
 ) -> tuple[Cache, ...]:
     """The cache of each pipeline stage. Without `hybrid`, windows are kept like full attention."""
     groups = _groups(shape.windows if hybrid or _is_uniform(shape) else (None,) * shape.layers)
-    page = block_size * token_bytes(shape, layout.tensor, dtype)
+    token = token_bytes(shape, layout.tensor, dtype)
     windows = tuple(shape.windows[group[0]] if hybrid else None for group in groups)
     return tuple(
-        Cache(block_size, page * _widest(groups, layers), windows)
+        Cache(block_size, token, _widest(groups, layers), windows)
         for layers in stages(shape.layers, layout.pipeline)
     )
 

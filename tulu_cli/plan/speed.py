@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from tulu_cli.plan.kv import kv_dtype, token_bytes
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.vllm import Estimate, Model
 
@@ -24,20 +23,19 @@ class Speed:
     load_seconds: float
 
 
-def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
-    """The bounds of a plan for so many users."""
-    stored = sum(tensor.size for tensor in plan.model.tensors)
-    load = stored / DISK_BYTES_PER_SECOND
-    card = plan.gpu.card
-    if card is None:
+def bounds(found: Estimate, concurrency: int = 1) -> Speed:
+    """Return the bounds for `concurrency` users."""
+    load = sum(tensor.size for tensor in found.model.tensors) / DISK_BYTES_PER_SECOND
+    card = found.gpu.card
+    used, everything = used_weights(found.model)
+    if card is None or not used:
         return Speed(None, None, None, load)
     bandwidth = card.bandwidth * 1e9
-    layout = plan.run.layout
-    used, everything = used_weights(plan.model)
+    layout = found.run.layout
     # A token goes through one stage after the other, and each GPU reads its part of each layer.
-    read = sum(rank.weights for rank in plan.ranks) * used / everything
-    contexts = concurrency * _context_bytes(plan) / layout.pipeline
-    flops = (card.fp8 if plan.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
+    read = sum(rank.weights for rank in found.ranks) * used / everything
+    contexts = concurrency * _context_bytes(found) / layout.pipeline
+    flops = (card.fp8 if found.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
     return Speed(
         decode=bandwidth / read,
         decode_all=concurrency * bandwidth / (read + contexts),
@@ -61,7 +59,8 @@ def used_weights(model: Model) -> tuple[int, int]:
     return used, everything
 
 
-def _context_bytes(plan: Estimate) -> int:
-    shape, longest = plan.model.shape, plan.run.max_model_len
-    token = token_bytes(shape, plan.run.layout.tensor, kv_dtype(shape, plan.run.kv_dtype))
-    return token * sum(min(window or longest, longest) for window in shape.windows)
+def _context_bytes(found: Estimate) -> int:
+    """Return the bytes that one user's full context has in the cache of a GPU."""
+    longest = found.run.max_model_len
+    tokens = sum(min(window or longest, longest) for window in found.model.shape.windows)
+    return tokens * found.caches[0].token_bytes

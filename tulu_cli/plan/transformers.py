@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import token_bytes
 from tulu_cli.plan.shape import DTYPE_BYTES, Shape
-from tulu_cli.plan.values import Range
-from tulu_cli.plan.verdict import Judgement, Verdict
+from tulu_cli.plan.values import Judgement, Range, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
+from tulu_cli.plan.weights import weight_bytes
 from tulu_cli.text import gib
 
 _FULL_PRECISION = 4
@@ -67,14 +67,6 @@ def plan_transformers(
     else:
         judgement = Judgement(Verdict.FITS, need)
     return TransformersPlan(model, generation, weights, cache, activation, context, judgement)
-
-
-def weight_bytes(model: Model) -> int:
-    """All tensors, of which tied ones are one."""
-    tied = model.shape.tied
-    return sum(
-        tensor.size for tensor in model.tensors if not (tied and tensor.name.startswith("lm_head"))
-    )
 
 
 def cache_bytes(shape: Shape, generation: Generation) -> int:

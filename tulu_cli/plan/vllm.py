@@ -23,8 +23,9 @@ from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import Layout, check_layout, rank_blocks, stages
 from tulu_cli.plan.tensors import Tensor
-from tulu_cli.plan.values import MIB, Range, round_up
+from tulu_cli.plan.values import MIB, Judgement, Range, Verdict, round_up
 from tulu_cli.plan.versions import Rules
+from tulu_cli.text import gib
 
 _GRAIN = 512
 _SMALL = MIB
@@ -107,10 +108,12 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What comes out.
+    """The memory of one start of vLLM.
 
-    `blocks` are those of the rank that has the fewest, and are never negative; `request_blocks`
-    are what one request of max_model_len takes.
+    `requested` is the bytes that vLLM takes of each GPU, `sequences` and `batched` its
+    max_num_seqs and max_num_batched_tokens, `kv_dtype` the data type of its KV cache. `blocks`
+    are those of the rank that has the fewest, and are never negative; `request_blocks` are those
+    of one request of max_model_len tokens.
     """
 
     model: Model
@@ -120,6 +123,7 @@ class Estimate:
     requested: int
     sequences: int
     batched: int
+    kv_dtype: str
     ranks: tuple[Rank, ...]
     caches: tuple[Cache, ...]
     blocks: Range
@@ -146,9 +150,27 @@ class Estimate:
         return blocks * concurrency + self.rules.reserved_blocks
 
     def occupied(self, rank: Rank) -> Range:
-        """What will be in use on a card: the budget, and what is in nobody's."""
+        """Return the bytes in use on a GPU: vLLM's budget and what is outside of it."""
         outside = CONTEXT if self.rules.graphs_in_budget else CONTEXT + rank.graphs
         return Range.exact(self.requested) + outside
+
+    def parts(self, rank: Rank) -> dict[str, int]:
+        """Return the expected bytes of each part of a GPU's memory, by name.
+
+        The CUDA context is counted under "other".
+        """
+        return {
+            "weights": rank.weights,
+            "KV cache": max(0, rank.kv.expected),
+            "activation": rank.activation.expected,
+            "graphs": rank.graphs.expected,
+            "other": rank.other.expected + CONTEXT.expected,
+            "free": max(0, self.gpu.total_bytes - self.occupied(rank).expected),
+        }
+
+    def has_blocks(self, concurrency: int) -> bool:
+        """Return True if the expected blocks hold `concurrency` requests of max_model_len."""
+        return self.blocks.expected >= self.needed_blocks(self.run.max_model_len, concurrency)
 
 
 def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
@@ -159,10 +181,11 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
     utilization = rules.utilization if run.utilization is None else run.utilization
     requested = int(gpu.total_bytes * utilization)
     run = replace(run, utilization=utilization)
+    dtype = kv_dtype(shape, run.kv_dtype)
     caches = cache_of(
         shape,
         layout,
-        dtype=kv_dtype(shape, run.kv_dtype),
+        dtype=dtype,
         block_size=run.block_size,
         hybrid=rules.hybrid_cache,
     )
@@ -179,11 +202,51 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
         requested=requested,
         sequences=sequences,
         batched=batched,
+        kv_dtype=dtype,
         ranks=ranks,
         caches=caches,
         blocks=_least([rank.blocks for rank in ranks]),
         request_blocks=caches[0].request_blocks(run.max_model_len, batched),
     )
+
+
+def judge(found: Estimate, concurrency: int = 1) -> Judgement:
+    """Return whether `concurrency` requests of max_model_len tokens can be served at once."""
+    free = found.gpu.free_bytes - CONTEXT.low
+    if free < found.requested and found.gpu.free_bytes < found.gpu.total_bytes:
+        return Judgement(
+            Verdict.NOT,
+            f"vLLM would take {gib(found.requested)} of each GPU, and only {gib(max(0, free))} "
+            "are free: other programs hold the rest",
+        )
+    rank = found.tightest
+    needed = found.needed_blocks(found.run.max_model_len, concurrency)
+    size = needed * found.caches[rank.stage].block_bytes
+    sentence = (
+        f"{concurrency} x {found.run.max_model_len:,} tokens need {gib(size)} of KV cache, "
+        f"and {gib(rank.kv.expected)} will be there"
+    )
+    if not found.has_blocks(concurrency):
+        if rank.kv.expected < 0:
+            held = found.requested - rank.kv.expected
+            sentence = (
+                f"weights, activations and libraries need {gib(held)} of each GPU, and vLLM may "
+                f"take {gib(found.requested)}"
+            )
+        return Judgement(Verdict.NOT, sentence)
+    most = max(found.occupied(each).expected for each in found.ranks)
+    if most > found.gpu.total_bytes:
+        return Judgement(
+            Verdict.NOT,
+            f"{gib(most)} would be in use with CUDA graphs and context, which are outside the "
+            f"budget, on a GPU of {gib(found.gpu.total_bytes)}",
+        )
+    if found.blocks.low < needed:
+        low = found.ranks[rank.stage].kv.low
+        return Judgement(Verdict.TIGHT, f"{sentence}, or as little as {gib(max(0, low))}")
+    if max(found.occupied(each).high for each in found.ranks) > found.gpu.total_bytes:
+        return Judgement(Verdict.TIGHT, "CUDA graphs and context may not find room on the card")
+    return Judgement(Verdict.FITS, sentence)
 
 
 def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
@@ -204,7 +267,7 @@ def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
 
 
 @cache
-def weight_bytes(model: Model, layout: Layout, stage: int) -> int:
+def _loaded_bytes(model: Model, layout: Layout, stage: int) -> int:
     """What "Model loading took" will say: the tensors as allocated, and the rotary tables."""
     shape = model.shape
     blocks = rank_blocks(model.tensors, shape, layout, stage)
@@ -224,7 +287,7 @@ def _rank(
 ) -> Rank:
     layout, shape = run.layout, model.shape
     last = stage == layout.pipeline - 1
-    weights = weight_bytes(model, layout, stage)
+    weights = _loaded_bytes(model, layout, stage)
     activation = activation_peak(
         shape, batch, rules, gpu.chip, samples=last, staged=layout.pipeline > 1
     )
