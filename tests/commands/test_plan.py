@@ -236,6 +236,10 @@ def safetensors(tensors: dict[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+EMBEDDING = {"model.embed_tokens.weight": {"dtype": "F16", "shape": [130, 64]}}
+FIRST_LAYER = {"model.layers.0.mlp.up_proj.weight": {"dtype": "F16", "shape": [160, 64]}}
+
+
 @pytest.mark.parametrize(
     ("config", "header", "code", "problem"),
     [
@@ -257,6 +261,14 @@ def safetensors(tensors: dict[str, Any]) -> bytes:
             1,
             "do not belong together",
         ),
+        (LLAMA, safetensors(EMBEDDING), 65, "lack 5 of the 5 layers"),
+        (LLAMA, safetensors(EMBEDDING | FIRST_LAYER), 65, "lack 4 of the 5 layers"),
+        ({}, None, 1, "KV cache of a model without a name unknown"),
+        ({**LLAMA, "num_hidden_layers": 0}, None, 65, "has a num_hidden_layers of 0"),
+        ({**LLAMA, "num_hidden_layers": 10**8}, None, 65, "has a num_hidden_layers of 100000000"),
+        ({**LLAMA, "num_attention_heads": 0}, None, 65, "has a num_attention_heads of 0"),
+        ({**LLAMA, "num_attention_heads": 65}, None, 65, "65 attention heads for a hidden_size of"),
+        ({**LLAMA, "vocab_size": 0}, None, 65, "has a vocab_size of 0"),
         (
             {**LLAMA, "architectures": ["\x1b]52;c;aGk=\x07"]},
             None,

@@ -111,6 +111,8 @@ def test_the_vocabulary_and_what_is_skipped_stay_as_they_are() -> None:
         ({"quant_method": "compressed-tensors"}, BadInput),
         ({"quant_method": "compressed-tensors", "config_groups": {"g": 3}}, BadInput),
         ({"quant_method": "modelopt", "quant_algo": "INT1"}, TuluError),
+        ({"quant_method": "fp8", "weight_block_size": {"rows": 128}}, BadInput),
+        ({"quant_method": "fp8", "ignore": ["re:["]}, BadInput),
         ("fp8", BadInput),
     ],
 )

@@ -150,6 +150,20 @@ def test_speed_is_bandwidth_over_bytes() -> None:
     assert bounds(planned("8B", "24GiB", Run(8192))).decode is None
 
 
+def test_no_speed_is_promised_where_no_weight_is_multiplied_with() -> None:
+    model = tulu("8B")
+    embedding = replace(model, tensors=model.tensors[:1])
+    speed = bounds(estimate(embedding, parse_gpu("h100")[0], Run(8192), RULES))
+    assert (speed.decode, speed.decode_all, speed.prefill) == (None, None, None)
+
+
+def test_the_longest_context_may_be_shorter_than_a_block() -> None:
+    model = model_of(
+        "short", (built_in_config("8B", "RLVR") or {}) | {"max_position_embeddings": 9}
+    )
+    assert longest_context(estimate(model, parse_gpu("h100")[0], Run(9), RULES)) == 9
+
+
 def test_the_commands_carry_the_layout() -> None:
     plan = planned("70B", "h100", Run(8192, Layout(8, 2)))
     lines = ready_commands(plan, "org/name", nodes=2)

@@ -13,6 +13,7 @@ from tulu_cli.plan.shape import DTYPE_BYTES, Experts, Latent, Shape, Traits
 Config = Mapping[str, Any]
 # No model is near it, and beyond it a typing error is likelier than a plan.
 _MOST = 10**9
+_MOST_LAYERS = 2048
 
 
 class UnknownArchitecture(TuluError):
@@ -130,9 +131,12 @@ def read_shape(config: Config, name: str) -> Shape:
 
 
 def _shape(config: Config, architecture: str, row: _Architecture) -> Shape:
-    layers, hidden = _number(config, "num_hidden_layers"), _number(config, "hidden_size")
+    layers = _number(config, "num_hidden_layers", most=_MOST_LAYERS)
+    hidden = _number(config, "hidden_size")
     heads = _number(config, "num_attention_heads")
     head_size = _optional(config, "head_dim") or hidden // heads
+    if not head_size:
+        raise _FieldError(f"has {heads:,} attention heads for a hidden_size of {hidden:,}")
     latent = _latent(config) if row.latent else None
     return Shape(
         architecture=architecture,
@@ -211,12 +215,14 @@ class _FieldError(Exception):
     """The rest of a sentence about a config.json."""
 
 
-def _number(config: Config, key: str, default: int | None = None, least: int = 1) -> int:
+def _number(
+    config: Config, key: str, default: int | None = None, least: int = 1, most: int = _MOST
+) -> int:
     value = config.get(key)
     value = default if value is None else value
     if value is None:
         raise _FieldError(f"has no {key}")
-    if type(value) is not int or not least <= value <= _MOST:
+    if type(value) is not int or not least <= value <= most:
         raise _FieldError(f"has a {key} of {value!r}")
     return value
 

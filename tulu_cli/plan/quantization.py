@@ -55,6 +55,7 @@ _NAMED = {
     "bitsandbytes": Quantization("nf4", 4, 64),
     "bitsandbytes-int8": Quantization("channel"),
 }
+_REGEX = "re:"  # compressed-tensors marks a regular expression in `ignore` so
 # What vLLM calls the method of a name. It has no other of the names without a plug-in.
 VLLM_METHODS = {"fp8": "fp8", "int8": "compressed-tensors", "awq": "awq", "gptq": "gptq"}
 NAMES = (*_NAMED, *(f"gguf-{kind}" for kind in GGUF_BLOCKS))
@@ -192,8 +193,8 @@ _PARTS = {
 
 def _is_skipped(how: Quantization, module: str) -> bool:
     return any(
-        re.match(pattern[3:], module)
-        if pattern.startswith("re:")
+        re.match(pattern.removeprefix(_REGEX), module)
+        if pattern.startswith(_REGEX)
         else f".{pattern}." in f".{module}."
         for pattern in (pattern.strip("*.") for pattern in how.skipped)
     )
@@ -202,17 +203,28 @@ def _is_skipped(how: Quantization, module: str) -> bool:
 def _skipped(found: Mapping[str, Any]) -> tuple[str, ...]:
     for key in ("modules_to_not_convert", "ignore", "exclude_modules", "llm_int8_skip_modules"):
         if isinstance(found.get(key), list):
-            return tuple(str(name) for name in found[key])
+            return tuple(_checked(str(name), key) for name in found[key])
     return ()
+
+
+def _checked(pattern: str, key: str) -> str:
+    if pattern.startswith(_REGEX):
+        try:
+            re.compile(pattern.removeprefix(_REGEX))
+        except re.error as error:
+            raise BadInput(
+                f"The quantization_config of config.json has {pattern!r} in {key}, which is not a "
+                f"regular expression: {error}."
+            ) from error
+    return pattern
 
 
 def _fp8(found: Mapping[str, Any]) -> Quantization:
     sizes = found.get("weight_block_size")
     if not sizes:
         return Quantization("tensor", skipped=_skipped(found))
-    return Quantization(
-        "block", group=_whole(sizes[0], "weight_block_size"), skipped=_skipped(found)
-    )
+    first = sizes[0] if isinstance(sizes, list) else sizes
+    return Quantization("block", group=_whole(first, "weight_block_size"), skipped=_skipped(found))
 
 
 def _modelopt(found: Mapping[str, Any]) -> Quantization:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tulu_cli.errors import TuluError
+from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import ModelRef, family_models
@@ -20,6 +20,7 @@ from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.gpus import Gpu, card_of_driver
 from tulu_cli.plan.quantization import named_quantization, read_quantization
 from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.sharding import layer_of
 from tulu_cli.plan.tensors import Header, loaded, tensors_of
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import NEWEST, Version, read_version
@@ -101,8 +102,9 @@ def model_of(
         return Model(name, shape, tensors_of(shape, named_quantization(quantization)), quantization)
     label = _method(config) if own else None
     if headers:
-        _check_vocabulary(headers, shape, name)
-        return Model(name, shape, loaded(headers, shape), label)
+        tensors = loaded(headers, shape)
+        _check_headers(headers, shape, name)
+        return Model(name, shape, tensors, label)
     return Model(name, shape, tensors_of(shape, own), label)
 
 
@@ -173,11 +175,17 @@ def _method(config: Mapping[str, Any]) -> str:
     return str(config["quantization_config"].get("quant_method"))
 
 
-def _check_vocabulary(headers: list[Header], shape: Shape, name: str) -> None:
-    """The config must be that of these weights, or every number would be wrong."""
+def _check_headers(headers: list[Header], shape: Shape, name: str) -> None:
+    """Check that the config describes these weights: every number would be wrong otherwise."""
     rows = next((h.shape[0] for h in headers if h.name.endswith("embed_tokens.weight")), None)
     if rows is not None and rows != shape.vocabulary:
         raise TuluError(
             f"The weights of {name} have a vocabulary of {rows:,}, and its config.json says "
             f"{shape.vocabulary:,}: they do not belong together."
+        )
+    missing = set(range(shape.layers)) - {layer_of(header.name) for header in headers}
+    if missing:
+        raise BadInput(
+            f"The weights of {name} lack {len(missing):,} of the {shape.layers:,} layers that its "
+            "config.json names: plan for the whole model, not for a part of it."
         )

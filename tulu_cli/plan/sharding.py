@@ -89,9 +89,9 @@ def rank_blocks(
     first, last = stage == 0, stage == layout.pipeline - 1
     blocks: dict[str, int] = {}
     for tensor in tensors:
-        match = _LAYER.match(tensor.name)
-        if match:
-            here = int(match.group(1)) in layers
+        layer = layer_of(tensor.name)
+        if layer is not None:
+            here = layer in layers
         elif "embed_tokens" in tensor.name:
             here = first or (last and shape.tied)
         else:
@@ -100,6 +100,12 @@ def rank_blocks(
             key = _block_name(tensor.name)
             blocks[key] = blocks.get(key, 0) + local_size(tensor, shape, layout.tensor)
     return blocks
+
+
+def layer_of(name: str) -> int | None:
+    """Return the number of the layer that a tensor belongs to, or None."""
+    match = _LAYER.match(name)
+    return int(match.group(1)) if match else None
 
 
 def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
@@ -126,6 +132,8 @@ def _is_copied(cut: str, part: str, dimensions: tuple[int, ...]) -> bool:
 
 def _vocabulary(tensor: Tensor, gpus: int) -> int:
     rows = tensor.shape[0]
+    if not rows:
+        return 0
     return round_up(rows, _VOCABULARY_STEP) * (tensor.size // rows) // gpus
 
 

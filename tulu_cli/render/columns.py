@@ -96,7 +96,7 @@ def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str
     reached = 0
     for letter, size in parts:
         reached += max(0, size)
-        end = round(width * reached / whole)
+        end = min(round(width * reached / whole), width)
         if size > 0:
             cells += letter * max(1, end - len(cells))
     return cells[:width].ljust(width, ".")
