@@ -49,11 +49,13 @@ def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, .
 
 
 def test_the_commands_have_what_was_planned_with() -> None:
-    asked = ("--eager", "--kv-cache-dtype", "fp8", "--max-num-seqs", "32")
+    asked = ["--enforce-eager", "--kv-cache-dtype", "fp8", "--block-size", "32"]
+    asked += ["--max-num-seqs", "32", "--dtype", "float16"]
     _, output, _ = plan("8b", "--gpu", "h100", *asked)
-    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg max_num_seqs=32"
-    ours = f"{ours} --engine-arg enforce_eager=true"
-    theirs = "--kv-cache-dtype fp8 --max-num-seqs 32 --enforce-eager"
+    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg block_size=32"
+    ours = f"--dtype float16 {ours} --engine-arg max_num_seqs=32 --engine-arg enforce_eager=true"
+    theirs = "--kv-cache-dtype fp8 --block-size 32 --max-num-seqs 32 --enforce-eager"
+    theirs = f"--dtype float16 {theirs}"
     for command, words in (("tulu serve", ours), ("tulu complete", ours), ("vllm serve", theirs)):
         (line,) = (line for line in output.splitlines() if line.startswith(f"  {command} "))
         assert words in line
@@ -211,6 +213,11 @@ def test_an_older_name_of_an_option_is_taken_too(old: str, new: str) -> None:
         (("8b", "--gpu", "h100", "--find", "happiness"), "takes one of"),
         (("8b", "--gpu", "h100", "--vllm-version", "new"), "such as 0.24.0"),
         (("8b", "--engine", "llama.cpp"), "vllm or transformers"),
+        (("8b", "--gpu", "h100", "--batch-size", "2"), "--batch-size is for --engine transformers"),
+        (
+            ("8b", "--gpu", "h100", "--engine", "transformers", "--find", "gpus"),
+            "--find is for --engine vllm only",
+        ),
         (("8b", "--compare", "8b,70b"), "--compare only"),
         (("--compare", "8b"), "two or more"),
         (("--compare", "8b,70b", "--find", "gpus"), "one MODEL"),

@@ -59,7 +59,7 @@ def test_what_needs_a_gpu_is_refused_without_one(asked: dict[str, Any]) -> None:
 
 def test_transformers_needs_a_gpu_to_plan_for() -> None:
     with pytest.raises(UsageError, match="This machine has no GPU: name one"):
-        planned(Machine(), engine="transformers")
+        planned(Machine(), engine="transformers", vllm_version=None)
 
 
 def test_what_fits_on_no_card_of_the_catalogue_is_said() -> None:

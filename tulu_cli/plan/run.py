@@ -20,11 +20,29 @@ from tulu_cli.plan.search import (
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import Judgement, Verdict
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
-from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
+from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Model, Run, estimate
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
+
+
+# The options that mean something for one engine only, by the engine.
+_OF_ENGINE = {
+    "vllm": (
+        "concurrency",
+        "kv_cache_dtype",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "block_size",
+        "enforce_eager",
+        "vllm_version",
+        "find",
+        "explain",
+        "plot",
+    ),
+    "transformers": ("batch_size", "num_beams", "static_cache"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class PlanOptions:
     gpu_memory_utilization: float | None = None
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
-    block_size: int = 16
+    block_size: int = BLOCK_SIZE
     enforce_eager: bool = False
     vllm_version: str | None = None
     batch_size: int = 1
@@ -71,12 +89,26 @@ class PlanOptions:
         }
         return next((flag for flag, value in asked.items() if value), None)
 
+    def check_engine(self) -> None:
+        """Raise UsageError for an option that was given and means nothing for the engine."""
+        untouched = PlanOptions(())
+        for engine, names in _OF_ENGINE.items():
+            for name in names if engine != self.engine else ():
+                if getattr(self, name) != getattr(untouched, name):
+                    flag = f"--{name.replace('_', '-')}"
+                    raise UsageError(
+                        f"{flag} is for --engine {engine} only: leave it out for {self.engine}."
+                    )
+
 
 def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]") -> None:
     """Plan and print. Raise DoesNotFit, after the plan is printed, if a model does not fit.
 
+    Raise UsageError for options that do not go together.
+
     `machine` reads this computer, and is called only if no GPU was named.
     """
+    chosen.check_engine()
     if chosen.engine == "transformers":
         _run_transformers(chosen, streams, machine)
     else:
@@ -303,6 +335,7 @@ def _print_plans(
             _name_for_engines(chosen),
             nodes=chosen.nodes,
             quantization=chosen.quantization,
+            dtype=chosen.dtype,
         )
         streams.write("\n" + "".join(f"  {line}\n" for line in lines))
     else:

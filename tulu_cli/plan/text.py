@@ -9,7 +9,7 @@ from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
 from tulu_cli.plan.values import Range
 from tulu_cli.plan.versions import Version, sources
-from tulu_cli.plan.vllm import Estimate, Rank
+from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Rank
 from tulu_cli.render.columns import stacked_bar, table
 from tulu_cli.text import gib
 
@@ -195,14 +195,20 @@ _AT_LOAD = ("fp8", "bitsandbytes")
 
 
 def ready_commands(
-    found: Estimate, model: str, *, nodes: int = 1, quantization: str | None = None
+    found: Estimate,
+    model: str,
+    *,
+    nodes: int = 1,
+    quantization: str | None = None,
+    dtype: str = "auto",
 ) -> tuple[str, ...]:
-    """Lines for `tulu serve`, `vllm serve` and `tulu complete`; for several nodes Ray's first.
+    """Return command lines that start what was planned, Ray's first for several nodes.
 
-    `model` is what each of them is to be given: a repository or a path. `quantization` is the one
-    that was asked for, beyond what the checkpoint has itself.
+    They are `tulu serve`, `vllm serve` and `tulu complete`. `model` is a repository or a path,
+    `quantization` and `dtype` are what was asked for beyond what the checkpoint has.
     """
     flags = _flags(found)
+    flags += ["--dtype", dtype] if dtype != "auto" else []
     lines = []
     if quantization in _AT_LOAD:
         flags += ["--quantization", quantization]
@@ -237,10 +243,11 @@ def _flags(found: Estimate) -> list[str]:
 
 
 def _settings_of_vllm(found: Estimate) -> dict[str, str]:
-    """What only vLLM has a setting for, by the names of its engine's arguments."""
+    """Return the settings that only vLLM has, by the names of its engine's arguments."""
     run = found.run
     settings = {
         "kv_cache_dtype": run.kv_dtype if run.kv_dtype != "auto" else "",
+        "block_size": str(run.block_size) if run.block_size != BLOCK_SIZE else "",
         "max_num_seqs": str(run.max_num_seqs or ""),
         "max_num_batched_tokens": str(run.max_num_batched_tokens or ""),
         "enforce_eager": "true" if run.eager else "",

@@ -57,6 +57,7 @@ def _segment(size: int) -> int:
     return _SEGMENT if size < _LARGE else round_up(size, _STEP)
 
 
+BLOCK_SIZE = 16  # tokens: vLLM's own on GPUs
 ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
 _DATA_CENTER_BLACKWELL = 10  # the first number of its compute capability
@@ -73,7 +74,7 @@ class Run:
     layout: Layout = ONE_GPU
     utilization: float | None = None
     kv_dtype: str = "auto"
-    block_size: int = 16
+    block_size: int = BLOCK_SIZE
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     eager: bool = False
