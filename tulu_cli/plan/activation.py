@@ -4,7 +4,7 @@ Checked against the figures that logs print (tests/plan/data): with all hidden s
 and releases there, the sampler's peak is met within 0.02 GiB.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.values import MIB, Range
@@ -21,8 +21,7 @@ _SHARE = {1: 10, 2: 4}
 _COUNTER_BITS = 33
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """The profiling run: tokens in all, sequences, and the GPUs that share a layer."""
 
     tokens: int
@@ -30,8 +29,7 @@ class Batch:
     gpus: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
+class Chip(NamedTuple):
     """What matters of the GPU: compute capability and number of multiprocessors."""
 
     capability: tuple[int, int]

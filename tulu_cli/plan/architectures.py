@@ -4,7 +4,7 @@ What is not in the table is refused by name: a guess at a KV cache would be wors
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError
@@ -47,7 +47,7 @@ def _pattern_windows(every: int) -> Callable[[Config, int], tuple[int | None, ..
     return windows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Architecture:
     traits: Traits = field(default_factory=Traits)
     windows: Callable[[Config, int], tuple[int | None, ...]] = _no_windows
@@ -161,8 +161,7 @@ def _shape(config: Config, architecture: str, row: _Architecture) -> Shape:
 
 def _traits(config: Config, traits: Traits) -> Traits:
     attention = bool(config.get("attention_bias"))
-    return replace(
-        traits,
+    return traits._replace(
         qkv_bias=traits.qkv_bias or attention,
         output_bias=attention,
         mlp_bias=bool(config.get("mlp_bias")),

@@ -13,15 +13,15 @@ for float16, as they have no bfloat16.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.activation import Chip
 from tulu_cli.plan.values import GIB
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(NamedTuple):
     """A GPU model. `link` is how several talk: nvswitch, nvlink, xgmi or pcie."""
 
     name: str
@@ -108,7 +108,7 @@ _FILLER = re.compile(r"nvidia|geforce|tesla|quadro|amd|instinct|[\s_()/-]+")
 _PLAIN_CHIP = Chip((8, 6), 84)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gpu:
     """One of several equal GPUs: all the memory that CUDA sees, and what of it is free now.
 
@@ -126,7 +126,7 @@ class Gpu:
     def chip(self) -> Chip:
         """Its compute capability and multiprocessors, as far as known, else a plain card's."""
         if self.card is None:
-            return replace(_PLAIN_CHIP, capability=self.capability or _PLAIN_CHIP.capability)
+            return _PLAIN_CHIP._replace(capability=self.capability or _PLAIN_CHIP.capability)
         return Chip(self.card.capability, self.card.processors)
 
     @property

@@ -4,7 +4,7 @@ vllm/v1/core/kv_cache_utils.py: layers of one kind form a group; where a model m
 and sliding windows, the groups are made equally large, with padding, and share one pool of blocks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.shape import KV_DTYPE_BYTES, Shape
 from tulu_cli.plan.sharding import Layout, stages
@@ -14,8 +14,7 @@ from tulu_cli.plan.values import ceil_div
 _PADDING_LIMIT = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(NamedTuple):
     """How a model's KV cache is divided into blocks on one GPU.
 
     A block holds `block_size` tokens in `layers` layers, padding included, each token of a layer

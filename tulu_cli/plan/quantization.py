@@ -30,7 +30,7 @@ GGUF_BLOCKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quantization:
     """A way to store weights.
 

@@ -39,8 +39,8 @@ def report(plan: Plan) -> dict[str, Any]:
         },
         "longest_context": plan.longest_context,
         "most_requests": plan.most_requests,
-        "speed_upper_bounds": asdict(plan.speed),
-        "changes": [asdict(change) for change in plan.changes],
+        "speed_upper_bounds": plan.speed._asdict(),
+        "changes": [change._asdict() for change in plan.changes],
         "rules": asdict(found.rules),
     }
 

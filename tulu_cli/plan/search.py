@@ -6,7 +6,7 @@ settings unchanged.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu
@@ -26,8 +26,7 @@ _LEAST_CONTEXT = 256
 _FEW_SEQUENCES = 16
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """An option of `tulu plan` to add, and what it costs."""
 
     option: str

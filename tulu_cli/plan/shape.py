@@ -1,14 +1,13 @@
 """The shape of a model: every number that its memory follows from."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 KV_DTYPE_BYTES = {**DTYPE_BYTES, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Latent:
+class Latent(NamedTuple):
     """Multi-head latent attention: one compressed vector a token instead of keys and values.
 
     `rank` and `rope` are its two parts; `nope` and `value` the head sizes that it is expanded to.
@@ -21,7 +20,7 @@ class Latent:
     query_rank: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Experts:
     """A mixture of experts: how many there are, how many a token visits, and how wide each is.
 
@@ -36,8 +35,7 @@ class Experts:
     first: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """What an architecture's layers have beyond the Llama ones.
 
     `head_norm` says that queries and keys are normalised a head at a time, or over all heads.
@@ -53,7 +51,7 @@ class Traits:
     ropes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """A decoder. `windows` has for each layer its sliding window, or None for full attention.
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.shape import Shape
@@ -39,8 +39,7 @@ _FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_
 _FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How many GPUs share each layer, and how many stages the layers are dealt to."""
 
     tensor: int = 1

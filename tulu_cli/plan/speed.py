@@ -1,6 +1,6 @@
 """Bounds on speed that follow from the hardware's data sheet: what no engine can exceed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.vllm import Estimate, Model
@@ -9,8 +9,7 @@ from tulu_cli.plan.vllm import Estimate, Model
 DISK_BYTES_PER_SECOND = 3 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """Upper bounds in tokens a second, and the least seconds to read the weights from disk.
 
     `decode` is for one user with an empty context, `decode_all` for all users together with

@@ -1,16 +1,15 @@
 """The tensors of a model's checkpoint, one by one, as its shape and its quantization say."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from tulu_cli.errors import BadInput
 from tulu_cli.plan.quantization import Quantization, stored
 from tulu_cli.plan.shape import Experts, Latent, Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor as it is stored: `bits` are those of an element, a packed one included."""
 
     name: str
@@ -133,8 +132,7 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 _WHOLE = (".weight", ".bias")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One tensor as a file's header names it."""
 
     name: str

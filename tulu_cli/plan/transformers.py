@@ -16,7 +16,7 @@ from tulu_cli.text import gib
 _FULL_PRECISION = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """How it generates. `tokens` is the length in all; a static cache is made that long at once."""
 
@@ -31,7 +31,7 @@ class Generation:
         return self.batch * self.beams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TransformersPlan:
     """The parts of the memory, over all GPUs, and the verdict."""
 

@@ -10,7 +10,7 @@ MIB = 2**20
 GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Range:
     """An uncertain amount: the least, the expected and the most."""
 

@@ -12,7 +12,7 @@ from tulu_cli.errors import UsageError
 Version = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """The rules of one release.
 

@@ -66,7 +66,7 @@ _GB10 = (12, 1)
 CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Run:
     """How vLLM is started. None is its own default for the release and the GPU."""
 
@@ -80,7 +80,7 @@ class Run:
     eager: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A shape with its tensors, and the name of their quantization if they have one.
 
@@ -93,7 +93,7 @@ class Model:
     quantization: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rank:
     """The budget of one GPU of a pipeline stage; all that share the stage are alike."""
 
@@ -107,7 +107,7 @@ class Rank:
     blocks: Range
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Estimate:
     """The memory of one start of vLLM.
 
