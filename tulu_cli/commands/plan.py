@@ -215,7 +215,7 @@ def _models(model: str | None, compare: str | None, settings: "Settings") -> tup
             raise UsageError("tulu plan needs a MODEL, such as 8b or 70b.")
         return (name,)
     if model is not None:
-        raise UsageError("Name the models in --compare only, or one MODEL without it.")
+        raise UsageError("Name all models in --compare only, or one MODEL without --compare.")
     names = tuple(filter(None, (name.strip() for name in compare.split(","))))
     if len(names) < 2:
         raise UsageError("--compare takes two or more models, such as 8b,70b.")

@@ -47,7 +47,7 @@ _OF_ENGINE = {
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the command line and the settings ask for, by the names of their options.
+    """The options of the command line and the settings, by their names.
 
     None is the default of vLLM or of the model. `aliases` are the user's names of models.
     """

@@ -133,7 +133,7 @@ def layout_for(shape: Shape, gpus: int, nodes: int) -> Layout:
     layout = Layout(tensor, gpus // tensor * nodes)
     if layout.pipeline > shape.layers:
         raise UsageError(
-            f"{shape.layers} layers cannot be split over {layout.pipeline} pipeline stages: use "
+            f"{shape.layers} layers cannot be split over {layout.pipeline} pipeline stages: choose "
             "fewer GPUs."
         )
     return layout

@@ -1,19 +1,20 @@
-"""Bounds on speed that follow from the hardware's data sheet: what no engine can exceed."""
+"""Upper bounds on speed, from the data sheet of the GPU: no engine can exceed them."""
 
+from functools import cache
 from typing import NamedTuple
 
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.vllm import Estimate, Model
 
-# A sequential read of a good NVMe disk; what a network disk gives is a tenth of it.
+# A sequential read of a good NVMe disk; a network disk reads a tenth of it.
 DISK_BYTES_PER_SECOND = 3 * 10**9
 
 
 class Speed(NamedTuple):
     """Upper bounds in tokens a second, and the least seconds to read the weights from disk.
 
-    `decode` is for one user with an empty context, `decode_all` for all users together with
-    theirs full; a card of which only the size is known has neither.
+    `decode` is for one user with an empty context, `decode_all` for all users together with full
+    contexts. The three are None for a GPU of which only the memory is known.
     """
 
     decode: float | None
@@ -24,9 +25,9 @@ class Speed(NamedTuple):
 
 def bounds(found: Estimate, concurrency: int = 1) -> Speed:
     """Return the bounds for `concurrency` users."""
-    load = sum(tensor.size for tensor in found.model.tensors) / DISK_BYTES_PER_SECOND
+    stored, used, everything = _count(found.model)
+    load = stored / DISK_BYTES_PER_SECOND
     card = found.gpu.card
-    used, everything = used_weights(found.model)
     if card is None or not used:
         return Speed(None, None, None, load)
     bandwidth = card.bandwidth * 1e9
@@ -43,8 +44,9 @@ def bounds(found: Estimate, concurrency: int = 1) -> Speed:
     )
 
 
-def used_weights(model: Model) -> tuple[int, int]:
-    """The weights that one token is multiplied with, and all weights, in numbers of them."""
+@cache
+def _count(model: Model) -> tuple[int, int, int]:
+    """Return the bytes stored, the weights that one token is multiplied with, and all weights."""
     shape = model.shape
     used = everything = 0
     for tensor in model.tensors if model.quantization is None else tensors_of(shape):
@@ -55,7 +57,7 @@ def used_weights(model: Model) -> tuple[int, int]:
         if ".experts." in tensor.name and shape.experts:
             count = count * shape.experts.active // shape.experts.count
         used += count
-    return used, everything
+    return sum(tensor.size for tensor in model.tensors), used, everything
 
 
 def _context_bytes(found: Estimate) -> int:

@@ -1,4 +1,4 @@
-"""How `tulu plan` shows a plan on a terminal: lines, bars, tables, formulas and ready commands."""
+"""A plan as text for a terminal: lines, bars, tables, formulas and ready commands."""
 
 from collections.abc import Iterator, Sequence
 from shlex import join

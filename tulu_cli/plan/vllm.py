@@ -1,15 +1,8 @@
-"""What vLLM will do with a model on given GPUs: the budget of each rank, and the cache it leaves.
+"""The memory of vLLM with a model on given GPUs: the budget of each rank, and the verdict.
 
-Of the memory that it may take, which is the total times the utilization, what the weights, the
-activation peak and the libraries leave is the KV cache; since 0.21 CUDA graphs come off it too.
+vLLM may take the total memory of a GPU times the utilization. What the weights, the activation
+peak and the libraries leave of it is the KV cache; since 0.21 CUDA graphs are taken from it too.
 The rank with the fewest blocks decides for all.
-
-What PyTorch's allocator counts as allocated for tensors of given sizes.
-
-Its rules are in c10/cuda/CUDACachingAllocator.cpp: 512 bytes is the grain; a request of 1 MiB or
-more is cut from a segment of 20 MiB, or, from 10 MiB on, of the size itself rounded up to 2 MiB;
-what would be left of a block, if it is 1 MiB or less, stays with the tensor. Tensors that are no
-multiple of 2 MiB therefore cost more than their bytes: 0.06 GiB in all for Qwen2.5 7B.
 """
 
 from bisect import bisect_left, insort
@@ -35,7 +28,13 @@ _STEP = 2 * MIB
 
 
 def allocated(sizes: Iterable[int]) -> int:
-    """The bytes that are counted as allocated after tensors of these sizes were made in order."""
+    """Return the bytes that PyTorch's allocator counts for tensors of these sizes, in order.
+
+    Source: c10/cuda/CUDACachingAllocator.cpp. Sizes are multiples of 512 bytes. A request of
+    1 MiB or more is cut from a segment of 20 MiB or, from 10 MiB on, of its own size rounded up to
+    2 MiB; a rest of 1 MiB or less stays with the tensor. Tensors that are not multiples of 2 MiB
+    therefore cost more than their bytes: 0.06 GiB in all for Qwen2.5 7B.
+    """
     free: list[int] = []
     total = 0
     for request in sizes:
@@ -62,13 +61,13 @@ ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
 _DATA_CENTER_BLACKWELL = 10  # the first number of its compute capability
 _GB10 = (12, 1)
-# The CUDA context, on the card but in nobody's budget: 0.33 to 0.61 GiB are not free at start.
+# The CUDA context, outside of every budget: 0.33 to 0.61 GiB are not free at the start.
 CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
 
 
 @dataclass(frozen=True)
 class Run:
-    """How vLLM is started. None is its own default for the release and the GPU."""
+    """The settings of one start of vLLM; None is its default for the release and the GPU."""
 
     max_model_len: int
     layout: Layout = ONE_GPU
@@ -82,9 +81,9 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A shape with its tensors, and the name of their quantization if they have one.
+    """A shape with its tensors, and the name of their quantization, or None.
 
-    Two models are equal only if they are the same object, which makes them quick to look up.
+    Models are equal only if they are the same object, which makes them quick to look up.
     """
 
     name: str
@@ -95,7 +94,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Rank:
-    """The budget of one GPU of a pipeline stage; all that share the stage are alike."""
+    """The budget of each GPU of one pipeline stage; `layers` are those of the stage."""
 
     stage: int
     layers: int
@@ -132,21 +131,21 @@ class Estimate:
 
     @property
     def tightest(self) -> Rank:
-        """The rank that decides how much cache there is."""
+        """The rank with the fewest blocks, which decides the size of the cache."""
         return min(self.ranks, key=lambda rank: rank.blocks.expected)
 
     def tokens(self, blocks: int) -> int:
-        """The "KV cache size" of vLLM's log: the tokens that so many blocks hold."""
+        """Return the tokens that `blocks` hold: the "GPU KV cache size" of vLLM's log."""
         if self.rules.tokens_by_request:
             return int(self.concurrency(blocks) * self.run.max_model_len)
         return blocks // len(self.caches[0].windows) * self.run.block_size
 
     def concurrency(self, blocks: int) -> float:
-        """The "Maximum concurrency for L tokens per request" of vLLM's log."""
+        """Return the "Maximum concurrency for L tokens per request" of vLLM's log."""
         return blocks / self.request_blocks
 
     def needed_blocks(self, tokens: int, concurrency: int) -> int:
-        """Blocks for so many requests at once, with the one that vLLM holds back."""
+        """Return the blocks for `concurrency` requests of `tokens`, with those held back."""
         blocks = self.caches[0].request_blocks(tokens, self.batched)
         return blocks * concurrency + self.rules.reserved_blocks
 
@@ -175,7 +174,7 @@ class Estimate:
 
 
 def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
-    """Plan one start. Raises UsageError for a layout that vLLM would refuse."""
+    """Estimate the memory of one start. Raise UsageError for a layout that vLLM refuses."""
     shape, layout = model.shape, run.layout
     check_layout(shape, layout)
     sequences, batched = batch_defaults(run, gpu, rules)
@@ -246,12 +245,14 @@ def judge(found: Estimate, concurrency: int = 1) -> Judgement:
         low = found.ranks[rank.stage].kv.low
         return Judgement(Verdict.TIGHT, f"{sentence}, or as little as {gib(max(0, low))}")
     if max(found.occupied(each).high for each in found.ranks) > found.gpu.total_bytes:
-        return Judgement(Verdict.TIGHT, "CUDA graphs and context may not find room on the card")
+        return Judgement(
+            Verdict.TIGHT, "CUDA graphs and context may need more memory than the GPU has left"
+        )
     return Judgement(Verdict.FITS, sentence)
 
 
 def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
-    """max_num_seqs and max_num_batched_tokens, as asked or as vLLM's server takes them."""
+    """Return max_num_seqs and max_num_batched_tokens, as asked or by default of vLLM's server."""
     small = _is_a100(gpu) or (rules.small_gb10 and gpu.chip.capability == _GB10)
     large = gpu.total_bytes >= rules.large_bytes and not small
     sequences = run.max_num_seqs or (rules.large_seqs if large else rules.small_seqs)
@@ -269,7 +270,7 @@ def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
 
 @cache
 def _loaded_bytes(model: Model, layout: Layout, stage: int) -> int:
-    """What "Model loading took" will say: the tensors as allocated, and the rotary tables."""
+    """Return the bytes of "Model loading took": tensors as allocated, and rotary tables."""
     shape = model.shape
     blocks = rank_blocks(model.tensors, shape, layout, stage)
     tables = shape.traits.ropes * shape.positions * shape.rotary_size * shape.dtype_bytes
@@ -302,10 +303,11 @@ def _rank(
 
 
 def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: int) -> Range:
-    """CUDA graphs: the buffers of the largest one, which all share, and the nodes of each.
+    """Return the bytes of CUDA graphs: the buffers that all share, and the nodes of each.
 
-    The size of the nodes is from the logs in tests/plan/data: 0.51 to 1.85 GiB for 26 to 80
-    layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers and 86 graphs.
+    The buffers are those of the largest graph. Source of the nodes, logs in tests/plan/data: 0.51
+    to 1.85 GiB for 26 to 80 layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers
+    and 86 graphs.
     """
     limit = rules.capture_limit
     if rules.blackwell_capture_limit and chip.capability[0] == _DATA_CENTER_BLACKWELL:
@@ -321,16 +323,16 @@ def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: in
 
 
 def capture_sizes(largest: int) -> list[int]:
-    """The batch sizes that get a graph: 1, 2, 4, then every 8th to 256, then every 16th."""
+    """Return the batch sizes that have a graph: 1, 2, 4, every 8th to 256, then every 16th."""
     sizes = [1, 2, 4, *range(8, 256, 8), *range(256, 1025, 16)]
     return [size for size in sizes if size <= largest]
 
 
 def non_torch(gpu: Gpu, layout: Layout, rules: Rules) -> Range:
-    """What CUDA libraries take for themselves once vLLM has started: kernels' code, and NCCL.
+    """Return the bytes that CUDA libraries take once vLLM has started: kernels' code and NCCL.
 
-    On one GPU logs print 0.02 to 0.46 GiB. NCCL's buffers are small over PCIe (0.25 GiB in all
-    on two RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used.
+    Logs of one GPU print 0.02 to 0.46 GiB. With NCCL it is 0.25 GiB in all over PCIe (two
+    RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used.
     """
     hopper = gpu.chip.capability[0] in (9, 10)
     single = rules.hopper_library_bytes if hopper else rules.library_bytes

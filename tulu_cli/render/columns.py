@@ -75,7 +75,7 @@ _ROOM = 2
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows as aligned columns, the first row being the heading; `right` are columns of numbers."""
+    """Return rows as aligned columns; the columns in `right` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         (" " * _ROOM).join(
@@ -88,9 +88,9 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
 
 
 def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str:
-    """Parts of a whole as runs of letters, in their order; what is over the whole is cut off.
+    """Return a bar of `width` letters, a run for each part; what exceeds the whole is cut off.
 
-    A part that is there has at least one cell, so that nothing is hidden by rounding.
+    A part that is not empty has at least one cell, so that rounding hides nothing.
     """
     cells = ""
     reached = 0
