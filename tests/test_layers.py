@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "settings": {"models"},
     "prompt": {"models"},
     "render": set(),
-    "plan": {"models", "render", "settings"},
+    "plan": {"models", "render"},
     "protocol": {"settings"},
     "warm": {"models", "settings"},
     "engines": {"prompt", "models", "protocol", "warm"},

@@ -35,7 +35,7 @@ def test_a_plan_that_fits_says_so_in_vllms_own_words() -> None:
     [
         ("8b", "--gpu", "h100"),
         ("70b", "--gpu", "h100:4", "--quantization", "fp8"),
-        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--eager"),
+        ("8b", "--gpu", "h100:8", "-tp", "4", "-pp", "2", "--enforce-eager"),
     ],
     ids=" ".join,
 )
@@ -49,11 +49,13 @@ def test_the_program_takes_the_commands_that_are_advised(arguments: tuple[str, .
 
 
 def test_the_commands_have_what_was_planned_with() -> None:
-    asked = ("--eager", "--kv-cache-dtype", "fp8", "--max-num-seqs", "32")
+    asked = ["--enforce-eager", "--kv-cache-dtype", "fp8", "--block-size", "32"]
+    asked += ["--max-num-seqs", "32", "--dtype", "float16"]
     _, output, _ = plan("8b", "--gpu", "h100", *asked)
-    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg max_num_seqs=32"
-    ours = f"{ours} --engine-arg enforce_eager=true"
-    theirs = "--kv-cache-dtype fp8 --max-num-seqs 32 --enforce-eager"
+    ours = "--engine-arg kv_cache_dtype=fp8 --engine-arg block_size=32"
+    ours = f"--dtype float16 {ours} --engine-arg max_num_seqs=32 --engine-arg enforce_eager=true"
+    theirs = "--kv-cache-dtype fp8 --block-size 32 --max-num-seqs 32 --enforce-eager"
+    theirs = f"--dtype float16 {theirs}"
     for command, words in (("tulu serve", ours), ("tulu complete", ours), ("vllm serve", theirs)):
         (line,) = (line for line in output.splitlines() if line.startswith(f"  {command} "))
         assert words in line
@@ -131,9 +133,9 @@ def test_a_value_that_was_found_is_json_too() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--find", "concurrency"), "There is no concurrency with which 70b fits here."),
-        (("--find", "gpus", "--concurrency", "100000000"), "There is no number of GPUs with which"),
-        (("--plot", "p.svg"), "There is nothing to draw: not one block of KV cache is left."),
+        (("--find", "concurrency"), "70b fits with no concurrency here: choose"),
+        (("--find", "gpus", "--concurrency", "100000000"), "70b fits with no number of GPUs here"),
+        (("--plot", "p.svg"), "There is nothing to draw: no context of 256 tokens or more fits."),
     ],
 )
 def test_what_cannot_be_found_or_drawn_is_exit_3(
@@ -182,12 +184,25 @@ def test_transformers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("--eager", "--enforce-eager"), ("--batch", "--batch-size"), ("--beams", "--num-beams")],
+)
+def test_an_older_name_of_an_option_is_taken_too(old: str, new: str) -> None:
+    engine = "vllm" if old == "--eager" else "transformers"
+    value = () if old == "--eager" else ("3",)
+    asked = ("8b", "--gpu", "80GiB", "--engine", engine)
+    outputs = {plan(*asked, name, *value)[1] for name in (old, new)}
+    assert len(outputs) == 1
+    assert outputs != {plan(*asked)[1]}
+
+
+@pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         ((), "needs a MODEL"),
         (("8b", "--gpu", "h101"), "Did you mean h100"),
         (("8b", "--gpu", "h100", "-tp", "3"), "32 attention heads"),
-        (("8b", "--gpu", "h100:2", "-tp", "4"), "4 GPUs are asked for, and there are 2"),
+        (("8b", "--gpu", "h100:2", "-tp", "4"), "needs 4 GPUs, and there are 2"),
         (("8b", "--gpu", "h100", "--concurrency", "0"), "--concurrency"),
         (("8b", "--gpu", "h100", "--max-model-len", "9999999"), "131,072"),
         (("8b", "--gpu", "h100", "--gpu-memory-utilization", "1.5"), "up to 1"),
@@ -198,6 +213,11 @@ def test_transformers() -> None:
         (("8b", "--gpu", "h100", "--find", "happiness"), "takes one of"),
         (("8b", "--gpu", "h100", "--vllm-version", "new"), "such as 0.24.0"),
         (("8b", "--engine", "llama.cpp"), "vllm or transformers"),
+        (("8b", "--gpu", "h100", "--batch-size", "2"), "--batch-size is for --engine transformers"),
+        (
+            ("8b", "--gpu", "h100", "--engine", "transformers", "--find", "gpus"),
+            "--find is for --engine vllm only",
+        ),
         (("8b", "--compare", "8b,70b"), "--compare only"),
         (("--compare", "8b"), "two or more"),
         (("--compare", "8b,70b", "--find", "gpus"), "one MODEL"),
@@ -223,6 +243,10 @@ def safetensors(tensors: dict[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
+EMBEDDING = {"model.embed_tokens.weight": {"dtype": "F16", "shape": [130, 64]}}
+FIRST_LAYER = {"model.layers.0.mlp.up_proj.weight": {"dtype": "F16", "shape": [160, 64]}}
+
+
 @pytest.mark.parametrize(
     ("config", "header", "code", "problem"),
     [
@@ -244,6 +268,14 @@ def safetensors(tensors: dict[str, Any]) -> bytes:
             1,
             "do not belong together",
         ),
+        (LLAMA, safetensors(EMBEDDING), 65, "lack 5 of the 5 layers"),
+        (LLAMA, safetensors(EMBEDDING | FIRST_LAYER), 65, "lack 4 of the 5 layers"),
+        ({}, None, 1, "KV cache of a model without a name unknown"),
+        ({**LLAMA, "num_hidden_layers": 0}, None, 65, "has a num_hidden_layers of 0"),
+        ({**LLAMA, "num_hidden_layers": 10**8}, None, 65, "has a num_hidden_layers of 100000000"),
+        ({**LLAMA, "num_attention_heads": 0}, None, 65, "has a num_attention_heads of 0"),
+        ({**LLAMA, "num_attention_heads": 65}, None, 65, "65 attention heads for a hidden_size of"),
+        ({**LLAMA, "vocab_size": 0}, None, 65, "has a vocab_size of 0"),
         (
             {**LLAMA, "architectures": ["\x1b]52;c;aGk=\x07"]},
             None,
@@ -296,9 +328,7 @@ def test_a_release_that_is_newer_than_the_rules_is_said() -> None:
     found = json.loads(output)
     assert code == 0
     assert (found["vllm_version"], found["planned_as"]) == ("9.1.0", "0.33.0")
-    assert errors == (
-        "tulu: vLLM 9.1.0 is newer than the newest release that is known here: planned as 0.33.0.\n"
-    )
+    assert errors == ("tulu: vLLM 9.1.0 is newer than any release known here: planned as 0.33.0.\n")
     assert plan("8b", "--gpu", "h100", "--vllm-version", "0.33.0")[2] == ""
 
 

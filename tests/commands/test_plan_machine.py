@@ -5,11 +5,9 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.commands.plan import run
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Gpu, Machine, Program
-from tulu_cli.plan.run import PlanOptions
-from tulu_cli.settings import Setting, Settings
+from tulu_cli.plan.run import PlanOptions, run
 from tulu_cli.streams import Streams
 
 MIB = 2**20
@@ -18,8 +16,8 @@ H100 = 81559 * MIB
 
 def planned(machine: Machine, *, tty: bool = False, **values: Any) -> tuple[str, str]:
     streams = Streams.test(tty=tty)
-    given: dict[str, Any] = {"settings": Settings(), "vllm_version": "0.24.0"} | values
-    chosen = PlanOptions(**{"models": ("8b",)} | given)
+    given: dict[str, Any] = {"models": ("8b",), "vllm_version": "0.24.0"} | values
+    chosen = PlanOptions(**given)
     run(chosen, streams, lambda: machine)
     assert isinstance(streams.stdout, io.BytesIO)
     assert isinstance(streams.stderr, io.BytesIO)
@@ -40,8 +38,7 @@ def test_what_another_program_holds_is_named_and_not_planned_with() -> None:
     busy = gpu(0, 50 * 2**30, programs=(Program(4242, "python", 49 * 2**30),))
     with pytest.raises(DoesNotFit, match="other programs"):
         planned(Machine((busy,)))
-    settings = Settings({"gpu_memory_utilization": Setting(0.3, "flag")})
-    _, said = planned(Machine((busy,)), settings=settings)
+    _, said = planned(Machine((busy,)), gpu_memory_utilization=0.3)
     assert "python (process 4242) holds 49.00 GiB" in said
 
 
@@ -56,17 +53,17 @@ def test_a_machine_without_a_gpu_gets_the_catalogue() -> None:
     ids=lambda asked: next(iter(asked)),
 )
 def test_what_needs_a_gpu_is_refused_without_one(asked: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="needs a GPU, and there is none here"):
+    with pytest.raises(UsageError, match="needs a GPU, and this machine has none"):
         planned(Machine(), **asked)
 
 
 def test_transformers_needs_a_gpu_to_plan_for() -> None:
-    with pytest.raises(UsageError, match="There is no GPU here: name one"):
-        planned(Machine(), engine="transformers")
+    with pytest.raises(UsageError, match="This machine has no GPU: name one"):
+        planned(Machine(), engine="transformers", vllm_version=None)
 
 
 def test_what_fits_on_no_card_of_the_catalogue_is_said() -> None:
-    with pytest.raises(DoesNotFit, match="8b fits on none of them"):
+    with pytest.raises(DoesNotFit, match="8b fits on no GPU of the catalogue"):
         planned(Machine(), concurrency=10**6)
 
 

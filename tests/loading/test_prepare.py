@@ -9,7 +9,7 @@ import pytest
 
 from tulu_cli.errors import ModelNotFound, NoEngine, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, open_engine, prepare, with_weights
-from tulu_cli.loading.prepare import context_length, default_model, end_tokens, system_prompt
+from tulu_cli.loading.prepare import default_model, end_tokens, system_prompt
 from tulu_cli.machine import Gpu, Machine
 from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
 from tulu_cli.prompt import Tokenizer
@@ -67,19 +67,6 @@ def test_the_default_model_is_said_in_one_line(
     assert len(said) == 1
     assert reason in said[0]
     assert "-m chooses another" in said[0]
-
-
-@pytest.mark.parametrize(
-    ("asked", "model", "expected"),
-    [(None, 131072, 8192), (None, 2048, 2048), (None, None, 8192), (100, 2048, 100), (9, None, 9)],
-)
-def test_the_context_length(asked: int | None, model: int | None, expected: int) -> None:
-    assert context_length(asked, model) == expected
-
-
-def test_no_more_context_than_the_model_has() -> None:
-    with pytest.raises(UsageError, match="--max-model-len 4,096 is more than the model's 2,048"):
-        context_length(4096, 2048)
 
 
 TULU_PROMPT = tulu_system_prompt()

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models import ModelFiles, locate, resolve
+from tulu_cli.models.config import choose_context_length
 
 
 def files(
@@ -104,3 +105,18 @@ def test_a_config_that_vanished(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     with pytest.raises(ModelNotFound, match="is not there"):
         locate(ref, weights=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "model", "expected"),
+    [(None, 131072, 8192), (None, 2048, 2048), (None, None, 8192), (100, 2048, 100), (9, None, 9)],
+)
+def test_the_context_length_to_run_with(
+    asked: int | None, model: int | None, expected: int
+) -> None:
+    assert choose_context_length(asked, model) == expected
+
+
+def test_no_more_context_than_the_model_has() -> None:
+    with pytest.raises(UsageError, match="--max-model-len 4,096 is more than the model's 2,048"):
+        choose_context_length(4096, 2048)

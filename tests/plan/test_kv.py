@@ -32,12 +32,12 @@ def test_latent_attention_keeps_one_vector_on_every_gpu() -> None:
 
 @pytest.mark.parametrize(("tokens", "blocks"), [(1, 1), (16, 1), (17, 2), (8192, 512)])
 def test_a_request_takes_whole_blocks(tokens: int, blocks: int) -> None:
-    assert Cache(16, 1, (None,)).request_blocks(tokens, 2048) == blocks
+    assert Cache(16, 1, 1, (None,)).request_blocks(tokens, 2048) == blocks
 
 
 def test_a_window_holds_itself_and_the_batch_and_a_part_of_a_block() -> None:
-    assert Cache(16, 1, (4096,)).request_blocks(100_000, 2048) == (4095 + 2048 + 15) // 16 + 1
-    assert Cache(16, 1, (4096,)).request_blocks(64, 2048) == 5
+    assert Cache(16, 1, 1, (4096,)).request_blocks(100_000, 2048) == (4095 + 2048 + 15) // 16 + 1
+    assert Cache(16, 1, 1, (4096,)).request_blocks(64, 2048) == 5
 
 
 def test_two_kinds_of_layers_share_one_pool() -> None:

@@ -14,7 +14,6 @@ from tulu_cli.commands._options import Quantization as QuantizationOption
 from tulu_cli.commands.plan import plan
 from tulu_cli.engines.transformers.engine import QUANTIZATIONS
 from tulu_cli.errors import BadInput, TuluError, UsageError
-from tulu_cli.plan.changes import nearest_changes
 from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.quantization import (
     NAMES,
@@ -26,6 +25,7 @@ from tulu_cli.plan.quantization import (
     without_plugin,
 )
 from tulu_cli.plan.read import built_in_config, model_of, release
+from tulu_cli.plan.search import plan_of
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run, estimate
 
@@ -111,6 +111,8 @@ def test_the_vocabulary_and_what_is_skipped_stay_as_they_are() -> None:
         ({"quant_method": "compressed-tensors"}, BadInput),
         ({"quant_method": "compressed-tensors", "config_groups": {"g": 3}}, BadInput),
         ({"quant_method": "modelopt", "quant_algo": "INT1"}, TuluError),
+        ({"quant_method": "fp8", "weight_block_size": {"rows": 128}}, BadInput),
+        ({"quant_method": "fp8", "ignore": ["re:["]}, BadInput),
         ("fp8", BadInput),
     ],
 )
@@ -174,7 +176,7 @@ def test_advice_for_vllm_names_only_what_it_has() -> None:
     advised = set()
     for gpu, length in (("h100", 8192), ("a100-80gb", 8192)):
         found = estimate(model, parse_gpu(gpu)[0], Run(length), rules_of(NEWEST))
-        advised |= {change.option for change in nearest_changes(found)}
+        advised |= {change.option for change in plan_of(found).changes}
     names = {one.split()[1] for one in advised if one.startswith("--quantization")}
     assert names
     assert names <= set(VLLM_METHODS)

@@ -77,6 +77,11 @@ def test_a_tied_embedding_is_on_both_ends_and_the_head_on_none() -> None:
     assert all("lm_head.weight" not in end for end in ends)
 
 
+def test_a_vocabulary_of_no_rows_takes_nothing() -> None:
+    empty = Tensor("lm_head.weight", (0, 64), 16)
+    assert local_size(empty, tiny().shape, 2) == 0
+
+
 def test_all_stages_together_hold_the_whole_model() -> None:
     model = tiny()
     whole = rank_blocks(model.tensors, model.shape, Layout(), 0)

@@ -8,9 +8,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticC
 
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.read import model_of
-from tulu_cli.plan.transformers import Generation, cache_bytes, plan_transformers, weight_bytes
-from tulu_cli.plan.values import GIB
-from tulu_cli.plan.verdict import Verdict
+from tulu_cli.plan.transformers import Generation, cache_bytes, plan_transformers
+from tulu_cli.plan.values import GIB, Verdict
+from tulu_cli.plan.weights import weight_bytes
 
 PROMPT = 33
 LLAMA: dict[str, Any] = {

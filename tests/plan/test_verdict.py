@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from tulu_cli.errors import UsageError
-from tulu_cli.plan.changes import nearest_changes
 from tulu_cli.plan.gpus import Gpu, parse_gpu
 from tulu_cli.plan.read import built_in_config, model_of
 from tulu_cli.plan.search import (
@@ -14,13 +13,14 @@ from tulu_cli.plan.search import (
     least_utilization,
     longest_context,
     most_requests,
+    plan_of,
 )
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.speed import bounds
 from tulu_cli.plan.text import ready_commands
-from tulu_cli.plan.verdict import Verdict, judge
+from tulu_cli.plan.values import Verdict
 from tulu_cli.plan.versions import NEWEST, rules_of
-from tulu_cli.plan.vllm import Estimate, Model, Run, estimate
+from tulu_cli.plan.vllm import Estimate, Model, Run, estimate, judge
 
 RULES = rules_of(NEWEST)
 
@@ -80,7 +80,7 @@ def changed(run: Run, option: str, value: str) -> Run:
             return replace(run, utilization=float(value))
         case "-tp":
             return replace(run, layout=Layout(int(value)))
-    assert option == "--eager"
+    assert option == "--enforce-eager"
     return replace(run, eager=True)
 
 
@@ -98,7 +98,7 @@ def test_each_change_that_is_offered_makes_it_fit(
 ) -> None:
     plan = planned(size, gpu, run)
     assert not judge(plan, concurrency).fits
-    changes = nearest_changes(plan, concurrency)
+    changes = plan_of(plan, concurrency).changes
     assert changes
     for change in changes:
         option, _, value = change.option.partition(" ")
@@ -148,6 +148,20 @@ def test_speed_is_bandwidth_over_bytes() -> None:
     speed = bounds(plan)
     assert speed.decode == pytest.approx(3350e9 / (16.06e9 - 128264 * 4096 * 2), rel=0.01)
     assert bounds(planned("8B", "24GiB", Run(8192))).decode is None
+
+
+def test_no_speed_is_promised_where_no_weight_is_multiplied_with() -> None:
+    model = tulu("8B")
+    embedding = replace(model, tensors=model.tensors[:1])
+    speed = bounds(estimate(embedding, parse_gpu("h100")[0], Run(8192), RULES))
+    assert (speed.decode, speed.decode_all, speed.prefill) == (None, None, None)
+
+
+def test_the_longest_context_may_be_shorter_than_a_block() -> None:
+    model = model_of(
+        "short", (built_in_config("8B", "RLVR") or {}) | {"max_position_embeddings": 9}
+    )
+    assert longest_context(estimate(model, parse_gpu("h100")[0], Run(9), RULES)) == 9
 
 
 def test_the_commands_carry_the_layout() -> None:

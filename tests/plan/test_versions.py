@@ -74,7 +74,7 @@ def test_a_newer_release_is_said_to_be_planned_as_the_newest_known() -> None:
     major, minor, patch = NEWEST
     said = newer_than_known((major, minor, patch + 1))
     assert said == (
-        f"vLLM {major}.{minor}.{patch + 1} is newer than the newest release that is known here: "
+        f"vLLM {major}.{minor}.{patch + 1} is newer than any release known here: "
         f"planned as {major}.{minor}.{patch}."
     )
 

@@ -11,8 +11,7 @@ from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.kv import cache_of, kv_dtype
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB
-from tulu_cli.plan.verdict import judge
-from tulu_cli.plan.vllm import Estimate
+from tulu_cli.plan.vllm import Estimate, judge
 
 Errors = dict[str, float]
 LOGS = {case["id"]: case for case in cases.log_cases()}

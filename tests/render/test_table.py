@@ -22,6 +22,7 @@ def test_columns_are_aligned_and_no_line_ends_in_blanks() -> None:
         ([("A", 1), ("B", 49)], "ABBBB....."),
         ([("A", 150)], "AAAAAAAAAA"),
         ([("A", -5), ("B", 50)], "BBBBB....."),
+        ([("A", 10**15), ("B", 1)], "AAAAAAAAAA"),
     ],
 )
 def test_a_bar_has_its_width_and_each_part_shows(

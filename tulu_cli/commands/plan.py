@@ -1,97 +1,152 @@
 """`tulu plan`: does a model fit, how long a context, how many users, on which GPUs."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
-from tulu_cli.plan.run import PlanOptions
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
     from tulu_cli.settings import Settings
-    from tulu_cli.streams import Streams
 
+_ENGINES = ("vllm", "transformers")
 _FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
 _MOST = 2**30
 
 
 def plan(
     model: Annotated[
-        str | None, typer.Argument(help="As for -m of `tulu complete`.", metavar="MODEL")
+        str | None,
+        typer.Argument(
+            help="The model to plan for, as for -m of `tulu complete`.", metavar="MODEL"
+        ),
     ] = None,
     compare: Annotated[
-        str | None, typer.Option(help="Plan several models side by side.", metavar="A,B")
+        str | None,
+        typer.Option(help="Plan several models side by side, instead of MODEL.", metavar="A,B"),
     ] = None,
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="A name of the catalogue or a size, and how many.  [default: this machine's]",
+            help="GPU of the catalogue or memory of one GPU, and the number of GPUs in a node.  "
+            "[default: this machine's]",
             metavar="GPU[:N]|24GiB[:N]",
         ),
     ] = None,
     nodes: Annotated[
-        int, typer.Option(min=1, max=512, help="Machines with those GPUs each.", metavar="N")
+        int,
+        typer.Option(min=1, max=512, help="Number of nodes, with those GPUs each.", metavar="N"),
     ] = 1,
-    engine: Annotated[str, typer.Option(help="vllm or transformers.", metavar="ENGINE")] = "vllm",
+    engine: Annotated[
+        str, typer.Option(help="Engine to plan for.", metavar="|".join(_ENGINES))
+    ] = "vllm",
     max_model_len: _options.MaxModelLen = None,
     concurrency: Annotated[
-        int, typer.Option(min=1, max=_MOST, help="Requests of that length at once.", metavar="N")
+        int,
+        typer.Option(
+            min=1, max=_MOST, help="Requests of the context length at once (vllm).", metavar="N"
+        ),
     ] = 1,
     dtype: _options.Dtype = None,
     quantization: Annotated[
         str | None,
         typer.Option(
-            help="vllm: fp8, int8, awq, gptq; transformers: bitsandbytes, bitsandbytes-int8 or "
-            "gguf-q4_k and so on.",
+            help="Quantization of the weights. vllm: fp8, int8, awq, gptq; transformers: "
+            "bitsandbytes, bitsandbytes-int8 or a GGUF type such as gguf-q4_k.",
             metavar="METHOD",
         ),
     ] = None,
     kv_cache_dtype: Annotated[
-        str, typer.Option(help="auto, fp8, bfloat16, float16.", metavar="DTYPE")
+        str,
+        typer.Option(
+            help="Data type of the KV cache; auto is the model's own (vllm).",
+            metavar="auto|fp8|bfloat16|float16",
+        ),
     ] = "auto",
     tensor_parallel_size: _options.TensorParallelSize = None,
     pipeline_parallel_size: _options.PipelineParallelSize = None,
     gpu_memory_utilization: _options.GpuMemoryUtilization = None,
     max_num_seqs: Annotated[
         int | None,
-        typer.Option(min=1, max=_MOST, help="Sequences in a batch (vllm).", metavar="N"),
+        typer.Option(
+            min=1,
+            max=_MOST,
+            help="Most sequences in a batch (vllm).  [default: vLLM's own]",
+            metavar="N",
+        ),
     ] = None,
     max_num_batched_tokens: Annotated[
         int | None,
-        typer.Option(min=1, max=_MOST, help="Tokens in a batch (vllm).", metavar="N"),
+        typer.Option(
+            min=1,
+            max=_MOST,
+            help="Most tokens in a batch (vllm).  [default: vLLM's own]",
+            metavar="N",
+        ),
     ] = None,
     block_size: Annotated[
-        int, typer.Option(min=1, max=2**20, help="Tokens a block.", metavar="N")
+        int,
+        typer.Option(
+            min=1, max=2**20, help="Tokens in a block of the KV cache (vllm).", metavar="N"
+        ),
     ] = 16,
-    eager: Annotated[bool, typer.Option("--eager", help="Without CUDA graphs.")] = False,
+    enforce_eager: Annotated[
+        bool,
+        typer.Option("--enforce-eager", "--eager", help="Plan without CUDA graphs (vllm)."),
+    ] = False,
     vllm_version: Annotated[
         str | None,
         typer.Option(
-            help="Whose rules to use.  [default: installed, else newest known]", metavar="X.Y.Z"
+            help="Release of vLLM to plan by.  [default: installed, else newest known]",
+            metavar="X.Y.Z",
         ),
     ] = None,
-    batch: Annotated[
-        int, typer.Option(min=1, max=_MOST, help="Sequences (transformers).", metavar="N")
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size",
+            "--batch",
+            min=1,
+            max=_MOST,
+            help="Prompts generated for at once (transformers).",
+            metavar="N",
+        ),
     ] = 1,
-    beams: Annotated[
-        int, typer.Option(min=1, max=_MOST, help="Beams of each (transformers).", metavar="N")
+    num_beams: Annotated[
+        int,
+        typer.Option(
+            "--num-beams",
+            "--beams",
+            min=1,
+            max=_MOST,
+            help="Beams of each prompt in beam search (transformers).",
+            metavar="N",
+        ),
     ] = 1,
     static_cache: Annotated[
-        bool, typer.Option("--static-cache", help="A cache of full length (transformers).")
+        bool,
+        typer.Option(
+            "--static-cache", help="Plan for a KV cache allocated at full length (transformers)."
+        ),
     ] = False,
     find: Annotated[
         str | None,
-        typer.Option(help="Find the best value with which it fits.", metavar="|".join(_FINDS)),
+        typer.Option(
+            help="Print only the best value of one setting with which the model fits (vllm).",
+            metavar="|".join(_FINDS),
+        ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print each formula with its numbers.")
+        bool, typer.Option("--explain", help="Print each formula with its numbers (vllm).")
     ] = False,
     plot: Annotated[
         str | None,
-        typer.Option(help="Draw concurrency against context length.", metavar="FILE.svg"),
+        typer.Option(
+            help="Draw the requests at once against the context length (vllm).",
+            metavar="FILE.svg",
+        ),
     ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print every number as one JSON object.")
@@ -106,6 +161,7 @@ def plan(
     not found, 65 bad input data.
     """
     flags = dict(locals())
+    from tulu_cli.plan.run import PlanOptions, run
     from tulu_cli.settings import KEYS, read_settings
     from tulu_cli.streams import Streams
 
@@ -114,23 +170,28 @@ def plan(
     names = [key.name for key in KEYS if key.name in flags and key.name not in own]
     settings = read_settings({name: flags[name] for name in names})
     if compare is not None and find is not None:
-        raise UsageError("--find is for one MODEL, not for --compare.")
+        raise UsageError("--find takes one MODEL: it cannot be combined with --compare.")
     chosen = PlanOptions(
         models=_models(model, compare, settings),
-        settings=settings,
+        aliases=settings.aliases,
         gpu=gpu,
         nodes=nodes,
         engine=_engine(engine),
-        quantization=quantization,
+        max_model_len=settings.get("max_model_len"),
         concurrency=concurrency,
+        dtype=settings.get("dtype", "auto"),
+        quantization=quantization,
         kv_cache_dtype=_kv_dtype(kv_cache_dtype),
+        tensor_parallel_size=settings.get("tensor_parallel_size"),
+        pipeline_parallel_size=settings.get("pipeline_parallel_size"),
+        gpu_memory_utilization=settings.get("gpu_memory_utilization"),
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         block_size=block_size,
-        eager=eager,
+        enforce_eager=enforce_eager,
         vllm_version=vllm_version,
-        batch=batch,
-        beams=beams,
+        batch_size=batch_size,
+        num_beams=num_beams,
         static_cache=static_cache,
         find=_find(find),
         explain=explain,
@@ -139,16 +200,6 @@ def plan(
         offline=offline,
     )
     run(chosen, Streams.standard(), _read_machine)
-
-
-def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]") -> None:
-    """Plan and print. Raises DoesNotFit, after the plan is printed, where it does not fit."""
-    from tulu_cli.plan.run import plan_for_transformers, plan_for_vllm
-
-    if chosen.engine == "transformers":
-        plan_for_transformers(chosen, streams, machine)
-    else:
-        plan_for_vllm(chosen, streams, machine)
 
 
 def _read_machine() -> "Machine":
@@ -164,7 +215,7 @@ def _models(model: str | None, compare: str | None, settings: "Settings") -> tup
             raise UsageError("tulu plan needs a MODEL, such as 8b or 70b.")
         return (name,)
     if model is not None:
-        raise UsageError("Name the models in --compare only, or one MODEL without it.")
+        raise UsageError("Name all models in --compare only, or one MODEL without --compare.")
     names = tuple(filter(None, (name.strip() for name in compare.split(","))))
     if len(names) < 2:
         raise UsageError("--compare takes two or more models, such as 8b,70b.")
@@ -172,7 +223,7 @@ def _models(model: str | None, compare: str | None, settings: "Settings") -> tup
 
 
 def _engine(name: str) -> Any:
-    if name not in ("vllm", "transformers"):
+    if name not in _ENGINES:
         raise UsageError(f"--engine takes vllm or transformers here, not {name!r}.")
     return name
 

@@ -153,8 +153,8 @@ def ray_environment(chosen: ServeOptions) -> dict[str, str]:
 
 def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
     """What to type on several machines; nothing is loaded here, and no engine is needed."""
-    from tulu_cli.loading import ADVISED_CONTEXT
     from tulu_cli.models import resolve
+    from tulu_cli.models.config import ADVISED_CONTEXT
     from tulu_cli.serving.public import cluster_commands
 
     settings = chosen.load.settings

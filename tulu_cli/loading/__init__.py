@@ -7,7 +7,6 @@ with open_engine(prepared, streams) as engine:         # its weights are here, a
 
 from tulu_cli.loading.open import load_engine, open_engine, order, with_weights
 from tulu_cli.loading.prepare import (
-    ADVISED_CONTEXT,
     ChatModel,
     LoadOptions,
     Prepared,
@@ -16,7 +15,6 @@ from tulu_cli.loading.prepare import (
 )
 
 __all__ = [
-    "ADVISED_CONTEXT",
     "ChatModel",
     "LoadOptions",
     "Prepared",

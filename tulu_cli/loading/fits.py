@@ -1,16 +1,16 @@
-"""Whether a model that is about to be loaded can fit at all: asked before gigabytes are fetched.
+"""The question before gigabytes are fetched: can the model fit on this machine at all?
 
-Only what surely cannot fit is refused. What the planner does not know never stands in the way.
+Only what certainly cannot fit is refused. What the planner does not know is never refused.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.text import gib
 
 if TYPE_CHECKING:
+    from tulu_cli.engines.base import EngineSpec
     from tulu_cli.machine import Machine
     from tulu_cli.plan.vllm import Estimate, Model
 
@@ -28,61 +28,39 @@ _UNDERSTOOD = {
 _OPTIONS = {
     "--kv-cache-dtype": "--engine-arg kv_cache_dtype=",
     "--max-num-seqs": "--engine-arg max_num_seqs=",
-    "--eager": "--engine-arg enforce_eager=true",
+    "--enforce-eager": "--engine-arg enforce_eager=true",
 }
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What is about to be loaded, with an engine's settings as the user gave them.
+def refusal(
+    spec: "EngineSpec", config: Mapping[str, Any], engine: str, machine: "Machine"
+) -> str | None:
+    """Return why `spec` cannot be loaded, with the nearest setting that fits, or None.
 
-    `as_server`: vLLM takes the limits of its server, where nobody set them.
+    `config` is the model's config.json, `engine` the name of the engine that is to load it. None
+    says only that it may fit. Raise NoEngine for weights that vLLM loads only with a plug-in that
+    is not installed.
     """
-
-    name: str
-    config: Mapping[str, Any]
-    engine: str
-    max_model_len: int
-    dtype: str = "auto"
-    quantization: str | None = None
-    tensor_parallel_size: int = 1
-    pipeline_parallel_size: int = 1
-    gpu_memory_utilization: float | None = None
-    device: str = "auto"
-    eager: bool = True
-    as_server: bool = False
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
-
-
-def refusal(wish: Wish, machine: "Machine") -> str | None:
-    """Why the model surely cannot be loaded here, with the nearest setting that fits, or None.
-
-    Raises NoEngine for weights that vLLM loads with a plug-in only, where that is not installed.
-    """
-    if wish.engine not in ("vllm", "transformers"):
+    if engine not in ("vllm", "transformers"):
         return None
     try:
-        model = _model(wish)
+        model = _model(spec, config, engine)
     except TuluError:
         return None
-    if wish.engine == "vllm":
+    if engine == "vllm":
         _check_plugin(model, machine)
-    if not machine.gpus or not wish.device.startswith(("auto", "cuda")):
+    if not machine.gpus or not spec.device.startswith(("auto", "cuda")):
         return _beyond_memory(model, machine.memory_bytes)
-    if wish.engine == "vllm":
-        return _beyond_gpus(wish, model, machine)
-    return _beyond_free(wish, model, machine)
+    if engine == "vllm":
+        return _beyond_gpus(spec, model, machine)
+    return _beyond_free(spec, model, machine)
 
 
-def _model(wish: Wish) -> "Model":
+def _model(spec: "EngineSpec", config: Mapping[str, Any], engine: str) -> "Model":
     from tulu_cli.plan.read import model_of
 
     return model_of(
-        wish.name,
-        wish.config,
-        engine=wish.engine,
-        dtype=wish.dtype,
-        quantization=wish.quantization,
+        spec.name, config, engine=engine, dtype=spec.dtype, quantization=spec.quantization
     )
 
 
@@ -96,8 +74,8 @@ def _check_plugin(model: "Model", machine: "Machine") -> None:
 
 
 def _beyond_memory(model: "Model", memory: int) -> str | None:
-    """Without a GPU only what the whole memory of the machine could not hold is refused."""
-    from tulu_cli.plan.transformers import weight_bytes
+    """Without a GPU, refuse only what the whole memory of the machine cannot hold."""
+    from tulu_cli.plan.weights import weight_bytes
 
     weights = weight_bytes(model)
     if not memory or weights <= memory:
@@ -108,12 +86,12 @@ def _beyond_memory(model: "Model", memory: int) -> str | None:
     )
 
 
-def _beyond_free(wish: Wish, model: "Model", machine: "Machine") -> str | None:
-    """Spread over all GPUs, as transformers does it, or on the one that is named."""
-    from tulu_cli.plan.transformers import weight_bytes
+def _beyond_free(spec: "EngineSpec", model: "Model", machine: "Machine") -> str | None:
+    """Transformers spreads the weights over all GPUs, or uses the one that is named."""
+    from tulu_cli.plan.weights import weight_bytes
 
     weights = weight_bytes(model)
-    named = wish.device.partition(":")[2]
+    named = spec.device.partition(":")[2]
     free = sum(gpu.free_bytes for gpu in machine.gpus if not named or str(gpu.index) == named)
     if not free or weights <= free:
         return None
@@ -123,47 +101,62 @@ def _beyond_free(wish: Wish, model: "Model", machine: "Machine") -> str | None:
     )
 
 
-def _beyond_gpus(wish: Wish, model: "Model", machine: "Machine") -> str | None:
-    from tulu_cli.plan.changes import nearest_changes
-    from tulu_cli.plan.verdict import judge
+def _beyond_gpus(spec: "EngineSpec", model: "Model", machine: "Machine") -> str | None:
+    from tulu_cli.plan.search import plan_of
 
     try:
-        plan = _plan(wish, model, machine)
+        found = _estimate(spec, model, machine)
     except TuluError:
         return None  # the engine says better what is wrong with a layout
-    if plan is None or (judgement := judge(plan)).fits:
+    if found is None or (plan := plan_of(found)).judgement.fits:
         return None
-    changes = nearest_changes(plan)
+    changes = plan.changes
     hint = f"{spelled(changes[0].option)} would fit" if changes else "no single change makes it fit"
-    return f"{model.name} does not fit: {judgement.reason}; {hint}, or --force to try."
+    return f"{model.name} does not fit: {plan.judgement.reason}; {hint}, or --force to try."
 
 
-def _plan(wish: Wish, model: "Model", machine: "Machine") -> "Estimate | None":
+def _estimate(spec: "EngineSpec", model: "Model", machine: "Machine") -> "Estimate | None":
+    """Return the memory that vLLM will take, None where the plan does not know."""
     from tulu_cli.plan.read import machine_gpus, release
     from tulu_cli.plan.sharding import Layout
     from tulu_cli.plan.versions import rules_of
     from tulu_cli.plan.vllm import Run, estimate
 
-    if set(wish.engine_args) - set(_UNDERSTOOD):
+    values = _run_values(spec)
+    if values is None:
         return None
-    layout = Layout(wish.tensor_parallel_size, wish.pipeline_parallel_size)
+    layout = Layout(spec.tensor_parallel_size, spec.pipeline_parallel_size)
     gpus = machine_gpus(machine)
     if layout.gpus > len(gpus):
         return None
-    values: dict[str, Any] = {"eager": wish.eager} | ({} if wish.as_server else _OUTSIDE_SERVER)
-    values |= {_UNDERSTOOD[name]: value for name, value in wish.engine_args.items()}
     run = Run(
-        max_model_len=wish.max_model_len,
+        max_model_len=spec.max_model_len,
         layout=layout,
-        utilization=wish.gpu_memory_utilization,
+        utilization=spec.gpu_memory_utilization,
         **values,
     )
     gpu = min(gpus[: layout.gpus], key=lambda gpu: gpu.free_bytes)
     return estimate(model, gpu, run, rules_of(release()))
 
 
+def _run_values(spec: "EngineSpec") -> dict[str, Any] | None:
+    """Return vLLM's own arguments as values of a plan's run, None if one is not understood."""
+    from tulu_cli.plan.shape import KV_DTYPE_BYTES
+
+    values: dict[str, Any] = {} if spec.purpose == "server" else dict(_OUTSIDE_SERVER)
+    values["eager"] = spec.purpose == "one-shot"
+    for name, value in spec.engine_args.items():
+        field = _UNDERSTOOD.get(name)
+        known = {"kv_dtype": value in ("auto", *KV_DTYPE_BYTES), "eager": isinstance(value, bool)}
+        is_count = isinstance(value, int) and value > 0
+        if field is None or not known.get(field, is_count):
+            return None
+        values[field] = value
+    return values
+
+
 def spelled(option: str) -> str:
-    """An option of `tulu plan` as it is written where a model is run."""
+    """Return an option of `tulu plan` as it is written where a model is run."""
     name, _, value = option.partition(" ")
     here = _OPTIONS.get(name)
     return f"{here}{value}" if here else option

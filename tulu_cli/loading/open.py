@@ -9,9 +9,8 @@ from tulu_cli import engines
 from tulu_cli.engines.base import Engine
 from tulu_cli.errors import DoesNotFit
 from tulu_cli.loading import servers
-from tulu_cli.loading.fits import Wish, refusal
+from tulu_cli.loading.fits import refusal
 from tulu_cli.loading.prepare import (
-    PASSED_ON,
     ChatModel,
     Prepared,
     TokenModel,
@@ -102,15 +101,7 @@ def _loading(prepared: Prepared) -> str:
 
 def _require_memory(prepared: Prepared, model: TokenModel) -> None:
     """Ask the planner before fetching the weights. Raise DoesNotFit or NoEngine if it is sure."""
-    spec = model.spec
-    wish = Wish(
-        name=spec.name,
-        config=model.files.config,
-        engine=prepared.choice.engine,
-        eager=spec.purpose == "one-shot",
-        as_server=spec.purpose == "server",
-        **{name: getattr(spec, name) for name in (*PASSED_ON, "max_model_len", "engine_args")},
-    )
-    if sentence := refusal(wish, prepared.machine):
+    engine = prepared.choice.engine
+    if sentence := refusal(model.spec, model.files.config, engine, prepared.machine):
         error = DoesNotFit(sentence)
         raise servers.with_hint(error) if prepared.machine.gpus else error

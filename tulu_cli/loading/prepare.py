@@ -16,6 +16,7 @@ from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.errors import UsageError
 from tulu_cli.loading import servers
 from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
+from tulu_cli.models.config import choose_context_length
 from tulu_cli.prompt import LateTokenizer, Tokenizer
 from tulu_cli.render.talk import progress_on
 from tulu_cli.text import gib
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
-# The model card advises --max_model_len=8192.
-ADVISED_CONTEXT = 8192
 # Tülu 3 8B in bf16 is 16.1 GB of weights; the rest is for a context of 8,192 and the activations.
 _DEFAULT_NEEDS_BYTES = 20 * 2**30
-PASSED_ON = (
+_PASSED_ON = (
     "dtype",
     "quantization",
     "tensor_parallel_size",
@@ -229,11 +228,11 @@ def _decided(
         name=ref.repo or ref.name,
         directory=files.directory,
         tokenizer=LateTokenizer(files.directory),
-        max_model_len=context_length(settings.get("max_model_len"), files.max_model_len),
+        max_model_len=choose_context_length(settings.get("max_model_len"), files.max_model_len),
         revision=files.revision,
         trust_remote_code=options.trust_remote_code,
         engine_args=options.engine_args,
-        **{name: value for name in PASSED_ON if (value := settings.get(name)) is not None},
+        **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )
     running = None
     if named is None and not options.no_server:
@@ -300,18 +299,6 @@ def system_prompt(settings: "Settings", *, is_tulu: bool) -> str | None:
     named = {**settings.prompts, "tulu": tulu_system_prompt(), "none": None}
     asked = settings.get("system", "tulu" if is_tulu else "none")
     return named.get(asked, asked)
-
-
-def context_length(asked: int | None, model: int | None) -> int:
-    """Return the context length to run with, in tokens.
-
-    Raise UsageError for more than the model has.
-    """
-    if asked is None:
-        return min(ADVISED_CONTEXT, model or ADVISED_CONTEXT)
-    if model is not None and asked > model:
-        raise UsageError(f"--max-model-len {asked:,} is more than the model's {model:,} tokens.")
-    return asked
 
 
 def end_tokens(files: ModelFiles, tokenizer: Tokenizer) -> TokenIds:

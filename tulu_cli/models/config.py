@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models.reference import ModelRef
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
 # llama3, longrope) are written with the stretched length already.
 _STRETCHING = ("linear", "dynamic")
+ADVISED_CONTEXT = 8192  # tokens: the model card of Tülu 3 advises --max_model_len=8192
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -45,6 +46,19 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     text = text_part(config)
     length = next((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), None)
     return None if length is None else int(length * _rope_factor(text))
+
+
+def choose_context_length(asked: int | None, most: int | None) -> int:
+    """Return the context length to run with, in tokens: `asked`, else the advised one.
+
+    `most` is the length that the model allows, None where its config does not say. Raise
+    UsageError if more than that is asked for.
+    """
+    if asked is None:
+        return min(ADVISED_CONTEXT, most or ADVISED_CONTEXT)
+    if most is not None and asked > most:
+        raise UsageError(f"--max-model-len {asked:,} is more than the model's {most:,} tokens.")
+    return asked
 
 
 def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
-"""The peak of vLLM's profiling run: the most that one forward pass and one sampling step hold.
+"""The activation peak of vLLM's profiling run: one forward pass and one sampling step.
 
-Checked against the figures that logs print (tests/plan/data): with all hidden sizes, vocabularies
-and releases there, the sampler's peak is met within 0.02 GiB.
+Checked against the figures of real logs (tests/plan/data): with every hidden size, vocabulary and
+release there, the sampler's peak is met within 0.02 GiB.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.values import MIB, Range
@@ -15,44 +15,42 @@ _HOPPER = (9, 0)
 _LARGE_WORKSPACE = 32 * MIB
 _WORKSPACE = 8 * MIB + 128 * 1024
 _FULL_PRECISION = 4
-# One part in so many may be wrong, by model runner: no log of the second one was seen whole.
+# The uncertainty is one part in this many, by model runner: no log of runner 2 was seen whole.
 _SHARE = {1: 10, 2: 4}
-# Bits for each logit that the second runner keeps: a counter, and a bit that says it was seen.
+# Bits that runner 2 keeps for each logit: a counter, and one bit for "was in the prompt".
 _COUNTER_BITS = 33
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The profiling run: tokens in all, sequences, and the GPUs that share a layer."""
+class Batch(NamedTuple):
+    """The profiling run: all its tokens and sequences, and the GPUs that share a layer."""
 
     tokens: int
     sequences: int
     gpus: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """What matters of the GPU: compute capability and number of multiprocessors."""
+class Chip(NamedTuple):
+    """The compute capability of a GPU and its number of multiprocessors."""
 
     capability: tuple[int, int]
     processors: int
 
 
 def workspace(chip: Chip) -> int:
-    """Bytes that the matrix library keeps once it has run."""
+    """Return the bytes of the workspace that cuBLAS keeps once it has run."""
     return _LARGE_WORKSPACE if chip.capability >= _HOPPER else _WORKSPACE
 
 
 def activation_peak(
     shape: Shape, batch: Batch, rules: Rules, chip: Chip, *, samples: bool, staged: bool = False
 ) -> Range:
-    """The peak beyond the weights.
+    """Return the peak of one GPU beyond its weights, in bytes.
 
-    `samples` says that this GPU has the head and samples too, `staged` that the layers are dealt
-    to several stages, which pass their state on.
+    `samples` is True on a GPU that has the head and samples, `staged` where the layers are split
+    over several pipeline stages, which receive hidden states.
     """
     expected = forward_peak(shape, batch, rules)
-    if staged:  # the state that is received: hidden states and residual
+    if staged:  # it receives hidden states and residual
         expected += 2 * batch.tokens * shape.hidden * shape.dtype_bytes
     if samples and shape.labels is None:
         expected = max(expected, sampler_peak(shape, batch, rules, chip))
@@ -65,7 +63,7 @@ def activation_peak(
 
 
 def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
-    """The widest moment of a layer, which is inside its MLP: gate and up beside their product.
+    """Return the bytes at the widest moment of a layer, where the MLP holds gate, up and product.
 
     Three tensors of the hidden size are alive then in V0, and a fourth between compiled pieces.
     """
@@ -79,7 +77,7 @@ def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
 
 
 def sampler_peak(shape: Shape, batch: Batch, rules: Rules, chip: Chip) -> int:
-    """The logits of every sequence with what sampling makes of them, beside the hidden states."""
+    """Return the bytes of all logits and what sampling makes of them, beside the hidden states."""
     logit = shape.dtype_bytes
     rows = min(batch.sequences, batch.tokens)
     held = batch.tokens * shape.hidden * shape.dtype_bytes
@@ -93,7 +91,10 @@ def sampler_peak(shape: Shape, batch: Batch, rules: Rules, chip: Chip) -> int:
 
 
 def sampler_state(shape: Shape, batch: Batch, rules: Rules) -> int:
-    """What the second model runner keeps for penalties (vllm/v1/worker/gpu/sample/penalties.py)."""
+    """Return the bytes that runner 2 keeps for penalties.
+
+    Source: vllm/v1/worker/gpu/sample/penalties.py.
+    """
     if _runner(shape, rules) == 1 or not rules.state_in_budget:
         return 0
     return batch.sequences * shape.vocabulary * _COUNTER_BITS // 8
@@ -104,7 +105,10 @@ def _runner(shape: Shape, rules: Rules) -> int:
 
 
 def expert_buffers(shape: Shape, batch: Batch) -> int:
-    """What the kernels for experts keep between layers: input, product and output of each visit."""
+    """Return the bytes that expert kernels keep between layers.
+
+    They are the input, product and output of each expert that a token visits.
+    """
     experts = shape.experts
     if experts is None:
         return 0
@@ -113,7 +117,7 @@ def expert_buffers(shape: Shape, batch: Batch) -> int:
 
 
 def _latent_width(shape: Shape) -> int:
-    """Queries, keys and values of latent attention, expanded to all heads."""
+    """Return the width of queries, keys and values of latent attention, expanded to all heads."""
     latent = shape.latent
     assert latent is not None
     return shape.heads * (2 * (latent.nope + latent.rope) + latent.value)

@@ -1,22 +1,23 @@
-"""The architectures that the planner knows, one row each, and how a config.json is read.
+"""The architectures that the planner knows, one row each, and how their config.json is read.
 
-What is not in the table is refused by name: a guess at a KV cache would be worse than none.
+Any other architecture is refused by name: a guess at its KV cache would be worse than none.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.plan.shape import DTYPE_BYTES, Experts, Latent, Shape, Traits
 
 Config = Mapping[str, Any]
-# No model is near it, and beyond it a typing error is likelier than a plan.
+# No model comes near these: a larger number is a typing error.
 _MOST = 10**9
+_MOST_LAYERS = 2048
 
 
 class UnknownArchitecture(TuluError):
-    """A model whose memory the planner does not know how to count."""
+    """The model has an architecture whose memory the planner cannot count."""
 
 
 def _no_windows(_config: Config, layers: int) -> tuple[int | None, ...]:
@@ -28,7 +29,7 @@ def _all_windows(config: Config, layers: int) -> tuple[int | None, ...]:
 
 
 def _upper_windows(config: Config, layers: int) -> tuple[int | None, ...]:
-    """Qwen2: where switched on, the layers from `max_window_layers` on have a window."""
+    """Return the windows of Qwen2: where enabled, layers from `max_window_layers` on have one."""
     if not config.get("use_sliding_window"):
         return (None,) * layers
     first = _number(config, "max_window_layers", layers)
@@ -36,7 +37,7 @@ def _upper_windows(config: Config, layers: int) -> tuple[int | None, ...]:
 
 
 def _pattern_windows(every: int) -> Callable[[Config, int], tuple[int | None, ...]]:
-    """Gemma: each `every`-th layer sees everything, the others have a window."""
+    """Return a reader for Gemma: each `every`-th layer has full attention, the others a window."""
 
     def windows(config: Config, layers: int) -> tuple[int | None, ...]:
         period = _number(config, "sliding_window_pattern", every)
@@ -46,7 +47,7 @@ def _pattern_windows(every: int) -> Callable[[Config, int], tuple[int | None, ..
     return windows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Architecture:
     traits: Traits = field(default_factory=Traits)
     windows: Callable[[Config, int], tuple[int | None, ...]] = _no_windows
@@ -66,7 +67,10 @@ def _mixtral_experts(config: Config) -> Experts:
 
 def _qwen_experts(config: Config) -> Experts:
     if _optional(config, "decoder_sparse_step") not in (None, 1) or config.get("mlp_only_layers"):
-        raise UnknownArchitecture("The layout of this model's experts is unknown to the planner.")
+        raise UnknownArchitecture(
+            "The planner does not know models that have experts in some layers only "
+            "(decoder_sparse_step, mlp_only_layers)."
+        )
     return Experts(
         _number(config, "num_experts"),
         _number(config, "num_experts_per_tok"),
@@ -88,7 +92,7 @@ def _deepseek_experts(config: Config) -> Experts:
 _QWEN2 = Traits(qkv_bias=True)
 _QWEN3 = Traits(head_norm="head")
 
-# The layers of each are those of transformers' modelling file of that name.
+# Source of the layers: the modelling file of that name in transformers.
 ARCHITECTURES = {
     "LlamaForCausalLM": _Architecture(),
     "LlamaForSequenceClassification": _Architecture(reward=True),
@@ -111,17 +115,17 @@ ARCHITECTURES = {
 
 
 def read_shape(config: Config, name: str) -> Shape:
-    """The shape that a config.json describes; `name` is the model's, for the errors.
+    """Return the shape that a config.json describes; errors call the model `name`.
 
-    Raises UnknownArchitecture for what is not in the table, BadInput for a field that is missing
-    or is no sensible number.
+    Raise UnknownArchitecture for an architecture that is not in the table, and BadInput for a
+    field that is missing or has no sensible value.
     """
     names = config.get("architectures") or [config.get("model_type") or "a model without a name"]
     architecture = str(names[0]) if isinstance(names, list) else str(names)
     row = ARCHITECTURES.get(architecture)
     if row is None:
         raise UnknownArchitecture(
-            f"KV cache of {architecture} unknown: the planner does not know how {name} is built."
+            f"KV cache of {architecture} unknown: the planner cannot count the memory of {name}."
         )
     try:
         return _shape(config, architecture, row)
@@ -130,9 +134,12 @@ def read_shape(config: Config, name: str) -> Shape:
 
 
 def _shape(config: Config, architecture: str, row: _Architecture) -> Shape:
-    layers, hidden = _number(config, "num_hidden_layers"), _number(config, "hidden_size")
+    layers = _number(config, "num_hidden_layers", most=_MOST_LAYERS)
+    hidden = _number(config, "hidden_size")
     heads = _number(config, "num_attention_heads")
     head_size = _optional(config, "head_dim") or hidden // heads
+    if not head_size:
+        raise _FieldError(f"has {heads:,} attention heads for a hidden_size of {hidden:,}")
     latent = _latent(config) if row.latent else None
     return Shape(
         architecture=architecture,
@@ -157,8 +164,7 @@ def _shape(config: Config, architecture: str, row: _Architecture) -> Shape:
 
 def _traits(config: Config, traits: Traits) -> Traits:
     attention = bool(config.get("attention_bias"))
-    return replace(
-        traits,
+    return traits._replace(
         qkv_bias=traits.qkv_bias or attention,
         output_bias=attention,
         mlp_bias=bool(config.get("mlp_bias")),
@@ -170,9 +176,9 @@ def _windows(config: Config, layers: int, row: _Architecture) -> tuple[int | Non
     if kinds is None:
         return row.windows(config, layers)
     if not isinstance(kinds, list) or len(kinds) != layers:
-        raise _FieldError(f"has a layer_types that does not name {layers} layers")
+        raise _FieldError(f"has a layer_types that does not name all {layers} layers")
     if unknown := set(map(str, kinds)) - {"full_attention", "sliding_attention"}:
-        raise UnknownArchitecture(f"KV cache of {min(unknown)} layers unknown to the planner.")
+        raise UnknownArchitecture(f"KV cache of layers of type {min(unknown)} unknown.")
     size = _optional(config, "sliding_window")
     return tuple(size if kind == "sliding_attention" else None for kind in kinds)
 
@@ -191,7 +197,7 @@ def _dtype(config: Config) -> str:
     named = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     dtype = named.removeprefix("torch.")
     if dtype not in DTYPE_BYTES:
-        raise _FieldError(f"has the dtype {dtype!r}, which is none of {', '.join(DTYPE_BYTES)}")
+        raise _FieldError(f"has the dtype {dtype!r}: known are {', '.join(DTYPE_BYTES)}")
     return dtype
 
 
@@ -211,12 +217,14 @@ class _FieldError(Exception):
     """The rest of a sentence about a config.json."""
 
 
-def _number(config: Config, key: str, default: int | None = None, least: int = 1) -> int:
+def _number(
+    config: Config, key: str, default: int | None = None, least: int = 1, most: int = _MOST
+) -> int:
     value = config.get(key)
     value = default if value is None else value
     if value is None:
         raise _FieldError(f"has no {key}")
-    if type(value) is not int or not least <= value <= _MOST:
+    if type(value) is not int or not least <= value <= most:
         raise _FieldError(f"has a {key} of {value!r}")
     return value
 

@@ -1,4 +1,4 @@
-"""A curve as an SVG drawing: logarithmic axes, one polyline a series, readable without scripts."""
+"""Curves as an SVG drawing: logarithmic axes, one polyline a series, no scripts."""
 
 from collections.abc import Mapping, Sequence
 from math import log2
@@ -11,10 +11,13 @@ Points = Sequence[tuple[float, float]]
 
 
 def curves(series: Mapping[str, Points], *, title: str, across: str, up: str) -> str:
-    """An SVG document. Points have positive coordinates; both axes double at each tick."""
+    """Return an SVG document; both axes double at each tick.
+
+    Raise ValueError if there is no point. Coordinates are positive.
+    """
     every = [point for points in series.values() for point in points]
     if not every:
-        raise ValueError("there is nothing to draw")
+        raise ValueError("nothing to draw")
     low_x, high_x = _span([x for x, _ in every])
     low_y, high_y = _span([y for _, y in every])
 

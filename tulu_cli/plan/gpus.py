@@ -1,10 +1,8 @@
-"""What `--gpu` names, and the GPU that the planner counts with.
+"""The GPU catalogue, one row a GPU, and the GPU that a plan counts with. To add one, add a row.
 
-The GPU catalogue, one row each. To add a GPU, add a row.
-
-`gib` is what the driver lets CUDA allocate, as PyTorch prints it ("total capacity of 79.18 GiB"),
-the least that was seen in public logs; the rows marked * were not seen, and have 97.5 % of the
-nominal size, which is below what any card seen reports. Bandwidth (GB/s) and dense TFLOP/s with
+`gib` is the memory that the driver lets CUDA allocate, as PyTorch prints it ("total capacity of
+79.18 GiB"), the least seen in public logs; rows marked * were not seen and have 97.5 % of the
+nominal size, which is less than any GPU seen reports. Bandwidth (GB/s) and dense TFLOP/s with
 32-bit accumulation are from the vendors' data sheets: NVIDIA's of V100, T4, A10, A30, A40, A100,
 L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere, Ada and
 Blackwell for RTX cards, its page of DGX Spark for GB10 (whose 1,000 TFLOP/s are sparse FP4, eight
@@ -13,16 +11,19 @@ for float16, as they have no bfloat16.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.activation import Chip
 from tulu_cli.plan.values import GIB
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU model. `link` is how several talk: nvswitch, nvlink, xgmi or pcie."""
+class Card(NamedTuple):
+    """A row of the catalogue: GiB, GB/s, dense TFLOP/s, multiprocessors.
+
+    `link` is the connection between several: nvswitch, nvlink, xgmi or pcie.
+    """
 
     name: str
     gib: float
@@ -104,16 +105,16 @@ CARDS = (
 MOST_GPUS = 4096
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:GiB|G)", re.IGNORECASE)
 _FILLER = re.compile(r"nvidia|geforce|tesla|quadro|amd|instinct|[\s_()/-]+")
-# A card that is only known by its size is taken for one of this kind.
+# A GPU that is only known by its size is taken for one of this kind.
 _PLAIN_CHIP = Chip((8, 6), 84)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gpu:
-    """One of several equal GPUs: all the memory that CUDA sees, and what of it is free now.
+    """One of several equal GPUs, with all the memory that CUDA sees and how much of it is free.
 
-    `card` is its row in the catalogue, None for one that has none; `capability` is then what its
-    driver says.
+    `card` is its row of the catalogue, or None; `capability` is the compute capability that the
+    driver reports.
     """
 
     name: str
@@ -124,31 +125,33 @@ class Gpu:
 
     @property
     def chip(self) -> Chip:
-        """Its compute capability and multiprocessors, as far as known, else a plain card's."""
+        """The compute capability and multiprocessors, those of a common GPU where unknown."""
         if self.card is None:
-            return replace(_PLAIN_CHIP, capability=self.capability or _PLAIN_CHIP.capability)
+            return _PLAIN_CHIP._replace(capability=self.capability or _PLAIN_CHIP.capability)
         return Chip(self.card.capability, self.card.processors)
 
     @property
     def link(self) -> str:
-        """How it talks to others."""
+        """The connection to the other GPUs, PCIe where unknown."""
         return self.card.link if self.card else "pcie"
 
 
 def catalogue_gpu(card: Card) -> Gpu:
-    """A card of the catalogue with nothing on it."""
+    """Return a GPU of the catalogue with all of its memory free."""
     size = int(card.gib * GIB)
     return Gpu(card.name, size, size, card)
 
 
 def parse_gpu(text: str) -> tuple[Gpu, int]:
-    """`h100`, `h100:4`, `24GiB` or `24GiB:2` as a GPU and how many. Raises UsageError."""
+    """Read `h100`, `h100:4`, `24GiB` or `24GiB:2`: a GPU and how many. Raise UsageError."""
     name, _, count = text.partition(":")
     number = _count(count, text) if count or ":" in text else 1
     if match := _SIZE.fullmatch(name.strip()):
         size = int(float(match.group(1)) * GIB)
         if not 0 < size <= 2**50:
-            raise UsageError(f"--gpu {text}: a GPU has more than 0 and less than 2^20 GiB.")
+            raise UsageError(
+                f"--gpu {text}: the memory of a GPU must be more than 0 and at most 2^20 GiB."
+            )
         return Gpu(f"{match.group(1)} GiB", size, size), number
     card = find_card(name)
     if card is None:
@@ -157,7 +160,7 @@ def parse_gpu(text: str) -> tuple[Gpu, int]:
 
 
 def find_card(name: str) -> Card | None:
-    """The row of the catalogue that a user's or the driver's name means."""
+    """Return the row of the catalogue with that name or alias, or None."""
     plain = _plain(name)
     for card in CARDS:
         if plain in {_plain(known) for known in (card.name, *card.aliases)}:
@@ -166,9 +169,9 @@ def find_card(name: str) -> Card | None:
 
 
 def card_of_driver(name: str, total_bytes: int) -> Card | None:
-    """The row for a name that the driver gives, such as "NVIDIA A100-SXM4-80GB".
+    """Return the row for a driver's name, such as "NVIDIA A100-SXM4-80GB", or None.
 
-    It is the one with the longest name in it whose memory is the right one too.
+    Of the rows with that memory, it is the one with the longest name that occurs in it.
     """
     plain = _plain(name)
     near = [card for card in CARDS if abs(total_bytes / GIB / card.gib - 1) < 0.04]
@@ -186,7 +189,7 @@ def _plain(name: str) -> str:
 
 def _count(text: str, whole: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MOST_GPUS:
-        raise UsageError(f"--gpu {whole}: the number of GPUs is from 1 to {MOST_GPUS:,}.")
+        raise UsageError(f"--gpu {whole}: the number of GPUs must be from 1 to {MOST_GPUS:,}.")
     return int(text)
 
 

@@ -1,35 +1,41 @@
-"""The KV cache of vLLM: blocks of tokens, groups of layers, and what a request takes.
+"""The KV cache of vLLM: blocks of tokens, groups of layers, and the blocks of a request.
 
-vllm/v1/core/kv_cache_utils.py: layers of one kind form a group; where a model mixes full attention
-and sliding windows, the groups are made equally large, with padding, and share one pool of blocks.
+Source: vllm/v1/core/kv_cache_utils.py. Layers of one kind form a group; where a model mixes full
+attention and sliding windows, groups are padded to one size and share one pool of blocks.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.shape import KV_DTYPE_BYTES, Shape
 from tulu_cli.plan.sharding import Layout, stages
 from tulu_cli.plan.values import ceil_div
 
-# Beyond it two kinds of layers are not padded to one size (_get_kv_cache_groups_uniform_page_size).
+# Groups whose sizes differ more are not padded (_get_kv_cache_groups_uniform_page_size).
 _PADDING_LIMIT = 1.5
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """How a model's KV cache is cut up on one GPU.
+class Cache(NamedTuple):
+    """The division of a model's KV cache into blocks on one GPU.
 
-    `windows` has one entry for each group of layers: its sliding window, or None. `block_bytes`
-    is what one block costs in the layers that are here.
+    A block holds `block_size` tokens in `layers` layers, padding included, each token of a layer
+    in `token_bytes`. `windows` has one entry for each group of layers: its sliding window in
+    tokens, or None for full attention.
     """
 
     block_size: int
-    block_bytes: int
+    token_bytes: int
+    layers: int
     windows: tuple[int | None, ...]
 
-    def request_blocks(self, tokens: int, batched: int) -> int:
-        """The blocks that one request of so many tokens holds at its worst moment.
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return self.block_size * self.token_bytes * self.layers
 
-        A window keeps its own tokens, and those of the batch that is being computed.
+    def request_blocks(self, tokens: int, batched: int) -> int:
+        """Return the most blocks that one request of `tokens` tokens holds at a time.
+
+        A window keeps its own tokens and those of the batch that is being computed, `batched`.
         """
         return sum(self._group_blocks(window, tokens, batched) for window in self.windows)
 
@@ -40,27 +46,35 @@ class Cache:
 
 
 def token_bytes(shape: Shape, gpus: int, dtype: str) -> int:
-    """Bytes that one token takes in one layer of one of the GPUs that share it."""
+    """Return the bytes of one token in one layer, on each of the `gpus` that share it."""
     size = KV_DTYPE_BYTES[dtype]
     if shape.latent:  # one vector for all heads, which every GPU keeps whole
         return (shape.latent.rank + shape.latent.rope) * size
-    return 2 * max(1, shape.kv_heads // gpus) * shape.head_size * size
+    return 2 * local_kv_heads(shape, gpus) * shape.head_size * size
+
+
+def local_kv_heads(shape: Shape, gpus: int) -> int:
+    """Return the heads of keys and values that each of `gpus` holds; a head is never divided."""
+    return max(1, shape.kv_heads // gpus)
 
 
 def kv_dtype(shape: Shape, asked: str) -> str:
-    """The data type of the cache: `auto` is the model's own."""
+    """Return the data type of the cache: `asked`, or the model's own for `auto`."""
     return shape.dtype if asked == "auto" else asked
 
 
 def cache_of(
     shape: Shape, layout: Layout, *, dtype: str, block_size: int, hybrid: bool = True
 ) -> tuple[Cache, ...]:
-    """The cache of each pipeline stage. Without `hybrid`, windows are kept like full attention."""
+    """Return the cache of each pipeline stage.
+
+    Without `hybrid`, layers with a window keep all tokens, as full attention does.
+    """
     groups = _groups(shape.windows if hybrid or _is_uniform(shape) else (None,) * shape.layers)
-    page = block_size * token_bytes(shape, layout.tensor, dtype)
+    token = token_bytes(shape, layout.tensor, dtype)
     windows = tuple(shape.windows[group[0]] if hybrid else None for group in groups)
     return tuple(
-        Cache(block_size, page * _widest(groups, layers), windows)
+        Cache(block_size, token, _widest(groups, layers), windows)
         for layers in stages(shape.layers, layout.pipeline)
     )
 
@@ -83,5 +97,5 @@ def _groups(windows: tuple[int | None, ...]) -> list[list[int]]:
 
 
 def _widest(groups: list[list[int]], layers: range) -> int:
-    """Layers of the largest group on a stage: the others are padded to it."""
+    """Return the layers of the largest group on a stage, to which the others are padded."""
     return max(sum(layer in layers for layer in group) for group in groups)

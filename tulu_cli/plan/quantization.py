@@ -1,4 +1,4 @@
-"""How quantized weights are stored: the parts of one weight, and which weights stay as they are."""
+"""The storage of quantized weights: the parts of a weight, and the weights that stay plain."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,9 +11,9 @@ from tulu_cli.plan.versions import Version, rules_of
 
 Parts = list[tuple[str, tuple[int, ...], int]]
 
-# Never quantized by the methods for linear layers; GGUF files quantize the two vocabulary ones.
+# Modules that no method for linear layers quantizes; GGUF files do quantize the first two.
 _PLAIN = ("embed_tokens", "lm_head", "score", "gate")
-# Bytes and weights of one block of each GGUF type (ggml-common.h of llama.cpp).
+# Bytes and weights of a block of each GGUF type. Source: ggml-common.h of llama.cpp.
 GGUF_BLOCKS = {
     "q4_0": (18, 32),
     "q4_1": (20, 32),
@@ -30,13 +30,13 @@ GGUF_BLOCKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quantization:
     """A way to store weights.
 
-    `group` is the number of weights that share a scale; `skipped` names modules that stay as they
-    are; `nested` says that the scales are quantized themselves, `index` that GPTQ's order of the
-    inputs is stored too.
+    `group` weights share a scale; `skipped` names the modules that stay plain, as patterns of
+    quantization_config. `nested` is True where the scales are quantized too, `index` where GPTQ's
+    order of the inputs is stored.
     """
 
     method: str
@@ -55,13 +55,14 @@ _NAMED = {
     "bitsandbytes": Quantization("nf4", 4, 64),
     "bitsandbytes-int8": Quantization("channel"),
 }
-# What vLLM calls the method of a name. It has no other of the names without a plug-in.
+_REGEX = "re:"  # compressed-tensors marks a regular expression in `ignore` so
+# vLLM's name of each method that it has without a plug-in.
 VLLM_METHODS = {"fp8": "fp8", "int8": "compressed-tensors", "awq": "awq", "gptq": "gptq"}
 NAMES = (*_NAMED, *(f"gguf-{kind}" for kind in GGUF_BLOCKS))
 
 
 def named_quantization(name: str) -> Quantization:
-    """The quantization that `--quantization` names. Raises UsageError."""
+    """Return the quantization that `--quantization` names. Raise UsageError if there is none."""
     if name in _NAMED:
         return _NAMED[name]
     kind = name.lower().removeprefix("gguf-")
@@ -73,9 +74,10 @@ def named_quantization(name: str) -> Quantization:
 def without_plugin(
     model: str, quantization: str | None, version: Version, packages: Collection[str]
 ) -> str | None:
-    """Why this vLLM loads no weights that are quantized so, or None where it does.
+    """Return why this release of vLLM cannot load weights quantized so, or None if it can.
 
-    `quantization` is a name of ours, or the method that a checkpoint names.
+    `quantization` is a name of `--quantization` or the method that a checkpoint names, `packages`
+    are those installed.
     """
     rules, kind = rules_of(version), str(quantization).partition("-")[0]
     has = {"bitsandbytes": rules.bitsandbytes, "gguf": rules.gguf}
@@ -92,9 +94,9 @@ def without_plugin(
 
 
 def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
-    """What the `quantization_config` of a config.json says; None where there is none.
+    """Return the quantization that a config.json describes, None if the weights are plain.
 
-    Raises TuluError for a method that is not known, and BadInput for a broken one.
+    Raise TuluError for an unknown method, and BadInput for a broken description.
     """
     found = config.get("quantization_config")
     if not found:
@@ -112,14 +114,17 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
         "bitsandbytes": _bitsandbytes,
     }
     if method not in readers:
-        raise TuluError(f"Weights quantized by {method or 'an unnamed method'} are unknown here.")
+        raise TuluError(
+            f"Weights quantized by {method or 'an unnamed method'} cannot be planned: known are "
+            f"{', '.join(readers)}."
+        )
     return readers[method](found)
 
 
 def stored(
     quantization: Quantization | None, name: str, dimensions: tuple[int, ...]
 ) -> Parts | None:
-    """The parts that a weight is stored in, None where it stays as it is."""
+    """Return the parts (name, shape, bits) that a weight is stored in, None if it stays plain."""
     if quantization is None or not name.endswith(".weight") or len(dimensions) < 2:
         return None
     module = name.removesuffix(".weight")
@@ -146,7 +151,7 @@ def _block(how: Quantization, size: tuple[int, ...]) -> Parts:
 
 
 def _grouped(how: Quantization, size: tuple[int, ...]) -> Parts:
-    """AWQ and GPTQ: input by output, weights and zero points packed into 32 bits."""
+    """Return the parts of AWQ and GPTQ: input by output, packed into 32 bits."""
     rows, columns = size[-2:]
     groups = max(1, columns // how.group)
     lead = size[:-2]
@@ -159,7 +164,7 @@ def _grouped(how: Quantization, size: tuple[int, ...]) -> Parts:
 
 
 def _signed(how: Quantization, size: tuple[int, ...]) -> Parts:
-    """compressed-tensors with groups: packed weights without zero points."""
+    """Return the parts of compressed-tensors with groups: packed, without zero points."""
     groups = max(1, size[-1] // how.group)
     packed = (*size[:-1], size[-1] * how.bits // 32)
     return [("weight_packed", packed, 32), ("weight_scale", (*size[:-1], groups), 16)]
@@ -192,8 +197,8 @@ _PARTS = {
 
 def _is_skipped(how: Quantization, module: str) -> bool:
     return any(
-        re.match(pattern[3:], module)
-        if pattern.startswith("re:")
+        re.match(pattern.removeprefix(_REGEX), module)
+        if pattern.startswith(_REGEX)
         else f".{pattern}." in f".{module}."
         for pattern in (pattern.strip("*.") for pattern in how.skipped)
     )
@@ -202,17 +207,28 @@ def _is_skipped(how: Quantization, module: str) -> bool:
 def _skipped(found: Mapping[str, Any]) -> tuple[str, ...]:
     for key in ("modules_to_not_convert", "ignore", "exclude_modules", "llm_int8_skip_modules"):
         if isinstance(found.get(key), list):
-            return tuple(str(name) for name in found[key])
+            return tuple(_checked(str(name), key) for name in found[key])
     return ()
+
+
+def _checked(pattern: str, key: str) -> str:
+    if pattern.startswith(_REGEX):
+        try:
+            re.compile(pattern.removeprefix(_REGEX))
+        except re.error as error:
+            raise BadInput(
+                f"The quantization_config of config.json has {pattern!r} in {key}, which is not a "
+                f"regular expression: {error}."
+            ) from error
+    return pattern
 
 
 def _fp8(found: Mapping[str, Any]) -> Quantization:
     sizes = found.get("weight_block_size")
     if not sizes:
         return Quantization("tensor", skipped=_skipped(found))
-    return Quantization(
-        "block", group=_whole(sizes[0], "weight_block_size"), skipped=_skipped(found)
-    )
+    first = sizes[0] if isinstance(sizes, list) else sizes
+    return Quantization("block", group=_whole(first, "weight_block_size"), skipped=_skipped(found))
 
 
 def _modelopt(found: Mapping[str, Any]) -> Quantization:
@@ -221,7 +237,9 @@ def _modelopt(found: Mapping[str, Any]) -> Quantization:
         return Quantization("tensor", skipped=_skipped(found))
     if algorithm == "NVFP4":
         return Quantization("nvfp4", 4, 16, _skipped(found))
-    raise TuluError(f"Weights quantized by modelopt's {algorithm} are unknown here.")
+    raise TuluError(
+        f"Weights quantized by modelopt's {algorithm} cannot be planned: known are FP8 and NVFP4."
+    )
 
 
 def _packed(found: Mapping[str, Any]) -> Quantization:

@@ -1,18 +1,14 @@
-"""From a model's name and this machine to the values that the planner counts with.
+"""Read a model and a machine as the values that the planner counts with.
 
-Reads configs and headers, never weights. The arithmetic itself is in `plan/`, which is pure.
-
-The shapes of the Tülu 3 family, so that planning for it needs no file and no network.
-
-From the config.json of the repositories: those of Llama 3.1, with a vocabulary that has eight
-more rows, of which the pad token is one. The reward model scores with one output and no head.
+Only configs and headers are read, never weights. The Tülu 3 family is built in, so that planning
+for it needs no file and no network.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tulu_cli.errors import TuluError
+from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import ModelRef, family_models
@@ -20,12 +16,15 @@ from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.gpus import Gpu, card_of_driver
 from tulu_cli.plan.quantization import named_quantization, read_quantization
 from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.sharding import layer_of
 from tulu_cli.plan.tensors import Header, loaded, tensors_of
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import NEWEST, Version, read_version
 from tulu_cli.plan.vllm import Model
 from tulu_cli.text import gib
 
+# Source: the config.json of the repositories. They are those of Llama 3.1 with eight more rows of
+# vocabulary, one of them the pad token; the reward model has one output instead of a head.
 _SIZES: dict[str, dict[str, int]] = {
     "8B": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32},
     "70B": {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80},
@@ -44,7 +43,7 @@ _SHARED = {
 
 
 def built_in_config(size: str, stage: str) -> dict[str, Any] | None:
-    """The config of a Tülu model by its size and stage, None for what is not one."""
+    """Return the config of a Tülu model by its size and stage, None for any other."""
     if size not in _SIZES:
         return None
     reward = stage == "RM"
@@ -69,10 +68,10 @@ def plan_model(
     dtype: str = "auto",
     quantization: str | None = None,
 ) -> Model:
-    """The model behind a name, as it will be loaded: exact if its headers can be read.
+    """Return the model that `ref` names, as it will be loaded: exact if its headers can be read.
 
-    The Tülu family is built in. Raises what `locate` raises, BadInput for a broken config or
-    header, and TuluError for an architecture or a quantization that is not known.
+    Raise what `locate` raises, BadInput for a broken config or header, and TuluError for an
+    unknown architecture or quantization.
     """
     built_in = _built_in(ref)
     config, headers = (built_in, None) if built_in else _read(ref, offline=offline)
@@ -90,10 +89,14 @@ def model_of(
     dtype: str = "auto",
     quantization: str | None = None,
 ) -> Model:
-    """A model from its config, and from the headers of its weights if they are at hand."""
+    """Return the model that a config describes, with its tensors from `headers` if given.
+
+    Raise BadInput for a broken config or header, and TuluError for an unknown architecture or
+    quantization.
+    """
     shape = read_shape(config, name)
     if dtype == "auto" and engine == "vllm" and shape.dtype_bytes > _HALF_BYTES:
-        dtype = "bfloat16"  # vLLM loads float32 models in half precision unless told otherwise
+        dtype = "bfloat16"  # vLLM loads float32 models in half precision by default
     if dtype != "auto":
         shape = replace(shape, dtype=dtype)
     own = read_quantization(config)
@@ -101,21 +104,22 @@ def model_of(
         return Model(name, shape, tensors_of(shape, named_quantization(quantization)), quantization)
     label = _method(config) if own else None
     if headers:
-        _check_vocabulary(headers, shape, name)
-        return Model(name, shape, loaded(headers, shape), label)
+        tensors = loaded(headers, shape)
+        _check_headers(headers, shape, name)
+        return Model(name, shape, tensors, label)
     return Model(name, shape, tensors_of(shape, own), label)
 
 
 def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
-    """The GPUs of this machine with what CUDA may use of them.
+    """Return the GPUs of a machine with the memory that CUDA can use.
 
-    The driver counts some memory that no program gets: a card of the catalogue has what was seen.
+    The driver counts memory that no program gets, so a GPU of the catalogue has its size there.
     """
     return tuple(map(_machine_gpu, machine.gpus))
 
 
 def occupants(machine: Machine) -> tuple[str, ...]:
-    """A sentence for each program that holds memory of a GPU, and for each slice of one."""
+    """Return a sentence for each program that holds memory of a GPU, and for each MIG slice."""
     lines = []
     for gpu in machine.gpus:
         if gpu.slice:
@@ -129,9 +133,9 @@ def occupants(machine: Machine) -> tuple[str, ...]:
 
 
 def release(asked: str | None = None) -> Version:
-    """The release of vLLM to plan for: the one asked for, else installed, else the newest known.
+    """Return the release of vLLM to plan for: `asked`, else installed, else the newest known.
 
-    Raises UsageError for a text that is no release.
+    Raise UsageError if `asked` is not a release.
     """
     if not asked:
         packages = read_packages()
@@ -142,7 +146,7 @@ def release(asked: str | None = None) -> Version:
 def _machine_gpu(gpu: MachineGpu) -> Gpu:
     total, card = gpu.total_bytes, card_of_driver(gpu.name, gpu.total_bytes)
     usable = min(total, int(card.gib * GIB)) if card else total
-    # The share of it that is free stays free: the driver's own part is in use from the start.
+    # The driver's own part is in use from the start.
     free = max(0, gpu.free_bytes - (total - usable))
     return Gpu(gpu.name, usable, free, card, gpu.capability)
 
@@ -173,11 +177,17 @@ def _method(config: Mapping[str, Any]) -> str:
     return str(config["quantization_config"].get("quant_method"))
 
 
-def _check_vocabulary(headers: list[Header], shape: Shape, name: str) -> None:
-    """The config must be that of these weights, or every number would be wrong."""
+def _check_headers(headers: list[Header], shape: Shape, name: str) -> None:
+    """Check that the config describes these weights: every number would be wrong otherwise."""
     rows = next((h.shape[0] for h in headers if h.name.endswith("embed_tokens.weight")), None)
     if rows is not None and rows != shape.vocabulary:
         raise TuluError(
             f"The weights of {name} have a vocabulary of {rows:,}, and its config.json says "
             f"{shape.vocabulary:,}: they do not belong together."
+        )
+    missing = set(range(shape.layers)) - {layer_of(header.name) for header in headers}
+    if missing:
+        raise BadInput(
+            f"The weights of {name} lack {len(missing):,} of the {shape.layers:,} layers that its "
+            "config.json names: plan for the whole model, not for a part of it."
         )

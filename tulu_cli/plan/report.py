@@ -1,57 +1,52 @@
 """A plan as plain data, with every number that led to it: what `--json` prints."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from tulu_cli.plan.changes import nearest_changes
-from tulu_cli.plan.kv import kv_dtype, token_bytes
-from tulu_cli.plan.search import longest_context, most_requests
-from tulu_cli.plan.speed import bounds
+from tulu_cli.plan.kv import Cache
+from tulu_cli.plan.search import Plan
 from tulu_cli.plan.transformers import TransformersPlan
-from tulu_cli.plan.values import Range
-from tulu_cli.plan.verdict import Judgement, judge
+from tulu_cli.plan.values import Judgement, Range
 from tulu_cli.plan.vllm import Estimate
 
 
-def report(plan: Estimate, concurrency: int) -> dict[str, Any]:
-    """All numbers of a plan for vLLM; memory is in bytes."""
-    judgement = judge(plan, concurrency)
-    shape, run = plan.model.shape, plan.run
-    changes = () if judgement.fits else nearest_changes(plan, concurrency)
+def report(plan: Plan) -> dict[str, Any]:
+    """Return all numbers of a plan for vLLM; memory is in bytes."""
+    found = plan.estimate
+    run = found.run
     return {
-        **_head(plan.model.name, "vllm", judgement),
-        "gpu": _gpu(plan),
+        **_head(found.model.name, "vllm", plan.judgement),
+        "gpu": _gpu(found),
         "gpus": run.layout.gpus,
         "tensor_parallel_size": run.layout.tensor,
         "pipeline_parallel_size": run.layout.pipeline,
         "max_model_len": run.max_model_len,
-        "concurrency": concurrency,
+        "concurrency": plan.concurrency,
         "gpu_memory_utilization": run.utilization,
-        "max_num_seqs": plan.sequences,
-        "max_num_batched_tokens": plan.batched,
-        "requested_bytes": plan.requested,
-        "ranks": [asdict(rank) for rank in plan.ranks],
+        "max_num_seqs": found.sequences,
+        "max_num_batched_tokens": found.batched,
+        "requested_bytes": found.requested,
+        "ranks": [asdict(rank) for rank in found.ranks],
         "kv_cache": {
-            "dtype": kv_dtype(shape, run.kv_dtype),
-            "layer_token_bytes": token_bytes(
-                shape, run.layout.tensor, kv_dtype(shape, run.kv_dtype)
-            ),
-            "caches": [asdict(cache) for cache in plan.caches],
-            "blocks": asdict(plan.blocks),
-            "tokens": _each(plan.blocks, plan.tokens),
-            "request_blocks": plan.request_blocks,
-            "maximum_concurrency": _each(plan.blocks, plan.concurrency),
+            "dtype": found.kv_dtype,
+            "layer_token_bytes": found.caches[0].token_bytes,
+            "caches": [_cache(cache) for cache in found.caches],
+            "blocks": asdict(found.blocks),
+            "tokens": _each(found.blocks, found.tokens),
+            "request_blocks": found.request_blocks,
+            "maximum_concurrency": _each(found.blocks, found.concurrency),
         },
-        "longest_context": longest_context(plan, concurrency),
-        "most_requests": most_requests(plan),
-        "speed_upper_bounds": asdict(bounds(plan, concurrency)),
-        "changes": [asdict(change) for change in changes],
-        "rules": asdict(plan.rules),
+        "longest_context": plan.longest_context,
+        "most_requests": plan.most_requests,
+        "speed_upper_bounds": plan.speed._asdict(),
+        "changes": [change._asdict() for change in plan.changes],
+        "rules": asdict(found.rules),
     }
 
 
 def transformers_report(plan: TransformersPlan) -> dict[str, Any]:
-    """All numbers of a plan for transformers."""
+    """Return all numbers of a plan for transformers; memory is in bytes."""
     return {
         **_head(plan.model.name, "transformers", plan.judgement),
         "generation": asdict(plan.generation),
@@ -72,10 +67,18 @@ def _head(name: str, engine: str, judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _gpu(plan: Estimate) -> dict[str, Any]:
-    gpu = plan.gpu
+def _gpu(found: Estimate) -> dict[str, Any]:
+    gpu = found.gpu
     return {"name": gpu.name, "total_bytes": gpu.total_bytes, "free_bytes": gpu.free_bytes}
 
 
-def _each(blocks: Range, of: Any) -> dict[str, Any]:
+def _cache(cache: Cache) -> dict[str, Any]:
+    return {
+        "block_size": cache.block_size,
+        "block_bytes": cache.block_bytes,
+        "windows": cache.windows,
+    }
+
+
+def _each(blocks: Range, of: Callable[[int], float]) -> dict[str, float]:
     return {"low": of(blocks.low), "expected": of(blocks.expected), "high": of(blocks.high)}

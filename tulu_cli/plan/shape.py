@@ -1,17 +1,17 @@
-"""The shape of a model: every number that its memory follows from."""
+"""The shape of a model: every number that decides its memory."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 KV_DTYPE_BYTES = {**DTYPE_BYTES, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Latent:
+class Latent(NamedTuple):
     """Multi-head latent attention: one compressed vector a token instead of keys and values.
 
-    `rank` and `rope` are its two parts; `nope` and `value` the head sizes that it is expanded to.
+    `rank` and `rope` are the sizes of its two parts, `nope` and `value` the head sizes that it is
+    expanded to, `query_rank` the size that queries are compressed to, or None.
     """
 
     rank: int
@@ -21,12 +21,12 @@ class Latent:
     query_rank: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Experts:
-    """A mixture of experts: how many there are, how many a token visits, and how wide each is.
+    """A mixture of experts: their number, those that a token visits, and the width of each.
 
     `shared` is the width of the expert that every token visits, 0 for none; `first` is the first
-    layer that has experts.
+    layer with experts.
     """
 
     count: int
@@ -36,12 +36,11 @@ class Experts:
     first: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What an architecture's layers have beyond the Llama ones.
+class Traits(NamedTuple):
+    """The differences of an architecture's layers from those of Llama.
 
-    `head_norm` says that queries and keys are normalised a head at a time, or over all heads.
-    `ropes` is the number of tables of rotary positions that vLLM keeps.
+    With `head_norm`, queries and keys are normalised one head at a time ("head") or all together
+    ("full"). `ropes` is the number of tables of rotary positions that vLLM keeps.
     """
 
     qkv_bias: bool = False
@@ -53,11 +52,13 @@ class Traits:
     ropes: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
-    """A decoder. `windows` has for each layer its sliding window, or None for full attention.
+    """The dimensions of a decoder.
 
-    `positions` is the longest context, in tokens. `labels` is set for a reward model's head.
+    `windows` has the sliding window of each layer in tokens, or None for full attention.
+    `positions` is the longest context in tokens. `labels` is the number of outputs of a reward
+    model, None for a language model.
     """
 
     architecture: str

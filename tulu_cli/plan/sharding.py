@@ -1,8 +1,8 @@
-"""Which part of each tensor a GPU holds, the way vLLM cuts a model."""
+"""The part of each tensor that a GPU holds, as vLLM divides a model."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.shape import Shape
@@ -13,7 +13,7 @@ from tulu_cli.plan.values import ceil_div, round_up
 _VOCABULARY_STEP = 64
 _EXPERT = re.compile(r"experts\.\d+")
 _LAYER = re.compile(r"(?:\w+\.)*layers\.(\d+)\.")
-# How each linear layer is cut: by its output (columns of the product), by its input (rows), by
+# How each linear layer is divided: by its output (columns of the product), by its input (rows), by
 # heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
 _CUTS = {
     "q_proj": "column",
@@ -33,27 +33,26 @@ _CUTS = {
     "embed_tokens": "vocabulary",
     "lm_head": "vocabulary",
 }
-# Parts of a row-cut layer that may have one value an output, of which every GPU needs all.
+# Parts of a layer divided by rows that may have one value an output: every GPU needs all.
 _PER_OUTPUT = ("bias", "SCB", "weight_scale", "weight_zero_point")
 _FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up"}
 _FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How many GPUs share each layer, and how many stages the layers are dealt to."""
+class Layout(NamedTuple):
+    """The GPUs that share each layer, and the pipeline stages that the layers are split over."""
 
     tensor: int = 1
     pipeline: int = 1
 
     @property
     def gpus(self) -> int:
-        """GPUs in all."""
+        """The number of GPUs."""
         return self.tensor * self.pipeline
 
 
 def check_layout(shape: Shape, layout: Layout) -> None:
-    """Raises UsageError where vLLM would refuse to cut the model so."""
+    """Raise UsageError if vLLM refuses to divide the model so."""
     if shape.heads % layout.tensor:
         raise UsageError(
             f"{layout.tensor} GPUs cannot share {shape.heads} attention heads evenly: choose a "
@@ -62,17 +61,20 @@ def check_layout(shape: Shape, layout: Layout) -> None:
     heads = max(shape.kv_heads, layout.tensor), min(shape.kv_heads, layout.tensor)
     if heads[0] % heads[1]:
         raise UsageError(
-            f"{layout.tensor} GPUs and {shape.kv_heads} heads of keys and values do not divide "
-            "one another: choose another tensor parallel size."
+            f"{layout.tensor} GPUs cannot share {shape.kv_heads} heads of keys and values evenly: "
+            "choose a tensor parallel size that divides them or is a multiple of them."
         )
     if layout.pipeline > shape.layers:
-        raise UsageError(f"{shape.layers} layers cannot make {layout.pipeline} pipeline stages.")
+        raise UsageError(
+            f"{shape.layers} layers cannot be split over {layout.pipeline} pipeline stages: choose "
+            "a smaller pipeline parallel size."
+        )
 
 
 def stages(layers: int, pipeline: int) -> tuple[range, ...]:
-    """The layers of each stage (vllm/distributed/utils.py: get_pp_indices).
+    """Return the layers of each stage. Source: vllm/distributed/utils.py, get_pp_indices.
 
-    Where they do not divide, the last stage gets none of the rest, and the first is the last to.
+    Layers that are left over go to the stages before the last, from the back.
     """
     counts = [layers // pipeline] * pipeline
     for place in range(2, layers % pipeline + 2):
@@ -84,14 +86,14 @@ def stages(layers: int, pipeline: int) -> tuple[range, ...]:
 def rank_blocks(
     tensors: Iterable[Tensor], shape: Shape, layout: Layout, stage: int
 ) -> dict[str, int]:
-    """The blocks of memory that one GPU of a stage allocates, in their order, by name."""
+    """Return the bytes of each block that one GPU of a stage allocates, by name, in order."""
     layers = stages(shape.layers, layout.pipeline)[stage]
     first, last = stage == 0, stage == layout.pipeline - 1
     blocks: dict[str, int] = {}
     for tensor in tensors:
-        match = _LAYER.match(tensor.name)
-        if match:
-            here = int(match.group(1)) in layers
+        layer = layer_of(tensor.name)
+        if layer is not None:
+            here = layer in layers
         elif "embed_tokens" in tensor.name:
             here = first or (last and shape.tied)
         else:
@@ -102,8 +104,14 @@ def rank_blocks(
     return blocks
 
 
+def layer_of(name: str) -> int | None:
+    """Return the number of the layer that a tensor belongs to, or None."""
+    match = _LAYER.match(name)
+    return int(match.group(1)) if match else None
+
+
 def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
-    """The bytes of a tensor that each of `gpus` holds."""
+    """Return the bytes of a tensor that each of `gpus` holds."""
     path, _, part = tensor.name.rpartition(".")
     cut = _CUTS.get(path.rpartition(".")[2], "whole")
     if cut == "whole" or tensor.shape == (1,) or _is_copied(cut, part, tensor.shape):
@@ -118,7 +126,7 @@ def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
 
 
 def _is_copied(cut: str, part: str, dimensions: tuple[int, ...]) -> bool:
-    """Whether every GPU needs all of a part: what has one value for each side that is not cut."""
+    """Return True if every GPU needs all of a part: its values are along a side not divided."""
     if part == "g_idx":  # one value an input
         return cut != "row"
     return cut == "row" and (len(dimensions) == 1 or dimensions[-1] == 1) and part in _PER_OUTPUT
@@ -126,18 +134,20 @@ def _is_copied(cut: str, part: str, dimensions: tuple[int, ...]) -> bool:
 
 def _vocabulary(tensor: Tensor, gpus: int) -> int:
     rows = tensor.shape[0]
+    if not rows:
+        return 0
     return round_up(rows, _VOCABULARY_STEP) * (tensor.size // rows) // gpus
 
 
 def _fused_size(size: int, shape: Shape, gpus: int) -> int:
-    """Queries, keys and values in one tensor: only the queries are always divided."""
+    """Return the bytes of fused queries, keys and values, of which keys may be copied."""
     heads = shape.heads + 2 * shape.kv_heads
     local = shape.heads // gpus + 2 * max(1, shape.kv_heads // gpus)
     return ceil_div(size * local, heads)
 
 
 def _block_name(name: str) -> str:
-    """The name of the allocation that a tensor is a part of: vLLM fuses some layers into one."""
+    """Return the name of the allocation of a tensor: vLLM fuses some layers into one."""
     path, _, part = name.rpartition(".")
     parent, _, module = path.rpartition(".")
     if "experts." in parent:

@@ -1,21 +1,20 @@
-"""Bounds on speed that follow from the hardware's data sheet: what no engine can exceed."""
+"""Upper bounds on speed, from the data sheet of the GPU: no engine can exceed them."""
 
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
-from tulu_cli.plan.kv import kv_dtype, token_bytes
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.vllm import Estimate, Model
 
-# A sequential read of a good NVMe disk; what a network disk gives is a tenth of it.
+# A sequential read of a good NVMe disk; a network disk reads a tenth of it.
 DISK_BYTES_PER_SECOND = 3 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """Upper bounds in tokens a second, and the least seconds to read the weights from disk.
 
-    `decode` is for one user with an empty context, `decode_all` for all users together with
-    theirs full; a card of which only the size is known has neither.
+    `decode` is for one user with an empty context, `decode_all` for all users together with full
+    contexts. The three are None for a GPU of which only the memory is known.
     """
 
     decode: float | None
@@ -24,20 +23,19 @@ class Speed:
     load_seconds: float
 
 
-def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
-    """The bounds of a plan for so many users."""
-    stored = sum(tensor.size for tensor in plan.model.tensors)
+def bounds(found: Estimate, concurrency: int = 1) -> Speed:
+    """Return the bounds for `concurrency` users."""
+    stored, used, everything = _count(found.model)
     load = stored / DISK_BYTES_PER_SECOND
-    card = plan.gpu.card
-    if card is None:
+    card = found.gpu.card
+    if card is None or not used:
         return Speed(None, None, None, load)
     bandwidth = card.bandwidth * 1e9
-    layout = plan.run.layout
-    used, everything = used_weights(plan.model)
+    layout = found.run.layout
     # A token goes through one stage after the other, and each GPU reads its part of each layer.
-    read = sum(rank.weights for rank in plan.ranks) * used / everything
-    contexts = concurrency * _context_bytes(plan) / layout.pipeline
-    flops = (card.fp8 if plan.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
+    read = sum(rank.weights for rank in found.ranks) * used / everything
+    contexts = concurrency * _context_bytes(found) / layout.pipeline
+    flops = (card.fp8 if found.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
     return Speed(
         decode=bandwidth / read,
         decode_all=concurrency * bandwidth / (read + contexts),
@@ -46,8 +44,9 @@ def bounds(plan: Estimate, concurrency: int = 1) -> Speed:
     )
 
 
-def used_weights(model: Model) -> tuple[int, int]:
-    """The weights that one token is multiplied with, and all weights, in numbers of them."""
+@cache
+def _count(model: Model) -> tuple[int, int, int]:
+    """Return the bytes stored, the weights that one token is multiplied with, and all weights."""
     shape = model.shape
     used = everything = 0
     for tensor in model.tensors if model.quantization is None else tensors_of(shape):
@@ -58,10 +57,11 @@ def used_weights(model: Model) -> tuple[int, int]:
         if ".experts." in tensor.name and shape.experts:
             count = count * shape.experts.active // shape.experts.count
         used += count
-    return used, everything
+    return sum(tensor.size for tensor in model.tensors), used, everything
 
 
-def _context_bytes(plan: Estimate) -> int:
-    shape, longest = plan.model.shape, plan.run.max_model_len
-    token = token_bytes(shape, plan.run.layout.tensor, kv_dtype(shape, plan.run.kv_dtype))
-    return token * sum(min(window or longest, longest) for window in shape.windows)
+def _context_bytes(found: Estimate) -> int:
+    """Return the bytes that one user's full context has in the cache of a GPU."""
+    longest = found.run.max_model_len
+    tokens = sum(min(window or longest, longest) for window in found.model.shape.windows)
+    return tokens * found.caches[0].token_bytes

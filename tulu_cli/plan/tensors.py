@@ -1,17 +1,16 @@
-"""The tensors of a model's checkpoint, one by one, as its shape and its quantization say."""
+"""The tensors of a checkpoint, one by one: from the model's shape, or from file headers."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from tulu_cli.errors import BadInput
 from tulu_cli.plan.quantization import Quantization, stored
 from tulu_cli.plan.shape import Experts, Latent, Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One tensor as it is stored: `bits` are those of an element, a packed one included."""
+class Tensor(NamedTuple):
+    """One tensor as it is stored; `bits` are those of an element, which may be packed."""
 
     name: str
     shape: tuple[int, ...]
@@ -19,7 +18,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size in bytes."""
         return -(-prod(self.shape) * self.bits // 8)
 
 
@@ -27,7 +26,7 @@ Named = tuple[str, tuple[int, ...]]
 
 
 def tensors_of(shape: Shape, quantization: Quantization | None = None) -> tuple[Tensor, ...]:
-    """Every tensor of a checkpoint with this shape, embeddings first and head last."""
+    """Return every tensor of a checkpoint with this shape, embeddings first and head last."""
     found: list[Tensor] = []
     bits = 8 * shape.dtype_bytes
     for name, dimensions in _names(shape):
@@ -107,7 +106,7 @@ def _mlp(shape: Shape, name: str, width: int) -> Iterator[Named]:
 
 
 def _experts(shape: Shape, experts: Experts) -> Iterator[Named]:
-    """The experts stacked, as an engine holds them."""
+    """Yield the experts stacked, as an engine holds them."""
     yield "mlp.gate.weight", (experts.count, shape.hidden)
     yield "mlp.experts.gate_up_proj.weight", (experts.count, 2 * experts.width, shape.hidden)
     yield "mlp.experts.down_proj.weight", (experts.count, shape.hidden, experts.width)
@@ -133,9 +132,8 @@ _FLOATS = ("F16", "BF16", "F32", "F64")
 _WHOLE = (".weight", ".bias")
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One tensor as a file's header names it."""
+class Header(NamedTuple):
+    """One tensor of the header of a safetensors file."""
 
     name: str
     dtype: str
@@ -143,9 +141,9 @@ class Header:
 
 
 def loaded(headers: Iterable[Header], shape: Shape) -> tuple[Tensor, ...]:
-    """The tensors as an engine loads them: plain weights in the data type of `shape`.
+    """Return the tensors as an engine loads them: plain weights in the data type of `shape`.
 
-    Raises BadInput for a data type that safetensors does not have.
+    Raise BadInput for a data type that safetensors does not have.
     """
     headers = list(headers)
     quantized = {_module(header.name) for header in headers if header.dtype not in _FLOATS}

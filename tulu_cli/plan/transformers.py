@@ -1,6 +1,6 @@
-"""What transformers will allocate: weights on one GPU or spread over several, cache and workspace.
+"""The memory of transformers: weights on one GPU or spread over several, cache and activations.
 
-Unlike vLLM it takes memory as it goes: the cache grows with what is generated, unless it is static.
+Unlike vLLM it takes memory as it goes: the cache grows with each token, unless it is static.
 """
 
 from dataclasses import dataclass
@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import token_bytes
 from tulu_cli.plan.shape import DTYPE_BYTES, Shape
-from tulu_cli.plan.values import Range
-from tulu_cli.plan.verdict import Judgement, Verdict
+from tulu_cli.plan.values import Judgement, Range, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
+from tulu_cli.plan.weights import weight_bytes
 from tulu_cli.text import gib
 
 _FULL_PRECISION = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
-    """How it generates. `tokens` is the length in all; a static cache is made that long at once."""
+    """The settings of one generation; `tokens` is the length of prompt and completion together.
+
+    A static cache is allocated at that length at once.
+    """
 
     tokens: int
     batch: int = 1
@@ -27,13 +30,13 @@ class Generation:
 
     @property
     def rows(self) -> int:
-        """Sequences that are alive at once."""
+        """The sequences that are generated at once."""
         return self.batch * self.beams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TransformersPlan:
-    """The parts of the memory, over all GPUs, and the verdict."""
+    """The parts of the memory over all GPUs, in bytes, and the verdict."""
 
     model: Model
     generation: Generation
@@ -45,14 +48,14 @@ class TransformersPlan:
 
     @property
     def total(self) -> Range:
-        """All that will be in use at the worst moment."""
+        """The bytes in use at the peak."""
         return Range.exact(self.weights + self.cache) + self.activation + self.context
 
 
 def plan_transformers(
     model: Model, generation: Generation, gpu: Gpu, count: int = 1
 ) -> TransformersPlan:
-    """Plan one generation. The GPUs hold the layers one after the other, as device_map does."""
+    """Plan one generation on `count` GPUs, which hold the layers in turn, as device_map does."""
     weights = weight_bytes(model)
     cache = cache_bytes(model.shape, generation)
     activation = activation_peak(model.shape, generation)
@@ -69,18 +72,10 @@ def plan_transformers(
     return TransformersPlan(model, generation, weights, cache, activation, context, judgement)
 
 
-def weight_bytes(model: Model) -> int:
-    """All tensors, of which tied ones are one."""
-    tied = model.shape.tied
-    return sum(
-        tensor.size for tensor in model.tensors if not (tied and tensor.name.startswith("lm_head"))
-    )
-
-
 def cache_bytes(shape: Shape, generation: Generation) -> int:
-    """Keys and values of every layer; a layer with a window keeps no more than the window.
+    """Return the bytes of all keys and values; a layer with a window keeps only the window.
 
-    The last token that is generated is in no dynamic cache.
+    A dynamic cache never holds the last token that is generated.
     """
     token = _token_bytes(shape)
     held = generation.tokens if generation.static else generation.tokens - 1
@@ -88,7 +83,7 @@ def cache_bytes(shape: Shape, generation: Generation) -> int:
 
 
 def activation_peak(shape: Shape, generation: Generation) -> Range:
-    """The forward pass of the whole prompt, and the logits of one step in full precision."""
+    """Return the bytes of a forward pass over the whole prompt, with logits in float32."""
     rows = generation.rows * generation.tokens
     size = DTYPE_BYTES[shape.dtype]
     forward = rows * (4 * shape.hidden + 3 * shape.intermediate) * size
@@ -100,7 +95,7 @@ def activation_peak(shape: Shape, generation: Generation) -> Range:
 
 
 def _token_bytes(shape: Shape) -> int:
-    """Bytes of a token in one layer: latent attention is expanded to all heads here."""
+    """Return the bytes of a token in one layer; latent attention is expanded to all heads."""
     if shape.latent is None:
         return token_bytes(shape, 1, shape.dtype)
     latent = shape.latent

@@ -1,14 +1,18 @@
-"""The units and the ranges that the planner counts in. Every amount of memory is in bytes."""
+"""The values that every plan is made of: amounts with their uncertainty, and the verdict.
+
+Every amount of memory is in bytes.
+"""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 MIB = 2**20
 GIB = 2**30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Range:
-    """An amount of memory that is not certain: the least, the likely and the most."""
+    """An uncertain amount: the least, the expected and the most."""
 
     low: int
     expected: int
@@ -16,22 +20,43 @@ class Range:
 
     @classmethod
     def exact(cls, size: int) -> "Range":
-        """An amount that is known."""
+        """Return a range of one known amount."""
         return cls(size, size, size)
 
     def __add__(self, other: "Range") -> "Range":
         return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
 
     def taken_from(self, size: int) -> "Range":
-        """What is left of `size`: its least is where this is at its most."""
+        """Return what remains of `size` once this amount is taken from it."""
         return Range(size - self.high, size - self.expected, size - self.low)
 
 
 def ceil_div(amount: int, size: int) -> int:
-    """How many pieces of `size` hold `amount`."""
+    """Return the number of pieces of `size` that hold `amount`."""
     return -(-amount // size)
 
 
 def round_up(amount: int, size: int) -> int:
-    """The next multiple of `size`."""
+    """Return the least multiple of `size` that is not below `amount`."""
     return ceil_div(amount, size) * size
+
+
+class Verdict(StrEnum):
+    """The answer to "does it fit"; `TIGHT` is inside the uncertainty: likely, but not certain."""
+
+    FITS = "fits"
+    TIGHT = "fits tightly"
+    NOT = "does not fit"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the sentence that says why, without its full stop."""
+
+    verdict: Verdict
+    reason: str
+
+    @property
+    def fits(self) -> bool:
+        """True unless the verdict is `NOT`."""
+        return self.verdict is not Verdict.NOT

@@ -1,6 +1,6 @@
-"""What changed between releases of vLLM, as rows: from which release, what, and how we know.
+"""The rules of vLLM's memory by release: one row a change, with its source.
 
-A rule holds from its release on, until another row of the same name takes its place.
+A rule holds from its release on, until a later row of the same name replaces it.
 """
 
 import re
@@ -12,26 +12,28 @@ from tulu_cli.errors import UsageError
 Version = tuple[int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
-    """The rules of one release.
+    """The rules of one release; sizes are in bytes.
 
-    `engine` is 0 or 1. `large_bytes` is the size of GPU from which the larger defaults apply;
-    `large_*` and `small_*` are those for the server's max_num_seqs and max_num_batched_tokens.
-    `huge_bytes` has a still larger batch. `chunk` is the batch of V0 where the context is beyond
-    32,768 tokens. `sampler_bytes` is what sampling holds for each logit beside the logit itself;
-    `sampler_buffer` says that it also keeps a row of logits for each multiprocessor. `runner` is
-    the model runner, and `experts_runner` that of models with experts; the second one samples
-    without these, but keeps counters for penalties, which `state_in_budget` takes off the KV
-    cache. `graphs_in_budget` says that CUDA graphs are
-    taken off the KV cache. `capture_limit` is the largest batch that has a graph, and
-    `blackwell_capture_limit` that on compute capability 10.x, where it differs; `full_graphs`
-    says that decoding has whole graphs beside the pieces. `small_gb10`: GB10 has the defaults of
-    small GPUs, for all its memory. `bitsandbytes` and `gguf` say that vLLM loads weights that are
-    quantized so without a plug-in. `nvls`: NCCL may keep buffers
-    for NVLink switches. `library_bytes` is what CUDA's libraries take, `hopper_library_bytes` on
-    data-centre GPUs from Hopper on. `reserved_blocks` are held back from requests.
-    `tokens_by_request`: the cache size is printed as what requests of the longest context can use.
+    The server's max_num_seqs and max_num_batched_tokens are `small_*`, `large_*` on GPUs of at
+    least `large_bytes`, and `huge_batch` from `huge_bytes` on; with `small_gb10`, GB10 has the
+    small ones. `chunk` is max_num_batched_tokens of V0 where the context is beyond 32,768 tokens.
+
+    `runner` is the model runner, `experts_runner` that of models with experts. Runner 1 holds
+    `sampler_bytes` for each logit beside the logit itself, and with `sampler_buffer` a row of
+    logits for each multiprocessor; runner 2 keeps counters for penalties instead, which
+    `state_in_budget` takes from the KV cache.
+
+    `graphs_in_budget` takes CUDA graphs from the KV cache. `capture_limit` is the largest batch
+    that has a graph, `blackwell_capture_limit` that on compute capability 10.x, where it differs;
+    with `full_graphs`, decoding has whole graphs beside the pieces.
+
+    `library_bytes` is the memory of CUDA's libraries, `hopper_library_bytes` that on data-centre
+    GPUs from Hopper on; with `nvls`, NCCL keeps buffers for NVLink switches. `bitsandbytes` and
+    `gguf` are True where weights quantized so need no plug-in. `reserved_blocks` are held back
+    from requests. With `tokens_by_request`, the cache size that vLLM prints is the number of
+    tokens that requests of the longest context can use.
     """
 
     engine: int = 0
@@ -65,7 +67,7 @@ class Rules:
     hopper_library_bytes: int = 300 * 2**20
 
 
-# (release, rule, value, where it is from)
+# (release, rule, value, source)
 CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 6, 4), "chunk", 2048, "vllm/config.py: SchedulerConfig, chunked prefill of 2,048"),
     (
@@ -112,9 +114,9 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def read_version(text: str) -> Version:
-    """A release by its name, with whatever follows the three numbers left out.
+    """Read a release such as 0.24.0; what follows the three numbers is left out.
 
-    Raises UsageError for a text that does not begin with numbers.
+    Raise UsageError for a text that does not begin with numbers.
     """
     match = _VERSION.match(text)
     if not match:
@@ -124,21 +126,21 @@ def read_version(text: str) -> Version:
 
 
 def rules_of(version: Version) -> Rules:
-    """The rules that hold in a release."""
+    """Return the rules that hold in a release."""
     changed = {name: value for since, name, value, _ in CHANGES if since <= version}
     return Rules(**changed)
 
 
 def newer_than_known(version: Version) -> str | None:
-    """The sentence to say of a release that is planned by the rules of an older one, or None."""
+    """Return a warning for a release newer than all rules, or None."""
     if version <= NEWEST:
         return None
     asked, known = (".".join(map(str, each)) for each in (version, NEWEST))
-    return f"vLLM {asked} is newer than the newest release that is known here: planned as {known}."
+    return f"vLLM {asked} is newer than any release known here: planned as {known}."
 
 
 def sources(version: Version) -> tuple[str, ...]:
-    """A line for each rule of a release: what it is and where it is from."""
+    """Return a line for each rule of a release: its name, value and source."""
     held = {name: (since, source) for since, name, _, source in CHANGES if since <= version}
     rules = rules_of(version)
     lines = []

@@ -75,7 +75,7 @@ _ROOM = 2
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Rows as aligned columns, the first row being the heading; `right` are columns of numbers."""
+    """Return rows as aligned columns; the columns in `right` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         (" " * _ROOM).join(
@@ -88,15 +88,15 @@ def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
 
 
 def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str:
-    """Parts of a whole as runs of letters, in their order; what is over the whole is cut off.
+    """Return a bar of `width` letters, a run for each part; what exceeds the whole is cut off.
 
-    A part that is there has at least one cell, so that nothing is hidden by rounding.
+    A part that is not empty has at least one cell, so that rounding hides nothing.
     """
     cells = ""
     reached = 0
     for letter, size in parts:
         reached += max(0, size)
-        end = round(width * reached / whole)
+        end = min(round(width * reached / whole), width)
         if size > 0:
             cells += letter * max(1, end - len(cells))
     return cells[:width].ljust(width, ".")

@@ -1,37 +1,13 @@
 """The family as a list: what each model is, what is here of it, and whether its weights fit."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from tulu_cli.models import FamilyModel, family_models, resolve
 from tulu_cli.models.installed import Cached, look
+from tulu_cli.plan.weights import WeightsFit, weights_fit
 from tulu_cli.render.columns import aligned
 from tulu_cli.text import gib
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Where the weights fit: on so many GPUs, in memory, or nowhere."""
-
-    place: Literal["gpu", "memory", "nowhere"]
-    gpus: int = 0
-
-
-def weights_fit(weight_bytes: int, gpus_free: Sequence[int], memory_free: int) -> Fit:
-    """The least that holds so many bytes of weights, all sizes in bytes.
-
-    Several GPUs share the weights evenly, in a number that is a power of two, as tensor
-    parallelism has it. The context and the activations need more: that is for a plan to say.
-    """
-    roomiest = sorted(gpus_free, reverse=True)
-    count = 1
-    while count <= len(roomiest):
-        if roomiest[count - 1] * count >= weight_bytes:
-            return Fit("gpu", count)
-        count *= 2
-    return Fit("memory") if weight_bytes <= memory_free else Fit("nowhere")
-
 
 _PLACES = {"memory": "RAM", "nowhere": "no"}
 
@@ -42,7 +18,7 @@ class Entry:
 
     model: FamilyModel
     cached: Cached
-    fit: Fit
+    fit: WeightsFit
 
 
 def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
@@ -131,7 +107,7 @@ def _name(repository: str) -> str:
     return repository.partition("/")[2]
 
 
-def _fit(fit: Fit) -> str:
+def _fit(fit: WeightsFit) -> str:
     return _PLACES.get(fit.place) or f"{fit.gpus} GPU"
 
 
