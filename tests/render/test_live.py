@@ -5,7 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tulu_cli.render.live import common, redraw
-from tulu_cli.render.markdown.rows import Row, cells, encode, row
+from tulu_cli.render.markdown.rows import Row, encode, row
+from tulu_cli.text import cells
 
 from .screen import Screen
 

@@ -15,8 +15,7 @@ from tulu_cli.batch.rows import read_row
 from tulu_cli.batch.run import InOrder
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.request.constraint import check
-from tulu_cli.request.inputs import shown
-from tulu_cli.text import plural
+from tulu_cli.text import plural, shown
 
 if TYPE_CHECKING:
     from tulu_cli.batch.journal import Journal

@@ -18,8 +18,7 @@ from tulu_cli.chat.store.base import title_of
 from tulu_cli.chat.tree import marks
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
-from tulu_cli.streams import terminal_safe
-from tulu_cli.text import plural
+from tulu_cli.text import plural, terminal_safe
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

@@ -25,7 +25,7 @@ from tulu_cli.chat.line.chips import Chips, ShowChips
 from tulu_cli.chat.line.history import InputHistory
 from tulu_cli.chat.line.keys import key_bindings
 from tulu_cli.chat.slash.arguments import Candidate
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe
 
 
 class Recall(History):

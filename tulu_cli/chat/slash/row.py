@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.arguments import Candidate, last_word
 from tulu_cli.errors import UsageError
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe
 
 Handler = Callable[[Chat, str], None]
 # What an argument can be: (word, what it is) for the words of a chat that begin so.
