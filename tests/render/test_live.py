@@ -28,7 +28,7 @@ JUMPED: list[Row] = [(MARK, ("a", "31"), ("          ", "1"), ("a", ""))]
 MARKED: list[Row] = [(MARK, ("a", "31"), (" ", "1"), MARK)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(frames=frames, joins=st.booleans())
 @example(frames=[JUMPED, MARKED], joins=False)  # a mark on a gap that was jumped over
 def test_a_frame_is_drawn_over_another(frames: list[list[Row]], joins: bool) -> None:
