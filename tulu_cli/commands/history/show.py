@@ -30,7 +30,7 @@ def show(
 
 def run(name: str, form: str, streams: "Streams") -> None:
     """Print the session that is named, as text, tree or json."""
-    from tulu_cli.chat.export.json_forms import write_tulu
+    from tulu_cli.chat.export.json import write_tulu
     from tulu_cli.chat.store.base import find_session
     from tulu_cli.chat.tree import draw
 
