@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulu_cli.text import ago, cells, clip, duration, listed, one_line, pad, plural, shown
+from tulu_cli.text import (
+    ago,
+    cells,
+    clip,
+    duration,
+    listed,
+    one_line,
+    pad,
+    plural,
+    shown,
+    wrap,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +68,18 @@ def test_a_line_fits_its_columns(text: str, columns: int) -> None:
     assert cells(clip(line, columns)) <= columns
     assert cells(pad(line, columns)) == columns
     assert clip(line, cells(line)) == line
+
+
+def test_a_line_is_broken_between_words() -> None:
+    assert wrap("/set  Show the sampling, or set it.", 20, " " * 6) == (
+        "/set  Show the\n      sampling, or\n      set it."
+    )
+    assert wrap("one\n\nsupercalifragilistic two", 10) == "one\n\nsupercalifragilistic\ntwo"
+    assert wrap("天空 天空", 5) == "天空\n天空"
+
+
+@given(st.text("ab 天", max_size=40), st.integers(1, 20))
+def test_wrapping_keeps_every_word_and_fits(text: str, columns: int) -> None:
+    lines = wrap(text, columns).split("\n")
+    assert " ".join(lines).split() == text.split()
+    assert all(cells(line) <= columns or " " not in line.strip() for line in lines)

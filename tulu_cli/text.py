@@ -1,5 +1,6 @@
 """Words for people: amounts, times, names, and text that is safe and fits on a terminal."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 
@@ -94,6 +95,25 @@ def pad(text: str, columns: int) -> str:
     """Return a line of exactly `columns` columns: cut, or with spaces behind it."""
     cut = clip(text, columns)
     return cut + " " * (columns - cells(cut))
+
+
+def wrap(text: str, columns: int, indent: str = "") -> str:
+    """Break each line between words so that it fits `columns`, with `indent` before what follows.
+
+    A word that is longer than a line stays whole.
+    """
+    return "\n".join(_wrapped(line, columns, indent) for line in text.split("\n"))
+
+
+def _wrapped(line: str, columns: int, indent: str) -> str:
+    if cells(line) <= columns:
+        return line
+    rows = [""]
+    for word in re.split(r"(?<= )(?=[^ ])", line):
+        if rows[-1].strip() and cells(f"{rows[-1]}{word}".rstrip()) > columns:
+            rows.append(indent)
+        rows[-1] += word
+    return "\n".join(row.rstrip() for row in rows)
 
 
 def gib(size: float, digits: int = 2) -> str:

@@ -9,7 +9,7 @@ from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.export import format_of
 from tulu_cli.chat.session import Session, new_stamp
 from tulu_cli.chat.slash.arguments import path_words, paths_in
-from tulu_cli.chat.slash.row import slash
+from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.chat.store.base import find_session
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.text import clip, one_line, plural, to_the_minute
@@ -116,6 +116,6 @@ def search(chat: Chat, argument: str) -> None:
     hits = chat.store.search(argument, limit=_LISTED)
     for hit in hits:
         where = hit.session_name or hit.session_id
-        chat.streams.write(f"{where}  {hit.role}: {hit.before}{hit.match}{hit.after}\n")
+        write_line(chat, f"{where}  {hit.role}: {hit.before}{hit.match}{hit.after}", "  ")
     if not hits:
         chat.say("Nothing was found.")
