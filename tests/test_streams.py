@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tulu_cli.errors import BadInput, TuluError
-from tulu_cli.streams import Streams, speaks_utf8, terminal_safe, wants_color
+from tulu_cli.streams import Streams, speaks_utf8, wants_color
+from tulu_cli.text import terminal_safe
 
 C0 = [chr(code) for code in range(0x20) if chr(code) not in "\n\t"]
 C1 = [chr(code) for code in range(0x80, 0xA0)]

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr: what they are, and how text from outside reaches a terminal safely."""
+"""stdin, stdout and stderr: what they are, and what is written to them."""
 
 import io
 import os
@@ -11,24 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TextIO
 
 from tulu_cli.errors import BadInput, TuluError
-
-_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_VISIBLE = {
-    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
-    0x7F: "\u2421",
-    **{code: f"<{code:02X}>" for code in range(0x80, 0xA0)},
-    **{code: f"<U+{code:04X}>" for code in _BIDI},
-}
-
-
-def terminal_safe(text: str) -> str:
-    """Text with every character that could command a terminal made visible.
-
-    C0 controls but newline and tab, DEL, C1 controls and the bidirectional overrides are replaced
-    one by one, so a sequence that is split across chunks is as harmless as a whole one: what is
-    left of it is printable text.
-    """
-    return text.translate(_VISIBLE)
+from tulu_cli.text import terminal_safe
 
 
 @dataclass

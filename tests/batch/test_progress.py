@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from tulu_cli.batch.progress import Counts, Reporter, duration
+from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.core import Completion, Done, Timings, Usage
 from tulu_cli.errors import BadInput
 from tulu_cli.streams import Streams
@@ -42,13 +42,6 @@ def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
     counts.add(answer(0, 0))
     assert counts.line(1.0) == "1 row"
     assert counts.summary(1.0)["completion_tokens"] is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2 h 30 min")]
-)
-def test_durations(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
 
 
 @pytest.mark.parametrize(("tty", "said"), [(True, 5), (False, 2)])

@@ -112,8 +112,17 @@ def test_what_is_lost_is_named() -> None:
 def test_other_keys_of_a_message_stay_where_they_can() -> None:
     call = Message("assistant", "", {"tool_calls": [{"id": "1", "type": "function"}]})
     session = chat("one").add(call, stamp()).add(Message("tool", "4", {"id": "1"}), stamp())
-    for name in ("jsonl", "openai", "html", "tulu"):
+    for name in ("jsonl", "openai", "sharegpt", "html", "tulu"):
         assert back(format_named(name), session) == session.conversation()
+
+
+def test_the_shapes_of_other_programs_are_read() -> None:
+    turns = [{"from": "human", "value": "2 + 2?"}, {"from": "observation", "value": "4"}]
+    for value in ({"conversations": turns}, [{"conversations": turns, "id": 7}]):
+        (session,) = format_named("sharegpt").read(json.dumps(value).encode(), "file")
+        assert session.conversation() == (Message("user", "2 + 2?"), Message("tool", "4"))
+    (session,) = format_named("jsonl").read(b'{"prompt": "a", "response": "b"}', "file")
+    assert session.conversation() == (Message("user", "a"), Message("assistant", "b"))
 
 
 def test_a_system_message_with_keys_or_later_on_is_a_turn() -> None:
@@ -128,16 +137,17 @@ def test_a_system_message_with_keys_or_later_on_is_a_turn() -> None:
         ("", "file is empty"),
         ("{", "file is not valid JSON: line 1, column 2"),
         ("[]", "file has no message: the array is empty"),
-        ("3", "file must be an array of messages"),
+        ("3", "file is in no format that is known. They are: messages: an array"),
         ('{"messages": []}\n{"messages"', "file line 1 has no message"),
         ('[{"role": "user", "content": "x"}]\n{"messages"', "file line 2 is not valid JSON"),
         ('[{"messages": [{"role": "user"}]}]', "file [0]: messages[0].content is missing"),
         ('{"conversations": 1}', "file: conversations must be an array"),
-        ('{"conversations": [{"from": "gpt"}]}', "file: conversations[0] must be an object"),
+        ('{"conversations": [{"from": "gpt"}]}', "file: conversations[0].value must be a text"),
+        ('{"conversations": [{"from": "x"}]}', "conversations[0].from must be one of human, user"),
         ('[{"role": "user", "content": "\\ud800"}]', "has a lone surrogate"),
         ('{"conversations": [{"from": "gpt", "value": "\\ud800"}]}', "has a lone surrogate"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"messages":' * 900 + "1" + "}" * 900, "file must be an array of messages"),
+        ('{"messages":' * 900 + "1" + "}" * 900, "is nested more than 100 levels deep"),
         ('{"tulu_session": 2}', "file is of a newer tulu: tulu_session 2"),
         ('{"tulu_session": 1}', "file is no session of tulu: KeyError 'nodes'"),
     ],

@@ -38,7 +38,7 @@ def test_the_measure_sees_what_is_lost(path: Path, opened: Callable[[], SqliteSt
 WRITER = """
 import sys
 from pathlib import Path
-from tulu_cli.chat.place import open_history
+from tulu_cli.chat.store.open import open_history
 from tulu_cli.chat.session import Session, Stamp
 from tulu_cli.core import Message
 

@@ -40,10 +40,45 @@ def test_the_first_version_is_brought_up_to_date(path: Path) -> None:
         assert store.load(session.id) == session
         assert [hit.after for hit in store.search("sky")] == [" three", " two", " \0 one"]
         assert store.summaries()[0].updated == 9.0
-        found = store._connection.execute("SELECT indexed FROM nodes ORDER BY seq")
-        assert [indexed for (indexed,) in found] == [0, 1, 1, 0]
         assert store._connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
         store.close()
+
+
+INDEX = """
+    ALTER TABLE nodes ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+    UPDATE nodes SET indexed = 1;
+    CREATE INDEX unindexed ON nodes (seq) WHERE NOT indexed;
+    CREATE VIEW searchable AS SELECT seq, content FROM nodes WHERE indexed;
+    CREATE VIRTUAL TABLE search USING fts5(content, tokenize = 'trigram', detail = 'none',
+        content = 'searchable', content_rowid = 'seq');
+    INSERT INTO search (search) VALUES ('rebuild');
+    CREATE TRIGGER node_inserted AFTER INSERT ON nodes BEGIN
+        INSERT INTO search (rowid, content) SELECT new.seq, new.content WHERE new.indexed; END;
+    CREATE TRIGGER node_updated AFTER UPDATE OF content, indexed ON nodes BEGIN
+        INSERT INTO search (search, rowid, content)
+            SELECT 'delete', old.seq, old.content WHERE old.indexed; END;
+    CREATE TRIGGER node_deleted AFTER DELETE ON nodes BEGIN
+        INSERT INTO search (search, rowid, content)
+            SELECT 'delete', old.seq, old.content WHERE old.indexed; END;
+    PRAGMA user_version = 2;
+"""
+
+
+def test_the_index_of_the_second_version_is_dropped(path: Path) -> None:
+    session = chat("swordfish one", "two")
+    write_version_1(path, session)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(INDEX)
+    connection.close()
+    store = open_history(path, pytest.fail)
+    assert store.load(session.id) == session
+    store.write(chat("swordfish three"))
+    assert [hit.after for hit in store.search("Swordfish")] == [" three", " one"]
+    names = store._connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE '%auto%'")
+    assert {name for (name,) in names} == {"sessions", "nodes", "odd", "sqlite_sequence"}
+    store.delete(*(one.id for one in store.summaries()))
+    store.close()
+    assert b"sword" not in path.read_bytes()
 
 
 def test_a_step_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Searching the history: what is found, and that the index changes nothing but the time."""
+"""Searching the history: what is found, in every store alike."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.chat.sessions import RECORD, answered, chat, done, stamp
-from tulu_cli.chat.store import sqlite
 from tulu_cli.chat.store.base import MemoryStore, Store, holds, snippet, words_of
-from tulu_cli.chat.store.open import open_history
 from tulu_cli.chat.store.sqlite import SqliteStore
 
 TEXTS = [
@@ -28,7 +26,7 @@ TEXTS = [
 QUERIES = [
     *("SKY", "sky the", "sky -blue", '"sky"', "'", "*", "a", "zzz", "  ", "nul", "50%", "a_b", "%"),
     *("über", "größe", "strasse", "空は", "_", "fine", "ﬁne", "👩", "kelvin", "\u212a"),
-    *("istanbul", "İstanbul"),
+    *("istanbul", "İstanbul", "i", "is\u212a"),
 ]
 
 
@@ -46,7 +44,7 @@ def test_every_store_finds_the_same(store: Store, query: str) -> None:
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_index_hides_nothing(
+def test_the_pattern_hides_nothing(
     opened: Callable[[], SqliteStore], texts: list[str], query: str
 ) -> None:
     store, memory = opened(), MemoryStore()
@@ -54,11 +52,16 @@ def test_the_index_hides_nothing(
     for session in sessions:
         store.write(session)
         memory.write(session)
-    assert store._has_index
     assert store.search(query) == memory.search(query)
     store.delete(*(session.id for session in sessions))
     assert store.search(query) == []
     store.close()
+
+
+def test_a_word_longer_than_any_pattern_is_found(store: Store) -> None:
+    store.write(chat("x" * 60_000 + "y"))
+    assert [len(hit.match) for hit in store.search("X" * 60_000 + "Y")] == [60_001]
+    assert store.search("x" * 60_000 + "z") == []
 
 
 def test_what_is_found_is_shown_with_what_is_around_it() -> None:
@@ -78,8 +81,6 @@ def test_an_answer_is_found_while_it_grows_and_as_it_is_at_the_end(
         session = session.extend(session.head or "", text, end)
         store.write(session, session.nodes[session.head or ""])
         assert len(store.search(f"first {text}")) == 1
-    indexed = store._connection.execute("SELECT indexed FROM nodes ORDER BY seq").fetchall()
-    assert indexed == [(1,), (1,)]
 
 
 def test_the_newest_is_found_first_and_no_more_than_asked_for(store: Store) -> None:
@@ -87,35 +88,6 @@ def test_the_newest_is_found_first_and_no_more_than_asked_for(store: Store) -> N
     store.write(session)
     assert [hit.after for hit in store.search("sky", limit=2)] == [" 3", " 2"]
     assert {hit.session_id for hit in store.search("sky")} == {session.id}
-
-
-def test_a_long_text_is_searched_without_the_index(
-    opened: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "LONGEST_INDEXED", 10)
-    store = opened()
-    store.write(chat("a needle in a haystack", "hay"))
-    assert [hit.match for hit in store.search("needle")] == ["needle"]
-    assert store._connection.execute("SELECT indexed FROM nodes").fetchall() == [(0,), (1,)]
-
-
-def test_an_sqlite_without_the_index_works_on_a_history_that_has_one(
-    opened: Callable[[], SqliteStore], path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_index = opened()
-    with_index.write(chat("sky one"))
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "has_trigrams", lambda _connection: False)
-        without = open_history(path, pytest.fail)
-    without.write(chat("sky two"))
-    triggers = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'"
-    assert without._connection.execute(triggers).fetchone() == (0,)
-    assert [hit.after for hit in without.search("sky")] == [" two", " one"]
-    without.close()
-    again = opened()
-    assert [hit.after for hit in again.search("sky")] == [" two", " one"], "it is built anew"
-    again.delete(*(one.id for one in again.summaries()))
-    again._connection.execute("INSERT INTO search (search) VALUES ('integrity-check')")
 
 
 def test_what_was_deleted_is_not_in_the_file(opened: Callable[[], SqliteStore], path: Path) -> None:

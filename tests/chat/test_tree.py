@@ -1,11 +1,11 @@
 """The drawing of a conversation's tree."""
 
 import pytest
-from rich.cells import cell_len
 
 from tests.chat.sessions import RECORD, answered, chat, done, empty, stamp
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.tree import draw
+from tulu_cli.text import cells
 
 EXPECTED = """\
   ┌─ 10 user       Why not?
@@ -44,7 +44,7 @@ def test_the_way_to_the_head_goes_straight_down(session: Session) -> None:
 @pytest.mark.parametrize("width", [80, 40, 20, 10, 1])
 def test_no_line_is_wider_than_the_terminal(session: Session, width: int) -> None:
     wide = answered(session.ask("天空はなぜ青いのですか" * 9, stamp()), "👩‍👩‍👧" * 99)
-    assert all(cell_len(line) <= width for line in draw(wide, width))
+    assert all(cells(line) <= width for line in draw(wide, width))
     assert len(draw(wide, width)) == len(wide.nodes)
 
 

@@ -17,7 +17,8 @@ from tests.program import tulu
 from tulu_cli.commands.models.show import ShowOptions, choose, run
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
 from tulu_cli.models import tulu_system_prompt
-from tulu_cli.streams import Streams, terminal_safe
+from tulu_cli.streams import Streams
+from tulu_cli.text import terminal_safe
 
 
 @pytest.fixture(autouse=True)

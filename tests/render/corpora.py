@@ -98,7 +98,7 @@ CODE = (
     + "".join(
         f'def function_{i}(value: int) -> str:\n    """Line {i}\n    of it."""\n'
         f"    return f'{{value}}' + str({i})  # comment\n\n"
-        for i in range(60)
+        for i in range(20)
     )
     + "```\n\nAnd C:\n\n~~~c\n/* a comment\n   of two lines */ int main(void) { return 0; }\n~~~\n"
 )
@@ -155,10 +155,10 @@ ANSWERS = {
             "# " + "heading " * 40 + "#",
             "| " + "cell | " * 40,
             "- - " * 40,
-            "```\n" + "code(); " * 600 + "\n```",
+            "```\n" + "code(); " * 300 + "\n```",
             "    " + "indented " * 40,
             "<div " + "attribute " * 40 + ">\ntext",
-            "|a|b|\n|-|-|\n|1|" + "long " * 900 + "|",
+            "|a|b|\n|-|-|\n|1|" + "long " * 400 + "|",
         )
     ),
     "empty": "",

@@ -5,7 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tulu_cli.render.live import common, redraw
-from tulu_cli.render.markdown.rows import Row, cells, encode, row
+from tulu_cli.render.markdown.rows import Row, encode, row
+from tulu_cli.text import cells
 
 from .screen import Screen
 
@@ -27,7 +28,7 @@ JUMPED: list[Row] = [(MARK, ("a", "31"), ("          ", "1"), ("a", ""))]
 MARKED: list[Row] = [(MARK, ("a", "31"), (" ", "1"), MARK)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(frames=frames, joins=st.booleans())
 @example(frames=[JUMPED, MARKED], joins=False)  # a mark on a gap that was jumped over
 def test_a_frame_is_drawn_over_another(frames: list[list[Row]], joins: bool) -> None:

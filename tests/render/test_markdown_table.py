@@ -2,7 +2,7 @@
 
 import pytest
 
-from tulu_cli.render.markdown.rows import cells
+from tulu_cli.text import cells
 
 from .drawing import draw, pieces
 

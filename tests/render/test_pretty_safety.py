@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tulu_cli.render.collector import Collector
 from tulu_cli.render.pretty import PrettyRenderer
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe
 
 from .corpora import ANSWERS, HOSTILE
 from .drawing import OURS, Terminal, draw, pieces

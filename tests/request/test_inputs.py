@@ -12,7 +12,6 @@ from tulu_cli.request.inputs import (
     check_given,
     conversation,
     read_stdin,
-    shown,
     stdin_is_idle,
     user_text,
     with_system,
@@ -188,12 +187,3 @@ def test_bad_json_says_where(tmp_path: Path) -> None:
     file.write_text(json.dumps([]) + "\n  x")
     with pytest.raises(BadInput, match=r"chat\\n\.json' is not valid JSON: line 2, column 3"):
         conversation(Given(messages=str(file)), None)
-
-
-def test_names_in_sentences() -> None:
-    assert [shown(name) for name in ("a b", "", "a\nb", "\udcff")] == [
-        "a b",
-        "''",
-        "'a\\nb'",
-        "'\\udcff'",
-    ]

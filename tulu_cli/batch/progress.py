@@ -8,7 +8,7 @@ from typing import Any
 from tulu_cli.batch.records import Answer, usage_object
 from tulu_cli.errors import TuluError
 from tulu_cli.streams import Streams
-from tulu_cli.text import plural
+from tulu_cli.text import duration, plural
 
 
 @dataclass
@@ -75,14 +75,6 @@ class Counts:
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
         }
-
-
-def duration(seconds: float) -> str:
-    """A time for a person: 45 s, 12 min, 3 h 20 min."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 TERMINAL_SECONDS = 0.2

@@ -24,8 +24,7 @@ from tulu_cli.batch.scoring import RowScorer
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.loading import TokenModel, open_engine, prepare
 from tulu_cli.request.constraint import check
-from tulu_cli.request.inputs import shown
-from tulu_cli.text import plural
+from tulu_cli.text import plural, shown
 
 if TYPE_CHECKING:
     from tulu_cli.batch.journal import Journal

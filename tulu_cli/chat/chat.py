@@ -15,7 +15,7 @@ from tulu_cli.request.request import RequestMaker
 from tulu_cli.request.sampling import decide
 from tulu_cli.settings import Settings
 from tulu_cli.streams import Streams
-from tulu_cli.text import plural
+from tulu_cli.text import plural, wrap
 
 
 class Reader(Protocol):
@@ -72,8 +72,9 @@ class Chat:
         return self.reader.interactive
 
     def say(self, line: str) -> None:
-        """One line of talk, on stderr."""
-        self.streams.say(line)
+        """Write a line to stderr, which a terminal gets broken between words."""
+        width = self.streams.size().columns - 1
+        self.streams.say(wrap(line, width) if self.streams.stderr_tty else line)
 
     @property
     def title(self) -> str:

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.errors import TuluError
-from tulu_cli.streams import terminal_safe
-from tulu_cli.text import plural
+from tulu_cli.text import plural, terminal_safe
 
 _BETWEEN = " · "
 

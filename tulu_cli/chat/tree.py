@@ -14,7 +14,7 @@ from tulu_cli.text import clip, one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TreeLine:
     """One node as it is drawn: what stands before it, and the number that a person names."""
 
     lead: str
@@ -24,7 +24,7 @@ class Row:
     is_on_path: bool
 
 
-def rows(session: Session) -> Iterator[Row]:
+def rows(session: Session) -> Iterator[TreeLine]:
     """The nodes from the top to the bottom, each behind the lines that lead to it."""
     numbers = {node_id: number for number, node_id in enumerate(session.nodes, 1)}
     path = {node.id for node in session.path()}
@@ -34,7 +34,7 @@ def rows(session: Session) -> Iterator[Row]:
     todo = _branches(below.get(None, []), path, "", is_root=True)
     while todo:
         lead, trunk, node = todo.pop()
-        yield Row(lead, numbers[node.id], node, node.id == session.head, node.id in path)
+        yield TreeLine(lead, numbers[node.id], node, node.id == session.head, node.id in path)
         todo += _branches(below.get(node.id, []), path, trunk)
 
 
@@ -64,7 +64,7 @@ def _branches(
     return [*branches, *((trunk, trunk, node) for node in ordered[-1:])][::-1]
 
 
-def _line(row: Row, width: int) -> str:
+def _line(row: TreeLine, width: int) -> str:
     star = "*" if row.is_head else " "
     begin = f"{star} {row.lead}{row.number} {one_line(row.node.role):<10} "
     mark = marks(row.node)

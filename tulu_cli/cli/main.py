@@ -69,7 +69,7 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
 
 def say(text: str) -> None:
     """Talk on stderr, made safe for a terminal; a stderr that takes none is no reason to fail."""
-    from tulu_cli.streams import terminal_safe
+    from tulu_cli.text import terminal_safe
 
     with suppress(OSError), open(2, "wb", closefd=False) as stderr:
         stderr.write(terminal_safe(text + "\n").encode("utf-8", "replace"))

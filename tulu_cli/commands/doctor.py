@@ -10,6 +10,7 @@ import typer
 
 from tulu_cli.commands import _options
 from tulu_cli.errors import ExitCode, NoEngine, TuluError, UsageError
+from tulu_cli.text import plural
 
 if TYPE_CHECKING:
     from tulu_cli.doctor.finding import Finding
@@ -48,7 +49,7 @@ def run(streams: "Streams", findings: "Iterable[Finding]", *, json_output: bool)
         streams.write(json.dumps([asdict(one) for one in found], ensure_ascii=False) + "\n")
     problems = sum(one.level == "problem" for one in found)
     if problems:
-        streams.say(f"tulu: {problems} problem{'' if problems == 1 else 's'}.")
+        streams.say(f"tulu: {plural(problems, 'problem')}.")
         raise typer.Exit(ExitCode.FAILURE)
     streams.say("tulu: nothing is broken.")
 
@@ -57,23 +58,18 @@ def lines(finding: "Finding", streams: "Streams") -> Iterator[str]:
     """A finding, and below it what mends it; a terminal gets lines that fit."""
     from textwrap import wrap
 
-    from tulu_cli.streams import terminal_safe
+    from tulu_cli.text import one_line
 
     level = f"{finding.level:<8}"
-    said, mend = _one_line(finding.said), _one_line(finding.mend or "")
+    said, mend = one_line(finding.said), one_line(finding.mend or "")
     if streams.color:
         level = f"\x1b[{_COLORS[finding.level]}m{level}\x1b[0m"
     if streams.stdout_tty:
-        said, mend = terminal_safe(said), terminal_safe(mend)
         room = max(streams.width - _INDENT, _INDENT)
         said = f"\n{'':{_INDENT}}".join(wrap(said, room, break_on_hyphens=False))
     yield f"{level} {finding.about:<12} {said}"
     if mend:
         yield f"{'':{_INDENT}}> {mend}"  # a command is copied whole, and so not broken
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def examine(streams: "Streams", looks: "dict[str, Look]") -> "Iterator[Finding]":

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.text import gib
+from tulu_cli.text import duration, gib
 
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
@@ -44,6 +44,7 @@ def run(streams: "Streams", *, json_output: bool) -> None:
     """Sweep, look, and print. Nothing on stdout where there is no engine."""
     import time
 
+    from tulu_cli.render.columns import table
     from tulu_cli.warm.finder import sweep, warm_engines
 
     for name in sweep():
@@ -87,7 +88,7 @@ class Row:
             gpus or "-",
             self.state,
             "-" if self.requests is None else str(self.requests),
-            duration(self.idle_seconds),
+            "-" if self.idle_seconds is None else duration(self.idle_seconds),
             "when stopped"
             if self.unloads_in_seconds is None
             else duration(self.unloads_in_seconds),
@@ -139,24 +140,3 @@ def state_of(warm: "Warm", requests: int | None) -> str:
     if not warm.is_ready:
         return "loading"
     return "ready" if requests is not None else "not answering"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as the two largest units that count."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    for unit, size, smaller, part in (("h", 3600, "m", 60), ("m", 60, "s", 1)):
-        if whole >= size:
-            return f"{whole // size}{unit} {whole % size // part}{smaller}"
-    return f"{whole}s"
-
-
-def table(rows: list[Any]) -> str:
-    """Columns as wide as what is in them."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "".join(f"{line}\n" for line in lines)

@@ -53,7 +53,7 @@ def judge_place(place: Place) -> Finding:
 
 def judge_model(model: CachedModel, *, offline: bool) -> Finding:
     """Whether a cached model is whole: a part is a problem where the rest cannot be had. Pure."""
-    from tulu_cli.models.config import listed
+    from tulu_cli.text import listed
 
     again = f"tulu models pull {model.name}" if model.hub else None
     if model.failure:
@@ -62,7 +62,7 @@ def judge_model(model: CachedModel, *, offline: bool) -> Finding:
         return Finding("ok", "model", f"{model.name} is whole.")
     if not model.weights:
         return Finding("note", "model", f"{model.name}: its texts are here and no weights.", again)
-    said = f"{model.name} is not whole: it lacks {listed(list(model.missing))}."
+    said = f"{model.name} is not whole: it lacks {listed(model.missing, 3)}."
     return Finding("problem" if offline else "note", "model", said, again)
 
 

@@ -14,8 +14,9 @@ from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
-from tulu_cli.protocol.chat import CANNOT, cannot, listed
+from tulu_cli.protocol.chat import CANNOT, cannot
 from tulu_cli.settings import Setting, Settings
+from tulu_cli.text import listed
 from tulu_cli.warm.endpoint import Address, ChatServer, Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.warm.record import Identity, Order, fingerprint

@@ -8,6 +8,7 @@ from typing import Any
 
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models.reference import ModelRef
+from tulu_cli.text import listed
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
@@ -167,7 +168,7 @@ def require_weights(directory: Path, name: str) -> None:
         return
     if has_only_pickles(directory.iterdir()):
         raise only_pickles(name)
-    raise ModelNotFound(f"{name!r} lacks {listed(missing)}: fetch the model again.")
+    raise ModelNotFound(f"{name!r} lacks {listed(missing, 3)}: fetch the model again.")
 
 
 def has_only_pickles(paths: Iterable[Path]) -> bool:
@@ -182,9 +183,3 @@ def only_pickles(name: str) -> BadInput:
         f"{name!r} has its weights only as pickle files, which can run code when they are "
         "loaded: convert them to safetensors, or choose another model."
     )
-
-
-def listed(names: list[str]) -> str:
-    """The first three names, and how many more there are."""
-    shown, more = names[:3], len(names[3:])
-    return ", ".join(shown) + (f" and {more} more" if more else "")

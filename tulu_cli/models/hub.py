@@ -12,10 +12,11 @@ from pathlib import Path
 
 from tulu_cli.errors import ModelNotFound, TuluError
 from tulu_cli.models import notice
-from tulu_cli.models.config import has_only_pickles, listed, missing_files, only_pickles
+from tulu_cli.models.config import has_only_pickles, missing_files, only_pickles
 from tulu_cli.models.hub_weights import RemoteFile, fetch_weights, require_room
 from tulu_cli.models.progress import Progress, Say
 from tulu_cli.models.reference import ModelRef
+from tulu_cli.text import listed
 
 # *.py is text here: it is run only by an engine that was told to trust it.
 _TEXT_FILES = ["*.json", "*.jinja", "*.py", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"]
@@ -208,6 +209,6 @@ def _require_model(ref: ModelRef, directory: Path, *, weights: bool) -> None:
     if has_only_pickles(names):
         raise only_pickles(full_name(ref))
     raise ModelNotFound(
-        f"{full_name(ref)} has no {listed(sorted(missing))}: if it is a repository of GGUF "
+        f"{full_name(ref)} has no {listed(sorted(missing), 3)}: if it is a repository of GGUF "
         "files, download one of them and name that file."
     )

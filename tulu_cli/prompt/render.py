@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.limits import Exhausted
+from tulu_cli.text import one_line
 
 SECONDS = 5.0  # of processor time, so that a stopped or busy computer is no reason to fail
 MEMORY_BYTES = 2**30  # beyond what the process has when the template begins
@@ -144,17 +145,16 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
             f"The chat template has a syntax error in line {error.lineno}: {message}."
         ) from error
     except TemplateError as error:
-        raise BadInput(f"The chat template refuses this conversation: {one_line(error)}") from error
+        raise BadInput(f"The chat template refuses this conversation: {_reason(error)}") from error
     except Exception as error:  # a template is a program: it can fail in any way
         raise BadInput(
             f"The chat template fails on this conversation: {type(error).__name__}: "
-            f"{one_line(error)}"
+            f"{_reason(error)}"
         ) from error
 
 
-def one_line(error: Exception) -> str:
-    """The error's message as one sentence."""
-    return " ".join(str(error).split()).rstrip(".") + "."
+def _reason(error: Exception) -> str:
+    return one_line(str(error)).rstrip(".") + "."
 
 
 def render_messages(source: str, variables: Mapping[str, Any], continue_final: bool) -> str:

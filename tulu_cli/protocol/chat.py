@@ -127,13 +127,6 @@ def model_names(told: Any) -> tuple[str, ...]:
     return tuple(name for name in names if name and isinstance(name, str))
 
 
-def listed(names: tuple[str, ...]) -> str:
-    """Names of a server's in a sentence, as many as anybody reads."""
-    shown = [name if name.isprintable() and len(name) < 80 else repr(name[:80]) for name in names]
-    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return ", ".join(shown[:10]) + more
-
-
 def _piece(told: Mapping[str, Any], top: int) -> Piece:
     said = told.get("delta") or told.get("message") or {}
     texts = [said.get("content") or "", said.get("refusal") or ""]

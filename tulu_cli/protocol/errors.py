@@ -5,10 +5,11 @@ from typing import Any
 
 from tulu_cli import errors
 from tulu_cli.errors import EngineError, PromptTooLong, TuluError
+from tulu_cli.text import one_line
 
 # What OpenAI and llama.cpp call a prompt that is longer than the context.
 _TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
-_LONGEST_MESSAGE = 500
+LONGEST_MESSAGE = 500  # characters
 
 
 class Refused(EngineError):
@@ -25,7 +26,7 @@ def refusal(status: int, told: Any) -> TuluError:
     told = told if isinstance(told, dict) else {}
     error = told.get("error") or told.get("detail") or told
     error = error if isinstance(error, dict) else {"message": error}
-    message = one_line(str(error.get("message") or "no reason given")).rstrip(".")
+    message = one_line(str(error.get("message") or "no reason given"), LONGEST_MESSAGE).rstrip(".")
     kind = getattr(errors, str(error.get("type")), None)
     if isinstance(kind, type) and issubclass(kind, TuluError):
         return kind(f"{message}.")
@@ -45,9 +46,3 @@ def parsed(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError):
         return {"message": data[:200].decode("utf-8", errors="replace")}
-
-
-def one_line(text: str) -> str:
-    """Words of a server on one line, and no more of them than anybody reads."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]} [...]"

@@ -1,20 +1,45 @@
 """Plain columns, without boxes or colours, for people and for awk alike."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from textwrap import wrap
 
+from tulu_cli.text import cells
+
 GAP = "  "
+Paint = Callable[[int, int, str], str]
 # A heading is broken into lines that may be this long, even above narrower cells.
 _HEADING = 8
 _DIVIDER = " "
 
 
 def aligned(
-    rows: Sequence[Sequence[str]], right: Collection[int] = (), gap: str = GAP
+    rows: Sequence[Sequence[str]],
+    right: Collection[int] = (),
+    gap: str = GAP,
+    paint: Paint | None = None,
 ) -> list[str]:
-    """One line a row, each column as wide as its widest cell; `right` names those of numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [gap.join(_padded(row, widths, right)).rstrip() for row in rows]
+    """Return one line for each row, each column as wide as its widest cell.
+
+    `right` are the places of the columns that are aligned at their right end, as numbers are.
+    `paint` gives a cell its colour, from its row, its column and its text.
+    """
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        parts = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blank = " " * (width - cells(cell))
+            text = paint(number, place, cell) if paint and cell else cell
+            parts.append(blank + text if place in right else text + blank)
+        lines.append(gap.join(parts).rstrip())
+    return lines
+
+
+def table(
+    rows: Sequence[Sequence[str]], *, right: Collection[int] = (), paint: Paint | None = None
+) -> str:
+    """Return `aligned` rows as one text, in which each line ends with a newline."""
+    return "".join(f"{line}\n" for line in aligned(rows, right, paint=paint))
 
 
 def score_table(
@@ -27,7 +52,7 @@ def score_table(
     with the labels again.
     """
     lines: list[str] = []
-    rest = [_heading(name, cells) for name, cells in columns]
+    rest = [_heading(name, values) for name, values in columns]
     while rest:
         count = _fitting(labels, rest, width)
         lines += [""] if lines else []
@@ -39,16 +64,16 @@ def score_table(
 _Column = tuple[list[str], Sequence[str]]
 
 
-def _heading(name: str, cells: Sequence[str]) -> _Column:
-    longest = max(map(len, (*name.split(), *cells)))
-    return wrap(name, max(longest, _HEADING)), cells
+def _heading(name: str, values: Sequence[str]) -> _Column:
+    longest = max(map(cells, (*name.split(), *values)))
+    return wrap(name, max(longest, _HEADING)), values
 
 
 def _fitting(labels: Sequence[str], columns: list[_Column], width: int) -> int:
     """How many of the columns `width` has room for: one at the least."""
-    used = max(map(len, labels))
-    for count, (heading, cells) in enumerate(columns):
-        used += len(_DIVIDER) + max(map(len, (*heading, *cells)))
+    used = max(map(cells, labels))
+    for count, (heading, values) in enumerate(columns):
+        used += len(_DIVIDER) + max(map(cells, (*heading, *values)))
         if used > width:
             return max(count, 1)
     return len(columns)
@@ -59,32 +84,9 @@ def _block(labels: Sequence[str], columns: list[_Column]) -> list[str]:
     above = [[""] * (height - len(heading)) + heading for heading, _ in columns]
     head = [["", *(column[line] for column in above)] for line in range(height)]
     body = [
-        [label, *(cells[number] for _, cells in columns)] for number, label in enumerate(labels)
+        [label, *(values[number] for _, values in columns)] for number, label in enumerate(labels)
     ]
     return aligned([*head, *body], range(1, len(columns) + 1), _DIVIDER)
-
-
-def _padded(row: Sequence[str], widths: list[int], right: Collection[int]) -> list[str]:
-    return [
-        cell.rjust(width) if number in right else cell.ljust(width)
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-
-
-_ROOM = 2
-
-
-def table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Return rows as aligned columns; the columns in `right` are aligned to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        (" " * _ROOM).join(
-            cell.rjust(width) if index in right else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str:
@@ -92,14 +94,14 @@ def stacked_bar(parts: Sequence[tuple[str, int]], whole: int, width: int) -> str
 
     A part that is not empty has at least one cell, so that rounding hides nothing.
     """
-    cells = ""
+    drawn = ""
     reached = 0
     for letter, size in parts:
         reached += max(0, size)
         end = min(round(width * reached / whole), width)
         if size > 0:
-            cells += letter * max(1, end - len(cells))
-    return cells[:width].ljust(width, ".")
+            drawn += letter * max(1, end - len(drawn))
+    return drawn[:width].ljust(width, ".")
 
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from itertools import takewhile
 
-from tulu_cli.render.markdown.rows import Row, cells, encode, is_certain, plain
+from tulu_cli.render.markdown.rows import Row, encode, is_certain, plain
+from tulu_cli.text import cells
 
 _JOINERS = "\u200d\ufe0e\ufe0f"
 

@@ -9,7 +9,8 @@ from tulu_cli.render.collector import Collector
 from tulu_cli.render.live import redraw
 from tulu_cli.render.markdown.document import Document
 from tulu_cli.render.markdown.rows import Row, theme
-from tulu_cli.streams import Streams, terminal_safe
+from tulu_cli.streams import Streams
+from tulu_cli.text import terminal_safe
 
 TAIL_ROWS = 6  # rows that may be live
 REDRAWN = 0.7  # bytes for the tail's changes, for each byte of the answer

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tulu_cli.core import Completion
-from tulu_cli.streams import Streams, terminal_safe
+from tulu_cli.streams import Streams
+from tulu_cli.text import terminal_safe
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tulu_cli.streams import terminal_safe
+from tulu_cli.render import columns
+from tulu_cli.render.columns import GAP, aligned
+from tulu_cli.text import cells, clip, one_line, terminal_safe
 
-_COLORS = ("cyan", "green", "magenta", "yellow", "blue")
+_HEADINGS = ("#", "id", "text", "turn", "special", "learnt", "bytes")
+_NUMBERS, _PAINTED, _TEXT = (0, 1), (2, 3), 2  # places of columns
+_FEWEST = 11  # columns for bytes, at the least
+_COLORS = (36, 32, 35, 33, 34)  # SGR: cyan, green, magenta, yellow, blue
 # So that the ends of a line can be seen, and spaces counted.
 _VISIBLE = {"\n": "\\n", "\t": "\\t", "\r": "\\r", " ": "\u00b7"}
 _MOST_CHARACTERS = 40
@@ -32,39 +37,37 @@ class Cells:
 
 
 def token_table(rows: Sequence[Cells], look: Look) -> str:
-    """The table as text; each role has its colour where there are any."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Return the table as text; each role has its colour where there are any.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("#", "id"):
-        table.add_column(name, justify="right")
-    for name in ("text", "bytes", "turn", "special", "learnt"):
-        table.add_column(name, no_wrap=name != "bytes")
-    roles = list(dict.fromkeys(row.role for row in rows))
-    for number, row in enumerate(rows):
-        color = _COLORS[roles.index(row.role) % len(_COLORS)]
-        bold = "bold " if row.special else ""
-        table.add_row(
-            Text(str(number)),
-            Text(row.id),
-            Text(visible(row.piece), style=f"{bold}{color}"),
-            Text(row.data.hex(" "), style="dim"),
-            Text(terminal_safe(row.role), style=color),
-            Text("special" if row.special else ""),
-            Text({True: "yes", False: "", None: "?"}[row.learnt]),
+    Bytes that the width has no room for are cut, and an ellipsis stands for them.
+    """
+    table = [
+        (
+            str(number),
+            row.id,
+            visible(row.piece),
+            one_line(row.role),
+            "special" if row.special else "",
+            {True: "yes", False: "", None: "?"}[row.learnt],
+            row.data.hex(" "),
         )
-    console = Console(
-        width=look.width,
-        force_terminal=look.color,
-        color_system="standard" if look.color else None,
-        legacy_windows=False,
-    )
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get()
+        for number, row in enumerate(rows)
+    ]
+    taken = max(map(cells, aligned([line[:-1] for line in (_HEADINGS, *table)], _NUMBERS)))
+    room = max(look.width - taken - len(GAP), _FEWEST)
+    table = [(*line[:-1], clip(line[-1], room)) for line in table]
+    if not look.color:
+        return columns.table([_HEADINGS, *table], right=_NUMBERS)
+    roles = list(dict.fromkeys(row.role for row in rows))
+
+    def paint(line: int, column: int, text: str) -> str:
+        if line == 0 or column not in _PAINTED:
+            return text
+        row = rows[line - 1]
+        bold = "1;" if column == _TEXT and row.special else ""
+        return f"\x1b[{bold}{_COLORS[roles.index(row.role) % len(_COLORS)]}m{text}\x1b[0m"
+
+    return columns.table([_HEADINGS, *table], right=_NUMBERS, paint=paint)
 
 
 def visible(piece: str) -> str:

@@ -7,6 +7,7 @@ from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import compose_user_text, decode_utf8, parse_messages
 from tulu_cli.streams import Streams
+from tulu_cli.text import shown
 
 # How long a command that has its prompt already waits for a first byte on a stdin that is open.
 PATIENCE_SECONDS = 1.0
@@ -128,8 +129,3 @@ def _bytes_of(name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise BadInput(f"{shown(name)} cannot be read: {error.strerror or error}.") from error
-
-
-def shown(name: str) -> str:
-    """A file name in a sentence: on one line, whatever is in it."""
-    return name if name.isprintable() and name else repr(name)

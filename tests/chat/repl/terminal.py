@@ -82,8 +82,11 @@ class ChatTerminal:
         return "\n".join(row.rstrip() for row in self._rows()).rstrip()
 
     def shows(self, text: str) -> bool:
-        """Whether it stands, or stood, on the screen; it may go over the edge of a row."""
-        return text in self.text() or text in "".join(self._rows())
+        """Whether it stands, or stood, on the screen; it may be broken, also between words."""
+        shown = self.text()
+        if text in shown or text in "".join(self._rows()):
+            return True
+        return " ".join(text.split()) in " ".join(shown.split())
 
     def until(self, wanted: str | Callable[[], bool]) -> str:
         """Wait until the screen shows a text, or until something is true; all text so far."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tulu_cli.chat.line.history import InputHistory
 from tulu_cli.chat.line.plain import Command, Say, in_open_block, literal, understand
-from tulu_cli.chat.slash.arguments import last_code_block
+from tulu_cli.chat.slash.answers import last_code_block
 
 
 def add_many(path: Path, word: str) -> None:

@@ -9,7 +9,7 @@ from tulu_cli.warm import starter
 
 from .conftest import OpenChat
 from .stored import last, path
-from .terminal import CTRL_D, ENTER, PASTE_BEGINS
+from .terminal import CTRL_D, ENTER
 
 ANSWER = "fake: say yes"
 
@@ -90,16 +90,6 @@ def test_a_megabyte_is_pasted_whole(open_chat: OpenChat, data: Path) -> None:
     chat.until("is over by")
     chat.leave()
     assert path(data) == [("user", pasted)]
-
-
-def test_a_paste_whose_end_is_lost_ends_by_itself(open_chat: OpenChat, data: Path) -> None:
-    chat = open_chat()
-    chat.until_prompt()
-    chat.type(f"{PASTE_BEGINS}one\rtwo")
-    chat.until("\n. two")
-    chat.say(" three")
-    chat.leave()
-    assert path(data)[0] == ("user", "one\ntwo three")
 
 
 def test_two_slashes_send_one(open_chat: OpenChat, data: Path) -> None:

@@ -35,6 +35,13 @@ def test_help_on_a_narrow_terminal_has_the_names_on_lines_of_their_own(stage: St
     assert said.out.endswith("/undo\n  Go back to before your last turn.\n")
 
 
+def test_help_on_a_terminal_is_broken_between_words(stage: Stage) -> None:
+    said = stage.play("/help", tty=True)
+    assert max(map(len, said.out.splitlines())) < 80
+    rows = [f"{row.usage} {row.about}" for row in slash.rows() if not row.aliases]
+    assert all(row in " ".join(said.out.split()) for row in rows)
+
+
 @pytest.mark.parametrize("word", ["/exit", "/quit", "/bye", "/q"])
 def test_exit_leaves_at_once(stage: Stage, word: str) -> None:
     said = stage.play(word, ONE)

@@ -53,7 +53,7 @@ def test_a_terminal_gets_columns_made_safe() -> None:
     print_rows(
         streams, [Row("a", "\x9b", "x"), Row("long", 1, "y")], origin=True, json_output=False
     )
-    assert shown(streams) == 'a     "<9B>"  x\nlong  1    y\n'
+    assert shown(streams) == 'a     "<9B>"  x\nlong  1       y\n'
 
 
 @pytest.mark.parametrize("model", ["nobody/nothing", "./nowhere", "x.gguf", "demo"])

@@ -13,6 +13,7 @@ from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.commands.history import list_, search, show
 from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
+from tulu_cli.text import cells
 
 
 def test_a_pipe_gets_the_list_with_tabs(store: SqliteStore, run: Run) -> None:
@@ -32,17 +33,15 @@ def test_a_pipe_gets_the_list_with_tabs(store: SqliteStore, run: Run) -> None:
 
 @pytest.mark.parametrize("width", [120, 80, 79, 50, 49, 20])
 def test_a_terminal_gets_a_list_that_fits(store: SqliteStore, width: int) -> None:
-    from rich.cells import cell_len
-
     kept(store, chat("天空はなぜ青い \x1b[2J " * 9, name="sky"), days=3)
     streams = terminal(width=width)
     list_.run(streams, NOW, limit=None, json_output=False)
     (line,) = shown(streams).splitlines()
-    assert cell_len(line) <= width
+    assert cells(line) <= width
     assert "\x1b" not in line
     assert ("3 days ago" in line) == (width >= 50)
     assert ("2027-01-1" in line) == (width >= 80)
-    assert ("[sky] 天" in line) == (width >= 25)
+    assert "[sky] 天" in line
 
 
 def test_an_empty_history_is_said_and_not_made(
@@ -108,13 +107,11 @@ def test_what_is_found_is_shown_and_is_in_the_line(store: SqliteStore, run: Run)
 
 @pytest.mark.parametrize("width", [100, 60, 45, 40, 20])
 def test_a_hit_fits_a_terminal(store: SqliteStore, width: int) -> None:
-    from rich.cells import cell_len
-
     store.write(chat("天" * 100 + " needle " + "空" * 100))
     streams = terminal(width=width)
     search.run(streams, "needle", limit=9, json_output=False)
     (line,) = shown(streams).splitlines()
-    assert cell_len(line) <= width
+    assert cells(line) <= width
     assert "needle" in line
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from tulu_cli.chat.export import json_forms, markdown, page, reading
+from tulu_cli.chat.export import json, markdown, page
 from tulu_cli.chat.session import Session
 from tulu_cli.errors import UsageError
 
@@ -31,11 +31,11 @@ class Format:
 
 FORMATS = (
     Format("markdown", ".md", markdown.write, markdown.read, holds_many=False, holds_keys=False),
-    Format("jsonl", ".jsonl", json_forms.write_jsonl, reading.read),
-    Format("openai", ".json", json_forms.write_openai, reading.read, holds_many=False),
-    Format("sharegpt", ".json", json_forms.write_sharegpt, reading.read, holds_keys=False),
+    Format("jsonl", ".jsonl", json.write_jsonl, json.read),
+    Format("openai", ".json", json.write_openai, json.read, holds_many=False),
+    Format("sharegpt", ".json", json.write_sharegpt, json.read),
     Format("html", ".html", page.write, page.read, holds_many=False),
-    Format("tulu", ".json", json_forms.write_tulu, reading.read, holds_tree=True),
+    Format("tulu", ".json", json.write_tulu, json.read, holds_tree=True),
 )
 
 

@@ -12,14 +12,13 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from tulu_cli.chat.export.json_forms import message_to_value
 from tulu_cli.chat.session import Node, Session, session_of
 from tulu_cli.chat.store.base import title_of
 from tulu_cli.chat.tree import marks
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
-from tulu_cli.streams import terminal_safe
-from tulu_cli.text import plural
+from tulu_cli.prompt.inspect.formats import write_messages
+from tulu_cli.text import plural, terminal_safe
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -141,7 +140,7 @@ def _style() -> str:
 
 def _data(session: Session) -> str:
     """The messages as JSON in which nothing can end the element that it stands in."""
-    value = {"messages": [message_to_value(message) for message in session.conversation()]}
+    value = {"messages": write_messages(session.conversation())}
     text = json.dumps(value)
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 

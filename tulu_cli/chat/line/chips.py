@@ -9,7 +9,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe
 
 # The last private-use plane: fonts with icons use the one below U+FFFF.
 _FIRST = 0x100000

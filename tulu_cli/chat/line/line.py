@@ -15,6 +15,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -23,9 +24,8 @@ from prompt_toolkit.styles import Style
 from tulu_cli.chat.line.chips import Chips, ShowChips
 from tulu_cli.chat.line.history import InputHistory
 from tulu_cli.chat.line.keys import key_bindings
-from tulu_cli.chat.line.patient_input import PatientInput
 from tulu_cli.chat.slash.arguments import Candidate
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe
 
 
 class Recall(History):
@@ -159,7 +159,7 @@ class PromptLine:
             vi_mode=vi_mode,
             enable_suspend=True,
             tempfile_suffix=".md",
-            input=PatientInput(sys.stdin),
+            input=Vt100Input(sys.stdin),
             output=self._output,
         )
 

@@ -1,10 +1,10 @@
 """The slash commands. Importing this fills the rows: a module here is found by being named here."""
 
 from tulu_cli.chat.slash import about, answers, branches, files, sessions, sets
-from tulu_cli.chat.slash.row import Row, candidates, find, rows, run
+from tulu_cli.chat.slash.row import SlashCommand, candidates, find, rows, run
 
 __all__ = [
-    "Row",
+    "SlashCommand",
     "about",
     "answers",
     "branches",

@@ -1,7 +1,7 @@
 """Rows that tell about the chat, and leave it."""
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.slash.row import find, rows, slash
+from tulu_cli.chat.slash.row import find, rows, slash, write_line
 from tulu_cli.errors import UsageError
 from tulu_cli.text import clip, one_line, plural
 
@@ -10,7 +10,7 @@ Enter sends. Alt-Enter or Ctrl-J makes a line; \"\"\" begins and ends a block.
 Ctrl-G edits in $EDITOR, Ctrl-O shows a folded paste, Ctrl-R searches what was typed.
 Ctrl-C stops an answer and keeps it; Ctrl-D leaves. //text sends /text.
 """
-_NARROW = 60
+_NARROW, _NAMES = 60, 32  # columns
 
 
 @slash(
@@ -26,10 +26,13 @@ def help_(chat: Chat, argument: str) -> None:
     narrow = chat.streams.size().columns < _NARROW
     for row in chosen:
         names = ", ".join([row.usage, *(f"/{alias}" for alias in row.aliases)])
-        line = f"{names}\n  {row.about}\n" if narrow else f"{names:<32} {row.about}\n"
-        chat.streams.write(line)
+        if narrow:
+            chat.streams.write(f"{names}\n")
+            write_line(chat, f"  {row.about}", "  ")
+        else:
+            write_line(chat, f"{names:<{_NAMES}} {row.about}", " " * (_NAMES + 1))
     if not argument:
-        chat.streams.write(_KEYS)
+        write_line(chat, _KEYS.rstrip("\n"))
 
 
 @slash("exit", "Leave; the conversation is kept.", aliases=("quit", "bye", "q"))
@@ -69,13 +72,15 @@ def stats(chat: Chat, _argument: str) -> None:
         f"{plural(usage.prompt_tokens, 'prompt token')}, of which {usage.cached_tokens:,} were "
         f"kept; {plural(usage.completion_tokens, 'token')}"
     )
-    chat.streams.write(
+    write_line(
+        chat,
         f"last answer   {counted if usage.is_known else 'tokens unknown'}, first "
-        f"after {times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s\n"
+        f"after {times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s",
+        " " * 14,
     )
     records = [node.record for node in chat.session.nodes.values()]
     done = [record.done for record in records if record and record.done]
     total = sum(end.usage.completion_tokens for end in done)
     seconds = sum(end.timings.total for end in done)
     counts = f"{plural(len(done), 'answer')}, {plural(total, 'token')}"
-    chat.streams.write(f"this session  {counts} in {seconds:.1f} s\n")
+    write_line(chat, f"this session  {counts} in {seconds:.1f} s", " " * 14)

@@ -1,11 +1,15 @@
 """Rows about the answer: another one, more of it, and a copy of it."""
 
+import re
+
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.clipboard import copy
-from tulu_cli.chat.slash.arguments import choices, last_code_block, whole_number
+from tulu_cli.chat.slash.arguments import choices, whole_number
 from tulu_cli.chat.slash.row import slash
 from tulu_cli.chat.turn import answer, go_on
 from tulu_cli.errors import UsageError
+
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 
 @slash("retry", "Answer the last turn again; each answer stays.", arguments="[N times]")
@@ -50,3 +54,18 @@ def wanted_text(chat: Chat, argument: str) -> str:
     if code is None:
         raise UsageError("The last answer has no code block.")
     return code
+
+
+def last_code_block(text: str) -> str | None:
+    """The inside of the last fenced block, as Markdown has it; one that is still open counts."""
+    found, place = None, 0
+    while opening := _FENCE.search(text, place):
+        mark = opening[1]
+        closing = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}} *$", re.MULTILINE)
+        start = text.find("\n", opening.end()) + 1 or len(text)
+        end = closing.search(text, start)
+        found = text[start : end.start() if end else len(text)]
+        if not end:
+            break
+        place = end.end()
+    return found

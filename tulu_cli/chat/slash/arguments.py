@@ -1,7 +1,6 @@
 """Small readings of text that several slash commands share."""
 
 import os
-import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +8,6 @@ from dataclasses import dataclass
 from tulu_cli.errors import UsageError
 
 Pairs = Iterable[tuple[str, str]]
-
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 
 def choices(*pairs: tuple[str, str]) -> Callable[[object, str], Pairs]:
@@ -31,21 +28,6 @@ def paths_in(argument: str) -> list[str]:
         return shlex.split(argument)
     except ValueError as error:
         raise UsageError(f"{argument!r} cannot be read: {str(error).lower()}.") from error
-
-
-def last_code_block(text: str) -> str | None:
-    """The inside of the last fenced block, as Markdown has it; one that is still open counts."""
-    found, place = None, 0
-    while opening := _FENCE.search(text, place):
-        mark = opening[1]
-        closing = re.compile(rf"^ {{0,3}}{mark[0]}{{{len(mark)},}} *$", re.MULTILINE)
-        start = text.find("\n", opening.end()) + 1 or len(text)
-        end = closing.search(text, start)
-        found = text[start : end.start() if end else len(text)]
-        if not end:
-            break
-        place = end.end()
-    return found
 
 
 @dataclass(frozen=True, slots=True)

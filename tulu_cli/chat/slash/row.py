@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.arguments import Candidate, last_word
 from tulu_cli.errors import UsageError
-from tulu_cli.streams import terminal_safe
+from tulu_cli.text import terminal_safe, wrap
 
 Handler = Callable[[Chat, str], None]
 # What an argument can be: (word, what it is) for the words of a chat that begin so.
@@ -15,7 +15,7 @@ Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SlashCommand:
     """`arguments` is how they are written in the help; "" takes none. `words` completes them."""
 
     name: str
@@ -31,7 +31,7 @@ class Row:
         return f"/{self.name} {self.arguments}".rstrip()
 
 
-ROWS: dict[str, Row] = {}
+ROWS: dict[str, SlashCommand] = {}
 
 
 def slash(
@@ -45,18 +45,25 @@ def slash(
     """Make the function that it decorates a slash command."""
 
     def add(handler: Handler) -> Handler:
-        ROWS[name] = Row(name, about, handler, aliases, arguments, words)
+        ROWS[name] = SlashCommand(name, about, handler, aliases, arguments, words)
         return handler
 
     return add
 
 
-def rows() -> Iterator[Row]:
+def write_line(chat: Chat, line: str, indent: str = "") -> None:
+    """Write a line to stdout, which a terminal gets broken between words."""
+    if chat.streams.stdout_tty:
+        line = wrap(line, chat.streams.size().columns - 1, indent)
+    chat.streams.write(f"{line}\n")
+
+
+def rows() -> Iterator[SlashCommand]:
     """All rows, by name."""
     return iter(sorted(ROWS.values(), key=lambda row: row.name))
 
 
-def find(name: str) -> Row:
+def find(name: str) -> SlashCommand:
     """The row of a name or an alias. Raises UsageError with the nearest one."""
     names = {word: row for row in ROWS.values() for word in (row.name, *row.aliases)}
     if name in names:

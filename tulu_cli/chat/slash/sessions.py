@@ -1,7 +1,6 @@
 """Rows about whole sessions: new ones, old ones, and files of them."""
 
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,10 @@ from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.export import format_of
 from tulu_cli.chat.session import Session, new_stamp
 from tulu_cli.chat.slash.arguments import path_words, paths_in
-from tulu_cli.chat.slash.row import slash
+from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.chat.store.base import find_session
 from tulu_cli.errors import TuluError, UsageError
-from tulu_cli.text import clip, one_line, plural
+from tulu_cli.text import clip, one_line, plural, to_the_minute
 
 _LISTED = 20
 
@@ -101,7 +100,7 @@ def history(chat: Chat, _argument: str) -> None:
     """Those of other terminals too."""
     summaries = chat.store.summaries()[:_LISTED]
     for one in summaries:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.updated))
+        when = to_the_minute(one.updated)
         here = "*" if one.id == chat.session.id else " "
         line = f"{here}{one.name or one.id}  {when}  {plural(one.turns, 'turn')}  {one.title}"
         chat.streams.write(f"{clip(one_line(line), chat.streams.size().columns - 1)}\n")
@@ -117,6 +116,6 @@ def search(chat: Chat, argument: str) -> None:
     hits = chat.store.search(argument, limit=_LISTED)
     for hit in hits:
         where = hit.session_name or hit.session_id
-        chat.streams.write(f"{where}  {hit.role}: {hit.before}{hit.match}{hit.after}\n")
+        write_line(chat, f"{where}  {hit.role}: {hit.before}{hit.match}{hit.after}", "  ")
     if not hits:
         chat.say("Nothing was found.")

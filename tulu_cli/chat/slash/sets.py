@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.arguments import choices
-from tulu_cli.chat.slash.row import slash
+from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
@@ -13,6 +13,7 @@ from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
 # What can change between two answers; the other settings are decided when a model is loaded.
 _AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
 _DEFAULT = "default"
+_INDENT = " " * 21
 
 
 @slash(
@@ -94,9 +95,9 @@ def show_sampling(chat: Chat) -> None:
             value = "up to the context length"
         advised = name in chat.model.generation_config
         origin = setting.origin if setting else "the model's advice" if advised else "default"
-        chat.streams.write(f"{name:<20} {value}  ({origin})\n")
+        write_line(chat, f"{name:<20} {value}  ({origin})", _INDENT)
     if chat.stop:
-        chat.streams.write(f"{'stop':<20} {', '.join(map(repr, chat.stop))}  (flag)\n")
+        write_line(chat, f"{'stop':<20} {', '.join(map(repr, chat.stop))}  (flag)", _INDENT)
 
 
 @slash(
@@ -146,7 +147,7 @@ def show_model(chat: Chat) -> None:
         "context": context(info.max_model_len),
     }
     for name, value in facts.items():
-        chat.streams.write(f"{name:<20} {value}\n")
+        write_line(chat, f"{name:<20} {value}", _INDENT)
 
 
 def context(tokens: int | None) -> str:

@@ -1,6 +1,6 @@
 """Where sessions are kept: the verbs that every store has, and the one that forgets.
 
-`chat/fallback.py` opens the one on disk, which goes on in memory where the disk fails.
+`open.py` opens the one on disk, which goes on in memory where the disk fails.
 """
 
 from collections.abc import Iterable, Iterator

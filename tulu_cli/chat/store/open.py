@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
-from tulu_cli.chat.store.sqlite import SqliteStore, migrate, prepare_search, version_of
-from tulu_cli.errors import HistoryError, UsageError
+from tulu_cli.chat.store.sqlite import SqliteStore, migrate, version_of
+from tulu_cli.errors import HistoryError
 
 # How long one program waits while another one writes.
 BUSY_SECONDS = 20.0
@@ -89,11 +89,10 @@ def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection)
         connection.execute("PRAGMA journal_mode = WAL")
-        has_index = prepare_search(connection)
     except BaseException:
         connection.close()
         raise
-    return SqliteStore(connection, path, has_index=has_index, clock=clock)
+    return SqliteStore(connection, path, clock)
 
 
 def _make_private(path: Path) -> None:
@@ -126,7 +125,7 @@ def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore
                 f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
             )
             if version_of(connection):
-                return SqliteStore(connection, path, has_index=False, clock=clock)
+                return SqliteStore(connection, path, clock)
             connection.close()
     return None
 
@@ -167,69 +166,64 @@ def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = Fals
 
 
 class FallbackStore:
-    """A store on disk, and what could not be written to it, in memory.
+    """Keep sessions on disk, and from the first failure of the disk on in memory.
 
-    What is in memory is tried again with each write, so that a disk with room again has it all.
+    What the disk held before can still be read where it can be read at all.
     """
 
     def __init__(self, disk: Store, say: Callable[[str], None]) -> None:
         self._disk = disk
         self._say = say
         self._memory = MemoryStore()
-        self._waiting: dict[str, dict[str, Node]] = {}
-        self._has_warned = False
+        self._has_failed = False
 
     def write(self, session: Session, *nodes: Node) -> None:
-        waiting = self._waiting.get(session.id, {}) | {node.id: node for node in nodes}
-        try:
-            self._disk.write(session, *waiting.values())
-        except HistoryError as error:
-            self._warn(error)
-            self._waiting[session.id] = waiting
-            self._memory.write(session)
-        else:
-            if self._waiting.pop(session.id, None) is not None:
-                self._memory.delete(session.id)
+        if not self._has_failed:
+            try:
+                self._disk.write(session, *nodes)
+            except HistoryError as error:
+                self._give_up(error)
+            else:
+                return
+        self._memory.write(session)
 
     def load(self, session_id: str) -> Session:
-        store = self._memory if session_id in self._waiting else self._disk
+        store = self._memory if session_id in self._ids_in_memory() else self._disk
         return store.load(session_id)
 
     def summaries(self) -> list[Summary]:
+        known = self._ids_in_memory()
         on_disk = self._read(self._disk.summaries)
-        kept = [one for one in on_disk if one.id not in self._waiting]
-        return [*self._memory.summaries(), *kept]
+        return [*self._memory.summaries(), *(one for one in on_disk if one.id not in known)]
 
     def search(self, text: str, limit: int = 50) -> list[Hit]:
+        known = self._ids_in_memory()
         on_disk = self._read(lambda: self._disk.search(text, limit))
-        kept = [hit for hit in on_disk if hit.session_id not in self._waiting]
+        kept = (hit for hit in on_disk if hit.session_id not in known)
         return [*self._memory.search(text, limit), *kept][:limit]
 
     def rename(self, session_id: str, name: str | None) -> None:
-        if session_id not in self._waiting:
-            self._disk.rename(session_id, name)
-            return
-        self._memory.rename(session_id, name)
-        with suppress(HistoryError, UsageError):  # it may be there, and not be writable
-            self._disk.rename(session_id, name)
+        store = self._memory if session_id in self._ids_in_memory() else self._disk
+        store.rename(session_id, name)
 
     def delete(self, *session_ids: str) -> None:
-        for session_id in session_ids:
-            self._waiting.pop(session_id, None)
         self._memory.delete(*session_ids)
         self._disk.delete(*session_ids)
 
     def close(self) -> None:
         self._disk.close()
 
+    def _ids_in_memory(self) -> set[str]:
+        return {summary.id for summary in self._memory.summaries()}
+
     def _read(self, read: Callable[[], list[Found]]) -> list[Found]:
         try:
             return read()
         except HistoryError as error:
-            self._warn(error)
+            self._give_up(error)
             return []
 
-    def _warn(self, error: HistoryError) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            self._say(f"tulu: {error} This chat is kept in memory until that is mended.")
+    def _give_up(self, error: HistoryError) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            self._say(f"tulu: {error} From here on this chat is kept in memory only.")

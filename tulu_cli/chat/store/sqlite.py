@@ -1,9 +1,7 @@
 """The history on disk: one SQLite file, which several programs may read and write at once.
 
-The tables of the history, and how a file of an older version gets them.
-
-`user_version` counts the steps of `STEPS` that a file has gone through. The index for searching
-is apart from them, because it takes an SQLite that has FTS5: see `prepare_search`.
+`STEPS` are its tables, and how a file of an older version gets them: `user_version` counts the
+steps that a file has gone through.
 """
 
 import json
@@ -29,10 +27,11 @@ from tulu_cli.chat.store.base import (
 from tulu_cli.chat.store.json import record_from_json, record_to_json
 from tulu_cli.errors import HistoryError
 
-# Longer texts, pasted files most often, would make a turn wait for the index.
-LONGEST_INDEXED = 1_000_000  # characters
-# SQL ends a text at a NUL; and lower case makes ASCII of these two, which LIKE does not know.
-_NOT_INDEXED = "\0\u0130\u212a"
+# LIKE ends a text at a NUL, and does not know that these two are İ and K in other letters' case:
+# str.lower() makes "i̇" and "k" of them. Such texts are few, and always looked at by `holds`.
+_ODD = """(instr(CAST(content AS BLOB), x'00') OR instr(content, char(0x130))
+    OR instr(content, char(0x212A)))"""
+_LONGEST_PATTERN = 1000  # characters; SQLite's own limit is 50,000 bytes
 
 _WRITE_SESSION = """
     INSERT INTO sessions (id, name, system, created, updated, head, undone)
@@ -41,10 +40,9 @@ _WRITE_SESSION = """
         head = excluded.head, undone = excluded.undone
 """
 _WRITE_NODE = """
-    INSERT INTO nodes (session, id, parent, role, content, created, record, extra, indexed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (session, id) DO UPDATE SET content = excluded.content,
-        record = excluded.record, indexed = excluded.indexed
+    INSERT INTO nodes (session, id, parent, role, content, created, record, extra)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (session, id) DO UPDATE SET content = excluded.content, record = excluded.record
 """
 _READ_SESSION = "SELECT created, name, system, head, undone FROM sessions WHERE id = ?"
 _READ_NODES = """
@@ -58,35 +56,29 @@ _SUMMARIES = """
         (SELECT count(*) FROM nodes WHERE session = sessions.id)
     FROM sessions ORDER BY updated DESC, rowid DESC
 """
-_SEARCH = """
+_SEARCH = f"""
     SELECT session, name, nodes.id, role, nodes.created, content
     FROM nodes JOIN sessions ON sessions.id = session
-    WHERE holds(content) ORDER BY seq DESC LIMIT :limit
-"""
-_SEARCH_INDEX = _SEARCH.replace(
-    "WHERE",
-    "WHERE (NOT indexed OR seq IN (SELECT rowid FROM search WHERE content LIKE :pattern)) AND",
-)
+    WHERE (content LIKE :pattern OR seq IN (SELECT seq FROM nodes WHERE {_ODD}))
+        AND holds(content)
+    ORDER BY seq DESC LIMIT :limit
+"""  # noqa: S608  made of constants
 
 
 class SqliteStore:
     """A `Store` over an open connection. Any thread may call it; a lock keeps their turns apart.
 
-    `has_index` says whether the connection can use the index for searching. `clock` gives seconds
-    since the epoch.
+    `clock` gives seconds since the epoch.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         path: Path,
-        *,
-        has_index: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connection = connection
         self._path = path
-        self._has_index = has_index
         self._clock = clock
         self._lock = threading.Lock()
 
@@ -121,11 +113,10 @@ class SqliteStore:
         words = words_of(text)
         if not words:
             return []
-        query = _SEARCH_INDEX if self._has_index else _SEARCH
         parameters = {"pattern": _pattern(words), "limit": limit}
         with self._transaction("DEFERRED") as connection:
             connection.create_function("holds", 1, lambda content: holds(content, words))
-            rows = connection.execute(query, parameters).fetchall()
+            rows = connection.execute(_SEARCH, parameters).fetchall()
         return [_hit(row, words) for row in rows]
 
     def rename(self, session_id: str, name: str | None) -> None:
@@ -140,10 +131,7 @@ class SqliteStore:
     def delete(self, *session_ids: str) -> None:
         rows = [(session_id,) for session_id in session_ids]
         with self._transaction() as connection:
-            # Its nodes go with it, and out of the index.
-            connection.executemany("DELETE FROM sessions WHERE id = ?", rows)
-            if self._has_index:  # whose old segments still hold the words
-                connection.execute("INSERT INTO search (search) VALUES ('optimize')")
+            connection.executemany("DELETE FROM sessions WHERE id = ?", rows)  # and their nodes
         with self._lock, self._errors():  # the file gets smaller, and the log empty
             self._connection.execute("PRAGMA incremental_vacuum").fetchall()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -197,14 +185,7 @@ def _node_row(session_id: str, node: Node) -> tuple[Any, ...]:
     record = None if node.record is None else record_to_json(node.record)
     extra = json.dumps(dict(node.extra), ensure_ascii=False)
     text = (node.parent, node.role, node.content, node.created, record, extra)
-    return session_id, node.id, *text, _can_be_indexed(node)
-
-
-def _can_be_indexed(node: Node) -> bool:
-    """Whether the node will not change any more, and the index finds all that `holds` does."""
-    is_ended = node.record is None or node.record.done is not None
-    is_easy = not any(character in node.content for character in _NOT_INDEXED)
-    return is_ended and is_easy and len(node.content) <= LONGEST_INDEXED
+    return session_id, node.id, *text
 
 
 def _node(row: tuple[Any, ...]) -> Node:
@@ -219,16 +200,14 @@ def _hit(row: tuple[Any, ...], words: tuple[str, ...]) -> Hit:
 
 
 def _pattern(words: tuple[str, ...]) -> str:
-    """What LIKE finds in every text that may hold the words, and in few others.
-
-    LIKE knows the case of ASCII alone, so all else is left to `holds`, and so are its wildcards.
-    """
-    patterns = ("".join(map(_like, word)) for word in words)
-    return f"%{max(patterns, key=len)}%"
+    """Return a pattern that LIKE finds in every text that holds the words, but the odd ones."""
+    return f"%{''.join(map(_like, max(words, key=len)[:_LONGEST_PATTERN]))}%"
 
 
 def _like(character: str) -> str:
-    return character if character.isascii() and character not in "%_" else "%"
+    """Return a character for LIKE, which folds the case of ASCII alone: any one for the others."""
+    is_known = character.isascii() or character == character.upper()
+    return character if is_known and character != "%" else "_"
 
 
 # "tulu" in ASCII: what `file` and a curious reader see in the header.
@@ -258,32 +237,19 @@ STEPS = (
             UNIQUE (session, id)
         )""",
     ),
+    # Version 2 had an index for searching, of FTS5 (https://sqlite.org/fts5.html). A file that went
+    # through it keeps its column `indexed`, because SQLite drops columns only since 3.35.
+    (),
     (
-        # A node that is still growing, or that the index cannot hold well, is searched itself.
-        "ALTER TABLE nodes ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
-        """UPDATE nodes SET indexed = 1 WHERE length(CAST(content AS BLOB)) <= 1000000
-            AND instr(CAST(content AS BLOB), x'00') = 0
-            AND instr(content, char(0x130)) = 0 AND instr(content, char(0x212A)) = 0
-            AND (record IS NULL OR json_extract(record, '$.done') IS NOT NULL)""",
-        "CREATE INDEX unindexed ON nodes (seq) WHERE NOT indexed",
-        "CREATE VIEW searchable AS SELECT seq, content FROM nodes WHERE indexed",
+        "DROP TRIGGER IF EXISTS node_inserted",
+        "DROP TRIGGER IF EXISTS node_updated",
+        "DROP TRIGGER IF EXISTS node_deleted",
+        "DROP TABLE IF EXISTS search",
+        "DROP VIEW IF EXISTS searchable",
+        "DROP INDEX IF EXISTS unindexed",
+        f"CREATE INDEX odd ON nodes (seq) WHERE {_ODD}",
     ),
 )
-
-# Trigrams find parts of words, and words of languages that put no space between them.
-_INDEX = """CREATE VIRTUAL TABLE search USING fts5(
-    content, tokenize = 'trigram', detail = 'none', content = 'searchable', content_rowid = 'seq'
-)"""
-_ADD = "INSERT INTO search (rowid, content) SELECT new.seq, new.content WHERE new.indexed;"
-_TAKE = (
-    "INSERT INTO search (search, rowid, content)"
-    " SELECT 'delete', old.seq, old.content WHERE old.indexed;"
-)
-_TRIGGERS = {
-    "node_inserted": f"AFTER INSERT ON nodes BEGIN {_ADD} END",
-    "node_updated": f"AFTER UPDATE OF content, indexed ON nodes BEGIN {_TAKE} {_ADD} END",
-    "node_deleted": f"AFTER DELETE ON nodes BEGIN {_TAKE} END",
-}
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -303,6 +269,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
     connection.execute("COMMIT")
+    connection.execute("PRAGMA incremental_vacuum").fetchall()  # the room of what was dropped
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -314,36 +281,3 @@ def version_of(connection: sqlite3.Connection) -> int:
             f"knows {len(STEPS)}): upgrade tulu."
         )
     return int(version)
-
-
-def prepare_search(connection: sqlite3.Connection) -> bool:
-    """Make the index for searching if this SQLite can; says whether there is one.
-
-    An SQLite that cannot must not be stopped by the index that another one made, and so takes its
-    triggers away; the next one that can builds it anew.
-    """
-    if not has_trigrams(connection):
-        for name in _TRIGGERS:
-            connection.execute(f"DROP TRIGGER IF EXISTS {name}")
-        return False
-    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if not _TRIGGERS.keys() <= names:
-        _build_index(connection, exists="search" in names)
-    return True
-
-
-def has_trigrams(connection: sqlite3.Connection) -> bool:
-    """Whether this SQLite has FTS5 with its trigram tokenizer, which came with 3.34."""
-    modules = {name for (name,) in connection.execute("PRAGMA module_list")}
-    return "fts5" in modules and sqlite3.sqlite_version_info >= (3, 34)
-
-
-def _build_index(connection: sqlite3.Connection, *, exists: bool) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    if not exists:
-        connection.execute(_INDEX)
-    connection.execute("INSERT INTO search (search) VALUES ('rebuild')")
-    for name, rest in _TRIGGERS.items():
-        connection.execute(f"DROP TRIGGER IF EXISTS {name}")
-        connection.execute(f"CREATE TRIGGER {name} {rest}")
-    connection.execute("COMMIT")

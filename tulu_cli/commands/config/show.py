@@ -51,16 +51,18 @@ def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool
     """Print the rows."""
     from dataclasses import asdict
 
+    from tulu_cli.render.columns import table
+    from tulu_cli.text import one_line
+
     if json_output:
         streams.write(json.dumps([asdict(row) for row in found], ensure_ascii=False) + "\n")
         return
-    lines = [(row.key, json.dumps(row.value, ensure_ascii=False), row.origin) for row in found]
+    lines = [[row.key, json.dumps(row.value, ensure_ascii=False), row.origin] for row in found]
+    lines = lines if origin else [line[:2] for line in lines]
     if streams.stdout_tty:
-        widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
-        lines = [(key.ljust(widths[0]), value.ljust(widths[1]), by) for key, value, by in lines]
-    between = "  " if streams.stdout_tty else "\t"
-    for line in lines:
-        streams.write(between.join(line if origin else line[:2]).rstrip(" ") + "\n")
+        streams.write(table([list(map(one_line, line)) for line in lines]))
+    else:
+        streams.write("".join("\t".join(line).rstrip(" ") + "\n" for line in lines))
 
 
 def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[Row]:

@@ -50,30 +50,6 @@ def label(summary: "Summary") -> str:
     return f"{summary.name or summary.title or '(empty)'} ({summary.id})"
 
 
-def iso(seconds: float) -> str:
-    """Local time to the minute, in the order of ISO 8601."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
 def iso_exact(seconds: float) -> str:
     """UTC to the second, as other programs read it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def ago(seconds: float) -> str:
-    """How long ago that is, in the largest unit that fits."""
-    for unit, length in _UNITS.items():
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
-    return "just now"
-
-
-_UNITS = {
-    "year": 365 * 86400,
-    "month": 30 * 86400,
-    "week": 7 * 86400,
-    "day": 86400,
-    "hour": 3600,
-    "minute": 60,
-}

@@ -54,7 +54,7 @@ def export(
     from tulu_cli.streams import Streams
 
     if everything and sessions:
-        raise UsageError("--all and the name of a session exclude one another.")
+        raise UsageError("--all and the name of a session cannot be combined.")
     chosen = format_named(form) if form else format_of(output or "-", "markdown")
     streams = Streams.standard()
     with history(streams) as store:

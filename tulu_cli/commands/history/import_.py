@@ -74,7 +74,7 @@ def run(
 def read(file: str, form: str | None, streams: "Streams") -> "list[Session]":
     """The sessions in a file. Raises BadInput, which says where."""
     from tulu_cli.chat.export import format_named, format_of
-    from tulu_cli.request.inputs import shown
+    from tulu_cli.text import shown
 
     chosen = format_named(form) if form else format_of(file, "jsonl")
     if file == "-":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.commands.history._shared import Json, ago, history, iso, iso_exact
+from tulu_cli.commands.history._shared import Json, history, iso_exact
 
 if TYPE_CHECKING:
     from tulu_cli.chat.store.base import Summary
@@ -60,16 +60,14 @@ def as_fields(summary: "Summary") -> str:
 
 def table(summaries: "list[Summary]", width: int, now: float) -> list[str]:
     """Lines that fit: a narrow terminal shows fewer columns of them."""
-    from tulu_cli.text import clip, one_line, pad
+    from tulu_cli.render.columns import aligned
+    from tulu_cli.text import ago, clip, one_line, to_the_minute
 
-    lines = []
+    kept = [0, *([1] if width >= 80 else []), *([2, 3] if width >= 50 else []), 4]
+    rows = []
     for one in summaries:
-        columns = [pad(one.id, 12)]
-        if width >= 80:
-            columns.append(iso(one.updated))
-        if width >= 50:
-            columns += [pad(ago(now - one.updated), 14), f"{one.turns:>4}"]
-        name = f"[{one.name}] " if one.name else ""
-        columns.append(one_line(f"{name}{one.title}"))
-        lines.append(clip("  ".join(columns), width))
-    return lines
+        title = one_line(f"[{one.name}] {one.title}" if one.name else one.title)
+        when = (to_the_minute(one.updated), ago(now - one.updated))
+        cells = (one.id, *when, str(one.turns), title)
+        rows.append([cells[column] for column in kept])
+    return [clip(line, width) for line in aligned(rows, right=[kept.index(3)] if 3 in kept else [])]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.commands.history._shared import Yes, ago, confirm, history
+from tulu_cli.commands.history._shared import Yes, confirm, history
 from tulu_cli.errors import UsageError
+from tulu_cli.text import ago
 
 if TYPE_CHECKING:
     from tulu_cli.chat.store.base import Summary

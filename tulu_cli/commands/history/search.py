@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.commands.history._shared import Json, history, iso
+from tulu_cli.commands.history._shared import Json, history
 from tulu_cli.errors import ExitCode, UsageError
+from tulu_cli.text import cells, clip, one_line, terminal_safe, to_the_minute
 
 if TYPE_CHECKING:
     from tulu_cli.chat.store.base import Hit
@@ -59,9 +60,7 @@ def as_json(hit: "Hit") -> str:
 
 def show(hit: "Hit", streams: "Streams") -> None:
     """One hit on a line; on a terminal it fits, and the match is in bold where there is colour."""
-    from tulu_cli.text import one_line
-
-    begin = f"{hit.session_id}  {iso(hit.created)}  {one_line(hit.role)}: "
+    begin = f"{hit.session_id}  {to_the_minute(hit.created)}  {one_line(hit.role)}: "
     if not streams.stdout_tty:
         streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
         return
@@ -75,14 +74,9 @@ def show(hit: "Hit", streams: "Streams") -> None:
 
 def fitted(hit: "Hit", columns: int) -> tuple[str, str, str]:
     """The snippet, safe for a terminal, with the match in the middle of so many columns."""
-    from rich.cells import cell_len
-
-    from tulu_cli.streams import terminal_safe
-    from tulu_cli.text import clip
-
     match = clip(terminal_safe(hit.match), columns)
-    room = columns - cell_len(match)
+    room = columns - cells(match)
     before = terminal_safe(hit.before)
-    if cell_len(before) > room // 2:
+    if cells(before) > room // 2:
         before = clip(before[::-1], room // 2)[::-1]
-    return before, match, clip(terminal_safe(hit.after), room - cell_len(before))
+    return before, match, clip(terminal_safe(hit.after), room - cells(before))

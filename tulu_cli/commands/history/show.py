@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.commands.history._shared import Json, SessionName, history, iso
+from tulu_cli.commands.history._shared import Json, SessionName, history
 from tulu_cli.errors import UsageError
+from tulu_cli.text import terminal_safe, to_the_minute
 
 if TYPE_CHECKING:
     from tulu_cli.chat.session import Node, Session
@@ -29,7 +30,7 @@ def show(
 
 def run(name: str, form: str, streams: "Streams") -> None:
     """Print the session that is named, as text, tree or json."""
-    from tulu_cli.chat.export.json_forms import write_tulu
+    from tulu_cli.chat.export.json import write_tulu
     from tulu_cli.chat.store.base import find_session
     from tulu_cli.chat.tree import draw
 
@@ -60,13 +61,11 @@ def heading(node: "Node") -> str:
     from tulu_cli.chat.tree import marks
 
     model = [] if node.record is None else [node.record.engine.model]
-    return "  ".join([node.role, iso(node.created), *model, *filter(None, [marks(node)])])
+    return "  ".join([node.role, to_the_minute(node.created), *model, *filter(None, [marks(node)])])
 
 
 def show_turn(title: str, content: str, streams: "Streams") -> None:
     """One turn; the line above it stands out where there is colour."""
-    from tulu_cli.streams import terminal_safe
-
     if streams.color:
         streams.write_styled(f"\x1b[1m{terminal_safe(title)}\x1b[0m\n")
     else:

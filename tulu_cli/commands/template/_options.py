@@ -57,7 +57,7 @@ def chunks_of(given: Input, streams: "Streams") -> "Iterator[Chunk]":
 @contextmanager
 def open_binary(name: str | None, streams: "Streams") -> "Iterator[tuple[BinaryIO, str]]":
     """A file, or stdin for none and for `-`, with how errors call it. Raises BadInput."""
-    from tulu_cli.request.inputs import shown
+    from tulu_cli.text import shown
 
     if name in (None, "-"):
         yield streams.stdin, "stdin"

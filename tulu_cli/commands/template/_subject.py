@@ -96,7 +96,7 @@ def read_template(name: str) -> str:
     """The Jinja source in a file. Raises BadInput."""
     from tulu_cli.disk import read_text
     from tulu_cli.prompt.builtin import universal_newlines
-    from tulu_cli.request.inputs import shown
+    from tulu_cli.text import shown
 
     text = read_text(Path(name))
     if text is None:

@@ -89,7 +89,7 @@ def run(
 
 def shown(one: "Comparison", names: tuple[str, str], streams: "Streams") -> str:
     """The difference on one conversation, safe for a terminal."""
-    from tulu_cli.streams import terminal_safe
+    from tulu_cli.text import terminal_safe
 
     lines = [f"{one.probe}:", *one.lines(*names)]
     if streams.stdout_tty:

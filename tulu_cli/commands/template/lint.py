@@ -116,7 +116,7 @@ def shown(finding: "Finding", streams: "Streams", *, as_json: bool) -> str:
     from dataclasses import asdict
 
     from tulu_cli.commands.template._flow import json_encoder
-    from tulu_cli.streams import terminal_safe
+    from tulu_cli.text import terminal_safe
 
     if as_json:
         line = json_encoder().encode(asdict(finding)) + "\n"

@@ -31,13 +31,13 @@ from tulu_cli.protocol.chat import (
     Piece,
     cannot,
     check,
-    listed,
     model_names,
     quirk_in,
     read_chunk,
     request_body,
 )
 from tulu_cli.protocol.errors import Refused
+from tulu_cli.text import listed
 
 _WITHHELD = ("content_filter", "error")
 

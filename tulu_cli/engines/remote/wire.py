@@ -27,7 +27,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
-from tulu_cli.protocol.errors import one_line, parsed, refusal
+from tulu_cli.protocol.errors import LONGEST_MESSAGE, parsed, refusal
+from tulu_cli.text import one_line
 from tulu_cli.warm.endpoint import Address
 from tulu_cli.warm.unix_http import UnixConnection
 
@@ -294,7 +295,8 @@ class Wire:
 
     def _sent_away(self, place: str | None) -> EngineError:
         return EngineError(
-            f"The server at {self._endpoint.url} sends us on to {one_line(place or 'nowhere')!r}, "
+            f"The server at {self._endpoint.url} sends us on to "
+            f"{one_line(place or 'nowhere', LONGEST_MESSAGE)!r}, "
             "where no key and no prompt is sent unasked: name that URL with --server."
         )
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from tulu_cli.render.markdown.rows import Span, Theme, cells
+from tulu_cli.render.markdown.rows import Span, Theme
+from tulu_cli.text import cells
 
 QUOTE = re.compile(r" {0,3}> ?")
 RULE = re.compile(r" {0,3}(?:(?:- *){3,}|(?:_ *){3,}|(?:\* *){3,})$")

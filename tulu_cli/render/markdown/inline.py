@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from tulu_cli.render.markdown.rows import TAB, Row, Span, Theme, cells, chop, row
-from tulu_cli.streams import terminal_safe
+from tulu_cli.render.markdown.rows import TAB, Row, Span, Theme, row
+from tulu_cli.text import cells, chop, terminal_safe
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

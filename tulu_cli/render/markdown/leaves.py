@@ -12,7 +12,8 @@ from typing import Generic, Protocol, Self, TypeVar
 from tulu_cli.render.markdown import blocks
 from tulu_cli.render.markdown.highlight import Highlighter
 from tulu_cli.render.markdown.inline import Flow
-from tulu_cli.render.markdown.rows import TAB, Row, Span, Theme, cells, chop, row
+from tulu_cli.render.markdown.rows import TAB, Row, Span, Theme, row
+from tulu_cli.text import cells, chop
 
 PIECE = 1000  # characters of an endless line that are laid out at once
 

@@ -5,7 +5,8 @@ from copy import copy
 
 from tulu_cli.render.markdown import blocks
 from tulu_cli.render.markdown.inline import Flow
-from tulu_cli.render.markdown.rows import Row, Span, Theme, cells, plain, row
+from tulu_cli.render.markdown.rows import Row, Span, Theme, plain, row
+from tulu_cli.text import cells
 
 SAMPLE = 50  # rows that have a say in the widths
 GAP = 2  # cells between columns
