@@ -16,12 +16,12 @@ from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.store.open import (
     FallbackStore,
-    data_root,
     history_path,
     open_history,
     open_store,
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
+from tulu_cli.disk import data_root
 from tulu_cli.errors import HistoryError
 
 
@@ -137,7 +137,7 @@ def test_a_file_size_limit_is_a_full_disk(path: Path) -> None:
 import resource
 from pathlib import Path
 from tests.chat.sessions import chat, stamp
-from tulu_cli.chat.fallback import open_store
+from tulu_cli.chat.store.open import open_store
 store = open_store(Path({str(path)!r}), print)
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, {resource.RLIM_INFINITY}))
 session = chat("first")

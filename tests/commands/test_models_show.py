@@ -264,7 +264,7 @@ def test_hostile_metadata_is_one_safe_line(tmp_path: Path) -> None:
 )
 def test_weights_that_are_none(tmp_path: Path, data: bytes) -> None:
     directory = model_of(tmp_path / "m", {}, model__safetensors=data)
-    with pytest.raises(BadInput, match=r"model.safetensors.* is no safetensors file"):
+    with pytest.raises(BadInput, match=r"model.safetensors.* is not a safetensors file"):
         shown(directory)
 
 
@@ -301,7 +301,7 @@ def test_a_broken_cache_does_not_hide_the_card(hub_cache: Path) -> None:
     run(ShowOptions("8b"), streams, {})
     assert b"Lambert" not in streams.stdout.getvalue()  # type: ignore[attr-defined]
     assert b"limited safety training" in streams.stdout.getvalue()  # type: ignore[attr-defined]
-    assert b"config.json' is not JSON" in streams.stderr.getvalue()  # type: ignore[attr-defined]
+    assert b"config.json is not valid JSON" in streams.stderr.getvalue()  # type: ignore[attr-defined]
 
 
 def test_from_the_command_line() -> None:

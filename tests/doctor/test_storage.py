@@ -9,7 +9,6 @@ import pytest
 from tulu_cli.doctor.storage import (
     CachedModel,
     Place,
-    hub_cache,
     judge_model,
     judge_place,
     judge_storage,
@@ -108,7 +107,3 @@ def test_no_caches_yet(tmp_path: Path) -> None:
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     assert not read_place("models", tmp_path / "cache", "X").writable
-
-
-def test_the_hub_says_where_its_cache_is() -> None:
-    assert hub_cache().name == "hub"

@@ -63,7 +63,7 @@ def source(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> 
         top_p=0.75,
     )
     monkeypatch.setattr("tulu_cli.models.demo.demo_source", lambda: row)
-    monkeypatch.setattr("tulu_cli.models.locator.demo_source", lambda: row)
+    monkeypatch.setattr("tulu_cli.models.demo_source", lambda: row)
     monkeypatch.delenv("TULU_DEMO_WHEEL", raising=False)
     return made
 

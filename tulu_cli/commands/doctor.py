@@ -135,9 +135,9 @@ def engine(_streams: "Streams") -> "Iterator[Finding]":
 
 def storage(_streams: "Streams") -> "Iterator[Finding]":
     """The disks of the caches, and the models in them."""
-    from tulu_cli.doctor.storage import hub_cache, judge_storage, read_models, read_place
-    from tulu_cli.doctor.surroundings import is_offline
-    from tulu_cli.models.cache import cache_root
+    from tulu_cli.disk import cache_root
+    from tulu_cli.doctor.storage import judge_storage, read_models, read_place
+    from tulu_cli.models.hub import hub_cache, is_offline
 
     hub, own = hub_cache(), cache_root()
     places = (
@@ -145,7 +145,7 @@ def storage(_streams: "Streams") -> "Iterator[Finding]":
         read_place("converted models", own, "TULU_CACHE_DIR"),
     )
     models = read_models(hub, own / "converted")
-    yield from judge_storage(places, models, offline=is_offline(os.environ))
+    yield from judge_storage(places, models, offline=is_offline())
 
 
 def network(_streams: "Streams") -> "Iterator[Finding]":
@@ -168,11 +168,11 @@ def terminal(streams: "Streams") -> "Iterator[Finding]":
 
 def settings(_streams: "Streams") -> "Iterator[Finding]":
     """What is wrong with the settings."""
+    from tulu_cli.disk import config_path
     from tulu_cli.doctor.surroundings import judge_settings
-    from tulu_cli.settings import config_path
     from tulu_cli.settings.check import all_problems
 
-    yield from judge_settings(all_problems(os.environ), config_path(os.environ))
+    yield from judge_settings(all_problems(os.environ), config_path())
 
 
 def servers(_streams: "Streams") -> "Iterator[Finding]":

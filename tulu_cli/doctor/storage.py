@@ -73,13 +73,6 @@ def read_place(name: str, path: Path, variable: str) -> Place:
     return Place(name, path, shutil.disk_usage(there).free, writable, variable)
 
 
-def hub_cache() -> Path:
-    """Where the Hub's library keeps models."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
 def read_models(hub: Path, converted: Path) -> list[CachedModel]:
     """The models in both caches; of a repository, each revision that is here."""
     snapshots = sorted(hub.glob("models--*/snapshots/*"))

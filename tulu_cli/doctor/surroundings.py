@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tulu_cli.doctor.finding import Finding
+from tulu_cli.models.hub import OFFLINE_VARIABLES, is_offline
 
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -32,11 +32,6 @@ class Terminal:
     clipboard: str | None
 
 
-def is_offline(environ: Mapping[str, str]) -> bool:
-    """Whether a switch of the Hub's library is on. Pure."""
-    return any(environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
-
-
 def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Finding]:
     """`token_mode` are the permissions of the token's file, None without one. Pure.
 
@@ -54,7 +49,7 @@ def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Fi
         yield Finding("note", "hub", said, f"chmod 600 {_token_place(environ)}")
     if is_offline(environ):
         said = "We are told to stay offline: only what is cached can run."
-        yield Finding("note", "hub", said, f"unset {' '.join(OFFLINE)}")
+        yield Finding("note", "hub", said, f"unset {' '.join(OFFLINE_VARIABLES)}")
 
 
 def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Finding]:

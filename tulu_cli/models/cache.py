@@ -7,27 +7,16 @@
 A kill at any moment leaves a staging folder and a free lock, which the next run cleans up.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tulu_cli.disk import locked, locked_if_free, publish
+from tulu_cli.core import Progress
+from tulu_cli.disk import cache_root, locked, locked_if_free, publish
 from tulu_cli.errors import TuluError
 from tulu_cli.models.config import missing_files
-from tulu_cli.models.progress import Progress
-
-
-def cache_root() -> Path:
-    """TULU_CACHE_DIR if it is set, else the place that this system keeps caches in."""
-    chosen = os.environ.get("TULU_CACHE_DIR")
-    if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("tulu"))
 
 
 def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:
@@ -93,10 +82,3 @@ def _disk_errors(converted: Path) -> Iterator[None]:
             f"The cache {str(converted)!r} cannot be used ({error.strerror or error}): make room "
             "or mend its permissions, or set TULU_CACHE_DIR to another folder."
         ) from error
-
-
-def hub_folder(repo: str) -> Path:
-    """Where the Hub's library keeps a repository."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"

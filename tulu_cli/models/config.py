@@ -1,11 +1,12 @@
 """What config.json and generation_config.json say, read without any engine's library."""
 
-import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import read_json
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models.reference import ModelRef
 
@@ -13,27 +14,6 @@ _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
 # llama3, longrope) are written with the stretched length already.
 _STRETCHING = ("linear", "dynamic")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A file's JSON object.
-
-    Raises ModelNotFound where there is no such file, and BadInput where it holds anything else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelNotFound(f"{str(path)!r} is not there: fetch the model again.") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadInput(f"{str(path)!r} is not JSON: {error.msg} at {place}.") from error
-    except RecursionError as error:
-        raise BadInput(f"{str(path)!r} is nested too deep to be a model's.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error}.") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"{str(path)!r} holds a {type(value).__name__}, not a JSON object.")
-    return value
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:
@@ -105,14 +85,16 @@ class ModelFiles:
 
 def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> ModelFiles:
     """Read a directory's configs. Raises BadInput for broken JSON, ModelNotFound for none."""
-    config = read_json(directory / "config.json")
-    generation = directory / "generation_config.json"
+    path = directory / "config.json"
+    if not os.path.exists(path):
+        raise ModelNotFound(f"{str(path)!r} does not exist: fetch the model again.")
+    config = read_json(path)
     return ModelFiles(
         ref=ref,
         directory=directory,
         revision=revision,
         config=config,
-        generation_config=read_json(generation) if generation.is_file() else {},
+        generation_config=read_json(directory / "generation_config.json"),
     )
 
 

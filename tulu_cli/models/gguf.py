@@ -20,11 +20,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import require_space
+from tulu_cli.core import Progress
+from tulu_cli.disk import reading, require_space
 from tulu_cli.errors import BadInput, DoesNotFit, ModelNotFound, NoEngine, TuluError
 from tulu_cli.machine import install
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.progress import Progress
 from tulu_cli.processes import end_child, last_line
 from tulu_cli.text import gib
 
@@ -118,14 +118,11 @@ class GgufHeader:
 
 def read_header(path: Path) -> GgufHeader:
     """Read a header. Raises BadInput for what is no GGUF file, is cut short, or is one of parts."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                header = _checked(path, _Cursor(data))
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    with reading(path), path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            header = _checked(path, _Cursor(data))
     if int(header.values.get("split.count", 1)) > 1:
         raise BadInput(f"{str(path)!r} is one part of several: merge them into one file first.")
     return header
@@ -263,7 +260,7 @@ def convert(source: Path, staging: Path, progress: Progress) -> Path:
     """
     needed = read_header(source).parameters * _BYTES_PER_WEIGHT + _TOKENIZER_BYTES
     require_libraries()
-    require_space(staging, needed, f"Converting {source.name!r}")
+    require_space(staging, needed, f"Converting {source.name!r}", "TULU_CACHE_DIR")
     # Alone in its folder: beside the user's file there may be another model's config.json.
     alone = staging / "source" / "model.gguf"
     alone.parent.mkdir()

@@ -3,20 +3,25 @@
 import logging
 import os
 import re
+import threading
+import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from tulu_cli.core import Progress
+from tulu_cli.disk import require_space
 from tulu_cli.errors import ModelNotFound, TuluError
 from tulu_cli.models import notice
 from tulu_cli.models.config import has_only_pickles, listed, missing_files, only_pickles
-from tulu_cli.models.hub_weights import RemoteFile, fetch_weights, require_room
-from tulu_cli.models.progress import Progress, Say
 from tulu_cli.models.reference import ModelRef
+from tulu_cli.text import gib
 
+# The switches of the Hub's library, the first that is not empty deciding.
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 # *.py is text here: it is run only by an engine that was told to trust it.
 _TEXT_FILES = ["*.json", "*.jinja", "*.py", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"]
 _WEIGHTS = ["*.safetensors"]
@@ -25,18 +30,45 @@ _COPIES = ["consolidated*", "original/*", "onnx/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+_AT_ONCE = 4
+# A download writes at least every few seconds, or ends.
+_ABANDONED_SECONDS = 3600.0
+
+
+def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return True if the environment tells the Hub's library to open no socket.
+
+    It is the library's own rule (huggingface_hub/constants.py), which it applies only once, when
+    it is imported.
+    """
+    said = next((text for name in OFFLINE_VARIABLES if (text := environ.get(name))), "")
+    return said.upper() in ("1", "ON", "YES", "TRUE")
+
+
+def hub_cache() -> Path:
+    """Return the folder in which the Hub's library keeps repositories."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def hub_folder(repo: str) -> Path:
+    """Return the folder in which the Hub's library keeps the repository `repo`."""
+    return hub_cache() / f"models--{repo.replace('/', '--')}"
+
+
 def is_commit(revision: str | None) -> bool:
-    """Whether a revision is a full commit hash, which always names the same files."""
+    """Return True for a full commit hash, which always names the same files."""
     return bool(_COMMIT.fullmatch(revision or ""))
 
 
 def full_name(ref: ModelRef) -> str:
-    """The repository, with the revision if one was asked for."""
+    """Return the repository's name, with @ and the revision if one was asked for."""
     return f"{ref.repo}@{ref.revision}" if ref.revision else str(ref.repo)
 
 
 def cached(ref: ModelRef, *, weights: bool) -> Path | None:
-    """The directory of this revision if the cache has it whole: no socket is opened."""
+    """Return the directory of a revision if the cache has it whole, without opening a socket."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -59,52 +91,134 @@ def cached(ref: ModelRef, *, weights: bool) -> Path | None:
 def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
     """Fetch what the cache lacks of a revision, and return its directory.
 
-    Raises the exceptions that hub_errors names FOREIGN, and TuluError for a disk too small.
+    Raise the exceptions that hub_errors names FOREIGN, and TuluError if the disk is too small.
     """
-    if is_commit(ref.revision):
+    if is_commit(ref.revision) or (weights and not cached(ref, weights=False)):
         # For a commit the library goes on for half a minute if the Hub is out of reach.
-        names_on_the_hub(ref, ref.revision or "")
-    if weights and not cached(ref, weights=False):
-        require_room(ref, remote_files(ref))
-    directory = _snapshot(ref, f"Reading the configuration of {ref.repo}", progress)
+        files = remote_files(ref)
+        if weights:
+            require_disk_space(ref, files)
+    directory = _fetch_texts(ref, progress)
     commit = replace(ref, revision=directory.name)
-    if weights and not cached(commit, weights=True):
-        with quiet():
-            fetch_weights(commit, remote_files(commit), progress)
-        _snapshot(commit, f"Linking {ref.repo}", progress, weights=True)
+    if weights:
+        _sweep(hub_folder(ref.repo or ""))
+        if not cached(commit, weights=True):
+            files = remote_files(commit)
+            require_disk_space(commit, files)
+            _fetch_weights(commit, files, progress)
     return directory
 
 
-def _snapshot(ref: ModelRef, stage: str, progress: Progress, *, weights: bool = False) -> Path:
+def _fetch_texts(ref: ModelRef, progress: Progress) -> Path:
     from huggingface_hub import snapshot_download
 
     from tulu_cli.models.hub_progress import silent_bar
 
-    with warnings.catch_warnings(), quiet():
-        # The library only warns of it, and then fills the disk.
-        warnings.filterwarnings("error", message="Not enough free disk space")
+    with _strict():
         return Path(
             snapshot_download(
                 ref.repo or "",
                 revision=ref.revision,
-                allow_patterns=_patterns(weights=weights),
+                allow_patterns=_TEXT_FILES,
                 ignore_patterns=_COPIES,
-                tqdm_class=silent_bar(stage, progress),
+                tqdm_class=silent_bar(f"Reading the configuration of {ref.repo}", progress),
             )
         )
 
 
+def _fetch_weights(commit: ModelRef, files: "list[RemoteFile]", progress: Progress) -> None:
+    """Download files by the library, a few at a time. What has been fetched whole is kept.
+
+    The threads are daemons, so that a Ctrl-C waits for none of them; those of snapshot_download
+    are waited for until each has finished the file that it is fetching.
+    """
+    from huggingface_hub import hf_hub_download
+
+    from tulu_cli.models.hub_progress import Meter, silent_bar
+
+    size = _missing_bytes(commit, files)
+    meter = Meter(f"Downloading {commit.repo} ({gib(size)})", size, progress)
+    waiting = iter(files)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors and (file := next(waiting, None)):
+                hf_hub_download(
+                    commit.repo or "",
+                    file.name,
+                    revision=commit.revision,
+                    tqdm_class=silent_bar(file.name, meter.report),
+                )
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is waited for
+            errors.append(error)
+            meter.stop()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(files)))]
+    with _strict():
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            meter.stop()
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Hide the library's warnings, but raise the one of a disk too small as UserWarning."""
+    with warnings.catch_warnings(), quiet():
+        # The library only warns of it, and then fills the disk.
+        warnings.filterwarnings("error", message="Not enough free disk space")
+        yield
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed downloads have left: the library never goes on with such a file.
+
+    The age decides, not the library's lock, which is free for everybody on some network disks.
+    """
+    for left in folder.glob("blobs/*.incomplete"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file on the Hub: its name, its size in bytes, and the name of its bytes in the cache."""
+
+    name: str
+    size: int
+    blob: str
+
+
 def remote_files(ref: ModelRef) -> list[RemoteFile]:
-    """The files of a revision that we would fetch, in one request."""
+    """Return the weights of a revision that would be fetched, in one request."""
     from huggingface_hub import HfApi
 
     about = HfApi().model_info(ref.repo or "", revision=ref.revision, files_metadata=True)
     return [
-        RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
+        RemoteFile(
+            file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else str(file.blob_id)
+        )
         for file in about.siblings or ()
-        if _matches(file.rfilename, _patterns(weights=True))
-        and not _matches(file.rfilename, _COPIES)
+        if _matches(file.rfilename, _WEIGHTS) and not _matches(file.rfilename, _COPIES)
     ]
+
+
+def require_disk_space(ref: ModelRef, files: list[RemoteFile]) -> None:
+    """Raise TuluError if the disk has no space for what the cache lacks of these files."""
+    place = next(path for path in hub_folder(ref.repo or "").parents if path.is_dir())
+    require_space(place, _missing_bytes(ref, files), f"Downloading {ref.repo}", "HF_HUB_CACHE")
+
+
+def _missing_bytes(ref: ModelRef, files: list[RemoteFile]) -> int:
+    blobs = hub_folder(ref.repo or "") / "blobs"
+    return sum(file.size for file in files if not (blobs / file.blob).exists())
 
 
 def _matches(name: str, patterns: list[str]) -> bool:
@@ -112,7 +226,7 @@ def _matches(name: str, patterns: list[str]) -> bool:
 
 
 def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
-    """The files of a repository: one request, which the library does not try again."""
+    """Return the files of a repository: one request, which the library does not try again."""
     from huggingface_hub import HfApi
 
     information = HfApi().model_info(ref.repo or "", revision=revision)
@@ -121,7 +235,7 @@ def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the library's warnings off the terminal: what matters of them becomes an error here."""
+    """Keep the library's log off the terminal: what matters of it becomes an error here."""
     import huggingface_hub.utils.logging  # noqa: F401  which sets the level when it is imported
 
     logger = logging.getLogger("huggingface_hub")
@@ -138,17 +252,23 @@ def _patterns(*, weights: bool) -> list[str]:
 
 
 def snapshot(
-    ref: ModelRef, *, offline: bool, weights: bool, progress: Progress, say: Say | None = None
+    ref: ModelRef,
+    *,
+    offline: bool,
+    weights: bool,
+    progress: Progress,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
-    """The directory of a repository's files at one commit, fetched as far as it is not here.
+    """Return the directory of a repository's files at one commit, fetching what is missing.
 
-    What is cached whole is used without a look at the network if `offline`, or if the revision
-    is a commit, which never changes. Else the Hub is asked once, and where it cannot be reached
-    the cached copy serves.
+    What is cached whole is used without a look at the network if `offline`, if the environment
+    says so, or if the revision is a commit, which never changes. Otherwise the Hub is asked once,
+    and if it cannot be reached the cached copy serves.
 
-    Raises ModelNotFound where the model does not exist, is not open to this user, or is not
-    cached and the Hub is out of reach; BadInput for pickle weights; TuluError for a full disk.
+    Raise ModelNotFound if the model does not exist, is not open to this user, or is not cached
+    while the Hub is out of reach; BadInput for pickle weights; TuluError for a full disk.
     """
+    offline = offline or is_offline()
     # Set before the first import, which is when the library reads it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     if offline or is_commit(ref.revision):
@@ -178,7 +298,7 @@ def _fetched(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the Hub was reached and said no: then an old copy must not hide it."""
+    """Return True if the Hub was reached and said no: an old copy must not hide that."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     return isinstance(error, (RepositoryNotFoundError, RevisionNotFoundError, UserWarning))
@@ -195,14 +315,14 @@ def _not_cached(ref: ModelRef, *, weights: bool) -> TuluError:
 
 
 def _require_model(ref: ModelRef, directory: Path, *, weights: bool) -> None:
-    """Refuse what was fetched, and is all that there is, if no engine could load it."""
+    """Raise BadInput or ModelNotFound if no engine could load what was fetched."""
     from tulu_cli.models.hub_errors import translated
 
     # A model without a tokenizer can still be planned for.
     missing = set(missing_files(directory, weights=weights)) - {"tokenizer.json"}
     if not missing:
         return
-    # This raises if the Hub is out of reach, and a cached copy in part is all that we were given.
+    # This raises if the Hub is out of reach and an incomplete cached copy is all that there is.
     with translated(full_name(ref)):
         names = names_on_the_hub(ref, directory.name)
     if has_only_pickles(names):

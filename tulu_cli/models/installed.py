@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tulu_cli.disk import folder_size, locked_if_free
+from tulu_cli.disk import cache_root, folder_size, locked_if_free
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
-from tulu_cli.models.cache import build_lock, cache_root, hub_folder
+from tulu_cli.models.cache import build_lock
 from tulu_cli.models.config import missing_files
 from tulu_cli.models.family import demo_source
 from tulu_cli.models.gguf import file_target, target_name
-from tulu_cli.models.hub import quiet
+from tulu_cli.models.hub import hub_cache, hub_folder, quiet
 from tulu_cli.models.reference import ModelRef
 
 if TYPE_CHECKING:
@@ -26,15 +26,14 @@ State = Literal["complete", "partial", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A model's place in a cache, whether all of it is there, and the bytes that it takes.
+    """A model's place in a cache, whether it is complete, and the bytes that it takes.
 
-    `broken_off` are the bytes among them of downloads that have not come to their end.
+    The bytes include those of downloads that run or were cut short.
     """
 
     state: State
     path: Path
     bytes: int = 0
-    broken_off: int = 0
 
 
 def look(ref: ModelRef) -> Cached:
@@ -73,12 +72,11 @@ def snapshots(ref: ModelRef) -> list[Path]:
 
 def _on_hub(ref: ModelRef) -> Cached:
     folder = hub_folder(ref.repo or "")
-    sizes = {path: path.stat().st_size for path in folder.glob("blobs/*") if path.is_file()}
-    broken_off = sum(size for path, size in sizes.items() if path.suffix == ".incomplete")
+    size = folder_size(folder / "blobs")
     state = _state(snapshots(ref))
-    if state == "none" and sizes:
+    if state == "none" and size:
         state = "partial"
-    return Cached(state, folder, sum(sizes.values()), broken_off)
+    return Cached(state, folder, size)
 
 
 def _state(directories: list[Path]) -> State:
@@ -178,9 +176,9 @@ def _remove_repository(ref: ModelRef) -> None:
 
 def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
     """What the library would delete of the revisions that are meant."""
-    from huggingface_hub import constants, scan_cache_dir
+    from huggingface_hub import scan_cache_dir
 
-    everything = scan_cache_dir(constants.HF_HUB_CACHE)
+    everything = scan_cache_dir(hub_cache())
     ours = [repo for repo in everything.repos if repo.repo_path == hub_folder(ref.repo or "")]
     # The library looks for a commit in all repositories, and a copy of one has the same commits.
     info = replace(everything, repos=frozenset(ours))

@@ -1,12 +1,12 @@
 """What the card says of licence and limits, shown once before a Tülu 3 model is downloaded."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from textwrap import wrap
 
 from tulu_cli.models.card import card
-from tulu_cli.models.progress import Say
 
 _WIDTH = 79
 
@@ -16,7 +16,7 @@ def is_due() -> bool:
     return not os.path.exists(_marker())
 
 
-def show(say: Say) -> None:
+def show(say: Callable[[str], None]) -> None:
     """Say it, line by line, and remember that it was said, if there is a place to remember it."""
     for line in lines():
         say(line)

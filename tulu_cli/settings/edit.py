@@ -1,14 +1,11 @@
 """Changing a file of settings: its comments and order stay, and it is there whole or as it was."""
 
-import fcntl
 import os
-import stat
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import locked, replace_atomically, writing
 from tulu_cli.errors import TuluError
 from tulu_cli.settings.toml import Source, has, parse
 
@@ -51,14 +48,12 @@ def change(path: Path, edit: Callable[[Path], str]) -> None:
     also if the program is killed, the file is as it was.
     """
     real = Path(os.path.realpath(path))  # a link to a file kept elsewhere stays a link
-    try:
+    with writing(str(path)):
         real.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(real.parent):
+        with locked(real.parent):
             if real.exists() and not real.is_file():
-                raise TuluError(f"{path} is no plain file: let TULU_CONFIG name one.")
-            _replace(real, edit(real).encode("utf-8"))
-    except OSError as error:
-        raise TuluError(f"{path} cannot be written ({error.strerror}); it is as it was.") from error
+                raise TuluError(f"{path} is not a regular file: let TULU_CONFIG name one.")
+            replace_atomically(real, edit(real).encode("utf-8"))
 
 
 def _sound(source: Source, text: str, keys: Sequence[str], value: Any) -> str:
@@ -89,29 +84,3 @@ def _pruned(values: Any) -> Any:
         return values
     inner = {key: _pruned(value) for key, value in values.items()}
     return {key: value for key, value in inner.items() if value != {}}
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise

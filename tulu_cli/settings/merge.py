@@ -5,9 +5,9 @@ What none of them sets is left to the model, and then to our defaults.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import config_path
 from tulu_cli.errors import UsageError
 from tulu_cli.settings.keys import KEYS, entries, key_at, parsed
 from tulu_cli.settings.toml import Source, read_toml
@@ -92,15 +92,6 @@ def profile_of(user: Source, name: str) -> Mapping[str, Any]:
         there = ", ".join(profiles) or "none yet"
         raise UsageError(f"There is no profile {name!r} in {user.path}: it has {there}.")
     return dict(profiles[name])
-
-
-def config_path(environ: Mapping[str, str]) -> Path:
-    """TULU_CONFIG, or config.toml where this platform keeps configuration."""
-    if chosen := environ.get("TULU_CONFIG"):
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("tulu")) / "config.toml"
 
 
 def read_user_file(environ: Mapping[str, str]) -> Source:

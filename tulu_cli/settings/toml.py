@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import reading
 from tulu_cli.errors import BadInput
 
 
@@ -24,17 +25,16 @@ class Source:
 
 def read_toml(path: Path, *, required: bool = False, most_bytes: int | None = None) -> Source:
     """The file at `path`. Raises BadInput, which says where, for one that cannot be used."""
-    try:
-        with path.open("rb") as file:
-            data = file.read() if most_bytes is None else file.read(most_bytes + 1)
-    except FileNotFoundError as error:
-        if required:
-            raise BadInput(f"{path} (from TULU_CONFIG) does not exist.") from error
-        return Source(path)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    with reading(str(path)):
+        try:
+            with path.open("rb") as file:
+                data = file.read(-1 if most_bytes is None else most_bytes + 1)
+        except FileNotFoundError as error:
+            if required:
+                raise BadInput(f"{path} (from TULU_CONFIG) does not exist.") from error
+            return Source(path)
     if most_bytes is not None and len(data) > most_bytes:
-        raise BadInput(f"{path} is no file of settings: it has over {most_bytes:,} bytes.")
+        raise BadInput(f"{path} is not a file of settings: it has over {most_bytes:,} bytes.")
     return parse(path, data)
 
 

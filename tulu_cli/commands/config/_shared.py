@@ -25,11 +25,9 @@ InProfile = Annotated[
 
 def user_path() -> Path:
     """The user's own file, which need not be there."""
-    import os
+    from tulu_cli.disk import config_path
 
-    from tulu_cli.settings import config_path
-
-    return config_path(os.environ)
+    return config_path()
 
 
 def keys_of(name: str) -> tuple[str, ...]:

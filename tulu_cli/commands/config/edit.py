@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import user_path
+from tulu_cli.disk import read_bytes
 from tulu_cli.errors import BadInput, TuluError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(streams: "Streams", path: Path, editor: str) -> None:
     from tulu_cli.commands.config._template import template
     from tulu_cli.settings.edit import change
 
-    before = read(path)
+    before = read_bytes(path)
     begun = template().encode("utf-8") if before is None else before
     folder = Path(tempfile.mkdtemp(prefix="tulu-config-"))  # open to nobody else
     copy = folder / "config.toml"
@@ -53,16 +54,6 @@ def run(streams: "Streams", path: Path, editor: str) -> None:
     change(path, lambda real: merged(copy, real, before))
     shutil.rmtree(folder)
     streams.say(f"tulu: wrote {path}.")
-
-
-def read(path: Path) -> bytes | None:
-    """The bytes of the file, None where there is none. Raises TuluError."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise TuluError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def start(editor: str, copy: Path) -> None:
@@ -87,6 +78,6 @@ def merged(copy: Path, path: Path, before: bytes | None) -> str:
         raise BadInput(
             f"{error} Your text is kept there, and the settings are as before."
         ) from error
-    if read(path) != before:
+    if read_bytes(path) != before:
         raise TuluError(f"{path} has changed in the meantime: your text is kept in {copy}.")
     return source.text

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import read_json_object
+from tulu_cli.disk import read_json
 from tulu_cli.models import ModelFiles
 from tulu_cli.models.config import missing_files, text_part
 from tulu_cli.models.gguf import GgufHeader
@@ -101,7 +101,7 @@ def _quantization(config: Mapping[str, Any]) -> str | None:
 
 
 def _has_template(directory: Path) -> bool:
-    config = read_json_object(directory / "tokenizer_config.json")
+    config = read_json(directory / "tokenizer_config.json")
     return bool(read_chat_templates(directory, config))
 
 
