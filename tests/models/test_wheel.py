@@ -118,7 +118,7 @@ def test_a_wheel_with_other_bytes_is_not_used(cache: Path, source: Path, pip: Pi
         copying(source)
         + "; open(os.path.join(folder, 'package-1.0-py3-none-any.whl'), 'ab').write(b'x')"
     )
-    with pytest.raises(BadInput, match="is not the file that it should be"):
+    with pytest.raises(BadInput, match="is not the expected file"):
         locate(resolve("demo"))
     assert list((cache / "converted").glob("[!.]*")) == []
 

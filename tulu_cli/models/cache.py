@@ -20,12 +20,12 @@ from tulu_cli.models.config import missing_files
 
 
 def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:
-    """The finished directory `target`, built now if it is not there.
+    """Return the finished directory `target`, built now if it does not exist.
 
-    `build` gets an empty staging folder and returns the directory in it that is to be kept. Where
+    `build` gets an empty staging folder and returns the directory in it that is to be kept. If
     another process is building the same target, this one says so, waits, and uses the result.
 
-    Raises TuluError where the cache cannot be written, and whatever `build` raises.
+    Raise TuluError if the cache cannot be written, and whatever `build` raises.
     """
     converted = cache_root() / "converted"
     finished = converted / target
@@ -50,7 +50,7 @@ def _build(finished: Path, build: Callable[[Path], Path]) -> None:
 
 
 def _sweep(converted: Path) -> None:
-    """Remove what dead builders left: a staging folder whose lock is free has no builder."""
+    """Remove what dead builders have left: a staging folder whose lock is free has no builder."""
     for staging in converted.glob(".staging/*"):
         target = staging.name.rpartition(".")[0]
         # A cache that we may only read still serves.
@@ -65,7 +65,7 @@ def _is_finished(directory: Path) -> bool:
 
 
 def build_lock(finished: Path) -> Path:
-    """What is locked while a finished directory is built, or taken away."""
+    """Return the lock file of a finished directory: who builds or removes it holds the lock."""
     return finished.parent / ".locks" / finished.name
 
 

@@ -1,4 +1,4 @@
-"""What config.json and generation_config.json say, read without any engine's library."""
+"""config.json, generation_config.json and the files of a model, without an engine's library."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _STRETCHING = ("linear", "dynamic")
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:
-    """The context length in tokens that a config allows, or None where it does not say.
+    """Return the context length in tokens that a config allows, None if it does not say.
 
     A multimodal model's text part counts. Linear and dynamic rope scaling multiply the length;
     Gemma 3 names the stretched length in spite of its linear scaling.
@@ -28,7 +28,7 @@ def context_length(config: Mapping[str, Any]) -> int | None:
 
 
 def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[int, ...]:
-    """The tokens that end an answer: the generation config's, else the config's, else none."""
+    """Return the tokens that end an answer: the generation config's, else the config's."""
     for source in (generation, config, text_part(config)):
         value = source.get("eos_token_id")
         if value is not None:
@@ -38,7 +38,7 @@ def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> t
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a config says of the language model: a multimodal one has it in a part of its own."""
+    """Return the language model's part of a config: of a multimodal one, its text_config."""
     nested = config.get("text_config")
     return nested if isinstance(nested, Mapping) else config
 
@@ -58,7 +58,7 @@ class ModelFiles:
     """A directory that an engine can load, with its two configs read.
 
     `revision` is the commit of the Hub, or for the demo the hash of its GGUF file; a user's own
-    directory or file has none. `generation_config` is empty where the model has none.
+    directory or file has none. `generation_config` is empty if the model has none.
     """
 
     ref: ModelRef
@@ -69,22 +69,22 @@ class ModelFiles:
 
     @property
     def max_model_len(self) -> int | None:
-        """The context length in tokens, or None where the config does not say."""
+        """The context length in tokens, None if the config does not say."""
         return context_length(self.config)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        """The tokens that end an answer, without the tokenizer's opinion."""
+        """The tokens that end an answer, by the configs alone: the tokenizer may add one."""
         return end_token_ids(self.config, self.generation_config)
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """The class names under which the engines know this model."""
+        """The names of the classes that implement this model in the engines."""
         return tuple(self.config.get("architectures") or ())
 
 
 def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> ModelFiles:
-    """Read a directory's configs. Raises BadInput for broken JSON, ModelNotFound for none."""
+    """Read a directory's configs. Raise BadInput for broken JSON, ModelNotFound if missing."""
     path = directory / "config.json"
     if not os.path.exists(path):
         raise ModelNotFound(f"{str(path)!r} does not exist: fetch the model again.")
@@ -103,7 +103,7 @@ _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "tekken.j
 
 
 def missing_files(directory: Path, *, weights: bool = True) -> list[str]:
-    """The names of what a whole model would have and this directory does not: [] is complete."""
+    """Return the names of the files that a directory lacks to be a complete model."""
     missing = [] if (directory / "config.json").is_file() else ["config.json"]
     if not any(any(directory.glob(pattern)) for pattern in _TOKENIZERS):
         missing.append("tokenizer.json")
@@ -111,7 +111,7 @@ def missing_files(directory: Path, *, weights: bool = True) -> list[str]:
 
 
 def missing_weights(directory: Path) -> list[str]:
-    """The safetensors files that are not here. Raises BadInput where the index is broken."""
+    """Return the missing safetensors files. Raise BadInput if the index is broken."""
     index = directory / "model.safetensors.index.json"
     if index.is_file() and not (directory / "model.safetensors").is_file():
         return [name for name in _indexed(index) if not (directory / name).is_file()]
@@ -129,7 +129,7 @@ def _indexed(index: Path) -> list[str]:
 
 
 def require_weights(directory: Path, name: str) -> None:
-    """Refuse a directory without safetensors: BadInput for pickles, else ModelNotFound."""
+    """Raise BadInput for a directory of pickles, ModelNotFound for one without safetensors."""
     missing = missing_weights(directory)
     if not missing:
         return
@@ -139,13 +139,13 @@ def require_weights(directory: Path, name: str) -> None:
 
 
 def has_only_pickles(paths: Iterable[Path]) -> bool:
-    """Whether there are weights among the files, and all of them pickles."""
+    """Return True if there are weights among the files, and all of them are pickles."""
     kinds = {path.suffix for path in paths}
     return ".safetensors" not in kinds and not kinds.isdisjoint(_PICKLES)
 
 
 def only_pickles(name: str) -> BadInput:
-    """The refusal of weights that could run code when they are loaded."""
+    """Make the error for weights that could run code when they are loaded."""
     return BadInput(
         f"{name!r} has its weights only as pickle files, which can run code when they are "
         "loaded: convert them to safetensors, or choose another model."
@@ -153,6 +153,6 @@ def only_pickles(name: str) -> BadInput:
 
 
 def listed(names: list[str]) -> str:
-    """The first three names, and how many more there are."""
+    """List the first three names, and count the others."""
     shown, more = names[:3], len(names[3:])
     return ", ".join(shown) + (f" and {more} more" if more else "")

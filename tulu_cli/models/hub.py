@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from tulu_cli.core import Progress
-from tulu_cli.disk import require_space
+from tulu_cli.disk import locked_if_free, require_space
 from tulu_cli.errors import ModelNotFound, TuluError
 from tulu_cli.models import notice
 from tulu_cli.models.config import has_only_pickles, listed, missing_files, only_pickles
@@ -136,6 +136,8 @@ def _fetch_weights(commit: ModelRef, files: "list[RemoteFile]", progress: Progre
 
     from tulu_cli.models.hub_progress import Meter, silent_bar
 
+    if {file.blob for file in files} & fetched_elsewhere(commit.repo or ""):
+        progress(f"Waiting for another process that is fetching {commit.repo}", 0, 0)
     size = _missing_bytes(commit, files)
     meter = Meter(f"Downloading {commit.repo} ({gib(size)})", size, progress)
     waiting = iter(files)
@@ -165,6 +167,19 @@ def _fetch_weights(commit: ModelRef, files: "list[RemoteFile]", progress: Progre
             meter.stop()
     if errors:
         raise errors[0]
+
+
+def fetched_elsewhere(repo: str) -> set[str]:
+    """Return the names of the blobs of a repository that another process is fetching now.
+
+    It holds the library's lock of each, wherever the disk has locks.
+    """
+    found = set()
+    for path in (hub_cache() / ".locks" / hub_folder(repo).name).glob("*.lock"):
+        with locked_if_free(path) as free:
+            if not free:
+                found.add(path.stem)
+    return found
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Settings, by name: what a flag, a variable, a profile or a file has set, the nearest winning."""
+"""Settings: flags, variables, profiles and files, merged by name, the nearest winning."""
 
 from tulu_cli.settings.keys import DTYPES, FREE_TABLES, KEYS, Key, dotted, key_at, parsed
 from tulu_cli.settings.merge import Setting, Settings

@@ -1,4 +1,4 @@
-"""Changing a file of settings: its comments and order stay, and it is there whole or as it was."""
+"""Change a file of settings in one step, keeping its comments and its order."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from tulu_cli.settings.toml import Source, has, parse
 
 
 def with_value(source: Source, keys: Sequence[str], value: Any) -> str:
-    """The text of a document with a value set. Pure. Raises TuluError where it cannot be."""
+    """Return the text of a document with a value set. Pure. Raise TuluError if it cannot be."""
     import tomlkit
 
     document = tomlkit.parse(source.text)
@@ -22,13 +22,13 @@ def with_value(source: Source, keys: Sequence[str], value: Any) -> str:
             table[key] = tomlkit.table(is_super_table=key == "profile" and place == 0)
         table = table[key]
         if not isinstance(table, dict):
-            raise TuluError(f"{source.place(keys[: place + 1])}: {key} is no table; remove it.")
+            raise TuluError(f"{source.place(keys[: place + 1])}: {key} is not a table; remove it.")
     table[keys[-1]] = value
     return _sound(source, tomlkit.dumps(document), keys, value)
 
 
 def without(source: Source, keys: Sequence[str]) -> str:
-    """The text of a document without a value, or a table. Pure. Raises TuluError for no such."""
+    """Return the text of a document without a value or table. Pure. Raise TuluError if not set."""
     import tomlkit
 
     if not has(source.values, keys):
@@ -42,10 +42,10 @@ def without(source: Source, keys: Sequence[str]) -> str:
 
 
 def change(path: Path, edit: Callable[[Path], str]) -> None:
-    """Replace the file by the text that `edit` makes of it, while no other `tulu` does.
+    """Replace a file by the text that `edit` makes of it, while no other `tulu` does.
 
-    Raises what `edit` raises, and TuluError for a file that cannot be written; either way, and
-    also if the program is killed, the file is as it was.
+    Raise what `edit` raises, and TuluError if the file cannot be written. In both cases, and if the
+    program is killed, the file stays as it was.
     """
     real = Path(os.path.realpath(path))  # a link to a file kept elsewhere stays a link
     with writing(str(path)):
@@ -57,7 +57,7 @@ def change(path: Path, edit: Callable[[Path], str]) -> None:
 
 
 def _sound(source: Source, text: str, keys: Sequence[str], value: Any) -> str:
-    """The new text, if reading it gives what was there with this one change."""
+    """Return the new text if it means what the old one meant with this one change."""
     wanted = _changed(source.values, keys, value)
     if _pruned(parse(source.path, text.encode("utf-8")).values) != _pruned(wanted):
         raise TuluError(
@@ -79,7 +79,7 @@ def _changed(values: Any, keys: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _pruned(values: Any) -> Any:
-    """The same without empty tables, which say nothing."""
+    """Return a document without its empty tables, which say nothing."""
     if not isinstance(values, dict):
         return values
     inner = {key: _pruned(value) for key, value in values.items()}

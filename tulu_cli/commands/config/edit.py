@@ -1,4 +1,4 @@
-"""`tulu config edit`: the user's file in an editor, put back only if it is sound."""
+"""`tulu config edit`: a copy of the user's file in an editor, kept only if it is correct."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ def edit(_debug: _options.Debug = False) -> None:
 
 
 def run(streams: "Streams", path: Path, editor: str) -> None:
-    """Let the editor change a copy, and put that in the file's place if it is sound."""
+    """Open a copy in the editor, and replace the file by it if it is correct."""
     import shutil
     import tempfile
 
@@ -57,7 +57,7 @@ def run(streams: "Streams", path: Path, editor: str) -> None:
 
 
 def start(editor: str, copy: Path) -> None:
-    """Run the editor to its end. Raises TuluError where that fails."""
+    """Run the editor to its end. Raise TuluError if it fails."""
     try:
         code = subprocess.call([*shlex.split(editor), str(copy)])
     except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ def start(editor: str, copy: Path) -> None:
 
 
 def merged(copy: Path, path: Path, before: bytes | None) -> str:
-    """The text of the copy. Raises BadInput for a mistake in it, TuluError for one out of date."""
+    """Return the copy's text. Raise BadInput for a mistake, TuluError if `path` has changed."""
     from tulu_cli.settings.check import problems, refuse
     from tulu_cli.settings.toml import read_toml
 

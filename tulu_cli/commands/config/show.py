@@ -1,4 +1,4 @@
-"""`tulu config show`: every setting, its value, and where it came from."""
+"""`tulu config show`: every setting, its value and its origin."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def show(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One setting; None is a value that each run decides for itself."""
+    """One setting; its value is None if each run decides for itself."""
 
     key: str
     value: Any
@@ -64,7 +64,7 @@ def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool
 
 
 def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[Row]:
-    """Every setting, and the user's aliases and prompts. Pure; `advice` is what the model says."""
+    """Return every setting, alias and prompt; `advice` is the model's own sampling. Pure."""
     from tulu_cli.settings import KEYS, dotted
 
     found = [Row(dotted(key.keys), *used(key, settings, advice)) for key in KEYS]
@@ -75,7 +75,7 @@ def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[Row]:
 
 
 def used(key: "Key", settings: "Settings", advice: Mapping[str, Any]) -> tuple[Any, str]:
-    """The value of a setting, and where it came from."""
+    """Return the value of a setting and its origin."""
     if setting := settings.values.get(key.name):
         return setting.value, setting.origin
     if key.name in advice:
@@ -84,7 +84,7 @@ def used(key: "Key", settings: "Settings", advice: Mapping[str, Any]) -> tuple[A
 
 
 def default_of(key: "Key") -> Any:
-    """What a run uses where nobody says anything, None where it depends on the run."""
+    """Return the default of a setting, None if it depends on the run."""
     from dataclasses import MISSING, fields
 
     from tulu_cli.core import Sampling
@@ -100,7 +100,7 @@ def default_of(key: "Key") -> Any:
 
 
 def generation_config(settings: "Settings") -> Mapping[str, Any]:
-    """The sampling that the model's authors advise, as far as its files are on this machine."""
+    """Return the sampling that the model's authors advise, as far as its files are cached."""
     from tulu_cli.errors import TuluError
     from tulu_cli.models import locate, resolve
     from tulu_cli.request.sampling import advised

@@ -1,4 +1,4 @@
-"""The family as a list: what each model is, what is here of it, and whether its weights fit."""
+"""The family as a list: each model, its state in the cache, and where its weights fit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from tulu_cli.text import gib
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Where the weights fit: on so many GPUs, in memory, or nowhere."""
+    """The place where weights fit: on `gpus` GPUs, in memory, or nowhere."""
 
     place: Literal["gpu", "memory", "nowhere"]
     gpus: int = 0
 
 
 def weights_fit(weight_bytes: int, gpus_free: Sequence[int], memory_free: int) -> Fit:
-    """The least that holds so many bytes of weights, all sizes in bytes.
+    """Return the smallest place that holds the weights. All sizes are in bytes.
 
-    Several GPUs share the weights evenly, in a number that is a power of two, as tensor
-    parallelism has it. The context and the activations need more: that is for a plan to say.
+    Several GPUs share the weights evenly, and their number is a power of two, as in tensor
+    parallelism. The KV cache and the activations come on top: `tulu plan` counts them.
     """
     roomiest = sorted(gpus_free, reverse=True)
     count = 1
@@ -38,7 +38,7 @@ _PLACES = {"memory": "RAM", "nowhere": "no"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model of the family, as it stands on this machine."""
+    """One model of the family on this machine."""
 
     model: FamilyModel
     cached: Cached
@@ -46,7 +46,7 @@ class Entry:
 
 
 def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
-    """All of the family. Looks at the disk; sizes in bytes."""
+    """Return the family, looking at the disk. Sizes are in bytes."""
     return [
         Entry(
             model,
@@ -58,7 +58,7 @@ def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
 
 
 def as_object(entry: Entry) -> dict[str, Any]:
-    """An entry for JSON. `weights_fit` is about the weights in bfloat16 and nothing else."""
+    """Return an entry for JSON. `weights_fit` is about the weights in bfloat16 alone."""
     model, cached = entry.model, entry.cached
     return {
         "alias": model.alias,
@@ -75,7 +75,7 @@ def as_object(entry: Entry) -> dict[str, Any]:
 
 
 def as_lines(listed: list[Entry], width: int | None) -> list[str]:
-    """The table, its heading first: whole where `width` is None or has room for it, else less."""
+    """Format the table with its heading; columns are left out if `width` is too small."""
     layouts = [_whole(listed), _short(listed), _short(listed, base=False), _shortest(listed)]
     drawn = [aligned(rows, right) for rows, right in layouts]
     fitting = (lines for lines in drawn if width is None or max(map(len, lines)) <= width)
@@ -104,7 +104,7 @@ def _whole(listed: list[Entry]) -> _Layout:
 
 
 def _short(listed: list[Entry], *, base: bool = True) -> _Layout:
-    """Without the owners of repositories, and sizes as a number of GiB."""
+    """Leave out the owners of repositories, and give sizes as a number of GiB."""
     rows = [("Alias", "Repository", "Stage", *(["Base"] * base), "GiB", "Here", "Fits")]
     for entry in listed:
         bases = [_name(entry.model.base)] if base else []
