@@ -25,7 +25,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 def data_root() -> Path:
     """Return the folder of what the user keeps: TULU_DATA_DIR, else the platform's place."""
-    if chosen := _folder_in("TULU_DATA_DIR"):
+    if chosen := _absolute(os.environ.get("TULU_DATA_DIR")):
         return chosen
     import platformdirs
 
@@ -34,7 +34,7 @@ def data_root() -> Path:
 
 def cache_root() -> Path:
     """Return the folder of what can be made again: TULU_CACHE_DIR, else the platform's place."""
-    if chosen := _folder_in("TULU_CACHE_DIR"):
+    if chosen := _absolute(os.environ.get("TULU_CACHE_DIR")):
         return chosen
     import platformdirs
 
@@ -46,7 +46,7 @@ def runtime_path() -> Path:
 
     It is TULU_RUNTIME_DIR, else a folder in XDG_RUNTIME_DIR, else one in /tmp.
     """
-    if chosen := _folder_in("TULU_RUNTIME_DIR"):
+    if chosen := _absolute(os.environ.get("TULU_RUNTIME_DIR")):
         return chosen
     if (given := os.environ.get("XDG_RUNTIME_DIR")) and os.path.isdir(given):
         return Path(given) / "tulu"
@@ -54,8 +54,7 @@ def runtime_path() -> Path:
     return Path("/tmp") / f"tulu-{os.getuid()}"  # noqa: S108 (its owner and mode are checked)
 
 
-def _folder_in(variable: str) -> Path | None:
-    chosen = os.environ.get(variable)
+def _absolute(chosen: str | None) -> Path | None:
     return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else None
 
 

@@ -12,7 +12,7 @@ from tulu_cli.doctor.storage import (
     judge_model,
     judge_place,
     judge_storage,
-    read_model,
+    read_cached_model,
     read_models,
     read_place,
 )
@@ -94,7 +94,7 @@ def test_the_models_of_both_caches(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_whole(demo_directory: Path) -> None:
-    assert read_model("demo", demo_directory, hub=False) == CachedModel("demo", hub=False)
+    assert read_cached_model("demo", demo_directory, hub=False) == CachedModel("demo", hub=False)
 
 
 def test_no_caches_yet(tmp_path: Path) -> None:

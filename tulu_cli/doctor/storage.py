@@ -76,12 +76,12 @@ def read_place(name: str, path: Path, variable: str) -> Place:
 def read_models(hub: Path, converted: Path) -> list[CachedModel]:
     """Return the models in both caches; of a repository, each revision."""
     snapshots = sorted(hub.glob("models--*/snapshots/*"))
-    found = [read_model(_repository(path), path) for path in snapshots if path.is_dir()]
+    found = [read_cached_model(_repository(path), path) for path in snapshots if path.is_dir()]
     built = sorted(path for path in converted.glob("*") if path.is_dir() and path.name[0] != ".")
-    return found + [read_model(path.name, path, hub=False) for path in built]
+    return found + [read_cached_model(path.name, path, hub=False) for path in built]
 
 
-def read_model(name: str, directory: Path, *, hub: bool = True) -> CachedModel:
+def read_cached_model(name: str, directory: Path, *, hub: bool = True) -> CachedModel:
     """Look at one directory of a model."""
     from tulu_cli.models.config import missing_files
 

