@@ -1,4 +1,4 @@
-"""The AMD GPUs that amdsmi finds, as one line of JSON. Runs as a script, in a process of its own.
+"""Print the AMD GPUs that amdsmi finds, as one line of JSON: a script, for its own process.
 
 The calls are those of amdsmi 7.0, whose memory is in bytes, and as vLLM and torch make them: GPUs
 are counted in the order of their handles, and a UUID is "GPU-" and the serial of the chip.
@@ -14,7 +14,7 @@ UNKNOWN = "N/A"
 
 
 def main() -> None:
-    """Print what the driver says; what goes wrong is a part of it."""
+    """Print what the driver reports, its failures included."""
     said: dict[str, Any] = {"version": None, "gpus": [], "broken": []}
     said |= {"failure": None, "absent": False}
     try:
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def read(amdsmi: Any, said: dict[str, Any]) -> None:
-    """Add every GPU, one that fails beside those that do not."""
+    """Add every GPU to `said`, and each that fails to its broken ones."""
     try:
         amdsmi.amdsmi_init()
         handles = amdsmi.amdsmi_get_processor_handles()
@@ -47,7 +47,7 @@ def read(amdsmi: Any, said: dict[str, Any]) -> None:
 
 
 def gpu(amdsmi: Any, index: int, handle: Any) -> dict[str, Any]:
-    """The fields of a `machine.Gpu`."""
+    """Return the fields of a `machine.Gpu`."""
     kind = amdsmi.AmdSmiMemoryType.VRAM
     chip = amdsmi.amdsmi_get_gpu_asic_info(handle)
     total = amdsmi.amdsmi_get_gpu_memory_total(handle, kind)
@@ -69,7 +69,7 @@ def gpu(amdsmi: Any, index: int, handle: Any) -> dict[str, Any]:
 
 
 def told(question: Callable[[], Any], otherwise: Any) -> Any:
-    """The driver's answer, or `otherwise` where it has none."""
+    """Return the driver's answer, or `otherwise` if it has none."""
     try:
         return question()
     except Exception:  # noqa: BLE001
@@ -77,7 +77,7 @@ def told(question: Callable[[], Any], otherwise: Any) -> Any:
 
 
 def words(error: Exception) -> str:
-    """What an error says, in one line: amdsmi's own take three."""
+    """Return the message of an error on one line: amdsmi's own take three."""
     return " ".join(str(error).split())
 
 

@@ -1,10 +1,12 @@
-"""Locks between processes. The kernel drops one when its holder dies, however it dies."""
+"""Files of ours: where they are, locks between processes, whole reads and whole writes."""
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,65 +14,174 @@ from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.text import gib
 
 
-@contextmanager
-def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock file, made if need be; where another process does, call `on_wait` and wait."""
-    import fcntl
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the user's file of settings: TULU_CONFIG, else config.toml in the platform's place."""
+    if chosen := environ.get("TULU_CONFIG"):
+        return Path(chosen).expanduser()
+    import platformdirs
 
-    with _opened(path) as handle:
-        if not _taken(handle):
-            on_wait()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return Path(platformdirs.user_config_dir("tulu")) / "config.toml"
 
 
-@contextmanager
-def locked_if_free(path: Path) -> Iterator[bool]:
-    """Hold the lock file if nobody does, and say whether that is so."""
-    with _opened(path) as handle:
-        yield _taken(handle)
+def data_root() -> Path:
+    """Return the folder of what the user keeps: TULU_DATA_DIR, else the platform's place."""
+    if chosen := _absolute(os.environ.get("TULU_DATA_DIR")):
+        return chosen
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("tulu"))
 
 
-def _opened(path: Path) -> IO[bytes]:
-    # Never deleted: a process that waits on a deleted file would hold a lock that nobody sees.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("ab")
+def cache_root() -> Path:
+    """Return the folder of what can be made again: TULU_CACHE_DIR, else the platform's place."""
+    if chosen := _absolute(os.environ.get("TULU_CACHE_DIR")):
+        return chosen
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("tulu"))
 
 
-def _taken(handle: IO[bytes]) -> bool:
-    import fcntl
+def runtime_path() -> Path:
+    """Return the folder of the warm engines, which need not exist.
 
+    It is TULU_RUNTIME_DIR, else a folder in XDG_RUNTIME_DIR, else one in /tmp.
+    """
+    if chosen := _absolute(os.environ.get("TULU_RUNTIME_DIR")):
+        return chosen
+    if (given := os.environ.get("XDG_RUNTIME_DIR")) and os.path.isdir(given):
+        return Path(given) / "tulu"
+    # Not TMPDIR, which may be long.
+    return Path("/tmp") / f"tulu-{os.getuid()}"  # noqa: S108 (its owner and mode are checked)
+
+
+def _absolute(chosen: str | None) -> Path | None:
+    return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else None
+
+
+def lock(descriptor: int, *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file against other processes until it is closed.
+
+    Return True once it is locked, and False if `wait` is False and another process has a lock that
+    excludes this one. The kernel drops a lock when its last holder dies, however it dies.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def require_space(directory: Path, needed: int, purpose: str) -> None:
-    """Raise TuluError where `directory`, which must exist, has fewer than `needed` bytes free."""
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a file, created if missing, or of a folder.
+
+    Call `on_wait` before waiting for another process that holds it.
+    """
+    with _open_lock(path) as descriptor:
+        if not lock(descriptor, wait=on_wait is None) and on_wait:
+            on_wait()
+            lock(descriptor)
+        yield
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock of a file, created if missing; yield False if another process holds it."""
+    with _open_lock(path) as descriptor:
+        yield lock(descriptor, wait=False)
+
+
+@contextmanager
+def _open_lock(path: Path) -> Iterator[int]:
+    # Never deleted: a process that waits on a deleted file would hold a lock that nobody sees.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reading(name: str | Path, failure: type[TuluError] = BadInput) -> Iterator[None]:
+    """Turn an OSError in the block into `failure`: "NAME cannot be read: Permission denied."."""
+    try:
+        yield
+    except OSError as error:
+        raise failure(f"{_shown(name)} cannot be read: {error.strerror or error}.") from error
+
+
+@contextmanager
+def writing(name: str | Path) -> Iterator[None]:
+    """Turn an OSError in the block into TuluError: "NAME cannot be written: No space left."."""
+    try:
+        yield
+    except OSError as error:
+        raise TuluError(f"{_shown(name)} cannot be written: {error.strerror or error}.") from error
+
+
+def _shown(name: str | Path) -> str:
+    return name if isinstance(name, str) else repr(str(name))
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of `path` once the block ends, in one step.
+
+    If the block raises, or the program is killed, `path` is as it was. Its permissions stay; a new
+    file gets `mode`.
+    """
+    import tempfile
+
+    with suppress(FileNotFoundError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+    descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def replace_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a whole file in one step: see `replacing`."""
+    with replacing(path, mode) as file:
+        file.write(data)
+
+
+def require_space(directory: Path, needed: int, purpose: str, variable: str) -> None:
+    """Raise TuluError if `directory`, which must exist, has fewer than `needed` bytes free.
+
+    The sentence says that `purpose` needs them, and offers `variable` to name another disk.
+    """
     free = shutil.disk_usage(directory).free
     if free < needed:
         raise TuluError(
             f"{purpose} needs {gib(needed)} of disk and {str(directory)!r} has {gib(free)} free: "
-            "make room, or set TULU_CACHE_DIR to another disk."
+            f"make room, or set {variable} to another disk."
         )
 
 
 def folder_size(directory: Path) -> int:
-    """Bytes of the files below a directory that may be changing under our eyes."""
+    """Return the bytes of the files below a directory, which may change meanwhile."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
-            try:
+            with suppress(FileNotFoundError):
                 total += os.stat(os.path.join(folder, name)).st_size
-            except FileNotFoundError:
-                continue
     return total
 
 
 def sync_tree(directory: Path) -> None:
-    """Put every file and folder below, and the directory itself, on the disk for good."""
+    """Wait until the disk has a directory and every file and folder below it."""
     for folder, _, names in os.walk(directory):
         for name in names:
             _sync(os.path.join(folder, name))
@@ -78,9 +189,9 @@ def sync_tree(directory: Path) -> None:
 
 
 def publish(built: Path, finished: Path) -> None:
-    """Give a built directory its final name in one step, so that it is there whole or not at all.
+    """Rename a complete directory to its final name in one step: it is there whole or not at all.
 
-    Whatever had that name, which nobody may be using, moves to the place of the built one.
+    A directory that has this name, which nobody may be using, moves beside `built`.
     """
     sync_tree(built)
     if finished.exists():
@@ -98,7 +209,7 @@ def _sync(path: str | Path) -> None:
 
 
 def decode_utf8(data: bytes, source: str) -> str:
-    """The text of `data`; raises BadInput naming the offset (from 0) of the first bad byte."""
+    """Decode UTF-8. Raise BadInput, naming the offset from 0 of the first bad byte."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -109,7 +220,7 @@ def decode_utf8(data: bytes, source: str) -> str:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """The value of a JSON text; raises BadInput with the line and column of the mistake."""
+    """Parse JSON. Raise BadInput, naming the line and column of the mistake."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -123,27 +234,26 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The bytes of a file, None where there is no such file; raises BadInput."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+    """Return the bytes of a file, None if it does not exist. Raise BadInput if it is unreadable."""
+    with reading(str(path)):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
 
 
 def read_text(path: Path) -> str | None:
-    """The text of a file, None where there is no such file; raises BadInput."""
+    """Return the text of a UTF-8 file, None if it does not exist. Raise BadInput otherwise."""
     data = read_bytes(path)
     return None if data is None else decode_utf8(data, str(path))
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, empty where there is no such file; raises BadInput."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, empty if it does not exist. Raise BadInput otherwise."""
     text = read_text(path)
     if text is None:
         return {}
     value = parse_json(text, str(path))
     if not isinstance(value, dict):
-        raise BadInput(f"{path} must hold a JSON object.")
+        raise BadInput(f"{path} holds a {type(value).__name__}, not a JSON object.")
     return value

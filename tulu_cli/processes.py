@@ -1,4 +1,4 @@
-"""Child processes and their groups: how they end, and their last words."""
+"""Child processes and their groups: ending them, and reading their last error."""
 
 import os
 import signal
@@ -11,9 +11,10 @@ from typing import Any
 
 
 def end_child(child: subprocess.Popen[Any]) -> None:
-    """Kill a child that leads its own process group, with all of that group, and close its pipes.
+    """Kill a child and the process group that it leads, at once, and close its pipes.
 
-    One that has ended already is only reaped.
+    A child that has ended already is only reaped. `end_group` is for an engine, which needs time
+    to free what it shares; a child here has nothing that outlives it.
     """
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
@@ -24,7 +25,7 @@ def end_child(child: subprocess.Popen[Any]) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that is not empty: the last error, if any line is marked as one."""
+    """Return the last line of a log that is marked as an error, else the last with text."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     told = [line.strip() for line in lines if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in told if line.startswith("ERROR: ")]
@@ -38,7 +39,7 @@ _TRACKER_SECONDS = 10.0
 
 
 def marked(folder: Path) -> Iterator[int]:
-    """The processes of the engine in `folder`, the supervisor aside. Linux only: none elsewhere."""
+    """Yield the processes of the engine in `folder`, but not its supervisor. Linux only."""
     wanted = os.fsencode(f"{MARK}={folder}")
     for entry in _PROC.glob("[0-9]*"):
         with suppress(OSError):
@@ -47,7 +48,7 @@ def marked(folder: Path) -> Iterator[int]:
 
 
 def end_group(leader: int, grace: float) -> None:
-    """End all processes of a group: ask them to, and after `grace` seconds kill them.
+    """End all processes of a group: send SIGTERM, and after `grace` seconds SIGKILL.
 
     Python's trackers are killed last, if at all: they end by themselves, a moment after all that
     they track, and remove the shared memory that the others leave behind.
@@ -68,7 +69,7 @@ def end_marked(folder: Path) -> None:
 
 
 def resident_bytes(process: int) -> int:
-    """The memory of a process that is its own or shared, in bytes; 0 where it is gone."""
+    """Return the resident memory of a process in bytes, 0 if it is gone."""
     try:
         pages = int((_PROC / str(process) / "statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -85,7 +86,7 @@ def _is_tracker(process: int) -> bool:
 
 
 def _members(leader: int) -> Iterator[int]:
-    """The processes of a group. Linux only: none elsewhere."""
+    """Yield the processes of a group. Linux only."""
     for entry in _PROC.glob("[0-9]*"):
         with suppress(ProcessLookupError):
             if os.getpgid(int(entry.name)) == leader:
@@ -93,7 +94,7 @@ def _members(leader: int) -> Iterator[int]:
 
 
 def _has_ended(leader: int, seconds: float) -> bool:
-    """Whether no process of a group is left, now or within so many seconds."""
+    """Wait up to `seconds` for the last process of a group to end; return True if it has."""
     end = time.monotonic() + seconds
     while _signal_group(leader, 0):
         if time.monotonic() > end:

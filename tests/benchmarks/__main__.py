@@ -31,7 +31,6 @@ LIMITS = {
     "batch": 60,  # 14
     "batch_memory": 40,  # 3
     "batch_kill": 40,  # 8
-    "resumed_download": 5,  # 0.2
     "history_kill": 20,  # 7
 }
 GRACE_SECONDS = 30

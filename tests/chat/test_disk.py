@@ -16,12 +16,12 @@ from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.store.open import (
     FallbackStore,
-    data_root,
     history_path,
     open_history,
     open_store,
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
+from tulu_cli.disk import data_root
 from tulu_cli.errors import HistoryError
 
 

@@ -14,8 +14,8 @@ from tulu_cli.commands.models.rm import RmOptions, run
 from tulu_cli.disk import locked
 from tulu_cli.errors import ModelNotFound, TuluError, UsageError
 from tulu_cli.models import resolve
-from tulu_cli.models.cache import build_lock, hub_folder
-from tulu_cli.models.hub_weights import lock_path
+from tulu_cli.models.cache import build_lock
+from tulu_cli.models.hub import hub_folder
 from tulu_cli.models.installed import converted_path, look
 from tulu_cli.streams import Streams
 
@@ -55,7 +55,7 @@ def demo(caches: Path) -> Path:
 def test_a_repository_goes_whole(caches: Path, name: str) -> None:
     fill_cache(caches, REPO, FILES)
     fill_cache(caches, "org/other", FILES)
-    (hub_folder(REPO) / "blobs/abc.tulu.incomplete").write_bytes(bytes(1000))
+    (hub_folder(REPO) / "blobs/abc.0123abcd.incomplete").write_bytes(bytes(1000))
     said = removed(name)
     assert f"Removed {REPO} from {hub_folder(REPO)}, " in said
     assert f"({SIZE + 1000:,} bytes)" in said
@@ -93,7 +93,7 @@ def test_what_the_library_calls_damaged_goes_too(caches: Path, damage: str) -> N
 
 def test_what_is_being_fetched_stays(caches: Path) -> None:
     fill_cache(caches, REPO, FILES)
-    lock = lock_path(hub_folder(REPO) / "blobs" / etag("config.json", b"{}"))
+    lock = caches / ".locks" / hub_folder(REPO).name / f"{etag('config.json', b'{}')}.lock"
     with (
         locked(lock, lambda: None),
         pytest.raises(TuluError, match="Another process is fetching"),

@@ -184,8 +184,8 @@ NO_FORM = {"plot": False, "json": False, "csv": False, "markdown": False, "toml"
 @pytest.mark.parametrize(
     ("views", "forms", "sentence"),
     [
-        (["benchmarks", "citation"], [], "--benchmarks and --citation exclude one another."),
-        (["benchmarks"], ["csv", "json"], "--json and --csv exclude one another."),
+        (["benchmarks", "citation"], [], "--benchmarks and --citation cannot be combined."),
+        (["benchmarks"], ["csv", "json"], "--json and --csv cannot be combined."),
         ([], ["plot"], "--plot goes with --benchmarks."),
         (["hyperparameters"], ["plot"], "--plot goes with --benchmarks."),
         (["benchmarks"], ["toml"], "--toml goes with --hyperparameters."),
@@ -265,7 +265,7 @@ def test_hostile_metadata_is_one_safe_line(tmp_path: Path) -> None:
 )
 def test_weights_that_are_none(tmp_path: Path, data: bytes) -> None:
     directory = model_of(tmp_path / "m", {}, model__safetensors=data)
-    with pytest.raises(BadInput, match=r"model.safetensors.* is no safetensors file"):
+    with pytest.raises(BadInput, match=r"model.safetensors.* is not a safetensors file"):
         shown(directory)
 
 
@@ -302,7 +302,7 @@ def test_a_broken_cache_does_not_hide_the_card(hub_cache: Path) -> None:
     run(ShowOptions("8b"), streams, {})
     assert b"Lambert" not in streams.stdout.getvalue()  # type: ignore[attr-defined]
     assert b"limited safety training" in streams.stdout.getvalue()  # type: ignore[attr-defined]
-    assert b"config.json' is not JSON" in streams.stderr.getvalue()  # type: ignore[attr-defined]
+    assert b"config.json is not valid JSON" in streams.stderr.getvalue()  # type: ignore[attr-defined]
 
 
 def test_from_the_command_line() -> None:

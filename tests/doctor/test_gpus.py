@@ -39,7 +39,7 @@ def test_no_driver_at_all() -> None:
     (found,) = judge_drivers(ABSENT, {})
     assert found.level == "note"
     assert found.said == (
-        "No NVIDIA driver is here, and no amdsmi of AMD's: models run on the CPU."
+        "There is no NVIDIA driver and no amdsmi (AMD) on this machine: models run on the CPU."
     )
 
 

@@ -9,11 +9,10 @@ import pytest
 from tulu_cli.doctor.storage import (
     CachedModel,
     Place,
-    hub_cache,
     judge_model,
     judge_place,
     judge_storage,
-    read_model,
+    read_cached_model,
     read_models,
     read_place,
 )
@@ -95,7 +94,7 @@ def test_the_models_of_both_caches(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_whole(demo_directory: Path) -> None:
-    assert read_model("demo", demo_directory, hub=False) == CachedModel("demo", hub=False)
+    assert read_cached_model("demo", demo_directory, hub=False) == CachedModel("demo", hub=False)
 
 
 def test_no_caches_yet(tmp_path: Path) -> None:
@@ -108,7 +107,3 @@ def test_no_caches_yet(tmp_path: Path) -> None:
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     assert not read_place("models", tmp_path / "cache", "X").writable
-
-
-def test_the_hub_says_where_its_cache_is() -> None:
-    assert hub_cache().name == "hub"

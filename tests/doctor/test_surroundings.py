@@ -32,8 +32,12 @@ GOOD = Terminal(True, "UTF-8", 100, True, "xterm", "xclip")
         ({"HUGGING_FACE_HUB_TOKEN": SECRET}, 0o600, ["ok HUGGING_FACE_HUB_TOKEN holds"]),
         ({}, 0o600, ["ok A token for the Hub is kept"]),
         ({"HF_HOME": "/h"}, 0o644, ["ok A token", "note The file > chmod 600 /h/token"]),
-        ({"HF_HUB_OFFLINE": "1"}, None, ["ok No token", "note We are told to stay offline"]),
-        ({"TRANSFORMERS_OFFLINE": "yes"}, None, ["ok No token", "note We are told to stay"]),
+        ({"HF_HUB_OFFLINE": "1"}, None, ["ok No token", "note The environment says offline"]),
+        (
+            {"TRANSFORMERS_OFFLINE": "yes"},
+            None,
+            ["ok No token", "note The environment says offline"],
+        ),
         ({"HF_HUB_OFFLINE": "0"}, None, ["ok No token"]),
     ],
 )
@@ -54,9 +58,9 @@ def test_the_hub(environ: dict[str, str], mode: int | None, expected: list[str])
         ("http_proxy", "http://proxy", False, "note", "to proxy:its usual port"),
         ("ALL_PROXY", "socks5://proxy:1", False, "problem", "SOCKS"),
         ("ALL_PROXY", "socks5h://proxy:1", True, "note", "to proxy:1"),
-        ("HTTP_PROXY", f"me:{SECRET}@proxy:3128", False, "problem", "is no address"),
-        ("HTTP_PROXY", "http://proxy:port", False, "problem", "is no address"),
-        ("HTTP_PROXY", "http://[::1", False, "problem", "is no address"),
+        ("HTTP_PROXY", f"me:{SECRET}@proxy:3128", False, "problem", "is not the address"),
+        ("HTTP_PROXY", "http://proxy:port", False, "problem", "is not the address"),
+        ("HTTP_PROXY", "http://[::1", False, "problem", "is not the address"),
     ],
 )
 def test_a_proxy(variable: str, url: str, socks: bool, level: str, said: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tulu_cli.models.cache import cache_root
+from tulu_cli.disk import cache_root
 
 Install = Callable[[str], None]
 

@@ -19,13 +19,15 @@ class FakeHub:
     """Repositories by name, each a mapping from path to bytes; `refuse` answers for a whole one.
 
     `requests` has the path of every request, and `ranges` of each for a file the byte that it
-    began at; `broken` are paths that fail in the middle, and `stalled` those that stand still
-    there until `go_on` is set. Files called *.safetensors are large ones.
+    began at; `broken` are paths that fail in the middle, `cut` those that end there as if they were
+    complete, and `stalled` those that stand still there until `go_on` is set. Files called
+    *.safetensors are large ones.
     """
 
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    cut: set[str] = field(default_factory=set)
     stalled: set[str] = field(default_factory=set)
     go_on: threading.Event = field(default_factory=threading.Event)
     requests: list[str] = field(default_factory=list)
@@ -110,8 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, data: bytes, *, with_body: bool) -> None:
         begin = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        name_of_bytes = etag(name, data)
+        if with_body and name in self.owner.cut:
+            data = data[: len(data) // 2]
         self.send_response(206 if begin else 200)
-        self.send_header("ETag", f'"{etag(name, data)}"')
+        self.send_header("ETag", f'"{name_of_bytes}"')
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("Content-Length", str(len(data) - begin))
         if begin:

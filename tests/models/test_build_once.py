@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tulu_cli.disk import cache_root
 from tulu_cli.errors import TuluError
 from tulu_cli.models import no_progress
-from tulu_cli.models.cache import build_once, cache_root
+from tulu_cli.models.cache import build_once
 
 WAIT_SECONDS = 20
 

@@ -128,5 +128,5 @@ def test_a_disk_too_small_is_refused_before_the_download(
     hub.repositories[REPO] = FILES
     full = SimpleNamespace(total=1, used=1, free=0)
     monkeypatch.setattr("shutil.disk_usage", lambda _: full)
-    with pytest.raises(TuluError, match="disk is too full"):
+    with pytest.raises(TuluError, match="of disk and"):
         locate(resolve(REPO))

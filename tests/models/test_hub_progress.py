@@ -2,7 +2,7 @@
 
 import threading
 
-from tulu_cli.models.hub_progress import silent_bar
+from tulu_cli.models.hub import silent_bar
 
 
 def test_bytes_are_reported_from_whichever_bar_is_ahead() -> None:

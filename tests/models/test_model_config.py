@@ -88,7 +88,7 @@ def test_architectures(tmp_path: Path) -> None:
     [
         (b'{\n "a": }', "line 2, column 7"),
         (b"[1]", "holds a list"),
-        (b'{"a": "\xff"}', "cannot be read"),
+        (b'{"a": "\xff"}', "not UTF-8: byte 7 "),
         (b"", "line 1, column 1"),
         (b"[" * 100_000, "nested too deep"),
     ],
@@ -103,7 +103,7 @@ def test_a_config_that_vanished(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     ref = resolve(str(tmp_path))
     (tmp_path / "config.json").unlink()
-    with pytest.raises(ModelNotFound, match="is not there"):
+    with pytest.raises(ModelNotFound, match="does not exist: fetch the model again"):
         locate(ref, weights=False)
 
 

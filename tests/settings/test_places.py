@@ -89,7 +89,7 @@ def test_a_profile_that_is_not_there(given: dict[str, str]) -> None:
         ("[sampling]\ntemprature = 1\n", r"line 2: unknown key .* Is sampling\.temperature meant"),
         ("[server]\nserver = 'http://evil'\n", r"line 2: unknown key|line 2: a project may not"),
         ("[sampling", "line 1, column 10"),
-        ("# " + "x" * 70_000, "is no file of settings"),
+        ("# " + "x" * 70_000, "is not a file of settings"),
     ],
     ids=range(11),
 )

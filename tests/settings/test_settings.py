@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tulu_cli.disk import config_path
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.request.sampling import decide
-from tulu_cli.settings import KEYS, Setting, Settings, config_path, read_settings
+from tulu_cli.settings import KEYS, Setting, Settings, read_settings
 from tulu_cli.settings.merge import merge
 
 NONE: Mapping[str, Any] = {}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tulu_cli.disk import runtime_path
 from tulu_cli.errors import TuluError
-from tulu_cli.warm.finder import LONGEST_SOCKET, runtime_directory, runtime_path
+from tulu_cli.warm.finder import LONGEST_SOCKET, runtime_directory
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ that was written and a power cut at most the last second. What a kill or a full 
 line is cut off by the next run.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from tulu_cli.disk import lock, replacing
 from tulu_cli.errors import BadInput, TuluError, UsageError
 
 SYNC_SECONDS = 1.0
@@ -180,9 +180,8 @@ def drop_errors(path: Path) -> int:
     Returns how many there were. The file is replaced in one step, so a kill leaves either one.
     """
     dropped = 0
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with path.open("rb") as old, aside.open("xb") as new:
+        with path.open("rb") as old, replacing(path) as new:
             _lock(old.fileno(), path)
             for line in old:
                 record = _parsed(line)
@@ -190,16 +189,10 @@ def drop_errors(path: Path) -> int:
                     dropped += 1
                 else:
                     new.write(line)
-            new.flush()
-            os.fsync(new.fileno())
-            aside.chmod(path.stat().st_mode & 0o777)
-            aside.replace(path)
     except FileNotFoundError:
         return 0
     except OSError as error:
         raise _failed(path, error) from error
-    finally:
-        aside.unlink(missing_ok=True)
     return dropped
 
 
@@ -211,10 +204,8 @@ def _parsed(line: bytes) -> Any:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(f"Another tulu batch is writing {str(path)!r}.") from error
+    if not lock(descriptor, wait=False):
+        raise UsageError(f"Another tulu batch is writing {str(path)!r}.")
 
 
 def _failed(path: Path, error: OSError) -> TuluError:

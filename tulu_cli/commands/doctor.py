@@ -1,4 +1,4 @@
-"""`tulu doctor`: what works here, what does not, and the command that mends it."""
+"""`tulu doctor`: what works here, what does not, and the command that fixes it."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def doctor(
 
 
 def run(streams: "Streams", findings: "Iterable[Finding]", *, json_output: bool) -> None:
-    """Print the findings, as they come or as JSON. Raises Exit where one is a problem."""
+    """Print the findings, as they come or as JSON. Raise Exit if one is a problem."""
     found = []
     for finding in findings:
         found.append(finding)
@@ -55,7 +55,7 @@ def run(streams: "Streams", findings: "Iterable[Finding]", *, json_output: bool)
 
 
 def lines(finding: "Finding", streams: "Streams") -> Iterator[str]:
-    """A finding, and below it what mends it; a terminal gets lines that fit."""
+    """Format a finding, the command that fixes it below; wrap it for a terminal."""
     from textwrap import wrap
 
     from tulu_cli.text import one_line
@@ -73,7 +73,7 @@ def lines(finding: "Finding", streams: "Streams") -> Iterator[str]:
 
 
 def examine(streams: "Streams", looks: "dict[str, Look]") -> "Iterator[Finding]":
-    """The findings of every look. One that fails is a problem of its own and stops no other."""
+    """Yield the findings of every look. One that fails is a finding itself and stops no other."""
     from tulu_cli.doctor.finding import Finding
 
     for about, look in looks.items():
@@ -85,7 +85,7 @@ def examine(streams: "Streams", looks: "dict[str, Look]") -> "Iterator[Finding]"
 
 
 def gpus(_streams: "Streams") -> "Iterator[Finding]":
-    """The drivers and each GPU."""
+    """Look at the drivers and each GPU."""
     from tulu_cli.doctor.gpus import judge_drivers
     from tulu_cli.machine import read_amd, read_nvidia
 
@@ -93,7 +93,7 @@ def gpus(_streams: "Streams") -> "Iterator[Finding]":
 
 
 def software(streams: "Streams") -> "Iterator[Finding]":
-    """torch, the versions, and which engine would run."""
+    """Look at torch and the releases of the engines."""
     from tulu_cli.doctor import software as parts
     from tulu_cli.machine import read_machine
     from tulu_cli.render.talk import status
@@ -109,7 +109,7 @@ def software(streams: "Streams") -> "Iterator[Finding]":
 
 
 def engine(_streams: "Streams") -> "Iterator[Finding]":
-    """Which engine would run, which could too, and why another cannot."""
+    """Look which engine would run, which could too, and why another cannot."""
     from tulu_cli import engines
     from tulu_cli.doctor.software import judge_engines
     from tulu_cli.machine import read_machine
@@ -130,10 +130,10 @@ def engine(_streams: "Streams") -> "Iterator[Finding]":
 
 
 def storage(_streams: "Streams") -> "Iterator[Finding]":
-    """The disks of the caches, and the models in them."""
-    from tulu_cli.doctor.storage import hub_cache, judge_storage, read_models, read_place
-    from tulu_cli.doctor.surroundings import is_offline
-    from tulu_cli.models.cache import cache_root
+    """Look at the disks of the caches, and at the models in them."""
+    from tulu_cli.disk import cache_root
+    from tulu_cli.doctor.storage import judge_storage, read_models, read_place
+    from tulu_cli.models.hub import hub_cache, is_offline
 
     hub, own = hub_cache(), cache_root()
     places = (
@@ -141,11 +141,11 @@ def storage(_streams: "Streams") -> "Iterator[Finding]":
         read_place("converted models", own, "TULU_CACHE_DIR"),
     )
     models = read_models(hub, own / "converted")
-    yield from judge_storage(places, models, offline=is_offline(os.environ))
+    yield from judge_storage(places, models, offline=is_offline())
 
 
 def network(_streams: "Streams") -> "Iterator[Finding]":
-    """The Hub's token and switches, and the proxies."""
+    """Look at the Hub's token and switches, and at the proxies."""
     from importlib.util import find_spec
 
     from tulu_cli.doctor.surroundings import judge_hub, judge_proxies, read_token_mode
@@ -155,7 +155,7 @@ def network(_streams: "Streams") -> "Iterator[Finding]":
 
 
 def terminal(streams: "Streams") -> "Iterator[Finding]":
-    """The terminal."""
+    """Look at the terminal."""
     from tulu_cli.doctor.surroundings import judge_terminal, read_terminal, why_no_color
 
     read = read_terminal(tty=streams.stdout_tty, width=streams.width, color=streams.color)
@@ -163,16 +163,16 @@ def terminal(streams: "Streams") -> "Iterator[Finding]":
 
 
 def settings(_streams: "Streams") -> "Iterator[Finding]":
-    """What is wrong with the settings."""
+    """Look for mistakes in the settings."""
+    from tulu_cli.disk import config_path
     from tulu_cli.doctor.surroundings import judge_settings
-    from tulu_cli.settings import config_path
     from tulu_cli.settings.check import all_problems
 
-    yield from judge_settings(all_problems(os.environ), config_path(os.environ))
+    yield from judge_settings(all_problems(os.environ), config_path())
 
 
 def servers(_streams: "Streams") -> "Iterator[Finding]":
-    """The warm engines, and what dead ones have left."""
+    """Look at the warm engines, and for what dead ones have left."""
     from tulu_cli.doctor.surroundings import judge_servers
     from tulu_cli.warm.finder import folders, is_alive, warm_engines
 

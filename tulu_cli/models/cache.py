@@ -7,36 +7,25 @@
 A kill at any moment leaves a staging folder and a free lock, which the next run cleans up.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tulu_cli.disk import locked, locked_if_free, publish
+from tulu_cli.core import Progress
+from tulu_cli.disk import cache_root, locked, locked_if_free, publish
 from tulu_cli.errors import TuluError
 from tulu_cli.models.config import missing_files
-from tulu_cli.models.progress import Progress
-
-
-def cache_root() -> Path:
-    """TULU_CACHE_DIR if it is set, else the place that this system keeps caches in."""
-    chosen = os.environ.get("TULU_CACHE_DIR")
-    if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("tulu"))
 
 
 def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:
-    """The finished directory `target`, built now if it is not there.
+    """Return the finished directory `target`, built now if it does not exist.
 
-    `build` gets an empty staging folder and returns the directory in it that is to be kept. Where
+    `build` gets an empty staging folder and returns the directory in it that is to be kept. If
     another process is building the same target, this one says so, waits, and uses the result.
 
-    Raises TuluError where the cache cannot be written, and whatever `build` raises.
+    Raise TuluError if the cache cannot be written, and whatever `build` raises.
     """
     converted = cache_root() / "converted"
     finished = converted / target
@@ -61,7 +50,7 @@ def _build(finished: Path, build: Callable[[Path], Path]) -> None:
 
 
 def _sweep(converted: Path) -> None:
-    """Remove what dead builders left: a staging folder whose lock is free has no builder."""
+    """Remove what dead builders have left: a staging folder whose lock is free has no builder."""
     for staging in converted.glob(".staging/*"):
         target = staging.name.rpartition(".")[0]
         # A cache that we may only read still serves.
@@ -76,7 +65,7 @@ def _is_finished(directory: Path) -> bool:
 
 
 def build_lock(finished: Path) -> Path:
-    """What is locked while a finished directory is built, or taken away."""
+    """Return the lock file of a finished directory: who builds or removes it holds the lock."""
     return finished.parent / ".locks" / finished.name
 
 
@@ -93,10 +82,3 @@ def _disk_errors(converted: Path) -> Iterator[None]:
             f"The cache {str(converted)!r} cannot be used ({error.strerror or error}): make room "
             "or mend its permissions, or set TULU_CACHE_DIR to another folder."
         ) from error
-
-
-def hub_folder(repo: str) -> Path:
-    """Where the Hub's library keeps a repository."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}"

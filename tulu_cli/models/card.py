@@ -1,7 +1,6 @@
-"""The model card of the Tülu 3 models, as data: what it says, its tables and its settings.
+"""The model card of the Tülu 3 models as data: its text, its tables and its training settings.
 
-Each fact is in a TOML file beside this one, with its source. Nothing here is computed but what is
-asked of a table: which of its scores are the best.
+Each fact is in a TOML file beside this one, with its source. Only the best scores are computed.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from tulu_cli.models.family import FamilyModel, family_model, read_table
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The card's words. `links` are by what they lead to; `source` says where all this stands."""
+    """The text of the card. `links` maps titles to URLs; `source` is where it was published."""
 
     source: str
     description: str
@@ -35,8 +34,8 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One benchmark, how it was run, and the score of each model of the table, in percent."""
+class BenchmarkRow:
+    """One benchmark, its setting, and the score of each model of the table in percent."""
 
     benchmark: str
     setting: str
@@ -44,18 +43,18 @@ class Row:
 
     @property
     def best(self) -> tuple[bool, ...]:
-        """For each score whether none is higher: several may be the best."""
+        """True for each score that none exceeds: several may be the best."""
         return tuple(score == max(self.scores) for score in self.scores)
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmarks:
-    """The evaluation table of one size. The first columns are the models with aliases `ours`."""
+    """The evaluation table of one model size; the models with aliases `ours` come first."""
 
     size: str
     models: tuple[str, ...]
     ours: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Hyperparameter:
 
 @cache
 def card() -> Card:
-    """What the card says."""
+    """Return the card."""
     document = dict(read_table("card.toml"))
     del document["trained_from"]
     document["license_and_use"] = tuple(document["license_and_use"])
@@ -79,7 +78,7 @@ def card() -> Card:
 
 
 def lineage(model: FamilyModel) -> tuple[str, ...]:
-    """The repositories that a model comes from, its base model first and itself last."""
+    """Return the repositories that a model was trained from, the base model first, itself last."""
     trained_from = read_table("card.toml")["trained_from"]
     chain = [model]
     while chain[0].alias in trained_from:
@@ -90,10 +89,12 @@ def lineage(model: FamilyModel) -> tuple[str, ...]:
 
 
 def benchmarks(model: FamilyModel) -> Benchmarks:
-    """The table that a model stands in. Raises TuluError where the card has none."""
+    """Return the evaluation table with a model in it. Raise TuluError if the card has none."""
     for table in read_table("benchmarks.toml")["table"]:
         if model.alias in table["ours"]:
-            rows = tuple(Row(**row | {"scores": tuple(row["scores"])}) for row in table["row"])
+            rows = tuple(
+                BenchmarkRow(**row | {"scores": tuple(row["scores"])}) for row in table["row"]
+            )
             return Benchmarks(table["size"], tuple(table["models"]), tuple(table["ours"]), rows)
     raise TuluError(
         f"The model card has no evaluation table with {model.alias} in it, only those of the 8B "
@@ -102,7 +103,7 @@ def benchmarks(model: FamilyModel) -> Benchmarks:
 
 
 def hyperparameters(model: FamilyModel) -> tuple[Hyperparameter, ...]:
-    """The settings of a model's reinforcement learning. Raises TuluError where there are none."""
+    """Return the settings of a model's RLVR stage. Raise TuluError if the card has none."""
     document = read_table("hyperparameters.toml")
     if model.alias not in document["aliases"]:
         raise TuluError(
@@ -113,5 +114,5 @@ def hyperparameters(model: FamilyModel) -> tuple[Hyperparameter, ...]:
 
 
 def page(model: FamilyModel) -> str:
-    """Where a model's own card is published."""
+    """Return the URL of a model's own card."""
     return f"https://huggingface.co/{model.repository}"

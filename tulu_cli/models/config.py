@@ -1,11 +1,12 @@
-"""What config.json and generation_config.json say, read without any engine's library."""
+"""config.json, generation_config.json and the files of a model, without an engine's library."""
 
-import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import read_json
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models.reference import ModelRef
 from tulu_cli.text import listed
@@ -17,29 +18,8 @@ _STRETCHING = ("linear", "dynamic")
 ADVISED_CONTEXT = 8192  # tokens: the model card of Tülu 3 advises --max_model_len=8192
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file's JSON object.
-
-    Raises ModelNotFound where there is no such file, and BadInput where it holds anything else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelNotFound(f"{str(path)!r} is not there: fetch the model again.") from error
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadInput(f"{str(path)!r} is not JSON: {error.msg} at {place}.") from error
-    except RecursionError as error:
-        raise BadInput(f"{str(path)!r} is nested too deep to be a model's.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error}.") from error
-    if not isinstance(value, dict):
-        raise BadInput(f"{str(path)!r} holds a {type(value).__name__}, not a JSON object.")
-    return value
-
-
 def context_length(config: Mapping[str, Any]) -> int | None:
-    """The context length in tokens that a config allows, or None where it does not say.
+    """Return the context length in tokens that a config allows, None if it does not say.
 
     A multimodal model's text part counts. Linear and dynamic rope scaling multiply the length;
     Gemma 3 names the stretched length in spite of its linear scaling.
@@ -63,7 +43,7 @@ def choose_context_length(asked: int | None, most: int | None) -> int:
 
 
 def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[int, ...]:
-    """The tokens that end an answer: the generation config's, else the config's, else none."""
+    """Return the tokens that end an answer: the generation config's, else the config's."""
     for source in (generation, config, text_part(config)):
         value = source.get("eos_token_id")
         if value is not None:
@@ -73,7 +53,7 @@ def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> t
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a config says of the language model: a multimodal one has it in a part of its own."""
+    """Return the language model's part of a config: of a multimodal one, its text_config."""
     nested = config.get("text_config")
     return nested if isinstance(nested, Mapping) else config
 
@@ -93,7 +73,7 @@ class ModelFiles:
     """A directory that an engine can load, with its two configs read.
 
     `revision` is the commit of the Hub, or for the demo the hash of its GGUF file; a user's own
-    directory or file has none. `generation_config` is empty where the model has none.
+    directory or file has none. `generation_config` is empty if the model has none.
     """
 
     ref: ModelRef
@@ -104,30 +84,32 @@ class ModelFiles:
 
     @property
     def max_model_len(self) -> int | None:
-        """The context length in tokens, or None where the config does not say."""
+        """The context length in tokens, None if the config does not say."""
         return context_length(self.config)
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        """The tokens that end an answer, without the tokenizer's opinion."""
+        """The tokens that end an answer, by the configs alone: the tokenizer may add one."""
         return end_token_ids(self.config, self.generation_config)
 
     @property
     def architectures(self) -> tuple[str, ...]:
-        """The class names under which the engines know this model."""
+        """The names of the classes that implement this model in the engines."""
         return tuple(self.config.get("architectures") or ())
 
 
 def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> ModelFiles:
-    """Read a directory's configs. Raises BadInput for broken JSON, ModelNotFound for none."""
-    config = read_json(directory / "config.json")
-    generation = directory / "generation_config.json"
+    """Read a directory's configs. Raise BadInput for broken JSON, ModelNotFound if missing."""
+    path = directory / "config.json"
+    if not os.path.exists(path):
+        raise ModelNotFound(f"{str(path)!r} does not exist: fetch the model again.")
+    config = read_json(path)
     return ModelFiles(
         ref=ref,
         directory=directory,
         revision=revision,
         config=config,
-        generation_config=read_json(generation) if generation.is_file() else {},
+        generation_config=read_json(directory / "generation_config.json"),
     )
 
 
@@ -136,7 +118,7 @@ _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "tekken.j
 
 
 def missing_files(directory: Path, *, weights: bool = True) -> list[str]:
-    """The names of what a whole model would have and this directory does not: [] is complete."""
+    """Return the names of the files that a directory lacks to be a complete model."""
     missing = [] if (directory / "config.json").is_file() else ["config.json"]
     if not any(any(directory.glob(pattern)) for pattern in _TOKENIZERS):
         missing.append("tokenizer.json")
@@ -144,7 +126,7 @@ def missing_files(directory: Path, *, weights: bool = True) -> list[str]:
 
 
 def missing_weights(directory: Path) -> list[str]:
-    """The safetensors files that are not here. Raises BadInput where the index is broken."""
+    """Return the missing safetensors files. Raise BadInput if the index is broken."""
     index = directory / "model.safetensors.index.json"
     if index.is_file() and not (directory / "model.safetensors").is_file():
         return [name for name in _indexed(index) if not (directory / name).is_file()]
@@ -162,7 +144,7 @@ def _indexed(index: Path) -> list[str]:
 
 
 def require_weights(directory: Path, name: str) -> None:
-    """Refuse a directory without safetensors: BadInput for pickles, else ModelNotFound."""
+    """Raise BadInput for a directory of pickles, ModelNotFound for one without safetensors."""
     missing = missing_weights(directory)
     if not missing:
         return
@@ -172,13 +154,13 @@ def require_weights(directory: Path, name: str) -> None:
 
 
 def has_only_pickles(paths: Iterable[Path]) -> bool:
-    """Whether there are weights among the files, and all of them pickles."""
+    """Return True if there are weights among the files, and all of them are pickles."""
     kinds = {path.suffix for path in paths}
     return ".safetensors" not in kinds and not kinds.isdisjoint(_PICKLES)
 
 
 def only_pickles(name: str) -> BadInput:
-    """The refusal of weights that could run code when they are loaded."""
+    """Make the error for weights that could run code when they are loaded."""
     return BadInput(
         f"{name!r} has its weights only as pickle files, which can run code when they are "
         "loaded: convert them to safetensors, or choose another model."

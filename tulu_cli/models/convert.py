@@ -20,7 +20,7 @@ STEPS = 4
 
 
 def main(arguments: list[str]) -> int:
-    """Convert, and report on stdout; 0 is success, 1 a failure that was reported."""
+    """Convert, reporting on stdout. Return 0, or 1 for a failure that was reported."""
     reports = _private_stdout()
     if "--leashed" in arguments:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -35,14 +35,14 @@ def main(arguments: list[str]) -> int:
 
 
 class Conversion:
-    """The four steps. `step` is the one at work, which tells whose fault an error is."""
+    """The four steps of a conversion. `step` is the current one: it tells the kind of an error."""
 
     def __init__(self, source: Path, destination: Path, reports: IO[str]) -> None:
         self.source, self.destination, self.reports = source, destination, reports
         self.step = 0
 
     def run(self) -> None:
-        """Take the steps. Raises whatever the libraries raise."""
+        """Take the steps. Raise whatever the libraries raise."""
         self._begin("Checking the GGUF file")
         self._check()
         self._begin("Starting PyTorch")

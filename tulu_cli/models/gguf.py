@@ -1,8 +1,7 @@
-"""Converting a GGUF file once: the parent's side, which never imports PyTorch.
+"""GGUF files: their header, and their conversion to safetensors by a child process.
 
-The header of a GGUF file: enough to refuse a bad one early and to know what it will need.
-
-It is read here, and not with the gguf package, so that a plain mistake costs no heavy import.
+The header is read here, and not by the gguf package, so that a plan or an early refusal costs no
+heavy import. Nothing here imports PyTorch: the child does (convert.py).
 """
 
 import hashlib
@@ -20,11 +19,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import require_space
+from tulu_cli.core import Progress
+from tulu_cli.disk import reading, require_space
 from tulu_cli.errors import BadInput, DoesNotFit, ModelNotFound, NoEngine, TuluError
 from tulu_cli.machine import install
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.progress import Progress
 from tulu_cli.processes import end_child, last_line
 from tulu_cli.text import gib
 
@@ -36,10 +35,11 @@ _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE
 def run_conversion(
     source: Path, destination: Path, name: str, needed: int, progress: Progress
 ) -> Path:
-    """Convert `source` into `destination` and return that; `needed` is the size in bytes.
+    """Convert `source` into the directory `destination`, of about `needed` bytes, and return it.
 
     The child dies with this process, whatever kills it, and with any exception here, Ctrl-C
-    included. Raises what `_failure` says.
+    included. Raise BadInput for a damaged file, NoEngine if a library is missing, DoesNotFit if
+    memory runs out, and TuluError for anything else.
     """
     log = destination.with_name("convert.log")
     # -P: neither the working directory nor this package's folder may shadow a library's modules.
@@ -66,7 +66,7 @@ def run_conversion(
 
 
 def _follow(child: subprocess.Popen[str], name: str, progress: Progress) -> dict[str, Any]:
-    """Pass the child's reports on until it closes its stdout; the last one is returned."""
+    """Pass the child's reports on until it closes its stdout, and return the last one."""
     report: dict[str, Any] = {}
     for line in child.stdout or ():
         report = json.loads(line)
@@ -105,10 +105,9 @@ Scalar = int | float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """`values` are the single metadata values, `counts` the lengths of the arrays.
+    """The metadata of a GGUF file, without its arrays, and its number of weights.
 
-    The arrays themselves, such as the vocabulary, are left out. `parameters` is the number of
-    weights in the file.
+    `values` are the single values by key, `counts` the lengths of the arrays by key.
     """
 
     values: dict[str, Scalar]
@@ -117,15 +116,12 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """Read a header. Raises BadInput for what is no GGUF file, is cut short, or is one of parts."""
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                header = _checked(path, _Cursor(data))
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    """Read a header. Raise BadInput if the file is not GGUF, is damaged, or is one of several."""
+    with reading(path), path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            header = _checked(path, _Cursor(data))
     if int(header.values.get("split.count", 1)) > 1:
         raise BadInput(f"{str(path)!r} is one part of several: merge them into one file first.")
     return header
@@ -194,7 +190,7 @@ def _scalar(cursor: _Cursor, kind: int) -> Scalar:
 
 
 def _skip_array(cursor: _Cursor) -> int:
-    """Pass over an array; returns how long it is."""
+    """Skip an array and return its length."""
     kind, count = cursor.take("I"), cursor.take("Q")
     if kind != _STRING:
         cursor.skip(count * struct.calcsize("<" + _format(kind)))
@@ -205,7 +201,7 @@ def _skip_array(cursor: _Cursor) -> int:
 
 
 def _tensor(cursor: _Cursor) -> int:
-    """The number of weights of the next tensor, after its name; its type and place are skipped."""
+    """Skip the description of a tensor and return its number of weights."""
     cursor.skip_string()
     size = prod(cursor.take("Q") for _ in range(cursor.take("I")))
     cursor.skip(4 + 8)
@@ -226,30 +222,30 @@ _NEEDED = ("torch", "transformers", "gguf")
 
 
 def converted_file(path: Path, progress: Progress) -> Path:
-    """The safetensors directory made from a user's GGUF file, now or earlier.
+    """Return the safetensors directory made from a user's GGUF file, now or earlier.
 
-    Raises BadInput, NoEngine, DoesNotFit or TuluError as `convert` does.
+    Raise BadInput, NoEngine, DoesNotFit or TuluError as `convert` does.
     """
     target = file_target(path)
     return build_once(target, lambda staging: convert(path, staging, progress), progress)
 
 
 def file_target(path: Path) -> str:
-    """The folder name for the conversion of a user's file.
+    """Return the folder name for the conversion of a user's file.
 
-    A file that has moved, grown or been written again is another file.
-    Raises ModelNotFound where there is none.
+    A file that has moved, grown or been written again gets another name. Raise ModelNotFound if it
+    does not exist.
     """
     try:
         status = path.stat()
     except OSError as error:
-        raise ModelNotFound(f"{str(path)!r} is not there: {error.strerror or error}.") from error
+        raise ModelNotFound(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     identity = f"{os.path.realpath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
     return target_name(path.stem, identity)
 
 
 def target_name(name: str, identity: str) -> str:
-    """The folder name for a conversion: readable, safe, and of nothing else with that identity."""
+    """Return a readable and safe folder name, which only this `identity` has."""
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:60]
     key = hashlib.sha256(f"{_FORMAT}\0{identity}".encode(errors="surrogateescape")).hexdigest()
     return f"{readable}-{key[:16]}"
@@ -258,12 +254,12 @@ def target_name(name: str, identity: str) -> str:
 def convert(source: Path, staging: Path, progress: Progress) -> Path:
     """Build the safetensors directory of `source` inside `staging`.
 
-    Raises BadInput for a file that is damaged or no GGUF, NoEngine where a library is missing,
-    DoesNotFit where memory runs out, and TuluError for a full disk or an unknown architecture.
+    Raise BadInput for a file that is damaged or not GGUF, NoEngine if a library is missing,
+    DoesNotFit if memory runs out, and TuluError for a full disk or an unknown architecture.
     """
     needed = read_header(source).parameters * _BYTES_PER_WEIGHT + _TOKENIZER_BYTES
     require_libraries()
-    require_space(staging, needed, f"Converting {source.name!r}")
+    require_space(staging, needed, f"Converting {source.name!r}", "TULU_CACHE_DIR")
     # Alone in its folder: beside the user's file there may be another model's config.json.
     alone = staging / "source" / "model.gguf"
     alone.parent.mkdir()
@@ -272,7 +268,7 @@ def convert(source: Path, staging: Path, progress: Progress) -> Path:
 
 
 def require_libraries() -> None:
-    """Raise NoEngine, which says what to install, where a conversion is not possible."""
+    """Raise NoEngine, which says what to install, if a conversion is not possible."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise NoEngine(f"A GGUF model needs {', '.join(missing)}: {install('transformers')}.")
@@ -299,7 +295,7 @@ _KEYS = {
 
 
 def config_of(header: GgufHeader, name: str) -> dict[str, Any]:
-    """The config of the model in a file. Raises BadInput where the metadata does not say it.
+    """Return the config of the model in a file. Raise BadInput if the metadata does not give it.
 
     The weights are converted to bfloat16 before an engine loads them.
     """

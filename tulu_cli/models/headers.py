@@ -11,11 +11,16 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import reading
 from tulu_cli.errors import BadInput
 from tulu_cli.models.config import missing_weights
 from tulu_cli.models.reference import ModelRef
 
-_METADATA = "__metadata__"
+TensorHeader = tuple[str, str, tuple[int, ...]]
+"""The name, the type ("BF16") and the shape of a tensor."""
+
+_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,57 +33,20 @@ class Weights:
 
 
 def count_weights(directory: Path) -> Weights:
-    """Add up the headers of a directory's files. Raises BadInput for what is broken."""
+    """Add up the headers of a directory's files. Raise BadInput for a file that is damaged."""
     counts: Counter[str] = Counter()
     files = sorted(path for path in directory.glob("*.safetensors") if path.is_file())
     for path in files:
-        for tensor in _header(path).values():
-            counts[tensor["dtype"]] += prod(tensor["shape"])
+        for _, dtype, shape in read_headers(path):
+            counts[dtype] += prod(shape)
     total = sum(path.stat().st_size for path in files)
     return Weights(counts.total(), total, tuple(dtype for dtype, _ in counts.most_common()))
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """The tensors by name, each with its dtype and shape."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            if length > _MOST_HEADER_BYTES:
-                raise ValueError
-            document = json.loads(file.read(length))
-        if not _is_header(document):
-            raise ValueError
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"{str(path)!r} is no safetensors file: fetch it again.") from error
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    return {name: tensor for name, tensor in document.items() if name != _METADATA}
-
-
-def _is_header(document: Any) -> bool:
-    return isinstance(document, dict) and all(
-        name == _METADATA or _is_tensor(tensor) for name, tensor in document.items()
-    )
-
-
-def _is_tensor(tensor: Any) -> bool:
-    return (
-        isinstance(tensor, dict)
-        and isinstance(tensor.get("dtype"), str)
-        and isinstance(tensor.get("shape"), list)
-        and all(type(size) is int for size in tensor["shape"])
-    )
-
-
-TensorHeader = tuple[str, str, tuple[int, ...]]
-_LENGTH_BYTES = 8
-_MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
-
-
 def directory_headers(directory: Path) -> list[TensorHeader]:
-    """Every tensor of a directory's weights; none where the weights are not there whole.
+    """Return every tensor of a directory's weights, none if the weights are incomplete.
 
-    Raises BadInput for a file that is cut short or damaged.
+    Raise BadInput for a file that is cut short or damaged.
     """
     if missing_weights(directory):
         return []
@@ -88,28 +56,29 @@ def directory_headers(directory: Path) -> list[TensorHeader]:
 
 
 def read_headers(path: Path) -> Iterator[TensorHeader]:
-    """The tensors of one file. Raises BadInput, which says what is wrong."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
-            length = int.from_bytes(start, "little")
-            if len(start) < _LENGTH_BYTES or length > _MOST_HEADER_BYTES:
-                raise BadInput(f"{str(path)!r} is no safetensors file, or is cut short.")
-            text = file.read(length)
-            size = file.seek(0, 2)
-    except OSError as error:
-        raise BadInput(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    """Yield the tensors of one file. Raise BadInput, which says what is wrong with it."""
+    with reading(path), path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        text = file.read(min(length, _MOST_HEADER_BYTES))
+        size = file.seek(0, 2) - _LENGTH_BYTES - length
     if len(text) < length:
-        raise BadInput(
-            f"{str(path)!r} is cut short: its header has {len(text):,} of {length:,} bytes."
-        )
-    return _tensors(path, text, size - _LENGTH_BYTES - length)
+        raise _damaged(path, f"its header has {len(text):,} of {length:,} bytes")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, "its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "its header is not a JSON object")
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            yield name, *_checked(path, name, tensor, size)
 
 
 def hub_headers(ref: ModelRef) -> list[TensorHeader]:
-    """The tensors of a repository on the Hub, by range requests: none where it has no such files.
+    """Return the tensors of a repository on the Hub, none if it has no safetensors files.
 
-    Raises ModelNotFound or TuluError where the Hub refuses or is out of reach.
+    Only the headers are fetched, by range requests. Raise ModelNotFound or TuluError if the Hub
+    refuses or is out of reach.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import NotASafetensorsRepoError
@@ -129,24 +98,21 @@ def hub_headers(ref: ModelRef) -> list[TensorHeader]:
     ]
 
 
-def _tensors(path: Path, text: bytes, size: int) -> Iterator[TensorHeader]:
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise BadInput(f"The header of {str(path)!r} is not JSON: {error}.") from error
-    if not isinstance(header, dict):
-        raise BadInput(f"The header of {str(path)!r} is not a JSON object.")
-    for name, tensor in header.items():
-        if name != "__metadata__":
-            yield name, *_checked(path, name, tensor, size)
-
-
 def _checked(path: Path, name: str, tensor: Any, size: int) -> tuple[str, tuple[int, ...]]:
-    shape = tensor.get("shape") if isinstance(tensor, dict) else None
-    if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-        raise BadInput(f"The header of {str(path)!r} has no shape for the tensor {name!r}.")
-    offsets = tensor.get("data_offsets")
+    """Return the type and the shape of a tensor of a file that has `size` bytes of data."""
+    entry = tensor if isinstance(tensor, dict) else {}
+    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str):
+        raise _damaged(path, f"its header gives no type for the tensor {name!r}")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise _damaged(path, f"its header gives no shape for the tensor {name!r}")
     end = offsets[-1] if isinstance(offsets, list) and offsets else 0
     if not isinstance(end, int) or end > size:
-        raise BadInput(f"{str(path)!r} is cut short: it ends within the tensor {name!r}.")
-    return str(tensor.get("dtype")), tuple(shape)
+        raise _damaged(path, f"it ends within the tensor {name!r}")
+    return dtype, tuple(shape)
+
+
+def _damaged(path: Path, why: str) -> BadInput:
+    return BadInput(
+        f"{str(path)!r} is cut short, or is not a safetensors file ({why}): fetch it again."
+    )

@@ -1,4 +1,4 @@
-"""The Hub library's exceptions as ours: one sentence each, with what to do next."""
+"""Exceptions of the Hub's library, translated into ours with what to do next."""
 
 import errno
 from collections.abc import Iterator
@@ -38,9 +38,9 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (
     ),
     (
         hub.RevisionNotFoundError,
-        "That repository has no revision {name}: leave out the @ to use its main branch.",
+        "There is no revision {name} on the Hugging Face Hub: leave out the @ to use main.",
     ),
-    (hub.HFValidationError, "{name} is not a name that a repository can have: write org/name."),
+    (hub.HFValidationError, "{name} is not a valid name of a repository: write org/name."),
     (hub.LocalTokenNotFoundError, "{name} needs a login: " + _LOGIN),
 )
 
@@ -55,7 +55,7 @@ def translated(name: str) -> Iterator[None]:
 
 
 def translate(error: BaseException, name: str) -> TuluError:
-    """The sentence for one exception of FOREIGN."""
+    """Return the error of ours for one exception of FOREIGN."""
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return ModelNotFound(sentence.format(name=name))
@@ -86,5 +86,7 @@ def _status_sentence(status: int, name: str) -> str:
     if status in (401, 403):
         return f"The Hugging Face Hub refused the login for {name}: run `hf auth login` again."
     if status == _TOO_MANY_REQUESTS:
-        return f"The Hugging Face Hub gets too many requests from here for {name}: try later."
+        return (
+            f"The Hugging Face Hub gets too many requests from this address for {name}: try later."
+        )
     return f"The Hugging Face Hub answered {status} for {name}: try again later."

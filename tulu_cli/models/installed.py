@@ -1,4 +1,4 @@
-"""What is on the disk of a model: all of it, a part, or nothing. No network, no heavy import."""
+"""Find what the caches hold of a model, and remove it. No network, no heavy import."""
 
 import shutil
 import tempfile
@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tulu_cli.disk import folder_size, locked_if_free
+from tulu_cli.disk import cache_root, folder_size, locked_if_free
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
-from tulu_cli.models.cache import build_lock, cache_root, hub_folder
+from tulu_cli.models.cache import build_lock
 from tulu_cli.models.config import missing_files
 from tulu_cli.models.family import demo_source
 from tulu_cli.models.gguf import file_target, target_name
-from tulu_cli.models.hub import quiet
+from tulu_cli.models.hub import fetched_elsewhere, hub_cache, hub_folder, quiet
 from tulu_cli.models.reference import ModelRef
 
 if TYPE_CHECKING:
@@ -26,19 +26,18 @@ State = Literal["complete", "partial", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A model's place in a cache, whether all of it is there, and the bytes that it takes.
+    """A model's place in a cache, whether it is complete, and the bytes that it takes.
 
-    `broken_off` are the bytes among them of downloads that have not come to their end.
+    The bytes include those of downloads that run or were cut short.
     """
 
     state: State
     path: Path
     bytes: int = 0
-    broken_off: int = 0
 
 
 def look(ref: ModelRef) -> Cached:
-    """What the caches hold of a model; for a directory of the user's own, that directory."""
+    """Return what the caches hold of a model; for a directory of the user's own, that directory."""
     if ref.kind == "hub":
         return _on_hub(ref)
     if ref.kind == "directory":
@@ -49,7 +48,7 @@ def look(ref: ModelRef) -> Cached:
 
 
 def converted_path(ref: ModelRef) -> Path:
-    """Where the conversion of the demo or of a GGUF file lies, once it has been made."""
+    """Return the directory for the conversion of the demo or of a GGUF file, made or not."""
     if ref.kind == "demo":
         target = target_name("demo", demo_source().gguf_sha256)
     else:
@@ -58,7 +57,7 @@ def converted_path(ref: ModelRef) -> Path:
 
 
 def snapshots(ref: ModelRef) -> list[Path]:
-    """The directories of a repository's revisions that are here, in whole or in part.
+    """Return the directories of a repository's revisions in the cache, complete or not.
 
     A revision in the name is a commit, or a branch or tag as it was when it was fetched.
     """
@@ -73,12 +72,11 @@ def snapshots(ref: ModelRef) -> list[Path]:
 
 def _on_hub(ref: ModelRef) -> Cached:
     folder = hub_folder(ref.repo or "")
-    sizes = {path: path.stat().st_size for path in folder.glob("blobs/*") if path.is_file()}
-    broken_off = sum(size for path, size in sizes.items() if path.suffix == ".incomplete")
+    size = folder_size(folder / "blobs")
     state = _state(snapshots(ref))
-    if state == "none" and sizes:
+    if state == "none" and size:
         state = "partial"
-    return Cached(state, folder, sum(sizes.values()), broken_off)
+    return Cached(state, folder, size)
 
 
 def _state(directories: list[Path]) -> State:
@@ -100,7 +98,7 @@ def _is_complete(directory: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is to go: a name, the folder that it is in, its bytes, and how it goes."""
+    """A removal that is ready to be executed: the name, the folder and the bytes that go."""
 
     name: str
     path: Path
@@ -111,11 +109,11 @@ class Removal:
 def plan_removal(ref: ModelRef) -> Removal:
     """Find what the caches hold of a model, and touch nothing yet.
 
-    Raises UsageError for a directory of the user's own, ModelNotFound where nothing is cached, and
-    TuluError where another process is fetching or converting it.
+    Raise UsageError for a directory of the user's own, ModelNotFound if nothing is cached, and
+    TuluError if another process is fetching or converting it.
     """
     if ref.kind == "directory":
-        raise UsageError(f"{ref.name!r} is a directory of yours and no cache: remove it yourself.")
+        raise UsageError(f"{ref.name!r} is a directory of yours, not a cache: remove it yourself.")
     found = look(ref)
     if ref.kind != "hub":
         return _converted(ref, found)
@@ -144,7 +142,7 @@ def _converted(ref: ModelRef, found: Cached) -> Removal:
 
 
 def _vanish(path: Path) -> None:
-    """Take a directory away in one step, so that nobody ever finds half of it."""
+    """Remove a directory from its place in one step, so that nobody ever finds half of it."""
     parent = path.parent / ".staging"
     parent.mkdir(exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
@@ -153,7 +151,7 @@ def _vanish(path: Path) -> None:
 
 
 def _revision(ref: ModelRef) -> Removal:
-    """One revision: only the files that no other revision has."""
+    """Plan the removal of one revision: only of the files that no other revision has."""
     strategy = _strategy(ref)
     name, folder = f"{ref.repo}@{ref.revision}", hub_folder(ref.repo or "")
 
@@ -167,7 +165,7 @@ def _revision(ref: ModelRef) -> Removal:
 
 
 def _remove_repository(ref: ModelRef) -> None:
-    """By the library's own way; what it does not know, such as a download cut short, goes too."""
+    """Remove by the library's own way, and then what it does not know: a download cut short."""
     # A cache that it calls damaged has no strategy.
     with suppress(ModelNotFound), quiet():
         _strategy(ref).execute()
@@ -177,10 +175,10 @@ def _remove_repository(ref: ModelRef) -> None:
 
 
 def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
-    """What the library would delete of the revisions that are meant."""
-    from huggingface_hub import constants, scan_cache_dir
+    """Return what the library would delete of the revisions that are meant."""
+    from huggingface_hub import scan_cache_dir
 
-    everything = scan_cache_dir(constants.HF_HUB_CACHE)
+    everything = scan_cache_dir(hub_cache())
     ours = [repo for repo in everything.repos if repo.repo_path == hub_folder(ref.repo or "")]
     # The library looks for a commit in all repositories, and a copy of one has the same commits.
     info = replace(everything, repos=frozenset(ours))
@@ -192,11 +190,8 @@ def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
 
 
 def _refuse_if_busy(ref: ModelRef) -> None:
-    folder = hub_folder(ref.repo or "")
-    for lock in (folder.parent / ".locks" / folder.name).glob("*.lock"):
-        with locked_if_free(lock) as free:
-            if not free:
-                raise _busy(ref)
+    if fetched_elsewhere(ref.repo or ""):
+        raise _busy(ref)
 
 
 def _busy(ref: ModelRef) -> TuluError:

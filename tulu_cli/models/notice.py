@@ -1,23 +1,23 @@
-"""What the card says of licence and limits, shown once before a Tülu 3 model is downloaded."""
+"""The card's licence and limits, shown once before a Tülu 3 model is downloaded."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from textwrap import wrap
 
 from tulu_cli.models.card import card
-from tulu_cli.models.progress import Say
 
 _WIDTH = 79
 
 
 def is_due() -> bool:
-    """Whether this user has not been shown it yet."""
+    """Return True if this user has not seen the notice yet."""
     return not os.path.exists(_marker())
 
 
-def show(say: Say) -> None:
-    """Say it, line by line, and remember that it was said, if there is a place to remember it."""
+def show(say: Callable[[str], None]) -> None:
+    """Say the notice line by line, and remember that if the disk allows it."""
     for line in lines():
         say(line)
     # A home that cannot be written costs the memory of it, not the download.
@@ -28,7 +28,7 @@ def show(say: Say) -> None:
 
 
 def lines() -> list[str]:
-    """The licence and the limits in the card's own words, for a terminal of 80 columns."""
+    """Return the licence and the limits in the card's own words, for 80 columns."""
     says = [*card().license_and_use, card().limits]
     head = "tulu: Licence and limits of the Tülu 3 models, as their card states them:"
     end = f"The licence: {card().links[card().license]}. `tulu models show 8b` has all of it."

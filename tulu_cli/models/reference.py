@@ -1,4 +1,4 @@
-"""What a model name means: a directory, a GGUF file, the demo, or a repository on the Hub."""
+"""Names of models: a directory, a GGUF file, the demo, or a repository on the Hub."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tulu_cli.models.family import family_models
 
 
 def suggestion(name: str, aliases: Iterable[str]) -> str:
-    """One sentence: the nearest names if there are any, else how a name is written."""
+    """Return a sentence with the nearest names, or with how names are written if none is near."""
     from difflib import get_close_matches
 
     names = _known(aliases)
@@ -26,7 +26,7 @@ def suggestion(name: str, aliases: Iterable[str]) -> str:
 
 
 def _known(aliases: Iterable[str]) -> dict[str, str]:
-    """Lower-case spelling -> name to offer, repositories also by what follows the slash."""
+    """Map lower-case spellings to names, repositories also by what follows the slash."""
     names = {alias.lower(): alias for alias in aliases}
     for row in family_models():
         names.setdefault(row.alias, row.alias)
@@ -44,11 +44,11 @@ _NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """A model name that has been understood; whether its files are here is another question.
+    """A resolved model name, which says nothing of whether its files are on this machine.
 
-    `name` is what the user wrote; that of a server, if the model is on one that makes the prompt
-    itself. `repo` and `revision` are the Hub's, `path` is absolute and set for a directory and a
-    GGUF file. `is_tulu` says that it is one of Ai2's Tülu 3 models.
+    `name` is what the user wrote, or a server's own name for its model. `repo` and `revision` are
+    the Hub's; `path` is absolute, and set for a directory and a GGUF file. `is_tulu` is True for
+    Ai2's Tülu 3 models.
     """
 
     name: str
@@ -60,14 +60,14 @@ class ModelRef:
 
 
 def resolve(name: str, aliases: Mapping[str, str] = _NO_ALIASES) -> ModelRef:
-    """Say what a name means, looking at the disk but never at the network.
+    """Resolve a name, looking at the disk but never at the network.
 
-    First what is written as a path (`./`, `../`, `/`, `~`), then the user's aliases, the family's,
-    whatever directory or GGUF file has that name, and last `org/name[@revision]`. An alias is
-    found before a directory, so that `8b` is the same model in every working directory.
+    Paths (`./`, `../`, `/`, `~`) come first, then the user's aliases, the family's, a directory or
+    GGUF file of that name, and last `org/name[@revision]`. An alias comes before a directory, so
+    that `8b` is the same model in every working directory.
 
-    Raises ModelNotFound with the nearest names, or with what a local model lacks; UsageError
-    where the user's aliases go round in a circle.
+    Raise ModelNotFound with the nearest names, or with what a local model lacks, and UsageError
+    if the user's aliases form a circle.
     """
     target = _follow(name, aliases)
     found = _local(target) if _LOCAL.match(target) else _family(target) or _on_disk(target)
@@ -83,7 +83,7 @@ def _follow(name: str, aliases: Mapping[str, str]) -> str:
         seen.append(aliases[seen[-1]])
         if seen[-1] in seen[:-1]:
             circle = " -> ".join(seen)
-            raise UsageError(f"The model aliases go round in a circle: {circle}. Change one.")
+            raise UsageError(f"The model aliases form a circle: {circle}. Change one.")
     return seen[-1]
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.disk import decode_utf8, parse_json, read_bytes, read_json_object
+from tulu_cli.disk import decode_utf8, parse_json, read_bytes, read_json
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.prompt.builtin import read_chat_templates
 from tulu_cli.prompt.spoofing import ControlTexts
@@ -53,7 +53,7 @@ def read_declarations(directory: Path, config: Mapping[str, Any]) -> Declaration
     by_id = config.get("added_tokens_decoder")
     # transformers reads the older file only where the config does not list the tokens, and
     # lets it win there.
-    older = read_json_object(directory / "special_tokens_map.json") if by_id is None else {}
+    older = read_json(directory / "special_tokens_map.json") if by_id is None else {}
     extra = [*extra_tokens(config), *extra_tokens(older)]
     merged = {**config, **older}
     named = {key: value for key, value in merged.items() if is_named_token(key, value)}
@@ -162,7 +162,7 @@ class Tokenizer:
     @classmethod
     def load(cls, directory: Path) -> "Tokenizer":
         """Read the tokenizer of the model in `directory`; raises ModelNotFound, BadInput."""
-        config = read_json_object(directory / "tokenizer_config.json")
+        config = read_json(directory / "tokenizer_config.json")
         declared = read_declarations(directory, config)
         backend = load_backend(directory / "tokenizer.json", declared)
         backend.encode_special_tokens = bool(config.get("split_special_tokens", False))

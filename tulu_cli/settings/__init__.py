@@ -1,7 +1,7 @@
-"""Settings, by name: what a flag, a variable, a profile or a file has set, the nearest winning."""
+"""Settings: flags, variables, profiles and files, merged by name, the nearest winning."""
 
 from tulu_cli.settings.keys import DTYPES, FREE_TABLES, KEYS, Key, dotted, key_at, parsed
-from tulu_cli.settings.merge import Setting, Settings, config_path
+from tulu_cli.settings.merge import Setting, Settings
 from tulu_cli.settings.read import read_settings
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Key",
     "Setting",
     "Settings",
-    "config_path",
     "dotted",
     "key_at",
     "parsed",

@@ -1,4 +1,4 @@
-"""What a file of settings may hold, and what a project's may: each mistake with its line."""
+"""Checks of a file of settings, the user's or a project's: each mistake with its line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,28 +17,28 @@ _OWN_FILE = "that belongs in the file that `tulu config path` names."
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong under some keys of a document, as a sentence."""
+    """A mistake under some keys of a document, as a sentence."""
 
     keys: tuple[str, ...]
     said: str
 
 
 def read_project(path: Path, aliases: Iterable[str]) -> Source:
-    """A project's file, if there is one. Raises BadInput for what a project may not decide."""
+    """Read a project's file, if there is one. Raise BadInput for what a project may not decide."""
     source = read_project_file(path)
     refuse(source, (*problems(source.values), *overreach(source.values, aliases)))
     return source
 
 
 def read_project_file(path: Path) -> Source:
-    """A project's file, not yet checked: it may come with a repository that somebody cloned."""
+    """Read a project's file without checking it: it may come with a cloned repository."""
     if not path.is_file():  # a pipe of that name would be waited for
         return Source(path)
     return read_toml(path, most_bytes=_PROJECT_BYTES)
 
 
 def all_problems(environ: Mapping[str, str], project: Path = PROJECT_FILE) -> list[str]:
-    """Everything that is wrong with the settings that a run would read here, a sentence each."""
+    """Return every mistake in the settings that a run would read here, a sentence each."""
     found: list[str] = []
     user = Source(project)
     with _collected(found):
@@ -67,7 +67,7 @@ def _collected(found: list[str]) -> Iterator[None]:
 
 
 def _table(source: Source, *keys: str) -> Mapping[str, Any]:
-    """A table of a document that may be wrong; empty where there is no such table."""
+    """Return a table of an unchecked document, empty if there is no such table."""
     values: Any = source.values
     for key in keys:
         values = values.get(key) if isinstance(values, Mapping) else None
@@ -75,19 +75,19 @@ def _table(source: Source, *keys: str) -> Mapping[str, Any]:
 
 
 def refuse(source: Source, found: Iterable[Problem]) -> None:
-    """Raise BadInput for the first of the problems, in the order of the lines, if there is one."""
+    """Raise BadInput for the problem on the first line, if there is any."""
     if sentences := explain(source, found):
         raise BadInput(sentences[0])
 
 
 def explain(source: Source, found: Iterable[Problem]) -> list[str]:
-    """Each problem as a sentence that names the file and the line, in the order of the lines."""
+    """Return a sentence with file and line for each problem, in the order of the lines."""
     by_line = sorted(found, key=lambda one: line_of(source.text, one.keys))
     return [f"{source.place(one.keys)}: {one.said}" for one in by_line]
 
 
 def problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What does not belong in a document, or has a value that its key does not take. Pure."""
+    """Yield unknown keys of a document, and values that their keys do not take. Pure."""
     yield from _problems(document)
     profiles = document.get("profile", {})
     if not isinstance(profiles, dict):
@@ -104,7 +104,7 @@ def problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def overreach(document: Mapping[str, Any], aliases: Iterable[str]) -> Iterator[Problem]:
-    """What a project may not decide, however well it is written. Pure.
+    """Yield the settings of a document that a project may not decide. Pure.
 
     A repository that somebody cloned must not choose files, programs, servers or devices: it may
     give the sampling, prompts, and a model by a name that this user, or the family, gave it.
@@ -120,7 +120,7 @@ def overreach(document: Mapping[str, Any], aliases: Iterable[str]) -> Iterator[P
 
 
 def nearest(name: str) -> str:
-    """What may have been meant by the last of some keys: a sentence, or nothing."""
+    """Return a sentence that offers the setting with the nearest name, empty if none is near."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, [key.name for key in KEYS], 1)
@@ -148,7 +148,7 @@ def _problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _serves(key: Key, value: Any) -> bool:
-    """Whether a whole number stands where any number may."""
+    """Return True for a whole number of a setting that takes any number."""
     return key.kind is float and type(value) is int
 
 

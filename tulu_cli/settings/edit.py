@@ -1,20 +1,17 @@
-"""Changing a file of settings: its comments and order stay, and it is there whole or as it was."""
+"""Change a file of settings in one step, keeping its comments and its order."""
 
-import fcntl
 import os
-import stat
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import locked, replace_atomically, writing
 from tulu_cli.errors import TuluError
 from tulu_cli.settings.toml import Source, has, parse
 
 
 def with_value(source: Source, keys: Sequence[str], value: Any) -> str:
-    """The text of a document with a value set. Pure. Raises TuluError where it cannot be."""
+    """Return the text of a document with a value set. Pure. Raise TuluError if it cannot be."""
     import tomlkit
 
     document = tomlkit.parse(source.text)
@@ -25,13 +22,13 @@ def with_value(source: Source, keys: Sequence[str], value: Any) -> str:
             table[key] = tomlkit.table(is_super_table=key == "profile" and place == 0)
         table = table[key]
         if not isinstance(table, dict):
-            raise TuluError(f"{source.place(keys[: place + 1])}: {key} is no table; remove it.")
+            raise TuluError(f"{source.place(keys[: place + 1])}: {key} is not a table; remove it.")
     table[keys[-1]] = value
     return _sound(source, tomlkit.dumps(document), keys, value)
 
 
 def without(source: Source, keys: Sequence[str]) -> str:
-    """The text of a document without a value, or a table. Pure. Raises TuluError for no such."""
+    """Return the text of a document without a value or table. Pure. Raise TuluError if not set."""
     import tomlkit
 
     if not has(source.values, keys):
@@ -45,24 +42,22 @@ def without(source: Source, keys: Sequence[str]) -> str:
 
 
 def change(path: Path, edit: Callable[[Path], str]) -> None:
-    """Replace the file by the text that `edit` makes of it, while no other `tulu` does.
+    """Replace a file by the text that `edit` makes of it, while no other `tulu` does.
 
-    Raises what `edit` raises, and TuluError for a file that cannot be written; either way, and
-    also if the program is killed, the file is as it was.
+    Raise what `edit` raises, and TuluError if the file cannot be written. In both cases, and if the
+    program is killed, the file stays as it was.
     """
     real = Path(os.path.realpath(path))  # a link to a file kept elsewhere stays a link
-    try:
+    with writing(str(path)):
         real.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(real.parent):
+        with locked(real.parent):
             if real.exists() and not real.is_file():
-                raise TuluError(f"{path} is no plain file: let TULU_CONFIG name one.")
-            _replace(real, edit(real).encode("utf-8"))
-    except OSError as error:
-        raise TuluError(f"{path} cannot be written ({error.strerror}); it is as it was.") from error
+                raise TuluError(f"{path} is not a regular file: let TULU_CONFIG name one.")
+            replace_atomically(real, edit(real).encode("utf-8"))
 
 
 def _sound(source: Source, text: str, keys: Sequence[str], value: Any) -> str:
-    """The new text, if reading it gives what was there with this one change."""
+    """Return the new text if it means what the old one meant with this one change."""
     wanted = _changed(source.values, keys, value)
     if _pruned(parse(source.path, text.encode("utf-8")).values) != _pruned(wanted):
         raise TuluError(
@@ -84,34 +79,8 @@ def _changed(values: Any, keys: Sequence[str], value: Any) -> dict[str, Any]:
 
 
 def _pruned(values: Any) -> Any:
-    """The same without empty tables, which say nothing."""
+    """Return a document without its empty tables, which say nothing."""
     if not isinstance(values, dict):
         return values
     inner = {key: _pruned(value) for key, value in values.items()}
     return {key: value for key, value in inner.items() if value != {}}
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -1,4 +1,4 @@
-"""The settings: their names, which are the flags' too, their tables in a file, what they take."""
+"""The settings: their names, which are also the flags', their tables, and their values."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting: its name, which is its flag's too, its table in the file, and what it takes."""
+    """One setting: its name, its table in the file, and the values that it takes."""
 
     name: str
     table: str
@@ -19,11 +19,11 @@ class Key:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Where it stands in a document."""
+        """The keys under which a document has it."""
         return (self.table, self.name) if self.table else (self.name,)
 
     def problem(self, value: Any) -> str | None:
-        """What to say about a value that this setting does not take, None for one that it does."""
+        """Return what is wrong with a value, None for one that this setting takes."""
         if type(value) is not self.kind:
             return f"takes {_KINDS[self.kind]}, not {value!r}."
         if not self.accepts(value) or (isinstance(value, float) and not math.isfinite(value)):
@@ -67,17 +67,17 @@ PROJECT_FILE = Path(".tulu.toml")
 
 
 def key_at(keys: Sequence[str]) -> Key | None:
-    """The setting that stands under these keys of a document."""
+    """Return the setting under these keys of a document, None if there is none."""
     return next((key for key in KEYS if key.keys == tuple(keys)), None)
 
 
 def dotted(keys: Sequence[str]) -> str:
-    """Keys as one writes them on one line: sampling.top_p."""
+    """Join keys as they are written on one line: sampling.top_p."""
     return ".".join(keys)
 
 
 def parsed(kind: type, text: str) -> Any:
-    """The value that a text is for a setting of this kind; the text itself where it is none."""
+    """Convert a text to a setting's kind; return the text itself if that fails."""
     try:
         return kind(text)
     except ValueError:
@@ -85,7 +85,7 @@ def parsed(kind: type, text: str) -> Any:
 
 
 def entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The keys and the value of each line of a document that is no name of the user's own."""
+    """Yield the keys and the value of each setting of a document: not its aliases and prompts."""
     for name, value in document.items():
         if name in (*FREE_TABLES, "profile"):
             continue

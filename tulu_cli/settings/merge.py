@@ -1,13 +1,13 @@
-"""One set of settings from several: flags, environment, a profile, a project's file, the user's.
+"""Merge settings: flags, then environment, a profile, a project's file, and the user's file.
 
 What none of them sets is left to the model, and then to our defaults.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import config_path
 from tulu_cli.errors import UsageError
 from tulu_cli.settings.keys import KEYS, entries, key_at, parsed
 from tulu_cli.settings.toml import Source, read_toml
@@ -15,7 +15,7 @@ from tulu_cli.settings.toml import Source, read_toml
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value and where it came from: "flag", "TULU_TOP_P", or a file with the profile in it."""
+    """A value and its origin: "flag", "TULU_TOP_P", or a file, with the profile if there is one."""
 
     value: Any
     origin: str
@@ -23,9 +23,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The merged settings; a name that nobody set is absent. Aliases and prompts are by name.
+    """The merged settings, aliases and prompts by name; a name that nobody set is absent.
 
-    `origins` says where those came from, by "alias.ours" and "prompts.brief".
+    `origins` has the file of each alias and prompt, by "alias.ours" and "prompts.brief".
     """
 
     values: Mapping[str, Setting] = field(default_factory=dict)
@@ -34,17 +34,17 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a setting, or `default` where nobody set it."""
+        """Return the value of a setting, or `default` if nobody set it."""
         setting = self.values.get(name)
         return default if setting is None else setting.value
 
     def is_flag(self, name: str) -> bool:
-        """Whether a setting was given on the command line of this run."""
+        """Return True if a setting was given on the command line."""
         return name in self.values and self.values[name].origin == "flag"
 
 
 def merge(layers: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
-    """One mapping from several, the first layer that has a name winning. Pure."""
+    """Merge mappings; the first layer that has a name wins. Pure."""
     merged: dict[str, Setting] = {}
     for layer in reversed(layers):
         merged |= layer
@@ -52,7 +52,7 @@ def merge(layers: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
 
 
 def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:
-    """The settings that flags give; None is a flag that was not given. Raises UsageError."""
+    """Return the settings given as flags, where None is not given. Raise UsageError for a value."""
     found = {}
     for key in KEYS:
         if (value := flags.get(key.name)) is None:
@@ -64,7 +64,7 @@ def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
-    """The settings that TULU_<NAME> variables give; an empty one gives none. Raises UsageError."""
+    """Return the settings of TULU_<NAME> variables; empty ones do not count. Raise UsageError."""
     found = {}
     for key in KEYS:
         variable = f"TULU_{key.name.upper()}"
@@ -77,7 +77,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
 
 
 def from_document(document: Mapping[str, Any], origin: str) -> dict[str, Setting]:
-    """The settings of a document in which there are no problems."""
+    """Return the settings of a document that has been checked."""
     return {
         key.name: Setting(key.kind(value), origin)
         for keys, value in entries(document)
@@ -86,7 +86,7 @@ def from_document(document: Mapping[str, Any], origin: str) -> dict[str, Setting
 
 
 def profile_of(user: Source, name: str) -> Mapping[str, Any]:
-    """The settings of a profile, as a document of its own. Raises UsageError for none such."""
+    """Return a profile as a document of its own. Raise UsageError if there is none of that name."""
     profiles = user.values.get("profile", {})
     if name not in profiles:
         there = ", ".join(profiles) or "none yet"
@@ -94,15 +94,6 @@ def profile_of(user: Source, name: str) -> Mapping[str, Any]:
     return dict(profiles[name])
 
 
-def config_path(environ: Mapping[str, str]) -> Path:
-    """TULU_CONFIG, or config.toml where this platform keeps configuration."""
-    if chosen := environ.get("TULU_CONFIG"):
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("tulu")) / "config.toml"
-
-
 def read_user_file(environ: Mapping[str, str]) -> Source:
-    """The user's own file, which need not be there. Raises BadInput for a broken one."""
+    """Read the user's file, which need not exist. Raise BadInput if it is broken."""
     return read_toml(config_path(environ), required=bool(environ.get("TULU_CONFIG")))

@@ -1,4 +1,4 @@
-"""Reading the settings of a run from everywhere they may be."""
+"""Read the settings of a run from everywhere they may be."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,10 @@ def read_settings(
     environ: Mapping[str, str] = os.environ,
     project: Path | None = PROJECT_FILE,
 ) -> Settings:
-    """The settings of this run, from flags, environment, profile, project and user, in this order.
+    """Return the settings of a run: flags win, then environment, profile, project and user.
 
-    `flags` may name a `profile`, and so may TULU_PROFILE. None is no project file.
-    Raises UsageError for a value, BadInput for a broken file.
+    `flags` may name a `profile`, and so may TULU_PROFILE. `project` None reads no project file.
+    Raise UsageError for a wrong value, BadInput for a broken file.
     """
     from tulu_cli.settings.check import problems, read_project, refuse
 
@@ -51,7 +51,7 @@ def read_settings(
 
 
 def _named(table: str, parts: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Setting]:
-    """The texts of a table of names in several documents, the last that has a name winning."""
+    """Merge a table of names in several documents; the last document that has a name wins."""
     return {
         name: Setting(text, origin)
         for document, origin in parts

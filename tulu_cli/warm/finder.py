@@ -1,6 +1,5 @@
 """Which warm engines this user has, and whether one of them is the one that is wanted."""
 
-import fcntl
 import os
 import stat
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import locked_if_free
+from tulu_cli.disk import lock, locked_if_free, runtime_path
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.processes import end_marked
 from tulu_cli.warm.record import Warm, read_warm, remove
@@ -20,18 +19,11 @@ _LONGEST_NAME = len("/") + 36
 _KEY = 8
 
 
-def runtime_path() -> Path:
-    """TULU_RUNTIME_DIR, else a folder in XDG_RUNTIME_DIR, else one in /tmp. It may not exist."""
-    if chosen := os.environ.get("TULU_RUNTIME_DIR"):
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    if (given := os.environ.get("XDG_RUNTIME_DIR")) and os.path.isdir(given):
-        return Path(given) / "tulu"
-    # Not TMPDIR, which may be long.
-    return Path("/tmp") / f"tulu-{os.getuid()}"  # noqa: S108 (its owner and mode are checked)
-
-
 def runtime_directory() -> Path:
-    """The same, made if need be. Raises TuluError where it is too long or not this user's alone."""
+    """Return the folder of the warm engines, made if need be.
+
+    Raise TuluError if its path is too long for a socket, or if others can look into it.
+    """
     path = runtime_path()
     room = LONGEST_SOCKET - _LONGEST_NAME - _KEY - len("/")
     if len(os.fsencode(path)) > room:
@@ -97,12 +89,9 @@ def is_alive(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not lock(descriptor, shared=True, wait=False)
     finally:
         os.close(descriptor)
-    return False
 
 
 def sweep() -> list[str]:

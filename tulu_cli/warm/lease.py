@@ -4,10 +4,11 @@ A lease is a shared lock on a file. The supervisor takes the same lock alone bef
 that nobody is given an engine that is about to go.
 """
 
-import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+
+from tulu_cli.disk import lock
 
 
 class Lease:
@@ -30,12 +31,12 @@ class Lease:
 
 def take(folder: Path) -> Lease | None:
     """A lease on the engine in `folder`, or None where it is gone or going."""
-    return _locked(folder, fcntl.LOCK_SH)
+    return _locked(folder, shared=True)
 
 
 def take_alone(folder: Path) -> Lease | None:
     """The lease that nobody shares, or None while the engine is in use."""
-    return _locked(folder, fcntl.LOCK_EX)
+    return _locked(folder, shared=False)
 
 
 def in_use(folder: Path) -> bool:
@@ -64,20 +65,16 @@ def last_used(folder: Path) -> float | None:
         return None
 
 
-def _locked(folder: Path, kind: int) -> Lease | None:
+def _locked(folder: Path, *, shared: bool) -> Lease | None:
     try:
         descriptor = os.open(folder / "lease", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return None
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        # The file may have been removed, with its engine, between the two calls.
-        if os.fstat(descriptor).st_nlink == 0:
-            raise BlockingIOError
-    except BlockingIOError:
+    # The file may have been removed, with its engine, between the two calls.
+    if not lock(descriptor, shared=shared, wait=False) or os.fstat(descriptor).st_nlink == 0:
         os.close(descriptor)
         return None
     lease = Lease(descriptor)
-    if kind == fcntl.LOCK_SH:
+    if shared:
         os.utime(descriptor)
     return lease

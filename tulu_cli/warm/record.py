@@ -1,7 +1,6 @@
 """What is written down about a warm engine, so that another command can find and judge it."""
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import EngineInfo
+from tulu_cli.disk import replace_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,7 @@ def fingerprint(directory: Path) -> str:
 
 def write_json(path: Path, document: Any) -> None:
     """Write a file that appears whole, or not at all."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    staged.write_text(json.dumps(document), encoding="utf-8")
-    staged.replace(path)
+    replace_atomically(path, json.dumps(document).encode())
 
 
 def read_order(folder: Path) -> Order | None:

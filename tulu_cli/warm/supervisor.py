@@ -5,7 +5,6 @@ engine was idle for long enough, or when the server is dead. Whatever ends it, n
 engine is meant to outlive it; what does, because this one was killed, the next command sweeps up.
 """
 
-import fcntl
 import json
 import os
 import select
@@ -17,6 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tulu_cli.disk import lock
 from tulu_cli.processes import MARK, end_group
 from tulu_cli.warm import lease
 from tulu_cli.warm.record import Order, State, read_order, remove, write_json
@@ -36,7 +36,7 @@ def main(folder: Path) -> int:
     if order is None:
         return 1
     with (folder / "alive").open("ab") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
+        lock(alive.fileno())
         (folder / "lease").touch()
         (folder / "socket").unlink(missing_ok=True)
         bell = Bell(leashed=order.leashed)

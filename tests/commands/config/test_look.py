@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands.config.conftest import Run
 from tests.commands.history.run import shown, terminal
-from tulu_cli.commands.config.show import Row
+from tulu_cli.commands.config.show import ShownSetting
 from tulu_cli.commands.config.show import run as print_rows
 from tulu_cli.settings import KEYS, dotted
 
@@ -51,7 +51,10 @@ def test_where_each_value_came_from(
 def test_a_terminal_gets_columns_made_safe() -> None:
     streams = terminal()
     print_rows(
-        streams, [Row("a", "\x9b", "x"), Row("long", 1, "y")], origin=True, json_output=False
+        streams,
+        [ShownSetting("a", "\x9b", "x"), ShownSetting("long", 1, "y")],
+        origin=True,
+        json_output=False,
     )
     assert shown(streams) == 'a     "<9B>"  x\nlong  1       y\n'
 

@@ -4,11 +4,12 @@ Every terminal appends under a lock, so that none loses what another wrote, and 
 file anew for every prompt. A torn last line, of a process that was killed, costs that line alone.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+from tulu_cli.disk import lock
 
 # Ctrl-R looks through the newest entries: a file of many years must not slow the prompt down.
 _NEWEST_BYTES = 4 * 2**20
@@ -68,7 +69,7 @@ def _append(path: Path, line: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             line = b"\n" + line

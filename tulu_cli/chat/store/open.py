@@ -5,7 +5,6 @@ chats/history.db   0600, with -wal and -shm beside it while it is in use
 chats/.lock        held while the file is opened, made, migrated or set aside
 """
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -17,6 +16,7 @@ from typing import TypeVar
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
 from tulu_cli.chat.store.sqlite import SqliteStore, migrate, version_of
+from tulu_cli.disk import data_root, locked
 from tulu_cli.errors import HistoryError
 
 # How long one program waits while another one writes.
@@ -29,16 +29,6 @@ _NOT_WRITABLE = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_PERM,
 )
-
-
-def data_root() -> Path:
-    """TULU_DATA_DIR if it is set, else the place that this system keeps a user's data in."""
-    chosen = os.environ.get("TULU_DATA_DIR")
-    if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("tulu"))
 
 
 def history_path() -> Path:
@@ -146,8 +136,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which is made with it, for its user alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    with (folder / ".lock").open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(folder / ".lock"):
         yield
 
 

@@ -1,4 +1,4 @@
-"""What the verbs of `tulu config` share: which key is meant, and where it stands."""
+"""Shared by the verbs of `tulu config`: the key that is meant, and its place in the file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,16 +24,14 @@ InProfile = Annotated[
 
 
 def user_path() -> Path:
-    """The user's own file, which need not be there."""
-    import os
+    """Return the path of the user's file, which need not exist."""
+    from tulu_cli.disk import config_path
 
-    from tulu_cli.settings import config_path
-
-    return config_path(os.environ)
+    return config_path()
 
 
 def keys_of(name: str) -> tuple[str, ...]:
-    """Where a setting, an alias or a prompt stands in a document. Raises UsageError."""
+    """Return the keys of a setting, an alias or a prompt. Raise UsageError if there is none."""
     from tulu_cli.settings import FREE_TABLES, KEYS, dotted
 
     table, dot, rest = name.partition(".")
@@ -48,14 +46,14 @@ def keys_of(name: str) -> tuple[str, ...]:
 
 
 def in_profile(keys: tuple[str, ...], profile: str | None) -> tuple[str, ...]:
-    """The same keys in a profile's table, if one is named. Raises UsageError for an empty name."""
+    """Put keys into a profile's table, if one is named. Raise UsageError for an empty name."""
     if profile == "":
         raise UsageError("--profile takes a name.")
     return keys if profile is None else ("profile", profile, *keys)
 
 
 def write(edit: Callable[["Source"], str]) -> None:
-    """Change the user's file. Raises BadInput for a broken one, which stays as it is."""
+    """Change the user's file. Raise BadInput for a broken one, which stays as it is."""
     from tulu_cli.settings.edit import change
     from tulu_cli.settings.toml import read_toml
 

@@ -1,4 +1,4 @@
-"""A file of settings to begin with: every setting, in comments."""
+"""The initial file of settings: every setting, in a comment."""
 
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ _TAIL = """
 
 
 def template() -> str:
-    """Every setting with its help and a value that it takes, in comments."""
+    """Return the text of the file: every setting with its help and an example, in comments."""
     from tulu_cli.settings import KEYS
 
     parts = [_HEAD]
@@ -44,7 +44,7 @@ def template() -> str:
 
 
 def help_of(key: "Key") -> list[str]:
-    """What the option of the same name says, in lines that fit under a comment sign."""
+    """Return the help of the option of that name, wrapped for a comment."""
     from textwrap import wrap
 
     option = getattr(_options, key.name.title().replace("_", ""), None)
@@ -53,7 +53,7 @@ def help_of(key: "Key") -> list[str]:
 
 
 def example(key: "Key") -> str:
-    """A value that the setting takes, as TOML writes it."""
+    """Return a value that the setting takes, in TOML's notation."""
     import json
 
     named = key.wanted.replace(" or ", ", ").split(", ")

@@ -1,4 +1,4 @@
-"""`tulu config check`: everything that is wrong with the settings."""
+"""`tulu config check`: every mistake in the settings."""
 
 import os
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ def check(_debug: _options.Debug = False) -> None:
 
 
 def run(streams: "Streams", problems: list[str]) -> None:
-    """Print the problems, a line each. Raises Exit where there are any."""
+    """Print the problems, a line each. Raise Exit if there are any."""
     streams.write("".join(f"{problem}\n" for problem in problems))
     if problems:
         raise typer.Exit(ExitCode.BAD_INPUT)

@@ -1,4 +1,4 @@
-"""`tulu config edit`: the user's file in an editor, put back only if it is sound."""
+"""`tulu config edit`: a copy of the user's file in an editor, kept only if it is correct."""
 
 import os
 import shlex
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import user_path
+from tulu_cli.disk import read_bytes
 from tulu_cli.errors import BadInput, TuluError
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ def edit(_debug: _options.Debug = False) -> None:
 
 
 def run(streams: "Streams", path: Path, editor: str) -> None:
-    """Let the editor change a copy, and put that in the file's place if it is sound."""
+    """Open a copy in the editor, and replace the file by it if it is correct."""
     import shutil
     import tempfile
 
     from tulu_cli.commands.config._template import template
     from tulu_cli.settings.edit import change
 
-    before = read(path)
+    before = read_bytes(path)
     begun = template().encode("utf-8") if before is None else before
     folder = Path(tempfile.mkdtemp(prefix="tulu-config-"))  # open to nobody else
     copy = folder / "config.toml"
@@ -55,18 +56,8 @@ def run(streams: "Streams", path: Path, editor: str) -> None:
     streams.say(f"tulu: wrote {path}.")
 
 
-def read(path: Path) -> bytes | None:
-    """The bytes of the file, None where there is none. Raises TuluError."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise TuluError(f"{path} cannot be read: {error.strerror}.") from error
-
-
 def start(editor: str, copy: Path) -> None:
-    """Run the editor to its end. Raises TuluError where that fails."""
+    """Run the editor to its end. Raise TuluError if it fails."""
     try:
         code = subprocess.call([*shlex.split(editor), str(copy)])
     except (OSError, ValueError) as error:
@@ -76,7 +67,7 @@ def start(editor: str, copy: Path) -> None:
 
 
 def merged(copy: Path, path: Path, before: bytes | None) -> str:
-    """The text of the copy. Raises BadInput for a mistake in it, TuluError for one out of date."""
+    """Return the copy's text. Raise BadInput for a mistake, TuluError if `path` has changed."""
     from tulu_cli.settings.check import problems, refuse
     from tulu_cli.settings.toml import read_toml
 
@@ -87,6 +78,6 @@ def merged(copy: Path, path: Path, before: bytes | None) -> str:
         raise BadInput(
             f"{error} Your text is kept there, and the settings are as before."
         ) from error
-    if read(path) != before:
+    if read_bytes(path) != before:
         raise TuluError(f"{path} has changed in the meantime: your text is kept in {copy}.")
     return source.text

@@ -26,7 +26,7 @@ def get(key: KeyName, profile: _options.Profile = None, _debug: _options.Debug =
 
 
 def value_of(settings: "Settings", keys: tuple[str, ...]) -> object | None:
-    """The value under these keys, None where nobody set one."""
+    """Return the value under these keys, None if nobody set it."""
     free = {"alias": settings.aliases, "prompts": settings.prompts}
     if keys[0] in free:
         return free[keys[0]].get(keys[1])

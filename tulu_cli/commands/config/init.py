@@ -1,4 +1,4 @@
-"""`tulu config init`: a file of settings to begin with, all of it comments."""
+"""`tulu config init`: write an initial file of settings, all of it comments."""
 
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,9 @@ def init(_debug: _options.Debug = False) -> None:
 
 
 def begin(source: "Source") -> str:
-    """The text of a new file. Raises TuluError where there is a file already."""
+    """Return the text of a new file. Raise TuluError if there is a file already."""
     from tulu_cli.commands.config._template import template
 
     if source.path.exists():
-        raise TuluError(f"{source.path} is there already; `tulu config edit` opens it.")
+        raise TuluError(f"{source.path} exists already; `tulu config edit` opens it.")
     return template()

@@ -1,4 +1,4 @@
-"""`tulu config set`: a setting written to the user's file."""
+"""`tulu config set`: write a setting to the user's file."""
 
 from typing import Annotated, Any
 
@@ -27,7 +27,7 @@ def set(  # noqa: A001  the name of the verb
 
 
 def checked(keys: tuple[str, ...], text: str) -> Any:
-    """The value that a text is for a setting. Raises UsageError where the setting takes none."""
+    """Convert a text to a setting's value. Raise UsageError if the setting does not take it."""
     from tulu_cli.settings import dotted, key_at, parsed
 
     try:

@@ -1,4 +1,4 @@
-"""`tulu config show`: every setting, its value, and where it came from."""
+"""`tulu config show`: every setting, its value and its origin."""
 
 import json
 import os
@@ -39,15 +39,15 @@ def show(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One setting; None is a value that each run decides for itself."""
+class ShownSetting:
+    """One setting; its value is None if each run decides for itself."""
 
     key: str
     value: Any
     origin: str
 
 
-def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool) -> None:
+def run(streams: "Streams", found: list[ShownSetting], *, origin: bool, json_output: bool) -> None:
     """Print the rows."""
     from dataclasses import asdict
 
@@ -65,19 +65,19 @@ def run(streams: "Streams", found: list[Row], *, origin: bool, json_output: bool
         streams.write("".join("\t".join(line).rstrip(" ") + "\n" for line in lines))
 
 
-def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[Row]:
-    """Every setting, and the user's aliases and prompts. Pure; `advice` is what the model says."""
+def rows(settings: "Settings", advice: Mapping[str, Any]) -> list[ShownSetting]:
+    """Return every setting, alias and prompt; `advice` is the model's own sampling. Pure."""
     from tulu_cli.settings import KEYS, dotted
 
-    found = [Row(dotted(key.keys), *used(key, settings, advice)) for key in KEYS]
+    found = [ShownSetting(dotted(key.keys), *used(key, settings, advice)) for key in KEYS]
     for table, texts in (("alias", settings.aliases), ("prompts", settings.prompts)):
         named = ((f"{table}.{name}", text) for name, text in texts.items())
-        found += [Row(key, text, settings.origins.get(key, "")) for key, text in named]
+        found += [ShownSetting(key, text, settings.origins.get(key, "")) for key, text in named]
     return found
 
 
 def used(key: "Key", settings: "Settings", advice: Mapping[str, Any]) -> tuple[Any, str]:
-    """The value of a setting, and where it came from."""
+    """Return the value of a setting and its origin."""
     if setting := settings.values.get(key.name):
         return setting.value, setting.origin
     if key.name in advice:
@@ -86,7 +86,7 @@ def used(key: "Key", settings: "Settings", advice: Mapping[str, Any]) -> tuple[A
 
 
 def default_of(key: "Key") -> Any:
-    """What a run uses where nobody says anything, None where it depends on the run."""
+    """Return the default of a setting, None if it depends on the run."""
     from dataclasses import MISSING, fields
 
     from tulu_cli.core import Sampling
@@ -102,7 +102,7 @@ def default_of(key: "Key") -> Any:
 
 
 def generation_config(settings: "Settings") -> Mapping[str, Any]:
-    """The sampling that the model's authors advise, as far as its files are on this machine."""
+    """Return the sampling that the model's authors advise, as far as its files are cached."""
     from tulu_cli.errors import TuluError
     from tulu_cli.models import locate, resolve
     from tulu_cli.request.sampling import advised

@@ -1,4 +1,4 @@
-"""`tulu config unset`: a setting removed from the user's file."""
+"""`tulu config unset`: remove a setting from the user's file."""
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
@@ -18,7 +18,7 @@ def unset(key: KeyName, profile: InProfile = None, _debug: _options.Debug = Fals
 
 
 def keys_as_written(name: str) -> tuple[str, ...]:
-    """Where a key stands: a known one wherever it belongs, else just as it is written."""
+    """Return the keys of a setting, or an unknown name split at its dots."""
     try:
         return keys_of(name)
     except UsageError:

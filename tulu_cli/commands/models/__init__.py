@@ -35,7 +35,7 @@ def models(
 
 
 def run(streams: "Streams", machine: "Machine", memory_free: int, *, json_output: bool) -> None:
-    """Write the list to stdout, and what its columns mean to stderr."""
+    """Write the list to stdout, and the notes on its columns to stderr."""
     from tulu_cli.commands.models._family import as_lines, as_object, entries
 
     listed = entries(tuple(gpu.free_bytes for gpu in machine.gpus), memory_free)
@@ -50,7 +50,7 @@ def run(streams: "Streams", machine: "Machine", memory_free: int, *, json_output
 
 
 def notes(machine: "Machine", memory_free: int) -> list[str]:
-    """What the columns cannot say of themselves."""
+    """Return the notes on the columns: the free memory, and the limits of the estimate."""
     from tulu_cli.text import gib
 
     free = [f"GPU {gpu.index} {gib(gpu.free_bytes)}" for gpu in machine.gpus]

@@ -1,11 +1,11 @@
-"""The card's evaluation table in each of its formats: the best of each row is marked."""
+"""The card's evaluation table in each format, the best score of each row marked."""
 
 import csv
 import io
 from textwrap import wrap
 from typing import Any
 
-from tulu_cli.models.card import Benchmarks, Row, card
+from tulu_cli.models.card import BenchmarkRow, Benchmarks, card
 from tulu_cli.render.columns import bar_chart, score_table
 
 _MOST = 100.0  # percent
@@ -14,7 +14,7 @@ _NOTE = 72
 
 
 def as_lines(table: Benchmarks, width: int | None) -> list[str]:
-    """The table for people. How a benchmark was run is left out where there is no room for it."""
+    """Format the table as text; the settings of benchmarks are left out if they do not fit."""
     columns = [
         (name, [_marked(row, column) for row in table.rows])
         for column, name in enumerate(table.models)
@@ -26,14 +26,14 @@ def as_lines(table: Benchmarks, width: int | None) -> list[str]:
 
 
 def footnotes(table: Benchmarks, *, whole: bool) -> list[str]:
-    """What the table leaves out if it is not `whole`, and what it never says of itself."""
+    """Return the settings that a table not `whole` leaves out, the unit and the source."""
     labels = ", ".join(_label(row) for row in table.rows if row.setting)
     source = f"Percent; * is the best of its row. Source: {card().source}."
     return [*([] if whole else wrap(f"Settings: {labels}.", _NOTE)), source]
 
 
 def as_plot(table: Benchmarks, width: int, *, utf8: bool) -> list[str]:
-    """A bar for each model, benchmark by benchmark; all bars have the same scale, 0 to 100."""
+    """Draw a bar for each model, benchmark by benchmark, all on a scale of 0 to 100."""
     lines: list[str] = []
     for row in table.rows:
         bars = [
@@ -46,7 +46,7 @@ def as_plot(table: Benchmarks, width: int, *, utf8: bool) -> list[str]:
 
 
 def as_object(table: Benchmarks) -> dict[str, Any]:
-    """The table for JSON."""
+    """Return the table for JSON."""
     rows = [
         {
             "benchmark": row.benchmark,
@@ -60,7 +60,7 @@ def as_object(table: Benchmarks) -> dict[str, Any]:
 
 
 def as_csv(table: Benchmarks) -> str:
-    """The table for spreadsheets."""
+    """Format the table as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("benchmark", "setting", *table.models))
@@ -69,7 +69,7 @@ def as_csv(table: Benchmarks) -> str:
 
 
 def as_markdown(table: Benchmarks) -> list[str]:
-    """The table as the card has it; the best scores are bold."""
+    """Format the table as Markdown, as in the card; the best scores are bold."""
     lines = [
         "| " + " | ".join(("Benchmark (eval)", *table.models)) + " |",
         "|---" + "|--:" * len(table.models) + "|",
@@ -83,11 +83,11 @@ def as_markdown(table: Benchmarks) -> list[str]:
     return lines
 
 
-def _label(row: Row) -> str:
+def _label(row: BenchmarkRow) -> str:
     return f"{row.benchmark} ({row.setting})" if row.setting else row.benchmark
 
 
-def _marked(row: Row, column: int) -> str:
+def _marked(row: BenchmarkRow, column: int) -> str:
     return f"{row.scores[column]:.1f}" + ("*" if row.best[column] else " ")
 
 

@@ -1,4 +1,4 @@
-"""A model of the family as its card describes it, for people and for programs."""
+"""A model of the family as its card describes it, as text and for JSON."""
 
 from collections.abc import Iterable
 from textwrap import wrap
@@ -13,7 +13,7 @@ _WIDEST = 100
 
 
 def as_lines(model: FamilyModel, width: int) -> list[str]:
-    """Everything that is no table."""
+    """Format the card without its tables."""
     width = min(width, _WIDEST)
     lines = [*fields(_summary(model), width)]
     if is_tulu(model):
@@ -22,21 +22,21 @@ def as_lines(model: FamilyModel, width: int) -> list[str]:
 
 
 def as_object(model: FamilyModel) -> dict[str, Any]:
-    """The same for JSON; `card` is null for a model of another family."""
-    told = card()
+    """Return the card for JSON; its part `card` is null for a model of another family."""
+    whole = card()
     about = {
-        "source": told.source,
-        "description": told.description,
-        "model_type": told.model_type,
-        "languages": told.languages,
-        "license": told.license,
-        "license_and_use": told.license_and_use,
-        "limits": told.limits,
-        "links": dict(told.links),
+        "source": whole.source,
+        "description": whole.description,
+        "model_type": whole.model_type,
+        "languages": whole.languages,
+        "license": whole.license,
+        "license_and_use": whole.license_and_use,
+        "limits": whole.limits,
+        "links": dict(whole.links),
         "system_prompt": tulu_system_prompt(),
-        "prompt_format": told.prompt_format,
-        "end_token": told.end_token,
-        "end_token_id": told.end_token_id,
+        "prompt_format": whole.prompt_format,
+        "end_token": whole.end_token,
+        "end_token_id": whole.end_token_id,
     }
     return {
         "alias": model.alias,
@@ -52,12 +52,12 @@ def as_object(model: FamilyModel) -> dict[str, Any]:
 
 
 def is_tulu(model: FamilyModel) -> bool:
-    """Whether the card is that of this model's family: the demo is of another one."""
+    """Return True if the card is about this model's family: the demo is of another one."""
     return model.repository.startswith("allenai/")
 
 
 def fields(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
-    """A name and a text on each line; a text that is too long goes on below itself."""
+    """Format a name and a text on each line; long texts are wrapped in their column."""
     rows = list(rows)
     margin = max(len(name) for name, _ in rows) + 2
     lines = []
@@ -80,29 +80,29 @@ def _summary(model: FamilyModel) -> list[tuple[str, str]]:
         ("Page", page(model)),
     ]
     if is_tulu(model):
-        told = card()
-        rows[2:2] = [("Type", told.model_type), ("Languages", told.languages)]
+        whole = card()
+        rows[2:2] = [("Type", whole.model_type), ("Languages", whole.languages)]
     return rows
 
 
 def _sections(width: int) -> list[str]:
-    told = card()
+    whole = card()
     prose = {
-        "Description": [told.description],
-        "License and use": told.license_and_use,
-        "Bias, risks and limits": [told.limits],
-        "Context": [told.context_note],
+        "Description": [whole.description],
+        "License and use": whole.license_and_use,
+        "Bias, risks and limits": [whole.limits],
+        "Context": [whole.context_note],
     }
     lines: list[str] = []
     for title, paragraphs in prose.items():
         lines += ["", title]
         lines += [part for text in paragraphs for part in _wrapped(text, width, "  ")]
-    lines += ["", "Links", *(f"  {name}: {link}" for name, link in told.links.items())]
-    lines += ["", "Prompt format", *(f"    {line}" for line in told.prompt_format.split("\n"))]
-    lines += _wrapped(told.prompt_format_note, width, "  ")
+    lines += ["", "Links", *(f"  {name}: {link}" for name, link in whole.links.items())]
+    lines += ["", "Prompt format", *(f"    {line}" for line in whole.prompt_format.split("\n"))]
+    lines += _wrapped(whole.prompt_format_note, width, "  ")
     lines += ["", "System prompt", f"    {tulu_system_prompt()}"]
-    lines += _wrapped(told.system_prompt_note, width, "  ")
-    return [*lines, "", f"Source: {told.source}."]
+    lines += _wrapped(whole.system_prompt_note, width, "  ")
+    return [*lines, "", f"Source: {whole.source}."]
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:

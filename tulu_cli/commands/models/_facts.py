@@ -1,10 +1,10 @@
-"""What a model's own files say of it: its shape, its context, its weights. Nothing is loaded."""
+"""The facts in a model's own files: shape, context length, weights. Nothing is loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import read_json_object
+from tulu_cli.disk import read_json
 from tulu_cli.models import ModelFiles
 from tulu_cli.models.config import missing_files, text_part
 from tulu_cli.models.gguf import GgufHeader
@@ -12,7 +12,7 @@ from tulu_cli.models.headers import count_weights
 from tulu_cli.prompt.builtin import read_chat_templates
 from tulu_cli.text import gib
 
-# How our words are called in a config.json, by one architecture or another.
+# The keys of each fact in a config.json, by one architecture or another.
 _NUMBERS = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers"),
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
@@ -47,9 +47,9 @@ _LONGEST = 200
 
 
 def facts(files: ModelFiles) -> dict[str, Any]:
-    """The facts by name; None is what the files do not say. Raises BadInput for broken files.
+    """Return the facts by name, None if unknown. Raise BadInput for broken files.
 
-    `missing` names the files that a whole model would have and that are not in its directory.
+    `missing` has the names of the files that the directory lacks to be a complete model.
     """
     config = text_part(files.config)
     weights = count_weights(files.directory)
@@ -69,7 +69,7 @@ def facts(files: ModelFiles) -> dict[str, Any]:
 
 
 def as_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The facts for people, those that are not known left out."""
+    """Return titles and texts of the facts that are known."""
     values = {name: found[name] for name in _TITLES if found.get(name) not in (None, [])}
     return [(_TITLES[name], _shown(name, value)) for name, value in values.items()]
 
@@ -89,7 +89,7 @@ def _number(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
 
 
 def _text(value: Any) -> str | None:
-    """A text of the model's author on one line, and not longer than a line or two."""
+    """Return a text of the model's author on one line, cut after two hundred characters."""
     if not isinstance(value, str):
         return None
     return (value if value.isprintable() else ascii(value)[1:-1])[:_LONGEST]
@@ -101,12 +101,12 @@ def _quantization(config: Mapping[str, Any]) -> str | None:
 
 
 def _has_template(directory: Path) -> bool:
-    config = read_json_object(directory / "tokenizer_config.json")
+    config = read_json(directory / "tokenizer_config.json")
     return bool(read_chat_templates(directory, config))
 
 
 def gguf_facts(header: GgufHeader, size: int) -> dict[str, Any]:
-    """The same of a GGUF file, from its header."""
+    """Return the facts of a GGUF file of `size` bytes by name, from its header."""
     kind = header.values.get("general.architecture")
     numbers = {name: header.values.get(f"{kind}.{key}") for name, key in _GGUF_NUMBERS.items()}
     return {

@@ -1,4 +1,4 @@
-"""The family as a list: what each model is, what is here of it, and whether its weights fit."""
+"""The family as a list: each model, its state in the cache, and where its weights fit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ _PLACES = {"memory": "RAM", "nowhere": "no"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One model of the family, as it stands on this machine."""
+    """One model of the family on this machine."""
 
     model: FamilyModel
     cached: Cached
@@ -22,7 +22,7 @@ class Entry:
 
 
 def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
-    """All of the family. Looks at the disk; sizes in bytes."""
+    """Return the family, looking at the disk. Sizes are in bytes."""
     return [
         Entry(
             model,
@@ -34,7 +34,7 @@ def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
 
 
 def as_object(entry: Entry) -> dict[str, Any]:
-    """An entry for JSON. `weights_fit` is about the weights in bfloat16 and nothing else."""
+    """Return an entry for JSON. `weights_fit` is about the weights in bfloat16 alone."""
     model, cached = entry.model, entry.cached
     return {
         "alias": model.alias,
@@ -51,7 +51,7 @@ def as_object(entry: Entry) -> dict[str, Any]:
 
 
 def as_lines(listed: list[Entry], width: int | None) -> list[str]:
-    """The table, its heading first: whole where `width` is None or has room for it, else less."""
+    """Format the table with its heading; columns are left out if `width` is too small."""
     layouts = [_whole(listed), _short(listed), _short(listed, base=False), _shortest(listed)]
     drawn = [aligned(rows, right) for rows, right in layouts]
     fitting = (lines for lines in drawn if width is None or max(map(len, lines)) <= width)
@@ -80,7 +80,7 @@ def _whole(listed: list[Entry]) -> _Layout:
 
 
 def _short(listed: list[Entry], *, base: bool = True) -> _Layout:
-    """Without the owners of repositories, and sizes as a number of GiB."""
+    """Leave out the owners of repositories, and give sizes as a number of GiB."""
     rows = [("Alias", "Repository", "Stage", *(["Base"] * base), "GiB", "Here", "Fits")]
     for entry in listed:
         bases = [_name(entry.model.base)] if base else []

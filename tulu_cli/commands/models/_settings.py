@@ -1,4 +1,4 @@
-"""The settings of the reinforcement learning in each of their formats."""
+"""The settings of the reinforcement learning in each format."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _NARROWEST = 20
 
 
 def as_lines(settings: tuple[Hyperparameter, ...], width: int) -> list[str]:
-    """In the words of the card; a name for which there is no room goes on below itself."""
+    """Format the settings in the words of the card; long names are wrapped."""
     room = max(width - max(len(row.text) for row in settings) - len(GAP), _NARROWEST)
     rows = []
     for row in settings:
@@ -24,24 +24,24 @@ def as_lines(settings: tuple[Hyperparameter, ...], width: int) -> list[str]:
 
 
 def as_object(settings: tuple[Hyperparameter, ...]) -> dict[str, Any]:
-    """For JSON: numbers as numbers."""
+    """Return the settings for JSON: numbers as numbers."""
     return {row.key: row.value for row in settings}
 
 
 def as_toml(settings: tuple[Hyperparameter, ...]) -> list[str]:
-    """For TOML, each with the card's own name of it."""
+    """Format the settings as TOML, the card's own name of each in a comment."""
     head = [f"# {TITLE}: {card().source}", "[ppo]"]
     return head + [f"{row.key} = {_toml(row.value)}  # {row.name}" for row in settings]
 
 
 def as_markdown(settings: tuple[Hyperparameter, ...]) -> list[str]:
-    """A table of two columns."""
+    """Format the settings as a Markdown table of two columns."""
     rows = [f"| {row.name} | {row.text} |" for row in settings]
     return [f"| {TITLE} | Value |", "|---|---|", *rows]
 
 
 def as_csv(settings: tuple[Hyperparameter, ...]) -> str:
-    """Key, name and the card's text of each."""
+    """Format the settings as CSV: key, name, and the card's text."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("key", "name", "value"))
@@ -50,7 +50,7 @@ def as_csv(settings: tuple[Hyperparameter, ...]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Numbers, texts and lists are written as in JSON; a table stays on its line."""
+    """Format a value as TOML, a table on one line; all others are as in JSON."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)

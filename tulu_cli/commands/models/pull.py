@@ -1,4 +1,4 @@
-"""`tulu models pull`: have all of a model on this machine."""
+"""`tulu models pull`: download a model."""
 
 import json
 from collections.abc import Mapping
@@ -31,8 +31,9 @@ def pull(
 ) -> None:
     """Download a model, or what is still missing of it, and print its directory.
 
-    Only safetensors, tokenizer and config files are fetched, never pickles. A download that was
-    interrupted goes on where it ended. Exit code 5: no such model, or not here while offline.
+    Only safetensors, tokenizer and config files are fetched, never pickles. An interrupted
+    download keeps the files that are complete. Exit code 5: no such model, or not cached while
+    offline.
     """
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
@@ -43,7 +44,7 @@ def pull(
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """What to fetch."""
+    """The model to fetch, and how."""
 
     name: str
     revision: str | None = None
@@ -52,7 +53,7 @@ class PullOptions:
 
 
 def run(chosen: PullOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
-    """Fetch it. Raises what `locate` raises, and UsageError for what cannot be fetched."""
+    """Fetch the model. Raise what `locate` raises, and UsageError if it cannot be fetched."""
     from tulu_cli.models import locate
     from tulu_cli.render.talk import progress_on
 
@@ -63,7 +64,7 @@ def run(chosen: PullOptions, streams: "Streams", aliases: Mapping[str, str]) -> 
 
 
 def reference(chosen: PullOptions, aliases: Mapping[str, str]) -> "ModelRef":
-    """What is to be fetched. Raises UsageError where --revision has nothing to choose from."""
+    """Resolve the name and --revision. Raise UsageError if they contradict one another."""
     from tulu_cli.models import resolve
 
     ref = resolve(chosen.name, aliases)
@@ -74,12 +75,12 @@ def reference(chosen: PullOptions, aliases: Mapping[str, str]) -> "ModelRef":
     if ref.kind != "hub":
         raise UsageError("--revision goes with a repository of the Hugging Face Hub.")
     if ref.revision:
-        raise UsageError(f"--revision and the @{ref.revision} of the name exclude one another.")
+        raise UsageError(f"--revision and @{ref.revision} in the name cannot be combined.")
     return resolve(f"{ref.repo}@{chosen.revision}")
 
 
 def report(files: "ModelFiles", streams: "Streams", *, json_output: bool) -> None:
-    """The directory on stdout, how much it is on stderr."""
+    """Write the directory to stdout and its size to stderr."""
     from tulu_cli.disk import folder_size
     from tulu_cli.text import gib
 

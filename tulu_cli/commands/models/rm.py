@@ -1,4 +1,4 @@
-"""`tulu models rm`: take a model out of the caches."""
+"""`tulu models rm`: remove a model from the caches."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ def rm(
 
 @dataclass(frozen=True, slots=True)
 class RmOptions:
-    """What to remove."""
+    """The model to remove, and how."""
 
     name: str
     yes: bool = False
@@ -50,7 +50,7 @@ class RmOptions:
 
 
 def run(chosen: RmOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
-    """Remove it. Raises UsageError where nobody can be asked, TuluError where the answer is no."""
+    """Remove the model. Raise UsageError if nobody can be asked, TuluError if the answer is no."""
     from tulu_cli.models import resolve
     from tulu_cli.models.installed import plan_removal
 
@@ -66,7 +66,7 @@ def run(chosen: RmOptions, streams: "Streams", aliases: Mapping[str, str]) -> No
 
 
 def ask(removal: "Removal", streams: "Streams") -> None:
-    """Go on only if the user types yes."""
+    """Ask the user. Raise TuluError unless the answer is yes, UsageError without a terminal."""
     if not streams.stdin_tty:
         raise UsageError(f"--yes is needed to remove {described(removal)}: nobody can be asked.")
     streams.say(f"Remove {described(removal)}? [y/N]")
@@ -76,7 +76,7 @@ def ask(removal: "Removal", streams: "Streams") -> None:
 
 
 def described(removal: "Removal") -> str:
-    """What goes, from where, and how much it is."""
+    """Describe a removal: its name, its folder and its bytes."""
     from tulu_cli.text import gib
 
     return f"{removal.name} from {removal.path}, {gib(removal.bytes)} ({removal.bytes:,} bytes)"

@@ -1,4 +1,4 @@
-"""`tulu models show`: what the card says of a model, and what its own files say."""
+"""`tulu models show`: a model by its card and by its own files."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tulu_cli.models import FamilyModel, ModelRef
     from tulu_cli.streams import Streams
 
-# Which format each view can have; the first is what it has by itself.
+# The formats of each view, its default first.
 FORMATS = {
     "card": ("text", "json"),
     "benchmarks": ("text", "json", "csv", "markdown", "plot"),
@@ -65,7 +65,7 @@ def show(
 
 @dataclass(frozen=True, slots=True)
 class ShowOptions:
-    """What to show of which model, and how."""
+    """The model to show, the view of it, and the format."""
 
     name: str
     view: str = "card"
@@ -76,7 +76,7 @@ class ShowOptions:
 def choose(
     name: str, views: Mapping[str, bool], formats: Mapping[str, bool], *, offline: bool
 ) -> ShowOptions:
-    """The view and its format. Raises UsageError for what does not go together."""
+    """Choose the view and its format. Raise UsageError for flags that cannot be combined."""
     view = _only(views, "card")
     form = _only(formats, "text")
     if form not in FORMATS[view]:
@@ -88,12 +88,12 @@ def choose(
 def _only(flags: Mapping[str, bool], otherwise: str) -> str:
     given = [name for name, is_set in flags.items() if is_set]
     if len(given) > 1:
-        raise UsageError(f"--{given[0]} and --{given[1]} exclude one another.")
+        raise UsageError(f"--{given[0]} and --{given[1]} cannot be combined.")
     return given[0] if given else otherwise
 
 
 def run(chosen: ShowOptions, streams: "Streams", aliases: Mapping[str, str]) -> None:
-    """Write it to stdout. Raises TuluError where the card does not say it."""
+    """Write the view to stdout. Raise TuluError if the card does not have it."""
     from tulu_cli.models import resolve
     from tulu_cli.models.family import family_model
 
@@ -115,7 +115,7 @@ def run(chosen: ShowOptions, streams: "Streams", aliases: Mapping[str, str]) -> 
 def show_card(
     chosen: ShowOptions, ref: "ModelRef", model: "FamilyModel | None", streams: "Streams"
 ) -> None:
-    """What the card says, and what the model's own files say if they are here."""
+    """Write the card, and the facts in the model's own files if they are cached."""
     from tulu_cli.commands.models import _card, _facts
 
     found = _read_facts(chosen, ref, streams, fetch=model is None)
@@ -131,7 +131,7 @@ def show_card(
 
 
 def show_benchmarks(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
-    """The evaluation table."""
+    """Write the evaluation table."""
     from tulu_cli.commands.models import _benchmarks
     from tulu_cli.models.card import benchmarks
 
@@ -156,7 +156,7 @@ def show_benchmarks(chosen: ShowOptions, model: "FamilyModel", streams: "Streams
 
 
 def show_hyperparameters(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
-    """The settings of the reinforcement learning."""
+    """Write the settings of the reinforcement learning."""
     from tulu_cli.commands.models import _settings
     from tulu_cli.models.card import card, hyperparameters
 
@@ -174,7 +174,7 @@ def show_hyperparameters(chosen: ShowOptions, model: "FamilyModel", streams: "St
 
 
 def show_citation(chosen: ShowOptions, model: "FamilyModel", streams: "Streams") -> None:
-    """The BibTeX entry."""
+    """Write the BibTeX entry."""
     from tulu_cli.commands.models._card import is_tulu
     from tulu_cli.models.card import card
 
@@ -191,7 +191,7 @@ def show_citation(chosen: ShowOptions, model: "FamilyModel", streams: "Streams")
 def _read_facts(
     chosen: ShowOptions, ref: "ModelRef", streams: "Streams", *, fetch: bool
 ) -> dict[str, Any] | None:
-    """The facts in a model's files; None where they are not here and need not be."""
+    """Return the facts in a model's files, None if those are not cached and need not be."""
     from tulu_cli.commands.models._facts import facts, gguf_facts
     from tulu_cli.models import locate
     from tulu_cli.models.gguf import read_header
