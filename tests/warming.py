@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.engines.loading import CONTEXT, END
-from tulu_cli import engines
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.choose import load as load_engine
 from tulu_cli.loading import servers
 from tulu_cli.machine import read_machine
 from tulu_cli.models import no_progress
@@ -73,4 +73,4 @@ def load_warm(name: str, directory: Path, **changes: Any) -> Engine:
     """The engine of that name in another process; it stays until its runtime directory goes."""
     endpoint = servers.start(order_of(name, directory, **changes), no_progress)
     spec = replace(spec_of(directory, **changes), server=endpoint)
-    return engines.load(servers.choice_for(endpoint, "for a test"), spec)
+    return load_engine(servers.choice_for(endpoint, "for a test"), spec)

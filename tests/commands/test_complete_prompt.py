@@ -12,8 +12,8 @@ from tulu_cli.commands.complete import (
     make_conversation,
     make_request,
 )
-from tulu_cli.engines import Choice
 from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.choose import EngineChoice
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError
 from tulu_cli.loading.prepare import Prepared
 from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
@@ -34,7 +34,7 @@ def prepared(tokenizer: Tokenizer, *, is_tulu: bool = False) -> Prepared:
     ref = ModelRef("name", "hub", "org/name", is_tulu=is_tulu)
     files = ModelFiles(ref, Path("/nowhere"), None, {}, {"temperature": 0.6})
     spec = EngineSpec("name", files.directory, tokenizer, max_model_len=64)
-    return Prepared(files, tokenizer, Choice("fake", ()), spec, end_token_ids=(2,))
+    return Prepared(files, tokenizer, EngineChoice("fake", ()), spec, end_token_ids=(2,))
 
 
 def options(origin: str = "flag", *, given: Given | None = None, **values: Any) -> CompleteOptions:

@@ -28,10 +28,10 @@ from tests.foreign_server import (
     text_chunk,
 )
 from tests.program import DEADLINE_SECONDS
-from tulu_cli import engines
 from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.choose import load
 from tulu_cli.engines.remote.tokens import RemoteEngine
 from tulu_cli.errors import (
     EngineDied,
@@ -67,7 +67,7 @@ def server() -> Iterator[ForeignServer]:
 def engine_at(url: str, model: str = "blue-1") -> Engine:
     endpoint = endpoint_of(url, "secret", ())
     spec = EngineSpec(model, Path(), UnknownTokenizer("unknown"), 0, server=endpoint)
-    return engines.load(servers.choice_for(endpoint, ""), spec)
+    return load(servers.choice_for(endpoint, ""), spec)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tulu_cli import engines
 from tulu_cli.core import Constraint
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.choose import EngineChoice, choose
+from tulu_cli.engines.choose import load as load_engine
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.loading.fits import Wish, refusal
@@ -48,7 +49,7 @@ class Prepared:
 
     files: ModelFiles
     tokenizer: Tokenizer
-    choice: engines.Choice
+    choice: EngineChoice
     spec: EngineSpec
     end_token_ids: tuple[int, ...]
     say: Callable[[str], None] | None = None
@@ -94,7 +95,7 @@ def prepare(
     if elsewhere is not None and elsewhere.takes_messages:
         return understood_elsewhere(elsewhere, settings, machine, say)
     if elsewhere is None:
-        choice = engines.choose(settings.get("engine", "auto"), machine)
+        choice = choose(settings.get("engine", "auto"), machine)
     else:
         choice = servers.choice_for(elsewhere, "asked for by --server")
     name = settings.get("model")
@@ -227,7 +228,7 @@ def load(prepared: Prepared, *, progress: Progress = no_progress) -> Engine:
         if prepared.keep_alive and prepared.spec.server is None:
             endpoint = servers.start(order(prepared, prepared.keep_alive), progress)
             prepared = answered_by(prepared, endpoint, "started to stay warm")
-        return engines.load(prepared.choice, prepared.spec)
+        return load_engine(prepared.choice, prepared.spec)
     except DoesNotFit as error:
         raise servers.with_hint(error) from error
 

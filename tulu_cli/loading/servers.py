@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import __version__, engines
+from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
 from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.choose import FAKE, EngineChoice
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
@@ -61,7 +62,7 @@ def find(
         return None
     wanted = wanted_of(spec, settings, machine)
     for warm in running:
-        if wanted.engine == "auto" and warm.order.identity.engine == "fake":
+        if wanted.engine == "auto" and warm.order.identity.engine == FAKE:
             continue  # it answers nothing that was asked
         if not is_same_model(warm, wanted):
             continue
@@ -194,10 +195,10 @@ def with_hint(error: DoesNotFit) -> DoesNotFit:
     return DoesNotFit(f"{error} Kept warm meanwhile: {held}; tulu stop NAME frees the memory.")
 
 
-def choice_for(endpoint: Endpoint, reason: str) -> engines.Choice:
+def choice_for(endpoint: Endpoint, reason: str) -> EngineChoice:
     """The choice of an engine that runs elsewhere."""
     engine = "remote.chat" if endpoint.takes_messages else "remote.tokens"
-    return engines.Choice(engine, ((endpoint.info.engine, reason),))
+    return EngineChoice(engine, ((endpoint.info.engine, reason),))
 
 
 def _unknown(url: str) -> EngineInfo:

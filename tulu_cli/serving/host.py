@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import engines
+from tulu_cli.engines import choose
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.worker import end_with
 from tulu_cli.errors import EngineError, TuluError
@@ -48,10 +48,10 @@ def load(folder: Path, order: Order) -> "Starlette":
 
     say_stage("loading weights")
     spec = spec_of(order)
-    choice = engines.Choice(order.identity.engine, ())
+    choice = choose.EngineChoice(order.identity.engine, ())
 
     def load_engine() -> Any:  # one that can be asked for `continuous`, as not every engine can
-        return engines.load(choice, spec)
+        return choose.load(choice, spec)
 
     thread = EngineThread(load_engine)
     info = thread.start()
