@@ -86,16 +86,18 @@ def _quantization(name: str) -> Any:
 
 
 class TransformersEngine:
-    """A model in this process. The thread that loaded it runs it: OpenMP pools are a thread's."""
+    """A model in this process. The thread that loaded it runs it: OpenMP pools are a thread's.
+
+    `model` is the loaded `transformers.PreTrainedModel`.
+    """
 
     def __init__(self, spec: EngineSpec, model: Any) -> None:
         from tulu_cli.engines.transformers.cache import KeptCache
         from tulu_cli.engines.transformers.decode import Decoder, RowMaker
-        from tulu_cli.engines.transformers.linear import use_faster_products
         from tulu_cli.engines.transformers.score import Scorer
 
         model.eval()
-        use_faster_products(model)
+        self.model = model
         self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
@@ -163,10 +165,14 @@ class TransformersEngine:
             for start in range(0, len(fitting), _BATCH_ROWS):
                 yield from self._score_group(fitting[start : start + _BATCH_ROWS])
 
+    def forget(self) -> None:
+        """Drop the kept cache, so that the next request computes its whole prompt."""
+        self._kept.clear()
+
     def close(self) -> None:
         """Give the memory back; the engine cannot be used again."""
-        self._kept.clear()
-        del self._decoder, self._rows, self._scorer
+        self.forget()
+        del self.model, self._decoder, self._rows, self._scorer
 
     def _choices(
         self, rows: "list[Row]", logits: Any, cache: Any, fed: list[int]
