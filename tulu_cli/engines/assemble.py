@@ -139,17 +139,7 @@ def collect(events: Iterable[Text | Done]) -> list[Completion]:
             finished[event.index] = event
         else:
             pieces.setdefault(event.index, []).append(event)
-    return [completion(pieces.get(index, []), finished[index]) for index in sorted(finished)]
-
-
-def completion(pieces: list[Text], done: Done) -> Completion:
-    """One choice put together from its pieces."""
-    return Completion(
-        text="".join(piece.text for piece in pieces),
-        token_ids=tuple(token for piece in pieces for token in piece.token_ids),
-        logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
-        done=done,
-    )
+    return [Completion.of(pieces.get(index, []), finished[index]) for index in sorted(finished)]
 
 
 _Choice = TypeVar("_Choice", bound=Choice)

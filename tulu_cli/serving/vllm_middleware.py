@@ -17,9 +17,9 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     PROMPT_PATH,
     read_end_tokens,
-    read_sampling,
     text_chunk,
 )
+from tulu_cli.protocol.sampling import read_sampling
 from tulu_cli.serving.frames import LAST_LINE, line, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
 
@@ -140,4 +140,4 @@ class Answer:
 
 def piece(event: Text, done: Done | None = None) -> "Message":
     """A piece of an answer as a line of the stream."""
-    return line({"choices": [text_chunk(event, with_ids=True, finish=done)]})
+    return line({"choices": [text_chunk(event, done)]})

@@ -388,7 +388,7 @@ class Wire:
         except httpx.InvalidURL as error:
             raise _not_a_url(self._endpoint.url) from error
         except httpx.ProxyError as error:
-            if str(error).startswith(str(http.client.PROXY_AUTHENTICATION_REQUIRED.value)):
+            if str(error).startswith(str(int(http.client.PROXY_AUTHENTICATION_REQUIRED))):
                 raise self._stopped_by_proxy() from error
             raise OSError(str(error)) from error
         except httpx.RequestError as error:
