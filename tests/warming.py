@@ -19,7 +19,7 @@ from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.warm import starter
 from tulu_cli.warm.finder import warm_engines
-from tulu_cli.warm.record import Order
+from tulu_cli.warm.record import LaunchOrder
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def spec_of(directory: Path, **changes: Any) -> EngineSpec:
     return EngineSpec("demo", directory, Tokenizer.load(directory), **values)
 
 
-def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: Any) -> Order:
+def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: Any) -> LaunchOrder:
     """What a supervisor is told to hold the demo model."""
     return servers.order_of(
         spec_of(directory, **changes),

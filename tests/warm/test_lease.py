@@ -42,7 +42,7 @@ def test_a_lease_that_is_forgotten_is_given_back(folder: Path) -> None:
 
 def test_a_killed_user_holds_nothing(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tulu_cli.server import lease;"
+        "import sys; from pathlib import Path; from tulu_cli.warm import lease;"
         "held = lease.take(Path(sys.argv[1])); print(bool(held), flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(folder)]

@@ -23,7 +23,7 @@ from tulu_cli.prompt import TextStream, Tokenizer
 from tulu_cli.protocol.completions import cached_tokens, sampled_tokens
 
 
-class Choice:
+class RunningChoice:
     """How far one choice of an answer has come, and its `Done`.
 
     `finish` is None while it runs. Times are seconds on time.perf_counter's clock.
@@ -73,7 +73,7 @@ class Choice:
         yield from ()
 
 
-class ToldChoice(Choice):
+class ToldChoice(RunningChoice):
     """A choice whose text, and whose end, another process of ours has found."""
 
     def take(self, piece: Text) -> Iterator[Text]:
@@ -88,7 +88,7 @@ class ToldChoice(Choice):
         self._end(reason, stop)
 
 
-class ChoiceAssembler(Choice):
+class ChoiceAssembler(RunningChoice):
     """Turns the tokens of one choice into `Text` pieces and its `Done`."""
 
     def __init__(
@@ -142,7 +142,7 @@ def collect(events: Iterable[Text | Done]) -> list[Completion]:
     return [Completion.of(pieces.get(index, []), finished[index]) for index in sorted(finished)]
 
 
-_Choice = TypeVar("_Choice", bound=Choice)
+_Choice = TypeVar("_Choice", bound=RunningChoice)
 
 
 def read_answer(

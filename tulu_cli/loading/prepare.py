@@ -31,7 +31,7 @@ from tulu_cli.prompt import LateTokenizer, Tokenizer, UnknownTokenizer
 from tulu_cli.settings import Settings
 from tulu_cli.text import gib
 from tulu_cli.warm.endpoint import Endpoint
-from tulu_cli.warm.record import Order
+from tulu_cli.warm.record import LaunchOrder
 
 # The model card advises --max_model_len=8192.
 ADVISED_CONTEXT = 8192
@@ -233,7 +233,7 @@ def load(prepared: Prepared, *, progress: Progress = no_progress) -> Engine:
         raise servers.with_hint(error) from error
 
 
-def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> Order:
+def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> LaunchOrder:
     """What a supervisor is told, to hold this model for so many idle seconds."""
     return servers.order_of(
         prepared.spec,

@@ -19,7 +19,7 @@ from tulu_cli.protocol.chat import CANNOT, cannot, listed
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.warm.endpoint import Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
-from tulu_cli.warm.record import Identity, Order, fingerprint
+from tulu_cli.warm.record import Identity, LaunchOrder, fingerprint
 
 if TYPE_CHECKING:
     from tulu_cli.engines.remote.wire import Wire
@@ -100,7 +100,7 @@ def order_of(
     end_token_ids: tuple[int, ...],
     keep_alive: float,
     leashed: bool = False,
-) -> Order:
+) -> LaunchOrder:
     """What a supervisor has to be told to hold this model; `spec` has its weights on the disk."""
     identity = Identity(
         model=spec.name,
@@ -111,7 +111,7 @@ def order_of(
         settings={name: _plain(getattr(spec, name)) for name in _SETTINGS},
         versions=_versions(machine),
     )
-    return Order(
+    return LaunchOrder(
         identity=identity,
         asked=asked,
         command=host_command(engine),
@@ -127,7 +127,7 @@ def host_command(engine: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", _MODULES.get(engine, "tulu_cli.serving.host"))
 
 
-def start(order: Order, progress: Progress) -> Endpoint:
+def start(order: LaunchOrder, progress: Progress) -> Endpoint:
     """The engine of an order, ready, and a lease on it. Raises what loading it raises."""
     from tulu_cli.warm import starter
 

@@ -17,7 +17,7 @@ from tulu_cli.protocol.completions import Envelope
 from tulu_cli.protocol.sampling import read_sampling
 from tulu_cli.protocol.scores import read_score_request, score_choice, score_usage
 from tulu_cli.serving.engine_thread import END, EngineThread, Job
-from tulu_cli.serving.frames import Answer, EventStream, json_response, read_body, refusal
+from tulu_cli.serving.frames import AnswerWriter, EventStream, json_response, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Service:
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
     ) -> "Response | EventStream":
         envelope = self._envelope(chat=chat)
-        answer = Answer(envelope, with_ids=bool(body.get("return_token_ids")))
+        answer = AnswerWriter(envelope, with_ids=bool(body.get("return_token_ids")))
         client = http.headers.get(completions.CLIENT_HEADER) or envelope.name
         events = self._events(request, client, http)
         if body.get("stream"):

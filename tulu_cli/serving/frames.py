@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-class Answer:
+class AnswerWriter:
     """Makes the objects that a client is sent; `with_ids` adds the token ids of the text."""
 
     def __init__(self, envelope: Envelope, *, with_ids: bool) -> None:
@@ -55,7 +55,9 @@ def _usage(ends: Sequence[Done]) -> dict[str, Any]:
 class EventStream:
     """An answer as server-sent events; the first one decides between an error status and 200."""
 
-    def __init__(self, answer: Answer, events: AsyncIterator[Text | Done], *, usage: bool) -> None:
+    def __init__(
+        self, answer: AnswerWriter, events: AsyncIterator[Text | Done], *, usage: bool
+    ) -> None:
         self._answer = answer
         self._events = events
         self._usage = usage

@@ -12,7 +12,7 @@ from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageE
 
 if TYPE_CHECKING:
     from tulu_cli.engines.transformers.batch import ContinuousBatch
-    from tulu_cli.engines.transformers.decode import Row
+    from tulu_cli.engines.transformers.decode import BatchRow
 
 QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
 # Prompt tokens a forward pass. A Ctrl-C lands inside a pass, between two operations; a server can
@@ -136,11 +136,11 @@ class TransformersEngine:
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Answer all requests, many at a time; the next begin as soon as some have ended."""
-        from tulu_cli.engines.transformers.batch import Answers
+        from tulu_cli.engines.transformers.batch import BatchRunner
 
         batch = self.continuous()
         try:
-            yield from Answers(batch).run(requests)
+            yield from BatchRunner(batch).run(requests)
         finally:
             batch.clear()
 
@@ -175,7 +175,7 @@ class TransformersEngine:
         del self.model, self._decoder, self._rows, self._scorer
 
     def _choices(
-        self, rows: "list[Row]", logits: Any, cache: Any, fed: list[int]
+        self, rows: "list[BatchRow]", logits: Any, cache: Any, fed: list[int]
     ) -> Iterator[Text | Done]:
         """Decode one request's choices. Of several, only the prompt is common: `fed` stays it."""
         several = len(rows) > 1
