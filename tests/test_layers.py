@@ -1,6 +1,7 @@
 """Who may import whom: the table of design.md, and what no import may load."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def from_names(module: str, name: str) -> str:
-    """`from tulu_cli import engines` imports a module, `from tulu_cli.core import Text` a value."""
+    """`from tulu_cli.engines import base` imports a module; a value is not a file."""
     inner = ROOT.parent.joinpath(*module.split("."), name)
     return f"{module}.{name}" if inner.is_dir() or inner.with_suffix(".py").exists() else module
 
@@ -157,7 +158,7 @@ SOURCES = {module_name(path): path.read_text() for path in sorted(ROOT.rglob("*.
 ENGINES = {
     ".".join(name.split(".")[:3])
     for name, source in SOURCES.items()
-    if name.startswith("tulu_cli.engines.") and "\ndef why_not" in source
+    if name.startswith("tulu_cli.engines.") and re.search(r"\ndef why_not\(_?machine", source)
 }
 
 

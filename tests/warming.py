@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from tests.engines.loading import CONTEXT, END
-from tulu_cli import engines
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.choose import load as load_engine
 from tulu_cli.loading import servers
 from tulu_cli.machine import read_machine
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.warm import starter
 from tulu_cli.warm.finder import warm_engines
-from tulu_cli.warm.record import Order
+from tulu_cli.warm.record import LaunchOrder
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def spec_of(directory: Path, **changes: Any) -> EngineSpec:
     return EngineSpec("demo", directory, Tokenizer.load(directory), **values)
 
 
-def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: Any) -> Order:
+def order_of(name: str, directory: Path, *, keep_alive: float = 0.0, **changes: Any) -> LaunchOrder:
     """What a supervisor is told to hold the demo model."""
     return servers.order_of(
         spec_of(directory, **changes),
@@ -73,4 +73,4 @@ def load_warm(name: str, directory: Path, **changes: Any) -> Engine:
     """The engine of that name in another process; it stays until its runtime directory goes."""
     endpoint = servers.start(order_of(name, directory, **changes), no_progress)
     spec = replace(spec_of(directory, **changes), server=endpoint)
-    return engines.load(servers.choice_for(endpoint, "for a test"), spec)
+    return load_engine(servers.choice_for(endpoint, "for a test"), spec)

@@ -1,7 +1,7 @@
 """The values that flow through the program. All are frozen; none knows how it is made or shown."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, cast
 
@@ -166,6 +166,12 @@ class Usage:
     completion_tokens: int
     cached_tokens: int = 0
 
+    @classmethod
+    def total(cls, choices: Sequence["Usage"]) -> "Usage":
+        """Return the counts of a request: its prompt once, the completions of all choices."""
+        first, tokens = choices[0], sum(choice.completion_tokens for choice in choices)
+        return cls(first.prompt_tokens, tokens, first.cached_tokens)
+
     @property
     def is_known(self) -> bool:
         """False where nobody has counted: no prompt has no tokens."""
@@ -211,6 +217,16 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...]
     done: Done
 
+    @classmethod
+    def of(cls, pieces: Sequence[Text], done: Done) -> "Completion":
+        """Put the pieces of a choice together."""
+        return cls(
+            text="".join(piece.text for piece in pieces),
+            token_ids=tuple(token for piece in pieces for token in piece.token_ids),
+            logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+            done=done,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -237,3 +253,8 @@ The calls come one at a time, though not always from the thread that asked for t
 
 def no_progress(stage: str, done: int, total: int) -> None:
     """Report nothing."""
+
+
+def json_number(value: float) -> float | None:
+    """Return a number for JSON, which has no infinity: the logprob of what cannot come is null."""
+    return value if math.isfinite(value) else None

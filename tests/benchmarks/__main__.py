@@ -24,7 +24,6 @@ LIMITS = {
     "template_sameness": 5,  # 1
     "pretty": 8,  # 1.5
     "chat": 10,  # 1
-    "products": 5,  # 1
     "transformers_engine": 15,  # 3
     "vllm_engine": 60,  # 15
     "serve": 35,  # 8

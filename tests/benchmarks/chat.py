@@ -69,7 +69,7 @@ def main(asked: Asked) -> list[Row]:
 
     def cold() -> float:
         chat.session = first
-        chat.model.engine()._kept.clear()
+        chat.model.engine().forget()
         seconds = first_token(chat, "And then?")
         assert chat.last.usage.cached_tokens == 0
         return seconds

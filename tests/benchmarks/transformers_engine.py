@@ -48,7 +48,7 @@ def generate_seconds(model: Any, ids: tuple[int, ...], tokens: int) -> float:
 
 def engine_seconds(engine: Any, ids: tuple[int, ...], tokens: int) -> float:
     """Seconds for the same by the engine, with nothing kept from the last time."""
-    engine._kept.clear()
+    engine.forget()
     sampling = Sampling(temperature=0.0, max_tokens=tokens, ignore_eos=True)
     started = time.perf_counter()
     (answer,) = collect(engine.stream(Request(ids, sampling, END)))
@@ -77,7 +77,7 @@ def second_turn(engine: Any, asker: Asker, pairs: int) -> Row:
     second = Request(ids, Sampling(temperature=0.0, max_tokens=2), END)
 
     def first_token(*, kept: bool) -> float:
-        engine._kept.clear()
+        engine.forget()
         if kept:
             collect(engine.stream(first))
         (again,) = collect(engine.stream(second))

@@ -11,7 +11,7 @@ FAILURES = [
     (["-m", "./nowhere", "x"], 5, "There is no file or directory './nowhere': check the path."),
     (["-m", "org/not-cached", "x"], 5, "org/not-cached is not in the cache"),
     (["-m", "8b-rm", "--offline", "x"], 5, "allenai/Llama-3.1-Tulu-3-8B-RM is not in"),
-    (["--engine", "vlm", "x"], 2, "'vlm' is no engine; choose auto, vllm, transformers, fake."),
+    (["--engine", "vlm", "x"], 2, "Unknown engine 'vlm'; choose from auto, vllm, transformers."),
     (["--dtype", "int4", "x"], 2, "--dtype takes auto, bfloat16, float16, float32, not int4."),
     (["--max-model-len", "9000", "x"], 2, "--max-model-len 9,000 is more than the model's 8,192"),
     (["--max-model-len", "3", "x"], 6, "The prompt has "),

@@ -12,8 +12,8 @@ from tulu_cli.commands.complete import (
     make_request,
 )
 from tulu_cli.core import Request
-from tulu_cli.engines import Choice
 from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.choose import EngineChoice
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, TokenModel
 from tulu_cli.machine import Machine
@@ -38,7 +38,9 @@ def prepared(tokenizer: Tokenizer, *, is_tulu: bool = False) -> Prepared:
     spec = EngineSpec("name", files.directory, tokenizer, max_model_len=64)
     model = TokenModel(files, tokenizer, spec, end_token_ids=(2,))
     settings = Settings()
-    return Prepared(model, Choice("fake", ()), settings, LoadOptions(settings), Machine(), print)
+    return Prepared(
+        model, EngineChoice("fake", ()), settings, LoadOptions(settings), Machine(), print
+    )
 
 
 def options(origin: str = "flag", *, given: Given | None = None, **values: Any) -> CompleteOptions:

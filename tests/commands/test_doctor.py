@@ -90,7 +90,7 @@ def test_a_look_that_fails_stops_no_other() -> None:
     [
         ("auto", {"problem", "note"}, "No engine can run here"),
         ("vllm", {"problem", "note"}, "--engine vllm cannot run"),
-        ("nonsense", {"problem", "note"}, "'nonsense' is no engine"),
+        ("nonsense", {"problem", "note"}, "Unknown engine 'nonsense'"),
         ("fake", {"ok", "note"}, "fake would run"),
     ],
 )

@@ -133,8 +133,8 @@ def test_nothing_installed_has_nothing_to_fit() -> None:
 
 
 def test_why_each_engine_would_run_or_not() -> None:
-    problems = {"vllm": "no GPU", "transformers": None, "fake": "for tests"}
-    reasons = {"vllm": "no GPU", "transformers": "chosen", "fake": "for tests"}
+    problems = {"vllm": "no GPU", "transformers": None}
+    reasons = {"vllm": "no GPU", "transformers": "chosen"}
     found = list(judge_engines(problems, "transformers", reasons, None))
     assert [(one.level, one.said) for one in found] == [
         ("note", "vllm would not run: no GPU."),
@@ -155,6 +155,6 @@ def test_why_each_engine_would_run_or_not() -> None:
 def test_an_engine_that_could_run_is_not_said_to_be_unable(
     reasons: dict[str, str], said: str
 ) -> None:
-    problems = {"vllm": None, "transformers": None, "fake": "for tests"}
+    problems = {"vllm": None, "transformers": None}
     found = judge_engines(problems, "transformers", {"transformers": "asked for"} | reasons, None)
     assert [one.said for one in found] == [said, "transformers would run: asked for."]

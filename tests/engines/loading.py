@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tulu_cli import engines
 from tulu_cli.core import Message, Request, Sampling
 from tulu_cli.engines.base import Engine, EngineSpec
+from tulu_cli.engines.choose import choose, load
 from tulu_cli.machine import read_machine
 from tulu_cli.prompt import Tokenizer, encode_chat
 
@@ -17,7 +17,7 @@ def load_engine(name: str, directory: Path, **changes: Any) -> Engine:
     """Load the model in float32, in which two engines can be compared."""
     values: dict[str, Any] = {"dtype": "float32", "max_model_len": CONTEXT} | changes
     spec = EngineSpec("demo", directory, Tokenizer.load(directory), **values)
-    return engines.load(engines.choose(name, read_machine()), spec)
+    return load(choose(name, read_machine()), spec)
 
 
 class Asker:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -28,11 +29,12 @@ from tests.foreign_server import (
     text_chunk,
 )
 from tests.program import DEADLINE_SECONDS
-from tulu_cli import engines
 from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, ServedModel
+from tulu_cli.engines.choose import load
 from tulu_cli.engines.remote.tokens import RemoteEngine
+from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import (
     EngineDied,
     EngineError,
@@ -65,7 +67,7 @@ def server() -> Iterator[ForeignServer]:
 
 def engine_at(url: str, model: str = "blue-1") -> Engine:
     server = ChatServer(url=url, api_key="secret")
-    return engines.load(servers.choice_for(server, ""), ServedModel(model, server))
+    return load(servers.choice_for(server, ""), ServedModel(model, server))
 
 
 @pytest.fixture
@@ -233,8 +235,13 @@ def test_what_the_protocol_has_no_word_for_is_refused(
         (json_reply(3, 418), EngineError, r"\(418\): no reason given"),
         (Reply(400, (b"<h1>Bad</h1>",)), EngineError, r"\(400\): <h1>Bad</h1>\.$"),
         (Reply(400, (b"[" * 99999,)), EngineError, r"\(400\)"),
-        (Reply(302, (), {"Location": "http://else\x1b"}), EngineError, "sends us on to 'http://el"),
-        (Reply(301), EngineError, "sends us on to 'nowhere', where no key"),
+        (
+            Reply(302, (), {"Location": "http://else/v1/chat/completions"}),
+            EngineError,
+            r"redirects to http://else/v1/chat/completions\. Redirects .* use --server http://else\.$",
+        ),
+        (Reply(302, (), {"Location": "/api"}), EngineError, r"use --server http://[\d.:]+/api\.$"),
+        (Reply(301), EngineError, r"redirects, but does not say where to\.$"),
         (Reply(200, (b"<html>",), {"Content-Type": "text/html"}), EngineError, "sends a web page"),
         (Reply(200, (b"data: {\n\n",), EVENT_STREAM), EngineError, "sends '{' and no JSON"),
         (Reply(200, (b"data: 3\n\n",), EVENT_STREAM), EngineError, "sends '3' and no JSON"),
@@ -436,3 +443,46 @@ def test_whoever_has_enough_hangs_up(server: ForeignServer, engine: Engine) -> N
     (choice,) = ask(engine, stop=("on and on",))
     assert (choice.text, choice.done.stop) == ("", "on and on")
     assert server.left.wait(DEADLINE_SECONDS)
+
+
+def test_two_requests_at_once_do_not_touch_one_another(
+    server: ForeignServer, engine: Engine
+) -> None:
+    server.respond = endless
+    one, other = engine.stream(request()), engine.stream(request())
+    assert next(one) == next(other) == Text("on and ")
+    one.close()  # type: ignore[attr-defined]
+    assert server.left.wait(DEADLINE_SECONDS)
+    server.left.clear()
+    assert [next(other) for _ in range(1000)] == [Text("on and ")] * 1000
+    assert not server.left.is_set()
+    other.close()  # type: ignore[attr-defined]
+    assert server.left.wait(DEADLINE_SECONDS)
+
+
+def test_an_engine_that_is_closed_waits_for_no_first_word(
+    server: ForeignServer, engine: Engine
+) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def silent(_body: dict[str, Any]) -> Reply:
+        asked.set()
+        released.wait()
+        return Reply()
+
+    server.respond = silent
+    ended: list[str] = []
+    waiting = threading.Thread(target=lambda: ended.append(broken(engine)[0]))
+    waiting.start()
+    assert asked.wait(DEADLINE_SECONDS)
+    engine.close()
+    waiting.join(DEADLINE_SECONDS)
+    assert ended == [""]
+    released.set()
+
+
+def test_a_key_that_no_header_can_carry_is_not_shown(server: ForeignServer) -> None:
+    for key in ("secrét", "secret\n"):
+        with pytest.raises(UsageError, match="The API key cannot be sent") as caught:
+            Wire(ChatServer(url=server.url, api_key=key), {})
+        assert "secr" not in str(caught.value)

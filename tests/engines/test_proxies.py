@@ -1,15 +1,17 @@
 """The proxy on the way to a server: which one, and what it is told."""
 
 import socket
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.program import DEADLINE_SECONDS
 from tulu_cli.core import EngineInfo
-from tulu_cli.engines.remote.wire import Proxy, Wire, proxy_for
+from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied, UsageError
 from tulu_cli.warm.endpoint import Endpoint
 
@@ -31,16 +33,16 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ("variables", "url", "expected"),
     [
         ({}, "http://gpu01:8000", None),
-        ({"HTTP_PROXY": "http://proxy:3128"}, "http://gpu01:8000", "http://proxy:3128"),
-        ({"http_proxy": "proxy:3128"}, "http://gpu01:8000", "http://proxy:3128"),
+        ({"HTTP_PROXY": "http://proxy:3128"}, "http://gpu01:8000", "proxy:3128"),
+        ({"http_proxy": "proxy:3128"}, "http://gpu01:8000", "proxy:3128"),
         ({"HTTP_PROXY": "http://proxy:3128"}, "https://gpu01", None),
-        ({"HTTPS_PROXY": "http://proxy"}, "https://gpu01", "http://proxy:80"),
-        ({"ALL_PROXY": "http://all:1"}, "https://gpu01", "http://all:1"),
-        ({"ALL_PROXY": "http://all:1", "http_proxy": "http://a:2"}, "http://gpu01", "http://a:2"),
+        ({"HTTPS_PROXY": "http://proxy"}, "https://gpu01", "proxy:80"),
+        ({"ALL_PROXY": "http://all:1"}, "https://gpu01", "all:1"),
+        ({"ALL_PROXY": "http://all:1", "http_proxy": "http://a:2"}, "http://gpu01", "a:2"),
         ({"http_proxy": "", "HTTP_PROXY": "http://a:2"}, "http://gpu01", None),
         ({"HTTP_PROXY": "http://a:2", "NO_PROXY": "gpu01"}, "http://gpu01:8000", None),
         ({"HTTP_PROXY": "http://a:2", "NO_PROXY": ".org, gpu01:8000"}, "http://gpu01:8000", None),
-        ({"HTTP_PROXY": "http://a:2", "NO_PROXY": "gpu01:9"}, "http://gpu01:8000", "http://a:2"),
+        ({"HTTP_PROXY": "http://a:2", "NO_PROXY": "gpu01:9"}, "http://gpu01:8000", "a:2"),
         ({"HTTP_PROXY": "http://a:2", "NO_PROXY": ".org"}, "http://x.example.org", None),
         ({"HTTP_PROXY": "http://a:2", "NO_PROXY": "*"}, "http://gpu01", None),
         ({"HTTP_PROXY": "http://a:2"}, "http://localhost:11434", None),
@@ -54,26 +56,37 @@ def test_the_environment_says_which(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = proxy_for(urlsplit(url))
-    assert (None if found is None else str(found)) == expected
+    went: list[tuple[str, int]] = []
+
+    def unreachable(place: tuple[str, int], *_: Any, **_options: Any) -> None:
+        went.append(place)
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    with pytest.raises(EngineDied, match="unreachable") as caught:
+        wire(url).get("/v1/models")
+    ((host, port),) = went
+    if expected is None:
+        assert urlsplit(url).hostname == host
+        assert "proxy" not in str(caught.value)
+    else:
+        assert f"{host}:{port}" == expected
+        assert f"does not answer through the proxy {expected}: " in str(caught.value)
 
 
-def test_a_name_and_a_password_are_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://ann:p%40ss@proxy:3128")
-    found = proxy_for(urlsplit("http://gpu01"))
-    assert found == Proxy("proxy", 3128, {"Proxy-Authorization": "Basic YW5uOnBAc3M="})
-    assert "YW5u" not in repr(found)
-    assert str(found) == "http://proxy:3128"
-
-
-@pytest.mark.parametrize(
-    "told", ["socks5://proxy:1080", "https://a:b@proxy", "http://", "http://x:y"]
-)
+@pytest.mark.parametrize("told", ["gopher://a:b@proxy", "http://a:b@x:y"])
 def test_one_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
     monkeypatch.setenv("ALL_PROXY", told)
-    with pytest.raises(UsageError, match="NO_PROXY=gpu01 goes around it") as caught:
-        proxy_for(urlsplit("http://gpu01:8000"))
+    with pytest.raises(UsageError, match="must have the form http://HOST:PORT") as caught:
+        wire("http://gpu01:8000").get("/v1/models")
     assert "a:b" not in str(caught.value)
+
+
+def test_a_proxy_that_speaks_socks_may_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    with pytest.raises(UsageError, match=r"pip install 'httpx\[socks\]'"):
+        wire("http://gpu01:8000").get("/v1/models")
 
 
 class Listener:
@@ -84,7 +97,7 @@ class Listener:
         self.heads: list[bytes] = []
         self.then = b""
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.place = f"127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -114,7 +127,7 @@ class Listener:
 def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 0.0)
     listener = Listener()
-    monkeypatch.setenv("ALL_PROXY", listener.url.replace("//", "//ann:secret@"))
+    monkeypatch.setenv("ALL_PROXY", f"http://ann:p%40ss@{listener.place}")
     yield listener
     listener.close()
 
@@ -134,7 +147,7 @@ def test_a_request_goes_through_it_with_the_whole_url(proxy: Listener) -> None:
     assert lines[0] == "GET http://gpu01.invalid:8000/api/v1/models HTTP/1.1"
     assert "Host: gpu01.invalid:8000" in lines
     assert "Authorization: Bearer key" in lines
-    assert "Proxy-Authorization: Basic YW5uOnNlY3JldA==" in lines
+    assert "Proxy-Authorization: Basic YW5uOnBAc3M=" in lines
 
 
 def test_what_is_encrypted_stays_so(proxy: Listener) -> None:
@@ -143,7 +156,7 @@ def test_what_is_encrypted_stays_so(proxy: Listener) -> None:
         wire("https://gpu01.invalid/v1").get("/v1/models")
     lines = proxy.heads[0].decode().split("\r\n")
     assert lines[0].startswith("CONNECT gpu01.invalid:443 HTTP/1.")
-    assert "Proxy-Authorization: Basic YW5uOnNlY3JldA==" in lines
+    assert "Proxy-Authorization: Basic YW5uOnBAc3M=" in lines
     assert not any("Bearer" in line for line in lines)
     assert proxy.then[0] == 0x16, "a handshake of TLS"
     assert b"gpu01.invalid" in proxy.then
@@ -155,18 +168,23 @@ def test_one_that_lets_nobody_through_is_named(proxy: Listener) -> None:
     with pytest.raises(EngineDied) as caught:
         wire("https://gpu01.invalid").get("/v1/models")
     assert str(caught.value) == (
-        f"The server at https://gpu01.invalid does not answer through the proxy {proxy.url}: "
-        "Tunnel connection failed: 403 Forbidden. NO_PROXY=gpu01.invalid goes around it."
+        f"The server at https://gpu01.invalid does not answer through the proxy {proxy.place}: "
+        "403 Forbidden. NO_PROXY=gpu01.invalid goes around it."
     )
 
 
 def test_one_that_wants_a_name_is_told_apart_from_a_server(proxy: Listener) -> None:
-    proxy.replies = [reply("407 Proxy Authentication Required")]
-    with pytest.raises(UsageError, match=r"wants to know who asks: .*http://NAME:PASSWORD@HOST"):
-        wire("http://gpu01.invalid").get("/v1/models")
+    for scheme in ("http", "https"):
+        proxy.replies = [reply("407 Proxy Authentication Required")]
+        with pytest.raises(
+            UsageError, match=r"requires a name .*http://NAME:PASSWORD@HOST"
+        ) as caught:
+            wire(f"{scheme}://gpu01.invalid").get("/v1/models")
+        assert proxy.place in str(caught.value)
+        assert "p@ss" not in str(caught.value)
 
 
 def test_one_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(EngineDied, match=r"through the proxy http://127\.0\.0\.1:9: Connection"):
+    with pytest.raises(EngineDied, match=r"through the proxy 127\.0\.0\.1:9: Connection"):
         wire("http://gpu01.invalid").get("/v1/models")

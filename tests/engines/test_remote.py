@@ -15,9 +15,9 @@ import pytest
 
 from tests.program import eventually
 from tests.warming import load_warm, runtime, spec_of
-from tulu_cli import engines
 from tulu_cli.core import EngineInfo, Score, ScoreRequest, Text
 from tulu_cli.engines.base import Engine
+from tulu_cli.engines.choose import load
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
 from tulu_cli.loading import servers
@@ -145,9 +145,7 @@ def remote(stranger: Stranger, demo_directory: Path) -> Engine:
     """An engine at the stranger's URL."""
     info = EngineInfo("vllm", "m", None, stranger.url, "auto", 2048, {})
     endpoint = Endpoint(info, url=f"{stranger.url}/v1", api_key="secret")
-    return engines.load(
-        servers.choice_for(endpoint, ""), replace(spec_of(demo_directory), server=endpoint)
-    )
+    return load(servers.choice_for(endpoint, ""), replace(spec_of(demo_directory), server=endpoint))
 
 
 def test_a_vllm_at_a_url_is_known_by_what_it_says(

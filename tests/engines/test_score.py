@@ -103,7 +103,7 @@ def test_completions_rank_as_computed_by_hand(transformers_engine: Any, asker: A
         for text in ("Paris", "The capital of France is Paris.", "Rome", "A fox")
     ]
     asked = [joined(ids, completion) for completion in completions]
-    model = transformers_engine._decoder._model
+    model = transformers_engine.model
     expected = [by_hand(model, request) for request in asked]
     found = scores(transformers_engine, asked)
     for score, hand in zip(found, expected, strict=True):
@@ -122,7 +122,7 @@ def test_the_logits_of_a_long_completion_are_made_in_bounded_pieces(
     story = asker.tokenizer.encode_text("Once there was a fox. " * 6)
     asked = [joined(story[:5], story[5:]), joined(story[:9], story[9:20])]
     whole = scores(transformers_engine, asked)
-    model = transformers_engine._decoder._model
+    model = transformers_engine.model
     most = 2 * 8 * model.config.vocab_size
     monkeypatch.setattr("tulu_cli.engines.transformers.score._MOST_LOGITS", most)
     sizes = []
@@ -152,7 +152,7 @@ def test_a_group_that_is_too_large_is_scored_in_halves(
         if rows[-1] > 2 or 500 in options["input_ids"]:
             raise torch.OutOfMemoryError("no room")
 
-    model = transformers_engine._decoder._model
+    model = transformers_engine.model
     hook = model.register_forward_pre_hook(hold, with_kwargs=True)
     try:
         found = dict(transformers_engine.score(asked))
@@ -171,7 +171,7 @@ def test_a_failure_inside_the_model_is_an_error_of_each(
         raise RuntimeError("kernel exploded")
 
     asked = [joined(asker.ids("Hi"), END)] * 2
-    hook = transformers_engine._decoder._model.register_forward_pre_hook(fail)
+    hook = transformers_engine.model.register_forward_pre_hook(fail)
     try:
         found = dict(transformers_engine.score(asked))
     finally:

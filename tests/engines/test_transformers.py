@@ -18,9 +18,7 @@ from tests.program import once_within
 from tulu_cli.core import Constraint, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
-from tulu_cli.engines.transformers import linear
 from tulu_cli.engines.transformers.cache import cache_argument
-from tulu_cli.engines.transformers.linear import product_of, use_faster_products
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
 
@@ -31,7 +29,7 @@ from .loading import END, Asker, load_engine
 def engine(loaded_engines: Callable[[str], Engine]) -> Any:
     """The engine with the demo model and nothing kept."""
     loaded: Any = loaded_engines("transformers")
-    loaded._kept.clear()
+    loaded.forget()
     return loaded
 
 
@@ -47,7 +45,7 @@ def ask(engine: Engine, ids: tuple[int, ...], **sampling: Any) -> tuple[int, ...
 
 
 def cold(engine: Any, ids: tuple[int, ...]) -> tuple[int, ...]:
-    engine._kept.clear()
+    engine.forget()
     return ask(engine, ids)
 
 
@@ -87,7 +85,7 @@ def test_an_interrupt_inside_a_layer_leaves_a_usable_cache(
 ) -> None:
     ids = asker.ids("Tell me about foxes.")
     expected = cold(engine, ids)
-    engine._kept.clear()
+    engine.forget()
     calls = 0
 
     def interrupt(*_: object) -> None:
@@ -96,7 +94,7 @@ def test_an_interrupt_inside_a_layer_leaves_a_usable_cache(
         if calls == step + 1:
             raise KeyboardInterrupt
 
-    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(interrupt)
+    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
             ask(engine, ids)
@@ -111,7 +109,7 @@ def test_a_failure_inside_the_model_is_one_sentence_and_no_end(engine: Any, aske
     def fail(*_: object) -> None:
         raise RuntimeError("kernel exploded\nwith details")
 
-    hook = engine._decoder._model.model.layers[0].register_forward_pre_hook(fail)
+    hook = engine.model.model.layers[0].register_forward_pre_hook(fail)
     try:
         with pytest.raises(EngineError, match=r"^transformers failed .*kernel exploded\.$"):
             ask(engine, asker.ids("Hi"))
@@ -167,9 +165,7 @@ def test_a_sliding_window_is_continued_or_computed_anew(sliding: Any, asker: Ask
             sliding.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END))
         )
         assert warm.done.usage.cached_tokens == cached
-        kept, sliding._kept._cache = sliding._kept._cache, None
-        assert warm.token_ids == ask(sliding, ids)
-        sliding._kept._cache = kept
+        assert warm.token_ids == cold(sliding, ids)
         ask(sliding, first, ignore_eos=True)
 
 
@@ -227,7 +223,7 @@ def test_arguments_of_its_own_are_passed_through(demo_directory: Path, asker: As
     engine: Any = load_engine(
         "transformers", demo_directory, engine_args={"attn_implementation": "eager"}
     )
-    assert engine._decoder._model.config._attn_implementation == "eager"
+    assert engine.model.config._attn_implementation == "eager"
     assert ask(engine, asker.ids("Hi"), max_tokens=2)
     engine.close()
 
@@ -268,37 +264,6 @@ def seconds_to_stop(demo_directory: Path) -> float:
     return last - sent
 
 
-def test_what_torch_does_well_is_left_to_it() -> None:
-    assert product_of("AVX512", bf16_instructions=True) is None
-    assert product_of("NEON", bf16_instructions=False) is None
-
-
-@pytest.mark.parametrize("rows", [2, 8, 40])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
-def test_a_product_is_the_same_by_whichever_way(
-    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool, capability: str
-) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(linear, "has_bf16_instructions", lambda: False)
-    torch.manual_seed(0)
-    layer = torch.nn.Linear(700, 1600, bias=bias, dtype=torch.bfloat16)
-    states = torch.randn(1, rows, 700, dtype=torch.bfloat16)
-    with torch.inference_mode():
-        expected = torch.nn.functional.linear(
-            states.float(), layer.weight.float(), layer.bias.float() if bias else None
-        )
-        use_faster_products(layer)
-        assert "forward" in vars(layer)
-        output = layer(states)
-        alone = torch.stack([layer(states[:, i : i + 1]) for i in range(rows)], 1)[:, :, 0]
-    assert output.dtype == torch.bfloat16
-    assert output.shape == (1, rows, 1600)
-    # bf16 has 8 bits: two roundings are at most 2^-7 of the largest terms apart.
-    assert torch.allclose(output.float(), expected, atol=2**-6, rtol=2**-7)
-    assert torch.allclose(alone.float(), expected, atol=2**-6, rtol=2**-7)
-
-
 def test_requests_that_come_and_go_are_answered_as_each_alone(engine: Any, asker: Asker) -> None:
     texts = ("Hi", "word " * 90, "Name a colour.", "Tell me about the sea. " * 9, "Why?", "Who?")
     requests = [asker.request(text, max_tokens=4 + 3 * i) for i, text in enumerate(texts)]
@@ -336,7 +301,7 @@ def test_where_memory_runs_out_fewer_run_at_a_time(engine: Any, asker: Asker) ->
             raise torch.OutOfMemoryError("no room")
         most = max(most, len(inputs[0]))
 
-    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(fail)
     try:
         answers = dict(engine.batch(requests))
     finally:
@@ -351,7 +316,7 @@ def test_a_request_that_never_fits_is_an_error_of_its_own(engine: Any, asker: As
         if len(inputs[0]) > 1 or inputs[0].shape[1] > 100:
             raise torch.OutOfMemoryError("no room")
 
-    hook = engine._decoder._model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(fail)
     requests = [asker.request(text, max_tokens=3) for text in ("Hi", "word " * 200, "Name one.")]
     try:
         answers = dict(engine.batch(requests))

@@ -135,7 +135,7 @@ def test_an_empty_name_is_not_the_default_model() -> None:
 @pytest.mark.parametrize(
     ("engine", "error", "complaint"),
     [
-        ("vlm", UsageError, "'vlm' is no engine; choose auto, vllm, transformers, fake"),
+        ("vlm", UsageError, "Unknown engine 'vlm'; choose from auto, vllm, transformers"),
         ("vllm", NoEngine, "--engine vllm cannot run: .*install"),
         ("auto", NoEngine, "No engine can run here.*vllm: .*transformers: "),
     ],

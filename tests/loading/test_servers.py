@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.warming import load_warm, runtime
-from tulu_cli import engines
+from tulu_cli.engines.choose import EngineChoice
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, open_engine, prepare, servers, with_weights
 from tulu_cli.loading.open import load_engine
@@ -56,7 +56,7 @@ def test_an_engine_that_stays_answers_the_next_who_prepares(demo_directory: Path
     with open_engine(first, Streams.test()):
         pass
     second = prepared(demo_directory)
-    assert second.choice == engines.Choice("remote.tokens", (("fake", "warm, and chosen"),))
+    assert second.choice == EngineChoice("remote.tokens", (("fake", "warm, and chosen"),))
     assert server_of(second) is not None
     with open_engine(second, Streams.test()) as engine:
         assert engine.info.engine == "fake"
@@ -93,14 +93,14 @@ def test_memory_that_a_warm_engine_takes_is_mentioned(
     def full(*_: Any) -> None:
         raise DoesNotFit("It does not fit.")
 
-    monkeypatch.setattr(engines, "load", full)
+    monkeypatch.setattr("tulu_cli.engines.choose.load", full)
     alone = prepared(demo_directory, dtype="float16")
     with pytest.raises(DoesNotFit, match=r"^It does not fit\.$"):
         load_engine(alone, Streams.test())
     monkeypatch.undo()
     with runtime():
         load_warm("fake", demo_directory).close()
-        monkeypatch.setattr(engines, "load", full)
+        monkeypatch.setattr("tulu_cli.engines.choose.load", full)
         with pytest.raises(DoesNotFit, match=r"Kept warm meanwhile: demo; tulu stop NAME frees"):
             load_engine(alone, Streams.test())
 
@@ -111,7 +111,7 @@ def test_a_warm_engine_that_fills_the_card_is_named_before_anything_is_fetched(
     full = Gpu(0, "NVIDIA L4", 23 * 2**30, 50 * 2**20)
     ours = prepared(demo_directory, dtype="float16")
     ours = replace(ours, machine=Machine((full,), 64 * 2**30, read_machine().packages))
-    ours = replace(ours, choice=engines.Choice("transformers", ()))
+    ours = replace(ours, choice=EngineChoice("transformers", ()))
     with pytest.raises(DoesNotFit, match=r"or --force to try\.$"):
         with_weights(ours, Streams.test())
     load_warm("fake", demo_directory).close()

@@ -12,11 +12,11 @@ from tulu_cli.errors import BadInput
 from tulu_cli.protocol.completions import (
     cached_tokens,
     read_end_tokens,
-    read_sampling,
     request_body,
     sampled_tokens,
     text_chunk,
 )
+from tulu_cli.protocol.sampling import read_sampling
 
 FULL = Sampling(
     max_tokens=5,
@@ -80,12 +80,14 @@ def test_what_others_send_is_understood() -> None:
         ({"max_tokens": 0}, "max_tokens takes 1 or more, not 0"),
         ({"logprobs": 21}, "logprobs takes from 0 to 20, not 21"),
         ({"top_k": -2}, r"top_k takes 0 \(off\) or more, not -2"),
-        ({"structured_outputs": [1]}, "cannot be read"),
-        ({"response_format": {"type": "json_schema"}}, "cannot be read"),
-        ({"echo": True}, "echo is not supported here"),
-        ({"logit_bias": {"1": 2}}, "logit_bias is not supported here"),
-        ({"tools": [{}]}, "tools is not supported here"),
-        ({"stop": 3}, "cannot be read"),
+        ({"structured_outputs": [1]}, "structured_outputs must be an object"),
+        ({"response_format": {"type": "json_schema"}}, "response_format must be text, json_object"),
+        ({"echo": True}, "echo is not supported: leave it out"),
+        ({"logit_bias": {"1": 2}}, "logit_bias is not supported: leave it out"),
+        ({"tools": [{}]}, "tools is not supported: leave it out"),
+        ({"stop": 3}, "stop takes a text or a list of texts, not 3"),
+        ({"stop": [3]}, "stop takes a text or a list of texts"),
+        ({"tool_choice": "required"}, "tool_choice is not supported"),
     ],
     ids=str,
 )
@@ -110,7 +112,7 @@ def test_logprobs_come_back_exactly() -> None:
         TokenLogprob(7, -0.1234567890123456, ((7, -0.1234567890123456), (3, -2.5))),
         TokenLogprob(9, -math.inf, ((1, -0.5), (2, -0.75))),
     )
-    chunk = json.loads(json.dumps(text_chunk(Text("ab", (7, 9), 0, entries), with_ids=True)))
+    chunk = json.loads(json.dumps(text_chunk(Text("ab", (7, 9), 0, entries))))
     found = list(sampled_tokens(chunk, 2))
     assert found == [(7, entries[0]), (9, entries[1])]
     assert [row[1].top for row in sampled_tokens(chunk, 0) if row[1]] == [(), ()]

@@ -10,7 +10,7 @@ import pytest
 
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import ANSWER_PATH, PROMPT_PATH
-from tulu_cli.serving.vllm_middleware import Wording
+from tulu_cli.serving.vllm_middleware import TuluRoutes
 
 HEAD = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -79,9 +79,9 @@ def ask(inner: Inner, body: Any, tokenizer: Tokenizer, path: str = ANSWER_PATH) 
         assert not sent or sent[-1].get("more_body", True), "nothing may come after the end"
         sent.append(message)
 
-    Wording.tokenizer = tokenizer
+    TuluRoutes.tokenizer = tokenizer
     scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-    asyncio.run(Wording(inner)(scope, receive, send))
+    asyncio.run(TuluRoutes(inner)(scope, receive, send))
     assert not sent[-1].get("more_body", False), "the end has to be said"
     text = b"".join(message.get("body", b"") for message in sent)
     if not text.startswith(b"data: "):

@@ -13,7 +13,7 @@ from tulu_cli.core import EngineInfo
 from tulu_cli.errors import UsageError
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, named
 from tulu_cli.warm.record import (
-    Order,
+    LaunchOrder,
     State,
     Warm,
     fingerprint,
@@ -26,11 +26,11 @@ from tulu_cli.warm.record import (
 
 
 @pytest.fixture
-def order(demo_directory: Path) -> Order:
+def order(demo_directory: Path) -> LaunchOrder:
     return order_of("fake", demo_directory, keep_alive=3.5, engine_args={"a": [1, {"b": None}]})
 
 
-def test_what_is_written_is_read_again(order: Order, tmp_path: Path) -> None:
+def test_what_is_written_is_read_again(order: LaunchOrder, tmp_path: Path) -> None:
     state = State(1, 2, 3.5, 4.5)
     info = EngineInfo("fake", "demo", None, "cpu", "none", 99, {"torch": "2"})
     for name, value in (("order", order), ("state", state), ("info", info)):
@@ -53,7 +53,7 @@ def test_papers_that_cannot_be_read_are_none(tmp_path: Path, text: str) -> None:
 
 
 def test_the_same_wish_has_the_same_key_and_another_has_another(
-    order: Order, demo_directory: Path
+    order: LaunchOrder, demo_directory: Path
 ) -> None:
     again = order_of("fake", demo_directory, keep_alive=9, engine_args={"a": [1, {"b": None}]})
     assert again.identity.key == order.identity.key
@@ -77,7 +77,7 @@ def test_a_fingerprint_is_that_of_the_files(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def compare(order: Order, tmp_path: Path) -> Callable[..., str | None]:
+def compare(order: LaunchOrder, tmp_path: Path) -> Callable[..., str | None]:
     """Why the engine of `order` may not answer what is wanted, with changes to that."""
     held = order.identity
 
@@ -112,7 +112,7 @@ def test_what_does_not_match_is_said(
 
 
 def test_an_upgraded_package_is_a_mismatch(
-    order: Order, compare: Callable[..., str | None]
+    order: LaunchOrder, compare: Callable[..., str | None]
 ) -> None:
     held = order.identity.versions
     assert (
@@ -122,14 +122,14 @@ def test_an_upgraded_package_is_a_mismatch(
     assert compare(versions={**held, "new": "1"}) == "it runs new not at all, and 1 is installed"
 
 
-def test_another_model_is_none_of_our_business(order: Order, tmp_path: Path) -> None:
+def test_another_model_is_none_of_our_business(order: LaunchOrder, tmp_path: Path) -> None:
     warm = Warm(tmp_path, order, State(1, 2, 3))
     assert not is_same_model(warm, Wanted("other", "/else", ""))
     assert is_same_model(warm, Wanted("demo", "/else", ""))
     assert is_same_model(warm, Wanted("other", order.identity.directory, ""))
 
 
-def test_an_engine_is_named_by_its_model_or_its_key(order: Order, tmp_path: Path) -> None:
+def test_an_engine_is_named_by_its_model_or_its_key(order: LaunchOrder, tmp_path: Path) -> None:
     one, two = (Warm(tmp_path / key, order, State(1, 2, 3)) for key in ("aa", "bb"))
     assert named(None, [one]) is one
     assert named("demo", [one]) is one

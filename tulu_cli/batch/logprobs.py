@@ -6,7 +6,7 @@ from typing import Any
 from tulu_cli.core import Completion
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.inspect.tokens import token_bytes
-from tulu_cli.protocol.completions import NEVER
+from tulu_cli.protocol.completions import wire_logprob
 from tulu_cli.render.jsonl import logprob_object
 
 
@@ -37,15 +37,15 @@ class LogprobForms:
 
     def _token(self, token: int | str, logprob: float) -> dict[str, Any]:
         data = self._bytes(token)
-        return {"token": _text(data), "logprob": max(NEVER, logprob), "bytes": list(data)}
+        return {"token": _text(data), "logprob": wire_logprob(logprob), "bytes": list(data)}
 
     def _plain(self, choice: Completion) -> dict[str, Any]:
         tokens = [self._text(entry.token_id) for entry in choice.logprobs]
         return {
             "tokens": tokens,
-            "token_logprobs": [max(NEVER, entry.logprob) for entry in choice.logprobs],
+            "token_logprobs": [wire_logprob(entry.logprob) for entry in choice.logprobs],
             "top_logprobs": [
-                {self._text(token): max(NEVER, logprob) for token, logprob in entry.top}
+                {self._text(token): wire_logprob(logprob) for token, logprob in entry.top}
                 for entry in choice.logprobs
             ],
             "text_offset": [0, *accumulate(map(len, tokens))][: len(tokens)],

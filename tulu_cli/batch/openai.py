@@ -3,41 +3,22 @@
 https://platform.openai.com/docs/guides/batch; vLLM's `run-batch` reads the same.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from tulu_cli.core import Constraint, Conversation
+from tulu_cli.core import Conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.inspect.formats import read_messages
+from tulu_cli.protocol.sampling import NAMES, given_fields
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
-_SAMPLING = {
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "repetition_penalty",
-    "seed": "seed",
-    "stop": "stop",
-    "n": "n",
-    "ignore_eos": "ignore_eos",
-}
 # Without effect on the answer: whom it is for, and how it is paid and sent.
 _WITHOUT_EFFECT = {"model", "user", "metadata", "store", "service_tier", "stream_options"}
+# A line is written once its answer is whole; --logprobs says what it holds of the tokens.
 _OFF: Mapping[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "stream": (False,),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "echo": (False,),
-    "best_of": (1,),
-    "logit_bias": ({},),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
 }
 
 
@@ -66,27 +47,17 @@ def read_prompt(url: str, body: Mapping[str, Any], source: str) -> Conversation 
 
 
 def read_sampling(body: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """The body's sampling parameters by our names. Raises BadInput for what we cannot do."""
-    sampling: dict[str, Any] = {}
+    """Return the body's sampling parameters by our names. Raise BadInput for what we cannot do."""
+    asked = {}
     for name, value in body.items():
         if value is None or name in ("messages", "prompt") or name in _WITHOUT_EFFECT:
             continue
-        if name in _SAMPLING:
-            sampling[_SAMPLING[name]] = value
-        elif name == "response_format":
-            sampling["constraint"] = _constraint(value, source)
-        elif value not in _OFF.get(name, ()):
+        if name in _OFF and value in _OFF[name]:
+            continue
+        if name in _OFF or name not in NAMES:
             raise BadInput(f"{source}: body.{name} is not supported: leave it out.")
-    return sampling
-
-
-def _constraint(value: Any, source: str) -> Constraint | None:
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind == "text":
-        return None
-    if kind == "json_object":
-        return Constraint("json_schema", '{"type": "object"}')
-    named = value.get("json_schema") if kind == "json_schema" else None
-    if isinstance(named, dict) and isinstance(named.get("schema"), dict):
-        return Constraint("json_schema", json.dumps(named["schema"]))
-    raise BadInput(f"{source}: body.response_format must be text, json_object or json_schema.")
+        asked[name] = value
+    try:
+        return given_fields(asked)
+    except BadInput as error:
+        raise BadInput(f"{source}: body.{error}") from error

@@ -11,8 +11,9 @@ from tulu_cli.batch.journal import Key
 from tulu_cli.batch.openai import PLAIN
 from tulu_cli.batch.rows import BadRow, Row
 from tulu_cli.batch.scoring import Scored
-from tulu_cli.core import Completion, Message, Score
+from tulu_cli.core import Completion, Message, Score, Usage, json_number
 from tulu_cli.errors import ExitCode, TuluError
+from tulu_cli.protocol import completions
 
 Answer = list[Completion] | Scored | TuluError
 _CODES = {
@@ -65,14 +66,11 @@ class Writer:
             return made | {"response": None, "error": None}
         assert isinstance(answer, list), "scores have no place in OpenAI's format"
         is_plain = isinstance(row, Row) and (row.url == PLAIN or isinstance(row.prompt, str))
-        body = {
-            "id": f"tulu-{key}",
-            "object": "text_completion" if is_plain else "chat.completion",
-            "created": int(self.clock()),
-            "model": self.model,
-            "choices": [openai_choice(one, self.logprobs, is_plain=is_plain) for one in answer],
-            "usage": usage_object(answer),
-        }
+        around = completions.Envelope(
+            f"tulu-{key}", self.model, int(self.clock()), chat=not is_plain
+        )
+        choices = [openai_choice(one, self.logprobs, around) for one in answer]
+        body = around.whole(choices, usage_object(answer))
         response = {"status_code": 200, "request_id": f"tulu-{key}", "body": body}
         return made | {"response": response, "error": None}
 
@@ -108,17 +106,12 @@ def choice_object(choice: Completion, logprobs: Logprobs | None = None) -> dict[
 
 
 def openai_choice(
-    choice: Completion, logprobs: Logprobs | None, *, is_plain: bool
+    choice: Completion, logprobs: Logprobs | None, around: completions.Envelope
 ) -> dict[str, Any]:
-    """The same in OpenAI's shape."""
-    said = (
-        {"text": choice.text}
-        if is_plain
-        else {"message": {"role": "assistant", "content": choice.text}}
-    )
-    told = None if logprobs is None else logprobs(choice, is_plain=is_plain)
+    """Return one answer as OpenAI has it, in a chat or in a plain completion."""
+    told = None if logprobs is None else logprobs(choice, is_plain=not around.chat)
     ended = {"finish_reason": choice.done.finish_reason, "logprobs": told}
-    return {"index": choice.done.index, **said, **ended}
+    return around.choice(choice.done.index, choice.text) | ended
 
 
 def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:
@@ -143,38 +136,27 @@ def score_object(completion: Message, score: Score) -> dict[str, Any]:
     """The log-probability of a completion, and of each of its tokens."""
     characters = len(completion.content)
     return {
-        "logprob": _number(score.logprob),
-        "per_token": _number(score.logprob / len(score.tokens)),
-        "per_character": _number(score.logprob / characters) if characters else None,
+        "logprob": json_number(score.logprob),
+        "per_token": json_number(score.logprob / len(score.tokens)),
+        "per_character": json_number(score.logprob / characters) if characters else None,
         "greedy": score.greedy,
         "tokens": len(score.tokens),
-        "token_logprobs": [_number(token.logprob) for token in score.tokens],
+        "token_logprobs": [json_number(token.logprob) for token in score.tokens],
     }
-
-
-def _number(value: float) -> float | None:
-    """A number for JSON, which has no infinity."""
-    return value if math.isfinite(value) else None
 
 
 def _comparable(value: float | None) -> float:
     return -math.inf if value is None else value
 
 
-def usage_object(answer: list[Completion] | Scored) -> Mapping[str, int] | None:
+def usage_object(answer: list[Completion] | Scored) -> Mapping[str, Any] | None:
     """Token counts: the prompt once, all together; None where nobody has counted."""
     if isinstance(answer, Scored):
-        prompt, completion = answer.prompt_tokens, answer.completion_tokens
-    elif not answer[0].done.usage.is_known:
-        return None
+        usage = Usage(answer.prompt_tokens, answer.completion_tokens)
     else:
-        prompt = answer[0].done.usage.prompt_tokens
-        completion = sum(choice.done.usage.completion_tokens for choice in answer)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
+        usage = Usage.total([choice.done.usage for choice in answer])
+    # How many tokens were cached differs from run to run.
+    return completions.usage_object(usage, with_cached=False) if usage.is_known else None
 
 
 def error_object(error: TuluError) -> dict[str, str]:

@@ -131,11 +131,11 @@ def _settings() -> Settings:
 
 
 def engines() -> Iterator[Candidate]:
-    """What --engine takes, but for the one that is only there for tests."""
-    from tulu_cli.engines import ENGINES
+    """The values of --engine."""
+    from tulu_cli.engines.choose import ENGINES
 
     yield Candidate("auto")
-    yield from (Candidate(engine) for engine in ENGINES if engine != "fake")
+    yield from map(Candidate, ENGINES)
 
 
 def gpus() -> Iterator[Candidate]:

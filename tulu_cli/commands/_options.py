@@ -108,9 +108,7 @@ Choice = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(
-        help="auto, vllm, transformers, or fake for tests.  [default: auto]", metavar="ENGINE"
-    ),
+    typer.Option(help="auto, vllm or transformers.  [default: auto]", metavar="ENGINE"),
 ]
 Dtype = Annotated[
     str | None,

@@ -110,8 +110,8 @@ def software(streams: "Streams") -> "Iterator[Finding]":
 
 def engine(_streams: "Streams") -> "Iterator[Finding]":
     """Look which engine would run, which could too, and why another cannot."""
-    from tulu_cli import engines
     from tulu_cli.doctor.software import judge_engines
+    from tulu_cli.engines.choose import ENGINES, EngineChoice, choose, why_not
     from tulu_cli.machine import read_machine
     from tulu_cli.settings import read_settings
 
@@ -122,10 +122,11 @@ def engine(_streams: "Streams") -> "Iterator[Finding]":
         wanted = "auto"  # the look at the settings says why
     machine = read_machine()
     try:
-        choice = engines.choose(wanted, machine)
+        choice = choose(wanted, machine)
     except (NoEngine, UsageError) as error:
-        choice, refusal = engines.Choice("", ()), str(error)
-    problems = {name: engines.why_not(name, machine) for name in engines.ENGINES}
+        choice, refusal = EngineChoice("", ()), str(error)
+    names = ENGINES if choice.engine in ("", *ENGINES) else (*ENGINES, choice.engine)
+    problems = {name: why_not(name, machine) for name in names}
     yield from judge_engines(problems, choice.engine, dict(choice.reasons), refusal)
 
 

@@ -59,7 +59,7 @@ def run(streams: "Streams", *, json_output: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EngineRow:
     """One engine. Times are in seconds, memory in bytes; None is what nobody knows or none."""
 
     model: str
@@ -96,7 +96,7 @@ class Row:
         )
 
 
-def row_of(warm: "Warm", now: float) -> Row:
+def row_of(warm: "Warm", now: float) -> EngineRow:
     """What there is to say about an engine at this moment."""
     from tulu_cli.machine import gpu_memory
     from tulu_cli.processes import marked, resident_bytes
@@ -108,7 +108,7 @@ def row_of(warm: "Warm", now: float) -> Row:
     busy = bool(requests) or in_use(warm.folder)
     idle = 0.0 if busy else max(0.0, now - used)
     keep_alive = warm.order.keep_alive
-    return Row(
+    return EngineRow(
         model=warm.order.asked,
         engine=warm.order.identity.engine,
         pid=warm.state.supervisor,

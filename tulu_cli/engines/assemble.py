@@ -23,7 +23,7 @@ from tulu_cli.prompt import TextStream, Tokenizer
 from tulu_cli.protocol.completions import cached_tokens, sampled_tokens
 
 
-class Choice:
+class RunningChoice:
     """How far one choice of an answer has come, and its `Done`.
 
     `finish` is None while it runs. Times are seconds on time.perf_counter's clock.
@@ -73,7 +73,7 @@ class Choice:
         yield from ()
 
 
-class ToldChoice(Choice):
+class ToldChoice(RunningChoice):
     """A choice whose text, and whose end, another process of ours has found."""
 
     def take(self, piece: Text) -> Iterator[Text]:
@@ -88,7 +88,7 @@ class ToldChoice(Choice):
         self._end(reason, stop)
 
 
-class ChoiceAssembler(Choice):
+class ChoiceAssembler(RunningChoice):
     """Turns the tokens of one choice into `Text` pieces and its `Done`."""
 
     def __init__(
@@ -139,20 +139,10 @@ def collect(events: Iterable[Text | Done]) -> list[Completion]:
             finished[event.index] = event
         else:
             pieces.setdefault(event.index, []).append(event)
-    return [completion(pieces.get(index, []), finished[index]) for index in sorted(finished)]
+    return [Completion.of(pieces.get(index, []), finished[index]) for index in sorted(finished)]
 
 
-def completion(pieces: list[Text], done: Done) -> Completion:
-    """One choice put together from its pieces."""
-    return Completion(
-        text="".join(piece.text for piece in pieces),
-        token_ids=tuple(token for piece in pieces for token in piece.token_ids),
-        logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
-        done=done,
-    )
-
-
-_Choice = TypeVar("_Choice", bound=Choice)
+_Choice = TypeVar("_Choice", bound=RunningChoice)
 
 
 def read_answer(

@@ -122,9 +122,6 @@ class FakeEngine:
             except TuluError as error:
                 yield position, error
 
-    def continuous(self) -> None:
-        """It answers one at a time."""
-
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Sure of what it would say itself; of any other token the less, the greater its id."""
         for position, request in enumerate(requests):

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Literal
 
-from tulu_cli import engines
+from tulu_cli.engines import choose
 from tulu_cli.engines.base import Engine
 from tulu_cli.errors import DoesNotFit
 from tulu_cli.loading import servers
@@ -19,7 +19,7 @@ from tulu_cli.loading.prepare import (
 from tulu_cli.models import Progress, locate
 from tulu_cli.render.talk import progress_on, status
 from tulu_cli.streams import Streams
-from tulu_cli.warm.record import Order
+from tulu_cli.warm.record import LaunchOrder
 
 Purpose = Literal["one-shot", "server", "scoring"]
 
@@ -56,18 +56,18 @@ def load_engine(prepared: Prepared, streams: Streams) -> Engine:
     """Load the weights, here or in a process that stays. Raise what the engine raises."""
     model = prepared.model
     if isinstance(model, ChatModel):
-        return engines.load(prepared.choice, model.served)
+        return choose.load(prepared.choice, model.served)
     try:
         with progress_on(streams) as progress, status(streams, _loading(prepared)):
             if model.keep_alive and model.spec.server is None:
                 endpoint = servers.start(order(prepared, model.keep_alive), progress)
                 prepared = answered_by(prepared, model, endpoint, "started to stay warm")
-            return engines.load(prepared.choice, prepared.token_model().spec)
+            return choose.load(prepared.choice, prepared.token_model().spec)
     except DoesNotFit as error:
         raise servers.with_hint(error) from error
 
 
-def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> Order:
+def order(prepared: Prepared, keep_alive: float, *, leashed: bool = False) -> LaunchOrder:
     """Return what tells a supervisor to hold this model for so many idle seconds."""
     model = prepared.token_model()
     return servers.order_of(

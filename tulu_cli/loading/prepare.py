@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tulu_cli import engines
 from tulu_cli.core import Constraint, TokenIds
 from tulu_cli.engines.base import EngineSpec, ServedModel
+from tulu_cli.engines.choose import EngineChoice, choose
 from tulu_cli.errors import UsageError
 from tulu_cli.loading import servers
 from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
@@ -169,7 +169,7 @@ class Prepared:
     """
 
     model: TokenModel | ChatModel
-    choice: engines.Choice
+    choice: EngineChoice
     settings: "Settings"
     options: LoadOptions
     machine: "Machine"
@@ -211,7 +211,7 @@ def _decided(
     named: Endpoint | None = None
     if url is None:
         ref = None if name is None else resolve(name, settings.aliases)
-        choice = engines.choose(settings.get("engine", "auto"), machine)
+        choice = choose(settings.get("engine", "auto"), machine)
     else:
         server = servers.at_url(url, settings.get("api_key_env"))
         choice = servers.choice_for(server, "asked for by --server")
@@ -270,7 +270,7 @@ def answered_by(prepared: Prepared, model: TokenModel, endpoint: Endpoint, why: 
 
 def _on_chat_server(
     server: ChatServer,
-    choice: engines.Choice,
+    choice: EngineChoice,
     options: LoadOptions,
     machine: "Machine",
     say: Callable[[str], None],

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import __version__, engines
+from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
 from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.choose import FAKE, EngineChoice
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
@@ -19,7 +20,7 @@ from tulu_cli.settings import Setting, Settings
 from tulu_cli.text import listed
 from tulu_cli.warm.endpoint import Address, ChatServer, Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
-from tulu_cli.warm.record import Identity, Order, fingerprint
+from tulu_cli.warm.record import Identity, LaunchOrder, fingerprint
 
 if TYPE_CHECKING:
     from tulu_cli.engines.remote.wire import Wire
@@ -62,7 +63,7 @@ def find(
         return None
     wanted = wanted_of(spec, settings, machine)
     for warm in running:
-        if wanted.engine == "auto" and warm.order.identity.engine == "fake":
+        if wanted.engine == "auto" and warm.order.identity.engine == FAKE:
             continue  # it answers nothing that was asked
         if not is_same_model(warm, wanted):
             continue
@@ -100,7 +101,7 @@ def order_of(
     end_token_ids: tuple[int, ...],
     keep_alive: float,
     leashed: bool = False,
-) -> Order:
+) -> LaunchOrder:
     """What a supervisor has to be told to hold this model; `spec` has its weights on the disk."""
     identity = Identity(
         model=spec.name,
@@ -111,7 +112,7 @@ def order_of(
         settings={name: _plain(getattr(spec, name)) for name in _SETTINGS},
         versions=_versions(machine),
     )
-    return Order(
+    return LaunchOrder(
         identity=identity,
         asked=asked,
         command=host_command(engine),
@@ -127,7 +128,7 @@ def host_command(engine: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", _MODULES.get(engine, "tulu_cli.serving.host"))
 
 
-def start(order: Order, progress: Progress) -> Endpoint:
+def start(order: LaunchOrder, progress: Progress) -> Endpoint:
     """The engine of an order, ready, and a lease on it. Raises what loading it raises."""
     from tulu_cli.warm import starter
 
@@ -195,11 +196,11 @@ def with_hint(error: DoesNotFit) -> DoesNotFit:
     return DoesNotFit(f"{error} Kept warm meanwhile: {held}; tulu stop NAME frees the memory.")
 
 
-def choice_for(server: Endpoint | ChatServer, reason: str) -> engines.Choice:
+def choice_for(server: Endpoint | ChatServer, reason: str) -> EngineChoice:
     """Return the choice of an engine that runs elsewhere."""
     if isinstance(server, ChatServer):
-        return engines.Choice("remote.chat", (("server", reason),))
-    return engines.Choice("remote.tokens", ((server.info.engine, reason),))
+        return EngineChoice("remote.chat", (("server", reason),))
+    return EngineChoice("remote.tokens", ((server.info.engine, reason),))
 
 
 def _versions(machine: Machine) -> dict[str, str]:

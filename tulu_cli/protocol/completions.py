@@ -7,11 +7,12 @@ one in this process would.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from tulu_cli.core import Constraint, Done, Request, Sampling, Text, TokenLogprob
+from tulu_cli.core import Constraint, Done, Request, Text, TokenLogprob, Usage
 from tulu_cli.errors import BadInput
-from tulu_cli.settings import KEYS, Key
+from tulu_cli.protocol.sampling import STRUCTURES
 
 # A client that gives this header takes its turns by it; others are each a client of their own.
 CLIENT_HEADER = "x-tulu-client"
@@ -20,17 +21,8 @@ CLIENT_HEADER = "x-tulu-client"
 PROMPT_PATH = "/tulu/prompt"
 ANSWER_PATH = "/tulu/completions"
 # vLLM's stand-in for minus infinity, which JSON has not, and its spelling of a token by its id.
-NEVER = -9999.0
+_NEVER = -9999.0
 _TOKEN = "token_id:"  # noqa: S105 (no password)
-_NUMBERS = {
-    key.name: key
-    for key in (
-        *(key for key in KEYS if key.table == "sampling"),
-        Key("n", "", int, "from 1 to 1,024", lambda value: 1 <= value <= 1024),
-        Key("logprobs", "", int, "from 0 to 20", lambda value: 0 <= value <= 20),
-    )
-}
-_STRUCTURES = {"json_schema": "json", "regex": "regex", "choice": "choice"}
 
 
 def request_body(request: Request, model: str, *, stream: bool = True) -> dict[str, Any]:
@@ -70,29 +62,7 @@ def structure_body(constraint: Constraint) -> dict[str, Any]:
     """A constraint as vLLM's structured_outputs."""
     source = constraint.source
     value = json.loads(source) if constraint.kind == "choice" else source
-    return {_STRUCTURES[constraint.kind]: value}
-
-
-def read_sampling(body: Mapping[str, Any]) -> Sampling:
-    """The sampling of a body; what it leaves out is as OpenAI and vLLM have it.
-
-    Raises BadInput for a value of the wrong kind and for what no engine of ours can do.
-    """
-    for name in ("echo", "suffix", "best_of", "logit_bias", "frequency_penalty", "tools",
-                 "presence_penalty", "min_tokens", "prompt_logprobs"):  # fmt: skip
-        if body.get(name):
-            raise BadInput(f"{name} is not supported here.")
-    stop = body.get("stop") or []
-    given = {name: _number(body, name) for name in _NUMBERS if body.get(name) is not None}
-    try:
-        return Sampling(
-            **given,
-            stop=(stop,) if isinstance(stop, str) else tuple(map(str, stop)),
-            ignore_eos=bool(body.get("ignore_eos")),
-            constraint=_read_structure(body),
-        )
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise BadInput(f"The request cannot be read: {error}.") from error
+    return {STRUCTURES[constraint.kind]: value}
 
 
 def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[int, ...]:
@@ -105,42 +75,77 @@ def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[
     return tuple(told)
 
 
-def text_chunk(event: Text, *, with_ids: bool, finish: Done | None = None) -> dict[str, Any]:
-    """A piece of an answer as one of the `choices` of a chunk."""
-    choice: dict[str, Any] = {
-        "index": event.index,
-        "text": event.text,
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What stands around the choices of an answer, of a completion or of a chat.
+
+    `created` is in seconds of time.time().
+    """
+
+    name: str
+    model: str
+    created: int
+    chat: bool
+
+    def whole(self, choices: list[dict[str, Any]], usage: Any) -> dict[str, Any]:
+        """Return a finished answer."""
+        kind = "chat.completion" if self.chat else "text_completion"
+        return self._object(kind, choices=choices, usage=usage)
+
+    def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        """Return one object of a stream."""
+        kind = "chat.completion.chunk" if self.chat else "text_completion"
+        return self._object(kind, choices=choices, **more)
+
+    def choice(self, index: int, text: str, *, streamed: bool = False) -> dict[str, Any]:
+        """Return a choice with its text, in the place where this kind of answer has it."""
+        if not self.chat:
+            return {"index": index, "text": text}
+        place = "delta" if streamed else "message"
+        return {"index": index, place: {"role": "assistant", "content": text}}
+
+    def _object(self, kind: str, **more: Any) -> dict[str, Any]:
+        head = {"id": self.name, "object": kind, "created": self.created, "model": self.model}
+        return head | more
+
+
+def piece_fields(event: Text, *, with_ids: bool, end: Done | None = None) -> dict[str, Any]:
+    """Return what a choice says of a piece beside its text, and of its end if it has come."""
+    fields: dict[str, Any] = {
         "logprobs": logprobs_object(event.logprobs) if event.logprobs else None,
-        "finish_reason": finish.finish_reason if finish else None,
-        "stop_reason": finish.stop if finish else None,
+        "finish_reason": end.finish_reason if end else None,
+        "stop_reason": end.stop if end else None,
     }
-    if with_ids:
-        choice["token_ids"] = list(event.token_ids)
-    return choice
+    return fields | {"token_ids": list(event.token_ids)} if with_ids else fields
+
+
+def text_chunk(event: Text, end: Done | None = None) -> dict[str, Any]:
+    """Return a piece of a completion, with its token ids, as one of the `choices` of a chunk."""
+    return {"index": event.index, "text": event.text, **piece_fields(event, with_ids=True, end=end)}
 
 
 def logprobs_object(entries: tuple[TokenLogprob, ...]) -> dict[str, Any]:
-    """Log-probabilities in the form of completions, tokens spelled by their ids."""
+    """Return log-probabilities in the form of completions, tokens spelled by their ids."""
     return {
         "tokens": [f"{_TOKEN}{entry.token_id}" for entry in entries],
-        "token_logprobs": [max(entry.logprob, NEVER) for entry in entries],
+        "token_logprobs": [wire_logprob(entry.logprob) for entry in entries],
         "top_logprobs": [
-            {f"{_TOKEN}{token}": max(value, NEVER) for token, value in entry.top}
+            {f"{_TOKEN}{token}": wire_logprob(value) for token, value in entry.top}
             for entry in entries
         ],
     }
 
 
-def usage_object(done: list[Done]) -> dict[str, Any]:
-    """Token counts of a request, as OpenAI has them."""
-    usage = done[0].usage
-    completion = sum(one.usage.completion_tokens for one in done)
-    return {
+def usage_object(usage: Usage, *, with_cached: bool = True) -> dict[str, Any]:
+    """Return token counts as OpenAI has them."""
+    counts: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": completion,
-        "total_tokens": usage.prompt_tokens + completion,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+    if with_cached:
+        counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    return counts
 
 
 def sampled_tokens(
@@ -167,32 +172,10 @@ def cached_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def finite(logprob: float) -> float:
-    """A logprob off the wire, minus infinity being what it was."""
-    return -math.inf if logprob <= NEVER else logprob
+    """Return a log-probability as it was before `wire_logprob`."""
+    return -math.inf if logprob <= _NEVER else logprob
 
 
-def _number(body: Mapping[str, Any], name: str) -> Any:
-    key, value = _NUMBERS[name], body[name]
-    if key.kind is float and type(value) is int:
-        value = float(value)
-    if name == "top_k" and value == -1:  # vLLM's other word for off
-        value = 0
-    if problem := key.problem(value):
-        raise BadInput(f"{name} {problem}")
-    return value
-
-
-def _read_structure(body: Mapping[str, Any]) -> Constraint | None:
-    asked = body.get("structured_outputs") or {}
-    form = body.get("response_format") or {}
-    if form.get("type") == "json_schema":
-        asked = {"json": form["json_schema"]["schema"]}
-    elif form.get("type") == "json_object":
-        asked = {"json": '{"type": "object"}'}
-    for kind, name in _STRUCTURES.items():
-        if (source := asked.get(name)) is not None:
-            return Constraint(
-                kind,  # type: ignore[arg-type]
-                source if isinstance(source, str) else json.dumps(source, ensure_ascii=False),
-            )
-    return None
+def wire_logprob(logprob: float) -> float:
+    """Return a log-probability for JSON, which has no minus infinity."""
+    return max(logprob, _NEVER)

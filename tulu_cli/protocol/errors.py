@@ -40,6 +40,12 @@ def refusal(status: int, told: Any) -> TuluError:
     return Refused(f"The server refused the request ({status}): {message}.", status)
 
 
+def error_object(error: TuluError) -> dict[str, Any]:
+    """Return an error of ours in OpenAI's form; its class is the type, which `refusal` reads."""
+    told = {"message": str(error), "type": type(error).__name__, "code": int(error.exit_code)}
+    return {"error": told}
+
+
 def parsed(data: bytes) -> Any:
     """A body as JSON; as the message that it then is where it is none."""
     try:

@@ -7,9 +7,9 @@ server leaves out those that `context_tokens`, a field of ours, counts, and gene
 from collections.abc import Mapping
 from typing import Any
 
-from tulu_cli.core import Score, ScoreRequest, TokenLogprob
+from tulu_cli.core import Score, ScoreRequest, TokenLogprob, Usage
 from tulu_cli.errors import BadInput, EngineError
-from tulu_cli.protocol.completions import NEVER, finite
+from tulu_cli.protocol.completions import finite, usage_object, wire_logprob
 
 # Each with the values that change nothing: a score is whole, and nothing is drawn for it.
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -64,16 +64,15 @@ def score_choice(request: ScoreRequest, score: Score, alternatives: int) -> dict
     }
 
 
-def score_usage(request: ScoreRequest) -> dict[str, int]:
-    """Token counts as OpenAI has them: nothing was generated."""
-    tokens = len(request.token_ids)
-    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+def score_usage(request: ScoreRequest) -> dict[str, Any]:
+    """Return the token counts of a score, for which nothing is generated."""
+    return usage_object(Usage(len(request.token_ids), 0), with_cached=False)
 
 
 def logprob_table(entry: TokenLogprob, alternatives: int) -> dict[str, dict[str, float]]:
     """A token of a prompt and the likeliest one in its place, by their ids."""
     told = ((entry.token_id, entry.logprob), *entry.top[:alternatives])
-    return {str(token): {"logprob": max(logprob, NEVER)} for token, logprob in told}
+    return {str(token): {"logprob": wire_logprob(logprob)} for token, logprob in told}
 
 
 def read_score(request: ScoreRequest, told: Any) -> Score:

@@ -36,13 +36,8 @@ class Collector:
 
     def _completion(self, index: int) -> Completion:
         pieces = self._pieces[index]
-        ids = tuple(token for piece in pieces for token in piece.token_ids)
-        return Completion(
-            text="".join(piece.text for piece in pieces),
-            token_ids=ids,
-            logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
-            done=self._done.get(index) or self._unfinished(index, len(ids)),
-        )
+        tokens = sum(len(piece.token_ids) for piece in pieces)
+        return Completion.of(pieces, self._done.get(index) or self._unfinished(index, tokens))
 
     def _unfinished(self, index: int, tokens: int) -> Done:
         now = time.perf_counter()

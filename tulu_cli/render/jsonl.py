@@ -1,7 +1,6 @@
 """The answer as one JSON object on one line."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,8 @@ from tulu_cli.core import (
     Sampling,
     Text,
     TokenLogprob,
+    Usage,
+    json_number,
 )
 from tulu_cli.render.collector import Collector
 from tulu_cli.streams import Streams
@@ -102,9 +103,9 @@ def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]
     """A token with its log-probability and its best alternatives."""
     return {
         **token_object(entry.token_id, token_text),
-        "logprob": number(entry.logprob),
+        "logprob": json_number(entry.logprob),
         "top": [
-            {**token_object(token, token_text), "logprob": number(logprob)}
+            {**token_object(token, token_text), "logprob": json_number(logprob)}
             for token, logprob in entry.top
         ],
     }
@@ -117,22 +118,16 @@ def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
     return {"token_id": token, "token": token_text(token)}
 
 
-def number(value: float) -> float | None:
-    """A number for JSON, which has no infinity: the logprob of a token that cannot come is null."""
-    return value if math.isfinite(value) else None
-
-
 def usage_object(choices: list[Completion]) -> dict[str, int] | None:
     """Token counts of the whole request: the prompt once, the completions together."""
-    usage = choices[0].done.usage
+    usage = Usage.total([choice.done.usage for choice in choices])
     if not usage.is_known:
         return None
-    completion = sum(choice.done.usage.completion_tokens for choice in choices)
     return {
         "prompt_tokens": usage.prompt_tokens,
         "cached_tokens": usage.cached_tokens,
-        "completion_tokens": completion,
-        "total_tokens": usage.prompt_tokens + completion,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
 
 

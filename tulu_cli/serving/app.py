@@ -9,12 +9,15 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import EngineInfo, Request, ScoreRequest
+from tulu_cli.engines.assemble import collect
 from tulu_cli.errors import BadInput, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer, encode_chat, parse_messages
 from tulu_cli.protocol import completions
+from tulu_cli.protocol.completions import Envelope
+from tulu_cli.protocol.sampling import read_sampling
 from tulu_cli.protocol.scores import read_score_request, score_choice, score_usage
 from tulu_cli.serving.engine_thread import END, EngineThread, Job
-from tulu_cli.serving.frames import EventStream, Frame, json_response, read_body, refusal
+from tulu_cli.serving.frames import AnswerWriter, EventStream, json_response, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
 
 if TYPE_CHECKING:
@@ -89,7 +92,7 @@ class Service:
         body = await read_body(http)
         if body.get("prompt_logprobs") is not None:
             return await self._score(http, body)
-        sampling = completions.read_sampling(body)
+        sampling = read_sampling(body)
         ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=False)
 
@@ -98,9 +101,7 @@ class Service:
         body = await read_body(http)
         if body.get("logprobs"):
             raise BadInput("logprobs of chats are not supported here: use /v1/completions.")
-        sampling = completions.read_sampling(
-            {**body, "max_tokens": body.get("max_completion_tokens") or body.get("max_tokens")}
-        )
+        sampling = read_sampling(body)
         ids = await asyncio.to_thread(self._chat_ids, body.get("messages"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
 
@@ -134,31 +135,34 @@ class Service:
         self._check_model(body)
         ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
         request = read_score_request(body, ids)
-        frame = Frame(f"cmpl-{next(self._numbers)}", self._info.model, chat=False, with_ids=False)
-        client = http.headers.get(completions.CLIENT_HEADER) or frame.name
+        envelope = self._envelope(chat=False)
+        client = http.headers.get(completions.CLIENT_HEADER) or envelope.name
         async with aclosing(self._events(request, client, http)) as events:
             async for _, score in events:
                 if isinstance(score, TuluError):
                     raise score
                 choice = score_choice(request, score, body["prompt_logprobs"])
-                return json_response(frame.chunk([choice], usage=score_usage(request)))
+                return json_response(envelope.whole([choice], score_usage(request)))
         raise EngineError("The request was cancelled.")
 
     async def _answer(
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
     ) -> "Response | EventStream":
-        frame = Frame(
-            name=f"{'chatcmpl' if chat else 'cmpl'}-{next(self._numbers)}",
-            model=self._info.model,
-            chat=chat,
-            with_ids=bool(body.get("return_token_ids")),
-        )
-        client = http.headers.get(completions.CLIENT_HEADER) or frame.name
+        envelope = self._envelope(chat=chat)
+        answer = AnswerWriter(envelope, with_ids=bool(body.get("return_token_ids")))
+        client = http.headers.get(completions.CLIENT_HEADER) or envelope.name
         events = self._events(request, client, http)
         if body.get("stream"):
             usage = bool((body.get("stream_options") or {}).get("include_usage"))
-            return EventStream(frame, events, usage=usage)
-        return json_response(await frame.whole(events))
+            return EventStream(answer, events, usage=usage)
+        finished = collect([event async for event in events])
+        if not finished:
+            raise EngineError("The request was cancelled.")
+        return json_response(answer.whole(finished))
+
+    def _envelope(self, *, chat: bool) -> Envelope:
+        name = f"{'chatcmpl' if chat else 'cmpl'}-{next(self._numbers)}"
+        return Envelope(name, self._info.model, int(time.time()), chat)
 
     async def _events(
         self, request: Request | ScoreRequest, client: str, http: "HttpRequest"

@@ -1,21 +1,22 @@
 """The thread that an engine belongs to, and the requests that take turns in it.
 
-An engine that can decode many requests together is given them so, but for one that comes alone:
-that is streamed by itself, since a stream begins with what is kept of its conversation. Any other
-engine streams every request, a few at once, since each holds a cache. Streams move on by one event
-at a time, in turn, so that a short answer does not wait for a long one. Those that wait are let in
-by client in turn, so that a client with a thousand requests delays others by one. Scores that wait
-together are computed together.
+An engine that can decode many requests together is given them so. One that comes alone is streamed
+by itself, because a stream begins with what is kept of its conversation. Any other engine streams
+every request, a few at once, because each holds a cache. Streams advance by one event at a time, in
+turn, so that a short answer does not wait for a long one. Waiting requests are let in by client in
+turn, so that a client with a thousand requests delays the others by one. Scores that wait at the
+same time are computed together.
 """
 
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from tulu_cli.core import Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.core import Done, EngineInfo, Request, ScoreRequest, Text
+from tulu_cli.engines.base import Engine
 from tulu_cli.errors import EngineError, TuluError
 
 AT_ONCE = 4
@@ -23,10 +24,14 @@ SCORED_AT_ONCE = 32
 END = object()
 
 
-class Together(Protocol):
-    """Requests that decode together, each under a position of its own."""
+class Batchable(Protocol):
+    """Requests that decode together, each under a position of its own.
 
-    def has_room(self, request: Request) -> bool: ...
+    `advance` takes one step of all; a dropped request has no more events. After an error of
+    `advance`, `clear` it.
+    """
+
+    def has_slot(self, request: Request) -> bool: ...
 
     def add(self, position: int, request: Request) -> None: ...
 
@@ -37,22 +42,15 @@ class Together(Protocol):
     def advance(self) -> Iterator[tuple[int, Text | Done]]: ...
 
 
-class Answering(Protocol):
-    """What is needed of an engine; `continuous` is None where it answers one at a time."""
+@runtime_checkable
+class CanBatch(Protocol):
+    """An engine that can decode requests together which come at any time."""
 
-    info: EngineInfo
-
-    def stream(self, request: Request) -> Iterator[Text | Done]: ...
-
-    def continuous(self) -> Together | None: ...
-
-    def score(
-        self, requests: Iterable[ScoreRequest]
-    ) -> Iterator[tuple[int, Score | TuluError]]: ...
+    def continuous(self) -> Batchable: ...
 
 
 class Job:
-    """One request: its events go to `put`, then END or the error that it ended with."""
+    """One request. Its events go to `put`, and then END or the error that it ended with."""
 
     def __init__(
         self, request: Request | ScoreRequest, client: str, put: Callable[[Any], None]
@@ -65,7 +63,7 @@ class Job:
 
 
 class Scores:
-    """Requests for scores that are computed together, in the place of one: each is told its own."""
+    """Requests whose scores are computed together, in the place of one; each is given its own."""
 
     def __init__(self, jobs: list[Job], requests: list[ScoreRequest]) -> None:
         self.request = requests
@@ -74,11 +72,11 @@ class Scores:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for a score any more."""
+        """True once every client has given its score up."""
         return all(job.cancelled for job in self._jobs.values())
 
     def put(self, event: Any) -> None:
-        """A score, with its place, for the one who asked; anything else for all who wait."""
+        """Pass a score, with its place, to its request; pass anything else to all that wait."""
         if isinstance(event, tuple):
             job = self._jobs.pop(event[0])
             job.put(event)
@@ -92,7 +90,7 @@ class Scores:
 class EngineThread:
     """Loads an engine in a thread of its own and runs requests there."""
 
-    def __init__(self, load: Callable[[], Answering]) -> None:
+    def __init__(self, load: Callable[[], Engine]) -> None:
         self._load = load
         self._arrived: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._waiting: dict[str, deque[Job]] = {}
@@ -101,7 +99,7 @@ class EngineThread:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> EngineInfo:
-        """Load the engine; raises what loading raises."""
+        """Load the engine and return what was loaded. Raise what loading raises."""
         self._thread.start()
         told = self._loaded.get()
         if isinstance(told, BaseException):
@@ -110,11 +108,11 @@ class EngineThread:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can answer."""
+        """True while the engine can answer."""
         return self._thread.is_alive()
 
     def submit(self, job: Job) -> None:
-        """Let a request wait for its turn."""
+        """Add a request to those that wait for their turn."""
         self._arrived.put(job)
 
     def _run(self) -> None:
@@ -123,53 +121,52 @@ class EngineThread:
         except BaseException as error:  # noqa: BLE001 (raised again by `start`)
             self._loaded.put(error)
             return
-        together = engine.continuous()
-        crowd = None if together is None else Crowd(together)
+        batched = BatchedJobs(engine.continuous()) if isinstance(engine, CanBatch) else None
         self._loaded.put(engine.info)
         while True:
-            self._take_in(crowd)
+            self._take_in(batched)
             for _ in range(len(self._running)):
                 job = self._running.popleft()
                 if advance(engine, job):
                     self._running.append(job)
-            if crowd is not None:
-                crowd.advance()
+            if batched is not None:
+                batched.advance()
 
-    def _take_in(self, crowd: "Crowd | None") -> None:
+    def _take_in(self, batched: "BatchedJobs | None") -> None:
         """Begin what has arrived, waiting for it if there is nothing to do."""
-        if not (self._running or self._waiting or (crowd and crowd.jobs)):
+        if not (self._running or self._waiting or (batched and batched.jobs)):
             self._queue(self._arrived.get())
         while not self._arrived.empty():
             self._queue(self._arrived.get())
         while self._waiting:
             client, jobs = next(iter(self._waiting.items()))
-            if not self._begin(jobs[0], crowd, alone=len(jobs) == 1):
+            if not self._begin(jobs[0], batched, alone=len(jobs) == 1):
                 return
             jobs.popleft()
             del self._waiting[client]
             if jobs:
                 self._waiting[client] = jobs  # behind the other clients
 
-    def _begin(self, job: Job, crowd: "Crowd | None", *, alone: bool) -> bool:
-        """Begin a request if there is room. `alone`: its client has no other that waits."""
+    def _begin(self, job: Job, batched: "BatchedJobs | None", *, alone: bool) -> bool:
+        """Begin a request if it fits. `alone`: its client has no other that waits."""
         if isinstance(job.request, ScoreRequest):
             fits = len(self._running) < AT_ONCE
             if fits:
                 self._running.append(self._scores(job, job.request))
             return fits
-        if crowd is None:
+        if batched is None:
             fits = len(self._running) < AT_ONCE
         else:
-            # Beside the crowd a stream takes a step of its own: not for a client of many.
-            fits = alone and not self._running and not crowd.has(job.client)
+            # A stream takes steps of its own beside the batch: not for a client of many.
+            fits = alone and not self._running and not batched.has(job.client)
             if not fits:
-                return crowd.take(job, job.request)
+                return batched.take(job, job.request)
         if fits:
             self._running.append(job)
         return fits
 
     def _scores(self, job: Job, request: ScoreRequest) -> Scores:
-        """A request with others like it, which wait no longer; `job` itself still does."""
+        """Join `job` with the other scores that wait, and take those off the queue."""
         jobs, requests = [job], [request]
         for client, waiting in list(self._waiting.items()):
             for other in list(waiting):
@@ -187,26 +184,26 @@ class EngineThread:
         self._waiting.setdefault(job.client, deque()).append(job)
 
 
-class Crowd:
-    """The requests that decode together: their events go to their jobs."""
+class BatchedJobs:
+    """The requests that decode together, and the jobs that their events go to."""
 
-    def __init__(self, together: Together) -> None:
+    def __init__(self, batch: Batchable) -> None:
         self.jobs: dict[int, Job] = {}
-        self._together = together
+        self._batch = batch
         self._numbers = count()
         self._choices: dict[int, int] = {}
 
     def has(self, client: str) -> bool:
-        """Whether a request of that client is here."""
+        """Return True if a request of that client is here."""
         return any(job.client == client for job in self.jobs.values())
 
     def take(self, job: Job, request: Request) -> bool:
-        """Let a request join; False where there is no room. What is wrong with it, it is told."""
-        if not self._together.has_room(request):
+        """Let a request join, or return False if it does not fit. Its job is told what is wrong."""
+        if not self._batch.has_slot(request):
             return False
         position = next(self._numbers)
         try:
-            self._together.add(position, request)
+            self._batch.add(position, request)
         except TuluError as error:
             job.put(error)
             return True
@@ -215,20 +212,20 @@ class Crowd:
         return True
 
     def advance(self) -> None:
-        """Move all on by a token each."""
+        """Advance every request by one token."""
         dropped = [number for number, job in self.jobs.items() if job.cancelled]
         for position in dropped:
-            self._together.drop(position)
+            self._batch.drop(position)
             self._end(position, END)
         if not self.jobs:
             if dropped:
-                self._together.clear()  # no step will come in which they leave
+                self._batch.clear()  # no step will come in which they leave
             return
         try:
-            for position, event in self._together.advance():
+            for position, event in self._batch.advance():
                 self._pass_on(position, event)
         except Exception as error:  # noqa: BLE001 (the engine must live for the next)
-            self._together.clear()
+            self._batch.clear()
             for position in list(self.jobs):
                 self._end(position, as_ours(error))
 
@@ -244,16 +241,16 @@ class Crowd:
         self.jobs.pop(position).put(last)
 
 
-def begin(engine: Answering, job: Job | Scores) -> Iterator[Any]:
-    """The events of a request, or the scores of several."""
+def begin(engine: Engine, job: Job | Scores) -> Iterator[Any]:
+    """Begin a request: return its events, or the scores of several."""
     if isinstance(job, Scores):
         return engine.score(job.request)
     assert isinstance(job.request, Request), "scores are begun together"
     return engine.stream(job.request)
 
 
-def advance(engine: Answering, job: Job | Scores) -> bool:
-    """Move one request on by an event; whether there is more to come of it."""
+def advance(engine: Engine, job: Job | Scores) -> bool:
+    """Advance a request by one event. Return True if more may come."""
     try:
         if job.cancelled:
             if job.events is not None:
@@ -273,7 +270,7 @@ def advance(engine: Answering, job: Job | Scores) -> bool:
 
 
 def as_ours(error: Exception) -> TuluError:
-    """What a client is told of an error."""
+    """Return an error as one that a client can be told."""
     if isinstance(error, TuluError):
         return error
     return EngineError(f"The engine failed: {type(error).__name__}: {error}.")

@@ -1,13 +1,13 @@
 """The form of what the server says: OpenAI's objects, whole or as server-sent events."""
 
 import json
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Done, Text
-from tulu_cli.errors import BadInput, EngineDied, EngineError, TuluError
-from tulu_cli.protocol import completions
+from tulu_cli.core import Completion, Done, Text, Usage
+from tulu_cli.errors import BadInput, EngineDied, TuluError
+from tulu_cli.protocol.completions import Envelope, piece_fields, usage_object
+from tulu_cli.protocol.errors import error_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
@@ -16,70 +16,49 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-class Frame:
-    """What is around the choices of an answer, in the form of completions or of chats."""
+class AnswerWriter:
+    """Makes the objects that a client is sent; `with_ids` adds the token ids of the text."""
 
-    def __init__(self, name: str, model: str, *, chat: bool, with_ids: bool) -> None:
-        self.name = name
-        self._chat = chat
+    def __init__(self, envelope: Envelope, *, with_ids: bool) -> None:
+        self._envelope = envelope
         self._with_ids = with_ids
-        self._kind = "chat.completion" if chat else "text_completion"
-        self._head = {"id": name, "created": int(time.time()), "model": model}
 
-    def chunk(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        """One object of a stream."""
-        kind = f"{self._kind}.chunk" if self._chat else self._kind
-        return {**self._head, "object": kind, "choices": choices, **more}
+    def chunk(self, event: Text | Done) -> dict[str, Any]:
+        """Return an event as a chunk."""
+        return self._envelope.chunk([self._choice(event, streamed=True)])
 
-    def piece(self, event: Text) -> dict[str, Any]:
-        """A piece of text as a chunk."""
-        return self.chunk(
-            [self._form(completions.text_chunk(event, with_ids=self._with_ids), "delta")]
-        )
+    def usage(self, ends: Sequence[Done]) -> dict[str, Any]:
+        """Return the chunk that counts the tokens of all choices."""
+        return self._envelope.chunk([], usage=_usage(ends))
 
-    def end(self, done: Done) -> dict[str, Any]:
-        """The end of a choice as a chunk."""
-        empty = Text("", index=done.index)
-        choice = completions.text_chunk(empty, with_ids=self._with_ids, finish=done)
-        return self.chunk([self._form(choice, "delta")])
+    def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        """Return the finished answer."""
+        choices = [
+            self._choice(Text(one.text, one.token_ids, one.done.index, one.logprobs), one.done)
+            for one in completions
+        ]
+        return self._envelope.whole(choices, _usage([one.done for one in completions]))
 
-    async def whole(self, events: AsyncIterator[Text | Done]) -> dict[str, Any]:
-        """The finished answer as one object."""
-        pieces: dict[int, list[Text]] = {}
-        ends: dict[int, Done] = {}
-        async for event in events:
-            if isinstance(event, Done):
-                ends[event.index] = event
-            else:
-                pieces.setdefault(event.index, []).append(event)
-        if not ends:
-            raise EngineError("The request was cancelled.")
-        choices = [self._choice(pieces.get(index, []), ends[index]) for index in sorted(ends)]
-        usage = completions.usage_object(list(ends.values()))
-        return {**self._head, "object": self._kind, "choices": choices, "usage": usage}
+    def _choice(
+        self, event: Text | Done, end: Done | None = None, *, streamed: bool = False
+    ) -> dict[str, Any]:
+        piece = event if isinstance(event, Text) else Text("", index=event.index)
+        end = event if isinstance(event, Done) else end
+        choice = self._envelope.choice(event.index, piece.text, streamed=streamed)
+        return choice | piece_fields(piece, with_ids=self._with_ids, end=end)
 
-    def _choice(self, pieces: list[Text], done: Done) -> dict[str, Any]:
-        whole = Text(
-            "".join(piece.text for piece in pieces),
-            tuple(token for piece in pieces for token in piece.token_ids),
-            done.index,
-            tuple(entry for piece in pieces for entry in piece.logprobs),
-        )
-        return self._form(
-            completions.text_chunk(whole, with_ids=self._with_ids, finish=done), "message"
-        )
 
-    def _form(self, choice: dict[str, Any], place: str) -> dict[str, Any]:
-        if self._chat:
-            choice[place] = {"role": "assistant", "content": choice.pop("text")}
-        return choice
+def _usage(ends: Sequence[Done]) -> dict[str, Any]:
+    return usage_object(Usage.total([end.usage for end in ends]))
 
 
 class EventStream:
     """An answer as server-sent events; the first one decides between an error status and 200."""
 
-    def __init__(self, frame: Frame, events: AsyncIterator[Text | Done], *, usage: bool) -> None:
-        self._frame = frame
+    def __init__(
+        self, answer: AnswerWriter, events: AsyncIterator[Text | Done], *, usage: bool
+    ) -> None:
+        self._answer = answer
         self._events = events
         self._usage = usage
 
@@ -111,15 +90,15 @@ class EventStream:
         except TuluError as error:
             await send(line(error_object(error)))
         if self._usage and ends:
-            await send(line(self._frame.chunk([], usage=completions.usage_object(ends))))
+            await send(line(self._answer.usage(ends)))
         await send({"type": "http.response.body", "body": LAST_LINE, "more_body": True})
 
     async def _send_event(self, event: Text | Done, ends: list[Done], send: "Send") -> None:
         if isinstance(event, Done):
             ends.append(event)
-            await send(line(self._frame.end(event)))
-        elif event.text or event.token_ids:
-            await send(line(self._frame.piece(event)))
+        elif not (event.text or event.token_ids):
+            return
+        await send(line(self._answer.chunk(event)))
 
 
 LAST_LINE = b"data: [DONE]\n\n"
@@ -146,12 +125,6 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> "Response":
 
     data = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
     return Response(data, status, media_type="application/json")
-
-
-def error_object(error: TuluError) -> dict[str, Any]:
-    """An error of ours in OpenAI's form: its class is the type, so that a client of ours has it."""
-    told = {"message": str(error), "type": type(error).__name__, "code": int(error.exit_code)}
-    return {"error": told}
 
 
 async def refusal(_http: Any, error: Exception) -> "Response":

@@ -12,12 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli import engines
+from tulu_cli.engines import choose
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.worker import end_with
 from tulu_cli.errors import EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
-from tulu_cli.warm.record import Order, read_order, write_json
+from tulu_cli.warm.record import LaunchOrder, read_order, write_json
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -41,25 +41,21 @@ def main(folder: Path) -> int:
     return 0
 
 
-def load(folder: Path, order: Order) -> "Starlette":
+def load(folder: Path, order: LaunchOrder) -> "Starlette":
     """The application over the loaded engine. Raises what the engine raises."""
     from tulu_cli.serving.app import make_app
     from tulu_cli.serving.engine_thread import EngineThread
 
     say_stage("loading weights")
     spec = spec_of(order)
-    choice = engines.Choice(order.identity.engine, ())
-
-    def load_engine() -> Any:  # one that can be asked for `continuous`, as not every engine can
-        return engines.load(choice, spec)
-
-    thread = EngineThread(load_engine)
+    choice = choose.EngineChoice(order.identity.engine, ())
+    thread = EngineThread(lambda: choose.load(choice, spec))
     info = thread.start()
     write_json(folder / "info.json", asdict(info))
     return make_app(thread, info, spec.tokenizer, order.end_token_ids)
 
 
-def spec_of(order: Order) -> EngineSpec:
+def spec_of(order: LaunchOrder) -> EngineSpec:
     """What is to be loaded, as an engine takes it."""
     identity = order.identity
     directory = Path(identity.directory)

@@ -17,9 +17,9 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     PROMPT_PATH,
     read_end_tokens,
-    read_sampling,
     text_chunk,
 )
+from tulu_cli.protocol.sampling import read_sampling
 from tulu_cli.serving.frames import LAST_LINE, line, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COMPLETIONS = "/v1/completions"
 
 
-class Wording:
+class TuluRoutes:
     """The middleware. vLLM is given its name and makes it, so `tokenizer` is set beforehand."""
 
     tokenizer: ClassVar[Tokenizer]
@@ -38,7 +38,7 @@ class Wording:
         self._app = app
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answer one request, or pass it on to vLLM as it is."""
+        """AnswerTranslator one request, or pass it on to vLLM as it is."""
         from starlette.requests import Request as HttpRequest
 
         path = scope.get("path") if scope["type"] == "http" else None
@@ -51,14 +51,14 @@ class Wording:
                 response = await prompt_response(body, self.tokenizer)
                 await response(scope, receive, send)
                 return
-            wording = Answer(read_request(body), self.tokenizer, send)
+            translator = AnswerTranslator(read_request(body), self.tokenizer, send)
         except TuluError as error:
             await (await refusal(None, error))(scope, receive, send)
             return
         target = {"path": _COMPLETIONS, "raw_path": _COMPLETIONS.encode()}
         # vLLM would end an answer at a stop string, but not where we do.
         asked = json.dumps({**body, "stop": []}).encode()
-        await self._app({**scope, **target}, again(asked, receive), wording.send)
+        await self._app({**scope, **target}, again(asked, receive), translator.send)
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
@@ -79,7 +79,7 @@ def again(body: bytes, receive: "Receive") -> "Receive":
     return receive_again
 
 
-class Answer:
+class AnswerTranslator:
     """Takes what vLLM sends, and sends on what it means. What is no stream is passed on as it is.
 
     Once every choice has ended the client is told so; vLLM learns that it has gone, and stops.
@@ -140,4 +140,4 @@ class Answer:
 
 def piece(event: Text, done: Done | None = None) -> "Message":
     """A piece of an answer as a line of the stream."""
-    return line({"choices": [text_chunk(event, with_ids=True, finish=done)]})
+    return line({"choices": [text_chunk(event, done)]})

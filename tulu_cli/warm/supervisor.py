@@ -19,7 +19,7 @@ from pathlib import Path
 from tulu_cli.disk import lock
 from tulu_cli.processes import MARK, end_group
 from tulu_cli.warm import lease
-from tulu_cli.warm.record import Order, State, read_order, remove, write_json
+from tulu_cli.warm.record import LaunchOrder, State, read_order, remove, write_json
 from tulu_cli.warm.unix_http import get
 
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -39,13 +39,13 @@ def main(folder: Path) -> int:
         lock(alive.fileno())
         (folder / "lease").touch()
         (folder / "socket").unlink(missing_ok=True)
-        bell = Bell(leashed=order.leashed)
+        waiter = SignalWaiter(leashed=order.leashed)
         server = start_server(folder, order)
-        meant = Supervisor(folder, order, server, bell).run()
+        meant = Supervisor(folder, order, server, waiter).run()
     return 0 if meant else 1
 
 
-def start_server(folder: Path, order: Order) -> "subprocess.Popen[bytes]":
+def start_server(folder: Path, order: LaunchOrder) -> "subprocess.Popen[bytes]":
     """The server, at the head of a process group of its own."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
@@ -59,7 +59,7 @@ def start_server(folder: Path, order: Order) -> "subprocess.Popen[bytes]":
         )
 
 
-class Bell:
+class SignalWaiter:
     """Wakes the supervisor: a signal, or the end of the command that holds its leash."""
 
     def __init__(self, *, leashed: bool) -> None:
@@ -89,24 +89,28 @@ class Supervisor:
     """Watches one server."""
 
     def __init__(
-        self, folder: Path, order: Order, server: "subprocess.Popen[bytes]", bell: Bell
+        self,
+        folder: Path,
+        order: LaunchOrder,
+        server: "subprocess.Popen[bytes]",
+        waiter: SignalWaiter,
     ) -> None:
         self._folder = folder
         self._order = order
         self._server = server
-        self._bell = bell
+        self._waiter = waiter
         self._socket = folder / "socket"
         self._state = State(os.getpid(), server.pid, time.time())
         self._write_state()
 
     def run(self) -> bool:
         """Until the end of the engine; whether that was meant to be."""
-        while not self._bell.told_to_end:
+        while not self._waiter.told_to_end:
             if self._server.poll() is not None or self._engine_is_dead():
                 return self._end_unmeant()
             if self._is_idle():
                 break
-            self._bell.wait(self._pause())
+            self._waiter.wait(self._pause())
         end_group(self._server.pid, _GRACE_SECONDS)
         self._server.wait()
         remove(self._folder, keep_log=False)

@@ -78,7 +78,7 @@ class ChoiceText:
             yield from self.take(Piece(self.index, "", finish="stop"))
 
 
-class Answer:
+class ChatAnswer:
     """The choices of one request. `started` is on time.perf_counter's clock."""
 
     def __init__(self, request: Request, url: str | None, started: float) -> None:
@@ -206,7 +206,7 @@ class ChatCompletionsEngine:
 
     def _events(self, request: Request, *, patient: bool) -> Iterator[Text | Done]:
         check(request.sampling, self._url)
-        answer = Answer(request, self._url, time.perf_counter())
+        answer = ChatAnswer(request, self._url, time.perf_counter())
         while True:
             body = request_body(request, self.info.model, self._quirks)
             try:

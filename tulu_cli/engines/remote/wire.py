@@ -1,13 +1,7 @@
-"""HTTP to a server that streams JSON: over a Unix socket, or over TCP to a URL.
+"""HTTP to a server that streams JSON: over the Unix socket of a warm engine, or to a URL.
 
-The standard library's client: its connections can be hung up from another thread, and it is loaded
-in a fifth of the time that httpx takes, which a warm engine's first token would feel. On the way to
-a URL there may be a proxy (`proxies.py`), to a socket never.
-
-The proxy on the way to a server at a URL, by the variables that curl reads too.
-
-HTTPS_PROXY or HTTP_PROXY by the scheme of the URL, else ALL_PROXY; NO_PROXY says where none is
-used, and what is on this machine is never asked for through one.
+The socket is spoken to by the standard library's client: to import httpx takes longer than a warm
+engine takes to its first token. URLs are httpx's: proxies, TLS and timeouts are as it has them.
 """
 
 import http.client
@@ -15,61 +9,73 @@ import json
 import math
 import socket
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
 from itertools import chain, count
-from typing import Any, Protocol, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
-from tulu_cli.protocol.errors import LONGEST_MESSAGE, parsed, refusal
+from tulu_cli.protocol.errors import parsed, refusal
 from tulu_cli.text import one_line
 from tulu_cli.warm.endpoint import Address
 from tulu_cli.warm.unix_http import UnixConnection
 
+if TYPE_CHECKING:
+    import httpx
+
 LONGEST = 16 * 2**20  # bytes of an event; an answer's whole text is less
-
-
-class Lines(Protocol):
-    """Where the lines come from; b"" is the end."""
-
-    def readline(self, limit: int = -1, /) -> bytes: ...
-
-
-def event_data(stream: Lines) -> Iterator[bytes]:
-    """The data of each whole event; comments and other fields are left out.
-
-    An event that has not ended when the stream does is none. Raises ValueError for one that is
-    longer than LONGEST: nothing but a mistake has no line end for so long.
-    """
-    data: list[bytes] = []
-    room = LONGEST
-    while line := stream.readline(room + 1):
-        room -= len(line)
-        if room < 0:
-            raise ValueError(f"it sends an event of more than {LONGEST // 2**20} MiB")
-        text = line.rstrip(b"\r\n")
-        if text.startswith(b"data:"):
-            data.append(text.removeprefix(b"data:").removeprefix(b" "))
-        elif not text:
-            if data:
-                yield b"\n".join(data)
-            data, room = [], LONGEST
-
+_PIECE = 65536  # bytes that are read at a time, at most
 
 # vLLM's server lives a while longer than its worker, and says this (EngineDeadError).
 _WORKER_DIED = "EngineCore encountered an issue"
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 60.0  # a server that wants more of it is not waited for
-_ANSWER_SECONDS = 10.0  # to connect, and for what needs no computing
+_LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
+_ANSWER_SECONDS = 10.0  # to connect, and for an answer that needs no computing
 
 _T = TypeVar("_T")
+
+
+def event_data(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the data of each whole server-sent event; comments and other fields are left out.
+
+    `pieces` are the bytes of the stream, cut anywhere. An event that the stream does not end with
+    an empty line is dropped. Raise ValueError for an event of more than LONGEST bytes.
+    """
+    data: list[bytes] = []
+    size = 0
+    for line in _lines(pieces):
+        size += len(line)
+        _check_size(size)
+        if line.startswith(b"data:"):
+            data.append(line.removeprefix(b"data:").removeprefix(b" "))
+        elif not line:
+            if data:
+                yield b"\n".join(data)
+            data, size = [], 0
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield each whole line without its end."""
+    rest = bytearray()
+    for piece in pieces:
+        first, *lines = piece.split(b"\n")
+        rest += first
+        for line in lines:
+            yield bytes(rest).rstrip(b"\r")
+            rest = bytearray(line)
+        _check_size(len(rest))
+
+
+def _check_size(size: int) -> None:
+    if size > LONGEST:
+        raise ValueError(f"it sends an event of more than {LONGEST // 2**20} MiB")
 
 
 class _Lost(EngineDied):
@@ -77,12 +83,55 @@ class _Lost(EngineDied):
 
 
 class _Busy(Exception):
-    """A refusal that another attempt may turn into an answer, so many seconds later."""
+    """A refusal that may turn into an answer after so many seconds."""
 
     def __init__(self, failure: TuluError, seconds: float) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """The head of an answer, and the bytes of its body as they come."""
+
+    status: int
+    header: Callable[[str], str | None]
+    pieces: Iterator[bytes]
+
+    @property
+    def content_type(self) -> str:
+        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+
+    def body(self, most: int | None = LONGEST) -> bytes:
+        """Read the body, or its first `most` bytes."""
+        data = bytearray()
+        for piece in self.pieces:
+            data += piece
+            if most is not None and len(data) >= most:
+                break
+        return bytes(data[:most])
+
+
+class _Line:
+    """The connection of one request, which another thread can cut."""
+
+    def __init__(self) -> None:
+        self._is_cut = False
+        self._socket: socket.socket | None = None
+
+    def hold(self, connection: socket.socket) -> None:
+        """Take the socket, or a socket over the one before, such as TLS."""
+        self._socket = connection
+        if self._is_cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """Wake the thread that reads or writes: its connection has ended."""
+        self._is_cut = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Wire:
@@ -92,31 +141,38 @@ class Wire:
         self._endpoint = endpoint
         self._headers = {"Content-Type": "application/json", **headers}
         if endpoint.api_key:
-            self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
-        self._open: set[http.client.HTTPConnection] = set()
+            self._headers["Authorization"] = f"Bearer {_checked(endpoint.api_key)}"
+        self._running: set[_Line] = set()
         self._lock = threading.Lock()
         self._hung_up = threading.Event()
+        self._client: httpx.Client | None = None
+        self._proxy: str | None = None  # known once a connection to it is tried
 
     @contextmanager
     def open(
         self, path: str, body: Mapping[str, Any], *, patient: bool = True
     ) -> Iterator[Iterator[dict[str, Any]]]:
-        """POST a body; gives the chunks of the answer. Leaving it hangs up.
+        """POST a body, and give the chunks of the streamed answer. Leaving the context hangs up.
 
-        Raises EngineDied where the server is gone, and what it says where it refuses. If `patient`,
-        it is asked again until the first chunk is there; else that is left to `patiently`.
+        If `patient`, a busy server is asked again until the first chunk is there; else that is left
+        to `patiently`. Raise EngineDied if the server is gone, or the server's refusal.
         """
         with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
             yield chunks
 
     def get(self, path: str) -> Any:
-        """The JSON of a GET. Raises the same."""
-        return self.patiently(lambda: self._told("GET", path, None), also_lost=False)
+        """Return the JSON of a GET. Raise EngineDied or the server's refusal."""
+        return self.patiently(lambda: self._document("GET", path, None), also_lost=False)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Return the JSON of a POST. Raise EngineDied or the server's refusal."""
+        data = json.dumps(body).encode()
+        return self.patiently(lambda: self._document("POST", path, data))
 
     def patiently(self, ask: Callable[[], _T], *, also_lost: bool = True) -> _T:
-        """What `ask` gives, after a few attempts at a server that is busy.
+        """Return what `ask` returns, after a few attempts if the server is busy.
 
-        With `also_lost`, also at one that does not answer; `hang_up` ends the waiting.
+        With `also_lost`, a connection that broke is tried again too. `hang_up` ends the waiting.
         """
         hung_up, pause = self._hung_up, _FIRST_PAUSE_SECONDS
         attempts = 1 if self._endpoint.url is None else _ATTEMPTS
@@ -135,21 +191,14 @@ class Wire:
             pause *= 2
         raise AssertionError("the attempts have an end")
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON of a POST that is answered whole, asked again as by `open`. Raises the same."""
-        data = json.dumps(body).encode()
-        return self.patiently(lambda: self._told("POST", path, data))
-
     def hang_up(self) -> None:
-        """End all requests that run, from whatever thread."""
+        """End all running requests; any thread may call this."""
         with self._lock:
-            running = list(self._open)
+            running = list(self._running)
             hung_up, self._hung_up = self._hung_up, threading.Event()
         hung_up.set()
-        for connection in running:
-            if connection.sock is not None:
-                with suppress(OSError):
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+        for line in running:
+            line.cut()
 
     def _chunks(
         self, path: str, body: bytes, *, patient: bool
@@ -162,23 +211,22 @@ class Wire:
             yield from chunks
 
     def _begun(self, path: str, body: bytes) -> tuple[ExitStack, Iterator[dict[str, Any]]]:
-        """An answer of which the first chunk is there, and what holds its connection."""
+        """Return an answer whose first chunk is there, and what holds its connection."""
         with ExitStack() as held:
-            chunks = self._read(held.enter_context(self._asked("POST", path, body)))
+            chunks = self._read(held.enter_context(self._accepted("POST", path, body)))
             first = next(chunks, None)
             return held.pop_all(), chunks if first is None else chain((first,), chunks)
 
-    def _read(self, response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-        kind = response.headers.get_content_type()
-        if kind == "application/json":  # asked for a stream, it gives the whole all the same
+    def _read(self, reply: _Reply) -> Iterator[dict[str, Any]]:
+        if reply.content_type == "application/json":  # asked for a stream, it gives the whole
             with self._translated():
-                data = response.read(LONGEST)
+                data = reply.body()
             yield self._chunk(data)
             return
-        if kind == "text/html":
+        if reply.content_type == "text/html":
             raise self._senseless("a web page")
         with self._translated():
-            for data in event_data(response):
+            for data in event_data(reply.pieces):
                 if data == b"[DONE]":
                     return
                 yield self._chunk(data)
@@ -192,10 +240,10 @@ class Wire:
             raise self._failure(200, told)
         return told
 
-    def _told(self, method: str, path: str, body: bytes | None) -> Any:
-        with self._asked(method, path, body) as response:
+    def _document(self, method: str, path: str, body: bytes | None) -> Any:
+        with self._accepted(method, path, body) as reply:
             with self._translated():
-                data = response.read(LONGEST if body is None else None)  # a score is long
+                data = reply.body(LONGEST if body is None else None)  # a score is long
             return self._json(data)
 
     def _json(self, data: bytes) -> Any:
@@ -205,75 +253,166 @@ class Wire:
             raise self._senseless(_start(data)) from error
 
     @contextmanager
-    def _asked(
-        self, method: str, path: str, body: bytes | None
-    ) -> Iterator[http.client.HTTPResponse]:
-        """The head of an answer. Raises _Busy where a later attempt may help."""
-        with self._connected() as connection:
+    def _accepted(self, method: str, path: str, body: bytes | None) -> Iterator[_Reply]:
+        """Give an answer with status 200. Raise _Busy if a later attempt may get one."""
+        with ExitStack() as held:
+            line = held.enter_context(self._known_line())
             with self._translated():
-                if body is not None and connection.sock is not None:
-                    connection.sock.settimeout(None)  # a long prompt takes its time
-                connection.request(method, self._target(path), body, self._headers)
-                response = connection.getresponse()
-            with closing(response):
-                if response.status == 200:
-                    yield response
-                    return
-                with self._translated():
-                    told = response.read(LONGEST)
-        if 300 <= response.status < 400:
-            raise self._sent_away(response.headers.get("Location"))
-        if response.status == http.client.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
-            raise UsageError(
-                f"The proxy {self._proxy} wants to know who asks: the environment may name it as "
-                "http://NAME:PASSWORD@HOST:PORT."
-            )
-        failure = self._failure(response.status, parsed(told))
-        if _is_busy(response.status) and not isinstance(failure, EngineDied):
-            raise _Busy(failure, _seconds(response.headers.get("Retry-After")))
+                reply = held.enter_context(self._asked(line, method, path, body))
+            if reply.status == 200:
+                yield reply
+                return
+            with self._translated():
+                told = reply.body()
+        if 300 <= reply.status < 400:
+            raise self._redirected(path, reply.header("Location"))
+        if reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
+            raise self._stopped_by_proxy()
+        failure = self._failure(reply.status, parsed(told))
+        if _is_busy(reply.status) and not isinstance(failure, EngineDied):
+            raise _Busy(failure, _seconds(reply.header("Retry-After")))
         raise failure
 
     @contextmanager
-    def _connected(self) -> Iterator[http.client.HTTPConnection]:
-        """An open connection that `hang_up` knows."""
-        with closing(self._connection()) as connection:
-            with self._translated():
-                connection.connect()
+    def _known_line(self) -> Iterator[_Line]:
+        """Give a line that `hang_up` knows."""
+        line = _Line()
+        with self._lock:
+            self._running.add(line)
+        try:
+            yield line
+        finally:
             with self._lock:
-                self._open.add(connection)
-            try:
-                yield connection
-            finally:
-                with self._lock:
-                    self._open.discard(connection)
+                self._running.discard(line)
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _asked(
+        self, line: _Line, method: str, path: str, body: bytes | None
+    ) -> AbstractContextManager[_Reply]:
         if self._endpoint.socket is not None:
-            return UnixConnection(self._endpoint.socket)
+            return self._asked_on_socket(line, self._endpoint.socket, method, path, body)
+        return self._asked_at_url(line, method, path, body)
+
+    @contextmanager
+    def _asked_on_socket(
+        self, line: _Line, path: Path, method: str, target: str, body: bytes | None
+    ) -> Iterator[_Reply]:
+        with closing(UnixConnection(path)) as connection:
+            connection.connect()
+            line.hold(connection.sock)
+            connection.request(method, target, body, self._headers)
+            with closing(connection.getresponse()) as response:
+                pieces = iter(lambda: response.read1(_PIECE), b"")
+                yield _Reply(response.status, response.headers.get, pieces)
+
+    @contextmanager
+    def _asked_at_url(
+        self, line: _Line, method: str, path: str, body: bytes | None
+    ) -> Iterator[_Reply]:
+        import httpx
+
+        # A long prompt takes its time, to be sent and to be computed.
+        seconds = _ANSWER_SECONDS if body is None else None
+        with ExitStack() as held:
+            with self._http_translated():
+                asked = self._http().stream(
+                    method,
+                    self._target(path),
+                    content=body,
+                    headers=self._headers,
+                    timeout=httpx.Timeout(seconds, connect=_ANSWER_SECONDS),
+                    extensions={"trace": self._tracer(line)},
+                )
+                response = held.enter_context(asked)
+            yield _Reply(response.status_code, response.headers.get, self._pieces(response))
+
+    def _pieces(self, response: "httpx.Response") -> Iterator[bytes]:
+        with self._http_translated():
+            yield from response.iter_bytes()
+
+    def _http(self) -> "httpx.Client":
+        with self._lock:
+            if self._client is None:
+                self._client = self._new_client()
+            return self._client
+
+    def _new_client(self) -> "httpx.Client":
+        import ssl
+
+        import httpx
 
         try:
-            return connection_to(self._url, self._proxy, _ANSWER_SECONDS)
-        except (KeyError, ValueError, http.client.InvalidURL) as error:
-            raise _no_url(self._endpoint.url) from error
+            return httpx.Client(
+                # Pieces of an answer are read as they come, which compression could hold back.
+                headers={"User-Agent": "tulu", "Accept-Encoding": "identity"},
+                # The certificates of this system, where a company adds its own.
+                verify=ssl.create_default_context(),
+                # A proxy does not know the way to a server on this machine.
+                trust_env=not _is_here(self._url.hostname or ""),
+                # Each request has a connection of its own, so that one can be cut alone.
+                limits=httpx.Limits(max_keepalive_connections=0),
+            )
+        except ImportError as error:
+            raise UsageError(
+                "The proxy that the environment names speaks SOCKS, which needs one more package: "
+                "pip install 'httpx[socks]'."
+            ) from error
+        except (ValueError, httpx.InvalidURL) as error:
+            # Not the reason, in which a password may stand.
+            raise UsageError(
+                "The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) "
+                "cannot be used: it must have the form http://HOST:PORT."
+            ) from error
+
+    def _tracer(self, line: _Line) -> Callable[[str, Mapping[str, Any]], None]:
+        """Return a hook for httpx that notes where a connection goes, and gives it to `line`."""
+        import httpx
+
+        url = httpx.URL(self._target(""))
+        server = url.raw_host.decode(), url.port or {"http": 80, "https": 443}[url.scheme]
+
+        def trace(event: str, told: Mapping[str, Any]) -> None:
+            if event.endswith("connect_tcp.started") and (told["host"], told["port"]) != server:
+                host = f"[{told['host']}]" if ":" in told["host"] else told["host"]
+                self._proxy = f"{host}:{told['port']}"
+            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                line.hold(told["return_value"].get_extra_info("socket"))
+
+        return trace
+
+    @contextmanager
+    def _http_translated(self) -> Iterator[None]:
+        """Raise OSError for a failure of httpx, with the reason that the system gives."""
+        import httpx
+
+        try:
+            yield
+        except httpx.InvalidURL as error:
+            raise _not_a_url(self._endpoint.url) from error
+        except httpx.ProxyError as error:
+            if str(error).startswith(str(int(http.client.PROXY_AUTHENTICATION_REQUIRED))):
+                raise self._stopped_by_proxy() from error
+            raise OSError(str(error)) from error
+        except httpx.RequestError as error:
+            raise OSError(_reason(error)) from error
 
     @cached_property
     def _url(self) -> SplitResult:
-        """Where the server is. Raises ValueError for what is no URL, UsageError for half of one."""
-        url = urlsplit(self._endpoint.url or "")
+        """Raise UsageError for an address that is not a URL of HTTP, or holds more than a place."""
+        try:
+            url = urlsplit(self._endpoint.url or "")
+            is_http = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError as error:
+            raise _not_a_url(self._endpoint.url) from error
         if "@" in url.netloc or url.query or url.fragment:
-            raise _no_url(f"{url.scheme}://{url.hostname} with a password or a query")
+            raise _not_a_url(f"{url.scheme}://{url.hostname} with a password or a query")
+        if not is_http:
+            raise _not_a_url(self._endpoint.url)
         return url
 
-    @cached_property
-    def _proxy(self) -> "Proxy | None":
-        """What stands on the way to a URL."""
-        return proxy_for(self._url)
-
     def _target(self, path: str) -> str:
-        """The path under that of the URL, whether or not that has the /v1 of OpenAI's base URLs."""
-        if self._endpoint.url is None:
-            return path
-        return self._url.path.rstrip("/").removesuffix("/v1") + path
+        """Return the URL of a path, whether or not the server's has the /v1 of OpenAI's."""
+        above = self._url.path.rstrip("/").removesuffix("/v1")
+        return self._url._replace(path=above + path).geturl()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -293,20 +432,30 @@ class Wire:
             "is the URL that of an OpenAI-compatible server?"
         )
 
-    def _sent_away(self, place: str | None) -> EngineError:
+    def _redirected(self, path: str, place: str | None) -> EngineError:
+        if not place:
+            return EngineError(f"{self._endpoint.url} redirects, but does not say where to.")
+        place = one_line(urljoin(self._target(path), place))
         return EngineError(
-            f"The server at {self._endpoint.url} sends us on to "
-            f"{one_line(place or 'nowhere', LONGEST_MESSAGE)!r}, "
-            "where no key and no prompt is sent unasked: name that URL with --server."
+            f"{self._endpoint.url} redirects to {place}. Redirects are not followed, so your key "
+            "and prompt stay where you sent them; use --server "
+            f"{place.removesuffix(path)}."
+        )
+
+    def _stopped_by_proxy(self) -> UsageError:
+        return UsageError(
+            f"The proxy {self._proxy} requires a name and a password: put them into the URL of the "
+            "environment, as http://NAME:PASSWORD@HOST:PORT."
         )
 
     def _death(self, reason: str) -> str:
+        reason = reason.rstrip(".")
         if self._endpoint.url is not None:
-            if (proxy := self._proxy) is None:
+            if self._proxy is None:
                 return f"The server at {self._endpoint.url} does not answer: {reason}."
             return (
-                f"The server at {self._endpoint.url} does not answer through the proxy {proxy}: "
-                f"{reason}. NO_PROXY={self._url.hostname} goes around it."
+                f"The server at {self._endpoint.url} does not answer through the proxy "
+                f"{self._proxy}: {reason}. NO_PROXY={self._url.hostname} goes around it."
             )
         log = self._endpoint.log
         last = last_error_of(log) if log else None
@@ -314,7 +463,17 @@ class Wire:
         return f"The warm engine of {self._endpoint.name} is gone{said}"
 
 
-def _no_url(url: str | None) -> UsageError:
+def _checked(key: str) -> str:
+    """Return the key. Raise UsageError, which does not show it, if no header can carry it."""
+    if not key.isascii() or not key.isprintable():
+        raise UsageError(
+            "The API key cannot be sent: it must consist of printable ASCII characters, "
+            "without line ends."
+        )
+    return key
+
+
+def _not_a_url(url: str | None) -> UsageError:
     return UsageError(f"--server takes a URL such as http://host:8000, not {url!r}.")
 
 
@@ -323,7 +482,7 @@ def _is_busy(status: int) -> bool:
 
 
 def _seconds(told: str | None) -> float:
-    """A Retry-After in seconds; one that names a date, or nothing, is none."""
+    """Return a Retry-After in seconds; 0 for a date, or for none."""
     return float(told) if told is not None and told.isascii() and told.isdigit() else 0.0
 
 
@@ -331,87 +490,18 @@ def _start(data: bytes) -> str:
     return repr(data[:60].decode("utf-8", errors="replace"))
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """Where a proxy listens, and the headers by which it knows us."""
-
-    host: str
-    port: int
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-
-class ProxiedConnection(http.client.HTTPConnection):
-    """HTTP through a proxy, which is told the whole URL and passes the request on."""
-
-    def __init__(self, url: SplitResult, proxy: Proxy, timeout: float) -> None:
-        super().__init__(proxy.host, proxy.port, timeout=timeout)
-        self._origin = f"{url.scheme}://{url.netloc}"
-        self._known_by = proxy.headers
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Mapping[str, Any] = {},
-        *,
-        encode_chunked: bool = False,
-    ) -> None:
-        """Send a request for a path of the server's."""
-        headers = {**headers, **self._known_by}
-        super().request(method, self._origin + url, body, headers, encode_chunked=encode_chunked)
-
-
-def connection_to(
-    url: SplitResult, proxy: Proxy | None, timeout: float
-) -> http.client.HTTPConnection:
-    """A connection that is not open yet. Raises KeyError for a scheme that is none of HTTP's."""
-    host, port = url.hostname or "", url.port
-    if proxy is None:
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        return kinds[url.scheme](host, port, timeout=timeout)
-    if url.scheme == "http":
-        return ProxiedConnection(url, proxy, timeout)
-    # The proxy sees where it goes and no more: the key and the prompt are encrypted inside.
-    tunnel = http.client.HTTPSConnection(proxy.host, proxy.port, timeout=timeout)
-    tunnel.set_tunnel(host, port or http.client.HTTPS_PORT, dict(proxy.headers))
-    return tunnel
-
-
-def proxy_for(url: SplitResult) -> Proxy | None:
-    """The proxy for a URL, None where it is reached without. Raises UsageError for a bad one."""
-    from urllib.request import getproxies, proxy_bypass
-
-    host = url.hostname or ""
-    proxies = getproxies()
-    told = proxies.get(url.scheme) or proxies.get("all")
-    place = host if url.port is None else f"{host}:{url.port}"
-    if not told or _is_here(host) or proxy_bypass(place):
-        return None
-    try:
-        found = urlsplit(told if "://" in told else f"http://{told}")
-        if found.scheme == "http" and found.hostname:
-            return Proxy(found.hostname, found.port or http.client.HTTP_PORT, _known_by(found))
-    except ValueError:
-        pass
-    raise UsageError(
-        f"The proxy that the environment names for {host} cannot be used: --server takes one of "
-        f"the form http://HOST:PORT. NO_PROXY={host} goes around it."
-    )
-
-
-def _known_by(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    pair: Iterable[str] = (unquote(part or "") for part in (proxy.username, proxy.password))
-    return {"Proxy-Authorization": f"Basic {b64encode(':'.join(pair).encode()).decode()}"}
+def _reason(error: BaseException) -> str:
+    """Return the reason at the bottom of a failure: the system's, if it has one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def _is_here(host: str) -> bool:
-    """Whether a host is this machine, by its name or address."""
+    """Return True if a host is this machine, by its name or address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

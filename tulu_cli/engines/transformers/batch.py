@@ -13,22 +13,29 @@ from tulu_cli.core import Completion, Done, Request, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import bounded
 from tulu_cli.engines.transformers.cache import is_plain, merge, new_cache
-from tulu_cli.engines.transformers.decode import Decoder, Padding, Row, RowMaker, sample, translated
+from tulu_cli.engines.transformers.decode import (
+    BatchRow,
+    Decoder,
+    Padding,
+    RowMaker,
+    sample,
+    translated,
+)
 from tulu_cli.errors import DoesNotFit, TuluError
 
 Prompts = list[tuple[int, ...]]
 
 
 @dataclass
-class Running:
+class RunningRows:
     """Rows in the middle of their answers. `logits`, shape (rows, vocabulary), are of the next."""
 
-    rows: list[Row]
+    rows: list[BatchRow]
     logits: torch.Tensor
     cache: Any
     padding: Padding
 
-    def take_in(self, other: "Running") -> None:
+    def take_in(self, other: "RunningRows") -> None:
         """Add the rows of another one, at the cost of a copy of both caches."""
         unused = self.padding.unused()
         merge(self.cache, other.cache, unused)
@@ -59,9 +66,9 @@ class ContinuousBatch:
         self._maker = maker
         self._max_model_len = max_model_len
         self._max_rows = max_rows
-        self._running: Running | None = None
-        self._waiting: list[tuple[Row, tuple[int, ...]]] = []
-        self._joining: Iterator[Running | None] | None = None
+        self._running: RunningRows | None = None
+        self._waiting: list[tuple[BatchRow, tuple[int, ...]]] = []
+        self._joining: Iterator[RunningRows | None] | None = None
         self._joining_rows = 0
         self._dropped: set[int] = set()
 
@@ -71,7 +78,7 @@ class ContinuousBatch:
         running = len(self._running.rows) if self._running else 0
         return self._max_rows - running - self._joining_rows - len(self._waiting)
 
-    def has_room(self, request: Request) -> bool:
+    def has_slot(self, request: Request) -> bool:
         """Whether `request` can join now; one of many choices has the batch to itself."""
         if self.free == self._max_rows:
             return True
@@ -122,15 +129,15 @@ class ContinuousBatch:
         else:
             self._running.take_in(joined)
 
-    def _prefill(self, rows: list[Row], prompts: Prompts) -> Iterator[Running | None]:
+    def _prefill(self, rows: list[BatchRow], prompts: Prompts) -> Iterator[RunningRows | None]:
         padding = Padding.of(prompts, self._decoder.device)
         longest = max(map(len, prompts))
         padded = [(0,) * (longest - len(ids)) + ids for ids in prompts]
         cache = new_cache(self._maker.model.config)
         for end, logits in self._decoder.prefill(padded, cache, 0, padding):
-            yield Running(rows, logits, cache, padding) if end == longest else None
+            yield RunningRows(rows, logits, cache, padding) if end == longest else None
 
-    def _token_each(self, running: Running) -> Iterator[tuple[int, Text | Done]]:
+    def _token_each(self, running: RunningRows) -> Iterator[tuple[int, Text | Done]]:
         tokens = []
         for row, (token, logprob) in zip(
             running.rows, sample(running.rows, running.logits), strict=True
@@ -162,7 +169,7 @@ class ContinuousBatch:
             running.keep(alive)
 
 
-Answer = tuple[int, list[Completion] | TuluError]
+BatchAnswer = tuple[int, list[Completion] | TuluError]
 
 # Of so many requests those of like length are begun together: less padding.
 _LOOK_AHEAD = 128
@@ -170,8 +177,8 @@ _LOOK_AHEAD = 128
 _GATHERED = 8
 
 
-class Answers:
-    """Answers requests, each when it has ended. After memory ran out fewer run at a time."""
+class BatchRunner:
+    """BatchRunner requests, each when it has ended. After memory ran out fewer run at a time."""
 
     def __init__(self, batch: ContinuousBatch) -> None:
         self._batch = batch
@@ -180,7 +187,7 @@ class Answers:
         self._running: dict[int, Request] = {}
         self._events: dict[int, list[Text | Done]] = {}
 
-    def run(self, requests: Iterable[Request]) -> Iterator[Answer]:
+    def run(self, requests: Iterable[Request]) -> Iterator[BatchAnswer]:
         """Each request's position with its choices, or with the error that it ended with."""
         numbered = enumerate(requests)
         while True:
@@ -189,12 +196,12 @@ class Answers:
                 return
             yield from self._advance()
 
-    def _admit(self, numbered: Iterator[tuple[int, Request]]) -> Iterator[Answer]:
+    def _admit(self, numbered: Iterator[tuple[int, Request]]) -> Iterator[BatchAnswer]:
         if self._running and self._batch.free < _GATHERED:
             return
         while item := self._next(numbered):
             position, request = item
-            full = len(self._running) >= self._most or not self._batch.has_room(request)
+            full = len(self._running) >= self._most or not self._batch.has_slot(request)
             if self._running and full:
                 return
             self._queue.popleft()
@@ -211,7 +218,7 @@ class Answers:
             self._queue.extend(sorted(some, key=lambda item: len(item[1].prompt_token_ids)))
         return self._queue[0] if self._queue else None
 
-    def _advance(self) -> Iterator[Answer]:
+    def _advance(self) -> Iterator[BatchAnswer]:
         try:
             events = list(self._batch.advance())
         except DoesNotFit as error:
@@ -229,7 +236,7 @@ class Answers:
                     del self._running[position], self._events[position]
                     yield position, collect(seen)
 
-    def _with_fewer(self, error: DoesNotFit) -> Iterator[Answer]:
+    def _with_fewer(self, error: DoesNotFit) -> Iterator[BatchAnswer]:
         """Memory ran out: begin those that ran again, half as many at a time."""
         if len(self._running) == 1:
             yield from self._fail(error)
@@ -238,7 +245,7 @@ class Answers:
         self._queue.extendleft(self._running.items())
         self._forget()
 
-    def _fail(self, error: TuluError) -> Iterator[Answer]:
+    def _fail(self, error: TuluError) -> Iterator[BatchAnswer]:
         failed = list(self._running)
         self._forget()
         for position in failed:

@@ -18,7 +18,7 @@ from tulu_cli.prompt import Tokenizer
 
 
 @dataclass
-class Row:
+class BatchRow:
     """One running choice: `position` is its request's place in the input."""
 
     position: int
@@ -100,7 +100,7 @@ class Decoder:
 
     def decode(
         self,
-        rows: list[Row],
+        rows: list[BatchRow],
         logits: torch.Tensor,
         cache: Any,
         fed: list[int],
@@ -138,7 +138,7 @@ class Decoder:
         return logits
 
 
-def sample(rows: list[Row], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
+def sample(rows: list[BatchRow], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
     """The next token of each row from `logits`, shape (rows, vocabulary)."""
     if all(row.sampler.plain for row in rows):
         return [(token, None) for token in logits.argmax(-1).tolist()]
@@ -155,19 +155,23 @@ class RowMaker:
     def __post_init__(self) -> None:
         self._guidance: dict[tuple[int, ...], Any] = {}
 
-    def make(self, position: int, request: Request, started: float, cached: int = 0) -> list[Row]:
+    def make(
+        self, position: int, request: Request, started: float, cached: int = 0
+    ) -> list[BatchRow]:
         """The rows of the request at `position`; raises BadInput for an impossible constraint."""
         return [
             self._row(position, request, index, started, cached)
             for index in range(request.sampling.n)
         ]
 
-    def _row(self, position: int, request: Request, index: int, started: float, cached: int) -> Row:
+    def _row(
+        self, position: int, request: Request, index: int, started: float, cached: int
+    ) -> BatchRow:
         mask = self._mask(request.sampling.constraint, request.stop_token_ids)
         device = self.model.device
         sampler = Sampler(request.sampling, index, request.prompt_token_ids, device, mask)
         assembler = ChoiceAssembler(request, self.tokenizer, index, started, cached)
-        return Row(position, assembler, sampler, mask)
+        return BatchRow(position, assembler, sampler, mask)
 
     def _mask(
         self, constraint: Constraint | None, end_tokens: tuple[int, ...]

@@ -12,7 +12,7 @@ from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageE
 
 if TYPE_CHECKING:
     from tulu_cli.engines.transformers.batch import ContinuousBatch
-    from tulu_cli.engines.transformers.decode import Row
+    from tulu_cli.engines.transformers.decode import BatchRow
 
 QUANTIZATIONS = ("bitsandbytes", "bitsandbytes-int8")
 # Prompt tokens a forward pass. A Ctrl-C lands inside a pass, between two operations; a server can
@@ -86,17 +86,19 @@ def _quantization(name: str) -> Any:
 
 
 class TransformersEngine:
-    """A model in this process. The thread that loaded it runs it: OpenMP pools are a thread's."""
+    """A model in this process. The thread that loaded it runs it: OpenMP pools are a thread's.
+
+    `model` is the loaded `transformers.PreTrainedModel`.
+    """
 
     def __init__(self, spec: EngineSpec, model: Any) -> None:
         from tulu_cli.engines.transformers.cache import KeptCache
         from tulu_cli.engines.transformers.decode import Decoder, RowMaker
-        from tulu_cli.engines.transformers.linear import use_faster_products
         from tulu_cli.engines.transformers.score import Scorer
 
         model.eval()
-        use_faster_products(model)
         self._max_model_len = spec.max_model_len
+        self.model = model
         self._decoder = Decoder(model, _CHUNK[spec.purpose])
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
@@ -135,11 +137,11 @@ class TransformersEngine:
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Answer all requests, many at a time; the next begin as soon as some have ended."""
-        from tulu_cli.engines.transformers.batch import Answers
+        from tulu_cli.engines.transformers.batch import BatchRunner
 
         batch = self.continuous()
         try:
-            yield from Answers(batch).run(requests)
+            yield from BatchRunner(batch).run(requests)
         finally:
             batch.clear()
 
@@ -164,13 +166,17 @@ class TransformersEngine:
             for start in range(0, len(fitting), _BATCH_ROWS):
                 yield from self._score_group(fitting[start : start + _BATCH_ROWS])
 
+    def forget(self) -> None:
+        """Drop the kept cache, so that the next request computes its whole prompt."""
+        self._kept.clear()
+
     def close(self) -> None:
         """Give the memory back; the engine cannot be used again."""
-        self._kept.clear()
-        del self._decoder, self._rows, self._scorer
+        self.forget()
+        del self.model, self._decoder, self._rows, self._scorer
 
     def _choices(
-        self, rows: "list[Row]", logits: Any, cache: Any, fed: list[int]
+        self, rows: "list[BatchRow]", logits: Any, cache: Any, fed: list[int]
     ) -> Iterator[Text | Done]:
         """Decode one request's choices. Of several, only the prompt is common: `fed` stays it."""
         several = len(rows) > 1

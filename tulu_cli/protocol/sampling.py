@@ -1,0 +1,124 @@
+"""Read sampling parameters from the body of a request, in OpenAI's words and in vLLM's.
+
+https://platform.openai.com/docs/api-reference/completions and /chat;
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. `completions.request_body` and
+`chat.request_body` write them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tulu_cli.core import Constraint, Sampling
+from tulu_cli.errors import BadInput
+from tulu_cli.settings import KEYS, Key
+
+# The numbers that a body can set, by the names of Sampling's fields, with what each takes.
+_NUMBERS = {
+    key.name: key
+    for key in (
+        *(key for key in KEYS if key.table == "sampling"),
+        Key("n", "", int, "from 1 to 1,024", lambda value: 1 <= value <= 1024),
+        Key("logprobs", "", int, "from 0 to 20", lambda value: 0 <= value <= 20),
+    )
+}
+# What no engine of ours can do, with the values that ask for nothing.
+_OFF: Mapping[str, tuple[Any, ...]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "min_tokens": (0,),
+    "best_of": (1,),
+    "echo": (False,),
+    "suffix": ("",),
+    "prompt_logprobs": (),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+}
+# vLLM's names for the kinds of a constraint, in `structured_outputs`.
+STRUCTURES = {"json_schema": "json", "regex": "regex", "choice": "choice"}
+NAMES = {
+    *_NUMBERS,
+    *_OFF,
+    "max_completion_tokens",
+    "stop",
+    "ignore_eos",
+    "response_format",
+    "structured_outputs",
+}
+
+
+def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a body sets, by the names of Sampling's fields; the values are as they came.
+
+    Raise BadInput for a parameter that would change the answer and that no engine of ours has.
+    """
+    for name, off in _OFF.items():
+        if body.get(name) is not None and body[name] not in off:
+            raise BadInput(f"{name} is not supported: leave it out.")
+    names = (*_NUMBERS, "stop", "ignore_eos")
+    fields = {name: body[name] for name in names if body.get(name) is not None}
+    if body.get("max_completion_tokens") is not None:
+        fields["max_tokens"] = body["max_completion_tokens"]
+    if (constraint := read_constraint(body)) is not None:
+        fields["constraint"] = constraint
+    return fields
+
+
+def read_sampling(body: Mapping[str, Any]) -> Sampling:
+    """Return the sampling of a body; what it leaves out is as OpenAI and vLLM have it.
+
+    Raise BadInput for a value of the wrong kind, and as `given_fields` does.
+    """
+    fields = given_fields(body)
+    for name in _NUMBERS.keys() & fields.keys():
+        fields[name] = _number(name, fields[name])
+    if "stop" in fields:
+        fields["stop"] = _texts("stop", fields["stop"])
+    fields["ignore_eos"] = bool(fields.get("ignore_eos"))
+    return Sampling(**fields)
+
+
+def read_constraint(body: Mapping[str, Any]) -> Constraint | None:
+    """Return the structure that a body asks for. Raise BadInput if it cannot be understood."""
+    form = body.get("response_format")
+    if form is not None:
+        return _read_form(form)
+    asked = body.get("structured_outputs") or {}
+    if not isinstance(asked, dict):
+        raise BadInput("structured_outputs must be an object.")
+    for kind, name in STRUCTURES.items():
+        if (source := asked.get(name)) is not None:
+            text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
+            return Constraint(kind, text)  # type: ignore[arg-type]
+    return None
+
+
+def _read_form(form: Any) -> Constraint | None:
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return Constraint("json_schema", '{"type": "object"}')
+    named = form.get("json_schema") if kind == "json_schema" else None
+    if isinstance(named, dict) and isinstance(named.get("schema"), dict):
+        return Constraint("json_schema", json.dumps(named["schema"], ensure_ascii=False))
+    raise BadInput("response_format must be text, json_object or json_schema with a schema.")
+
+
+def _number(name: str, value: Any) -> Any:
+    key = _NUMBERS[name]
+    if key.kind is float and type(value) is int:
+        value = float(value)
+    if name == "top_k" and value == -1:  # vLLM's other word for off
+        value = 0
+    if problem := key.problem(value):
+        raise BadInput(f"{name} {problem}")
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise BadInput(f"{name} takes a text or a list of texts, not {value!r}.")
+    return tuple(texts)
