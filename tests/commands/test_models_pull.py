@@ -97,7 +97,7 @@ def test_a_revision(hub: FakeHub, env: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "revision", "sentence"),
     [
-        ("8b@main", "v1", "--revision and the @main of the name exclude one another."),
+        ("8b@main", "v1", "--revision and the @main of the name cannot be combined."),
         ("demo", "v1", "--revision goes with a repository of the Hugging Face Hub."),
     ],
 )

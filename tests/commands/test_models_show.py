@@ -183,8 +183,8 @@ NO_FORM = {"plot": False, "json": False, "csv": False, "markdown": False, "toml"
 @pytest.mark.parametrize(
     ("views", "forms", "sentence"),
     [
-        (["benchmarks", "citation"], [], "--benchmarks and --citation exclude one another."),
-        (["benchmarks"], ["csv", "json"], "--json and --csv exclude one another."),
+        (["benchmarks", "citation"], [], "--benchmarks and --citation cannot be combined."),
+        (["benchmarks"], ["csv", "json"], "--json and --csv cannot be combined."),
         ([], ["plot"], "--plot goes with --benchmarks."),
         (["hyperparameters"], ["plot"], "--plot goes with --benchmarks."),
         (["benchmarks"], ["toml"], "--toml goes with --hyperparameters."),

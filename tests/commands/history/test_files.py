@@ -59,7 +59,7 @@ def test_what_export_refuses(store: SqliteStore, run: Run, tmp_path: Path) -> No
         run("export", "--all")
     with pytest.raises(UsageError, match="no format 'pdf'"):
         run("export", "--format", "pdf")
-    with pytest.raises(UsageError, match="exclude one another"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         run("export", "--all", "x")
     file = tmp_path / "there.md"
     file.write_text("mine")
