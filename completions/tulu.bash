@@ -13,13 +13,13 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--output --resume --retry-errors --overwrite --format --template --output-format --score --in-order --window --fail-fast --max-errors --stats --system --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --strict-roles --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
-                -o | --output | --stats | --schema | 0) paths=files ;;
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --max-errors | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
+                --schema | -o | --output | --stats | 0) paths=files ;;
                 --output-format) words='tulu openai' ;;
-                -s | --system) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -29,14 +29,14 @@ _tulu_table() {
             esac
             ;;
         'tulu chat')
-            options='--model --system --session --continue --resume --no-history --incognito --plain --overflow --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --force --trust-remote-code --allow-special --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
-                -m | --model) asks=MODEL paths=files ;;
-                -s | --system) asks=SYSTEM ;;
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 --overflow) words='ask error drop-oldest' ;;
-                --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -45,11 +45,11 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--file --messages --system --prefill --raw --model --max-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --logprobs --ignore-eos --schema --regex --choice --json --plain --stats --fail-on-length --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --no-server --trust-remote-code --allow-special --strict-roles --force --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
-                -s | --system) asks=SYSTEM ;;
-                --prefill | --max-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --logprobs | --regex | --choice | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                --prefill | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -72,16 +72,16 @@ _tulu_table() {
             esac
             ;;
         'tulu plan')
-            options='--compare --gpu --nodes --engine --max-model-len --concurrency --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-num-seqs --max-num-batched-tokens --block-size --enforce-eager --eager --vllm-version --batch-size --batch --num-beams --beams --static-cache --find --explain --plot --json --offline --debug --help'
+            options='--compare --gpu --nodes --engine --concurrency --quantization --kv-cache-dtype --max-num-seqs --max-num-batched-tokens --block-size --enforce-eager --eager --vllm-version --batch-size --batch --num-beams --beams --static-cache --find --explain --plot --json --max-model-len --dtype --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --offline --debug --help'
             case $2 in
-                --compare | --nodes | --max-model-len | --concurrency | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch-size | --batch | --num-beams | --beams) ;;
+                --compare | --nodes | --concurrency | --max-num-seqs | --max-num-batched-tokens | --block-size | --vllm-version | --batch-size | --batch | --num-beams | --beams | --max-model-len | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization) ;;
                 --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-a6000 rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 gb10 mi210 mi250x mi300x mi325x mi355x' ;;
                 --engine) words='vllm transformers' ;;
-                --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --kv-cache-dtype) words='auto fp8 bfloat16 float16' ;;
                 --find) words='max-model-len concurrency gpus utilization' ;;
                 --plot) paths=files ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
                 0) asks=MODEL paths=files ;;
                 *) takes= ;;
             esac
@@ -93,9 +93,9 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --force --trust-remote-code --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --profile --offline --verbose --debug --help'
             case $2 in
-                --keep-alive | --host | --port | --nodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
+                --keep-alive | --host | --port | --nodes | --nnodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -307,12 +307,12 @@ _tulu_table() {
             esac
             ;;
         'tulu template convert')
-            options='--file --from --to --system --jobs --debug --help'
+            options='--file --from --system --system-prompt --to --jobs --debug --help'
             case $2 in
                 -f | --file | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 --to) words='messages openai tulu sharegpt pairs' ;;
-                -s | --system) asks=SYSTEM ;;
                 --jobs) ;;
                 *) takes= ;;
             esac
@@ -325,9 +325,9 @@ _tulu_table() {
             esac
             ;;
         'tulu template lint')
-            options='--file --from --model --template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
+            options='--file --from --model --template --chat-template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
             case $2 in
-                -f | --file | --template | [0-9]*) paths=files ;;
+                -f | --file | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
@@ -336,21 +336,21 @@ _tulu_table() {
             esac
             ;;
         'tulu template parse')
-            options='--model --template --tokenizer --eos --bos --card --kwarg --offline --verbose --debug --help'
+            options='--model --template --chat-template --tokenizer --eos --bos --card --kwarg --offline --verbose --debug --help'
             case $2 in
                 -m | --model) asks=MODEL paths=files ;;
-                --template | 0) paths=files ;;
+                --template | --chat-template | 0) paths=files ;;
                 --tokenizer) paths=directories ;;
                 --eos | --bos | --kwarg) ;;
                 *) takes= ;;
             esac
             ;;
         'tulu template render')
-            options='--file --from --system --model --template --tokenizer --eos --bos --card --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --card --kwarg --json --jobs --offline --verbose --debug --help'
             case $2 in
-                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                -f | --file | --tools | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
-                -s | --system) asks=SYSTEM ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
                 --eos | --bos | --kwarg | --jobs) ;;
@@ -358,20 +358,20 @@ _tulu_table() {
             esac
             ;;
         'tulu template show')
-            options='--model --template --tokenizer --offline --verbose --debug --help'
+            options='--model --template --chat-template --tokenizer --offline --verbose --debug --help'
             case $2 in
                 -m | --model) asks=MODEL paths=files ;;
-                --template) paths=files ;;
+                --template | --chat-template) paths=files ;;
                 --tokenizer) paths=directories ;;
                 *) takes= ;;
             esac
             ;;
         'tulu template tokens')
-            options='--file --from --system --model --template --tokenizer --eos --bos --add-generation-prompt --no-add-generation-prompt --continue-final --tools --kwarg --json --jobs --allow-special --strict-roles --offline --verbose --debug --help'
+            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --kwarg --json --jobs --offline --verbose --debug --help'
             case $2 in
-                -f | --file | --template | --tools | [0-9]*) paths=files ;;
+                -f | --file | --tools | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
-                -s | --system) asks=SYSTEM ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
                 --eos | --bos | --kwarg | --jobs) ;;

@@ -31,11 +31,11 @@ def _page(command: Command, root: Command) -> Iterator[str]:
     yield from section("SYNOPSIS", [synopsis])
     yield from section("DESCRIPTION", list(prose(command.description)))
     verbs = [(inner.path[-1], f"{inner.summary}.") for inner in command.commands]
-    exits = [(str(code.value), code.meaning) for code in ExitCode]
+    exits = {code.value: code.meaning for code in ExitCode} | command.exit_codes
     yield from section("COMMANDS", _list(verbs))
     yield from section("ARGUMENTS", _list(_parameters(command.arguments)))
-    yield from section("OPTIONS", _list(_parameters(command.options)))
-    yield from section("EXIT STATUS", _list(exits))
+    yield from section("OPTIONS", _options(command))
+    yield from section("EXIT STATUS", _list([(str(code), said) for code, said in exits.items()]))
     yield from section(
         "ENVIRONMENT", _list(_facts(facts.ENVIRONMENT, "ENVIRONMENT", command, root))
     )
@@ -60,6 +60,17 @@ def _list(rows: Rows) -> list[str]:
 
 def _parameters(parameters: tuple[Parameter, ...]) -> Rows:
     return [(parameter.declaration, parameter.help) for parameter in parameters]
+
+
+def _options(command: Command) -> list[str]:
+    """The options under the headings that --help has."""
+    if len(command.sections) == 1:
+        return _list(_parameters(command.options))
+    return [
+        line
+        for title, options in command.sections
+        for line in (f".SS {escaped(title)}", *_list(_parameters(options)))
+    ]
 
 
 def _facts(shared: tuple[Fact, ...], name: str, command: Command, root: Command) -> Rows:

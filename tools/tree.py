@@ -9,26 +9,27 @@ from typing import Any
 import typer
 
 from tools.values import Values, values_of
+from tulu_cli.cli import help as layout
 from tulu_cli.cli import router
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument or an option. `help` ends with its default, `summary` is one sentence."""
+    """An argument or an option.
+
+    `declaration` is what --help shows (`-m, --model MODEL`), `help` ends with the default, and
+    `summary` is one sentence.
+    """
 
     name: str
     flags: tuple[str, ...]
     placeholder: str
+    declaration: str
     help: str
     summary: str
     takes_value: bool
     repeatable: bool
     values: Values
-
-    @property
-    def declaration(self) -> str:
-        """How --help writes it: `-m, --model MODEL`."""
-        return f"{', '.join(self.flags)} {self.placeholder}".strip()
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,26 @@ class Command:
     summary: str
     description: str
     arguments: tuple[Parameter, ...]
-    options: tuple[Parameter, ...]
+    sections: tuple[tuple[str, tuple[Parameter, ...]], ...]
     commands: tuple["Command", ...]
+
+    @property
+    def options(self) -> tuple[Parameter, ...]:
+        """The options of all sections."""
+        return tuple(option for _, options in self.sections for option in options)
 
     @property
     def name(self) -> str:
         """As it is typed: `tulu completions show`."""
         return " ".join(("tulu", *self.path))
 
+    @property
+    def exit_codes(self) -> dict[int, str]:
+        """The EXIT_CODES in the module of the command, if any."""
+        return getattr(self.module, "EXIT_CODES", {})
+
     def declared(self, name: str) -> tuple[tuple[str, str], ...]:
-        """The rows of EXAMPLES, FILES or ENVIRONMENT in the module of the command, if any."""
+        """Return the rows of EXAMPLES, FILES or ENVIRONMENT in the command's module, if any."""
         rows: tuple[tuple[str, str], ...] = getattr(self.module, name, ())
         return rows
 
@@ -76,15 +87,20 @@ def sentence(text: str) -> str:
 def _command(command: Any, context: typer.Context, path: tuple[str, ...]) -> Command:
     described = (command.help or "").partition("\f")[0].strip()
     shown = [item for item in command.get_params(context) if not item.hidden]
-    parameters = [(item.param_type_name, _parameter(item, context)) for item in shown]
+    kinds: dict[str, list[Any]] = {"argument": [], "option": []}
+    for item in shown:
+        kinds[item.param_type_name].append(item)
     return Command(
         path=path,
         module=router.module_of(path),
         usage=" ".join(command.collect_usage_pieces(context)),
         summary=sentence(described),
         description=described,
-        arguments=tuple(value for kind, value in parameters if kind == "argument"),
-        options=tuple(value for kind, value in parameters if kind == "option"),
+        arguments=tuple(map(_parameter, kinds["argument"])),
+        sections=tuple(
+            (title, tuple(map(_parameter, items)))
+            for title, items in layout.sections(kinds["option"]).items()
+        ),
         commands=tuple(_commands(command, context, path)),
     )
 
@@ -99,29 +115,16 @@ def _context(command: Any, name: str, parent: typer.Context | None) -> typer.Con
     return typer.Context(command, parent, info_name=name, **command.context_settings)
 
 
-def _parameter(item: Any, context: typer.Context) -> Parameter:
-    is_argument = item.param_type_name == "argument"
-    takes_value = is_argument or not (item.is_flag or item.count)
+def _parameter(item: Any) -> Parameter:
+    placeholder = layout.placeholder(item)
     return Parameter(
         name=item.name,
-        flags=() if is_argument else (*_ordered(item.opts), *_ordered(item.secondary_opts)),
-        placeholder=_placeholder(item, context) if takes_value else "",
-        help=item.get_help_record(context)[1],
+        flags=(*layout.flags(item.opts), *layout.flags(item.secondary_opts)),
+        placeholder=placeholder,
+        declaration=layout.declaration(item),
+        help=layout.description(item),
         summary=sentence(item.help or ""),
-        takes_value=takes_value,
+        takes_value=bool(placeholder),
         repeatable=item.nargs != 1 or getattr(item, "multiple", False),
-        values=values_of(item) if takes_value else Values(),
+        values=values_of(item) if placeholder else Values(),
     )
-
-
-def _ordered(flags: list[str]) -> list[str]:
-    """As --help orders them, short before long; Typer's own order of -h and --help is a set's."""
-    return sorted(flags, key=lambda flag: (len(flag) - len(flag.lstrip("-")), flags.index(flag)))
-
-
-def _placeholder(item: Any, context: typer.Context) -> str:
-    if item.metavar:
-        return str(item.metavar)
-    if item.param_type_name == "argument":
-        return str(item.name).upper()
-    return str(item.display_type_rich(context))

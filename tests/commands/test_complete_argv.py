@@ -115,7 +115,7 @@ def test_each_other_option(options: Any, arguments: list[str], changes: dict[str
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--greedy", "--temperature", "0.1"], "--greedy and --temperature exclude one another"),
+        (["--greedy", "--temperature", "0.1"], "--greedy and --temperature cannot be combined"),
         (["--schema", "{}", "--regex", "a"], "--schema, --regex and --choice exclude one another"),
         (["--choice", "a"], "--choice takes two answers or more"),
         (["--temperature", "-1"], "--temperature takes 0 or more, not -1.0"),

@@ -63,5 +63,5 @@ def test_flags(options: Any, arguments: list[str], expected: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("arguments", [["-", "x"], ["a.json", "b"], ["A.JSON", "b"]])
 def test_a_file_and_texts_exclude_one_another(arguments: list[str]) -> None:
-    with pytest.raises(UsageError, match="exclude one another"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         read_input(arguments, None)

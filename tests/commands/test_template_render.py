@@ -96,10 +96,10 @@ def test_verbose_says_which_template(demo_directory: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        (["render", "-m", "demo", "--tokenizer", "x"], 2, "exclude one another"),
-        (["render", "--card", "--eos", "x"], 2, "exclude one another"),
+        (["render", "-m", "demo", "--tokenizer", "x"], 2, "cannot be combined"),
+        (["render", "--card", "--eos", "x"], 2, "cannot be combined"),
         (["render", "--kwarg", "x"], 2, "--kwarg takes KEY=VALUE"),
-        (["render", "--continue-final", "--add-generation-prompt", "x"], 2, "exclude one another"),
+        (["render", "--continue-final", "--add-generation-prompt", "x"], 2, "cannot be combined"),
         (["render", "a.json", "text"], 2, "'text' is too much"),
         (["render", "nowhere.json"], 65, "nowhere.json cannot be read: No such file"),
         (["render", "."], 0, ""),

@@ -11,7 +11,8 @@ import pytest
 import typer
 
 import tulu_cli
-from tools import gen_docs
+from tests.program import tulu
+from tools import gen_docs, man
 from tools.roff import escaped, filled, prose
 from tools.tree import Command, read_tree, sentence
 from tools.values import Values, from_placeholder
@@ -56,6 +57,22 @@ def test_every_command_has_help_and_its_page_has_every_option(command: Command) 
 
 
 @every_command
+def test_help_has_the_sections_of_the_page_and_no_types_of_python(command: Command) -> None:
+    done = tulu(*command.path, "--help")
+    shown, page = done.stdout.decode(), man.pages(TREE)[f"{command.name.replace(' ', '-')}.1"]
+    assert not re.search(r"<(str|int|float|list|bool)|\d<=x", shown)
+    assert "fake" not in shown + page
+    titles = [title for title, _ in command.sections if len(command.sections) > 1]
+    assert re.findall(r"^\.SS (.*)$", page, re.MULTILINE) == titles
+    assert [line for line in shown.splitlines() if line.rstrip(":") in titles] == [
+        f"{title}:" for title in titles
+    ]
+    for code, meaning in command.exit_codes.items():
+        assert re.search(rf"^  {code} +{re.escape(meaning)}$", shown, re.MULTILINE)
+        assert f"\\fB{code}\\fR\n" in page
+
+
+@every_command
 def test_no_fact_stands_twice_on_a_page(command: Command) -> None:
     page = (gen_docs.ROOT / "man" / f"{command.name.replace(' ', '-')}.1").read_text()
     for title in ("ENVIRONMENT", "FILES"):
@@ -82,7 +99,9 @@ def test_the_examples_are_command_lines_that_the_program_takes(command: Command)
 def pipeline(typed: str) -> list[list[str]]:
     """The commands of a line of shell: what stands between its pipes and redirections."""
     commands: list[list[str]] = [[]]
-    for word in shlex.shlex(typed, posix=True, punctuation_chars=True):
+    words = shlex.shlex(typed, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    for word in words:
         if set(word) <= set("|<>&;()"):
             commands.append([])
         else:

@@ -1,7 +1,7 @@
-"""Reading the values of options without pydantic, which Typer loads for each of them.
+"""Read the values of options without pydantic, which Typer would import for them.
 
-Loading it takes as long as all the rest of starting up. A value that is plain and good is read
-here; whatever is not goes Typer's own way, so that errors and odd types are the same as ever.
+The import takes as long as the rest of starting up. Only valid values of plain types are read
+here; Typer reads all others, so that its errors and its other types stay as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,14 +10,16 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from typer.core import TyperCommand
 
+from tulu_cli.cli.help import SectionedHelp
+
 _PLAIN = (str, int, float, bool)
 
 
-class Command(TyperCommand):
+class Command(SectionedHelp, TyperCommand):
     """A command that reads plain values itself."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments, as Typer does but for the values."""
+        """Read the arguments; plain values without pydantic, all others as Typer does."""
         annotations: Mapping[str, Any] = getattr(self.callback, "__annotations__", {})
         for parameter in self.get_params(ctx):  # with --help, which no function declares
             kind = plain_kind(annotations.get(str(parameter.name), bool))
@@ -29,7 +31,7 @@ class Command(TyperCommand):
 
 
 def plain_kind(annotation: Any) -> tuple[type, float, float] | None:
-    """The type of one value, with its least and its most; None for what is not plain."""
+    """Return the type of a value with its bounds, or None if it is not a plain type."""
     least, most = float("-inf"), float("inf")
     if get_origin(annotation) is Annotated:
         annotation, *declared = get_args(annotation)
@@ -47,12 +49,12 @@ def plain_kind(annotation: Any) -> tuple[type, float, float] | None:
 
 
 def read_plain(value: Any, kind: tuple[type, float, float]) -> Any:
-    """A text as a value of its kind. Raises ValueError for what is not plainly one."""
+    """Return a text as a value of its kind. Raise ValueError if it is not plainly one."""
     wanted: Any
     wanted, least, most = kind
     if wanted is str and type(value) is str:
         return value
-    # A flag is no text, and its callback may have something to do.
+    # A flag is not a text, and its callback may have something to do.
     plain = wanted in (int, float) and str(value).isascii() and "_" not in str(value)
     number = wanted(value) if plain else None
     if number is None or not least <= number <= most:

@@ -1,7 +1,7 @@
-"""Which subcommand the arguments name, and the Typer app that runs it.
+"""Find the subcommand that the arguments name, and make the Typer app that runs it.
 
-Only the module of the subcommand that was asked for is imported, and it imports what it needs
-when it runs; `tulu --help` reads the first line of each.
+Only the module of that subcommand is imported, and it imports what it needs when it runs.
+`tulu --help` imports none of them: it reads their first lines.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ import typer
 
 import tulu_cli
 from tulu_cli import __version__
+from tulu_cli.cli.help import Group
 from tulu_cli.cli.plain_values import Command
 from tulu_cli.errors import ExitCode, UsageError
 
@@ -21,10 +22,11 @@ _COMMANDS = Path(tulu_cli.__file__).parent / "commands"
 
 
 def command_names(*group: str) -> list[str]:
-    """The subcommands of `tulu`, or of a group of them: the modules and folders of its folder.
+    """Return the names of the subcommands of `tulu`, or of a group: the modules in its folder.
 
-    A folder in commands/ is a group, and the modules in it are its verbs. What begins with an
-    underscore is no command; one that ends with it is named like a word of Python (import_.py).
+    A folder in commands/ is a group, and the modules in it are its verbs. A module whose name
+    begins with an underscore is not a command. One that ends with an underscore would otherwise
+    be a word of Python (import_.py).
     """
     entries = _COMMANDS.joinpath(*group).iterdir()
     names = (entry.stem for entry in entries if entry.suffix == ".py" or _is_group(entry))
@@ -32,7 +34,7 @@ def command_names(*group: str) -> list[str]:
 
 
 def route(arguments: list[str]) -> tuple[str, ...]:
-    """The command that the arguments begin with: no name, one, or a group's and its verb's."""
+    """Return the command that the arguments begin with: (), (command,) or (group, verb)."""
     path: tuple[str, ...] = ()
     for word in arguments:
         if not _is_group(_COMMANDS.joinpath(*path)) or word not in command_names(*path):
@@ -42,7 +44,7 @@ def route(arguments: list[str]) -> tuple[str, ...]:
 
 
 def app_of(path: tuple[str, ...]) -> typer.Typer:
-    """The app of one command, which is quicker to start as no other is imported, or of a group."""
+    """Return the app of one command, which imports no other, or of a group with all its verbs."""
     if _is_group(_COMMANDS.joinpath(*path)):
         return _group_app(path)
     app = _empty_app()
@@ -51,7 +53,7 @@ def app_of(path: tuple[str, ...]) -> typer.Typer:
 
 
 def listing_app() -> typer.Typer:
-    """The app that can only be asked what commands there are: it imports none of them."""
+    """Return the app that only lists the commands, and imports none of them."""
     app = _empty_app()
     _set_callback(app, ())
     for name in command_names():
@@ -60,12 +62,12 @@ def listing_app() -> typer.Typer:
 
 
 def _never_run() -> None:
-    """`route` finds a command that comes first."""
+    """Raise UsageError: `route` would have found a command that comes first."""
     raise UsageError("The command comes first: tulu COMMAND [OPTIONS].")
 
 
 def _summary_in_source(name: str) -> str:
-    """What `summary_of` would say of a command, read from its file: a test holds them together."""
+    # A test holds it equal to what `summary_of` returns for the imported command.
     entry = _COMMANDS / name
     path = entry / "__init__.py" if _is_group(entry) else entry.with_suffix(".py")
     text = path.read_text(encoding="utf-8")
@@ -85,7 +87,7 @@ def root(
 
 
 def show_commands(context: typer.Context) -> None:
-    """What a group without a verb does, if its package has no function of its name: say help."""
+    """Print the help of a group that was called without a verb and does nothing by itself."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(ExitCode.USAGE)
@@ -93,7 +95,9 @@ def show_commands(context: typer.Context) -> None:
 
 def _empty_app() -> typer.Typer:
     # Rich would double the time that --help takes, and draw boxes into pipes.
-    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    return typer.Typer(
+        cls=Group, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False
+    )
 
 
 def _group_app(path: tuple[str, ...]) -> typer.Typer:
@@ -111,7 +115,7 @@ def _set_callback(app: typer.Typer, path: tuple[str, ...]) -> None:
     app.callback(
         help=about,
         short_help=summary_of(about),
-        epilog=examples_of(package),
+        epilog=epilog_of(package),
         invoke_without_command=True,
         context_settings=_HELP,
     )(callback or show_commands)
@@ -127,28 +131,37 @@ def _add(app: typer.Typer, path: tuple[str, ...]) -> None:
         path[-1],
         cls=Command,
         short_help=summary_of(function.__doc__),
-        epilog=examples_of(module),
+        epilog=epilog_of(module),
         context_settings=_HELP,
     )(function)
 
 
 def module_of(path: tuple[str, ...]) -> ModuleType:
-    """The module of a command, or the package of a group; that of all commands for no name."""
+    """Return the module of a command, or the package of a group or of them all."""
     entry = _COMMANDS.joinpath(*path)
     is_word = not path or _is_group(entry) or entry.with_name(f"{path[-1]}.py").is_file()
     return import_module(".".join(("tulu_cli.commands", *path)) + ("" if is_word else "_"))
 
 
 def summary_of(docstring: str | None) -> str:
-    """Its first line, for the list of commands: given whole, it is wrapped there and not cut."""
+    """Return the first line of a docstring, for the list of commands, which wraps it."""
     return (docstring or "").strip().partition("\n")[0]
 
 
-def examples_of(module: ModuleType) -> str | None:
-    """What --help ends with: the EXAMPLES that a command's module may have, each as it is typed."""
-    examples = getattr(module, "EXAMPLES", ())
-    lines = [line for about, command in examples for line in (f"  # {about}", f"  {command}")]
-    return "\n".join(("\b", "Examples:", *lines)) if lines else None
+def epilog_of(module: ModuleType) -> str | None:
+    """Return the end of --help: the EXIT_CODES and EXAMPLES that a command's module may declare."""
+    meanings = getattr(module, "EXIT_CODES", {})
+    wide = max((len(str(code)) for code in meanings), default=0)
+    codes = [f"  {code:<{wide}}  {meaning}" for code, meaning in meanings.items()]
+    examples = [
+        line
+        for about, command in getattr(module, "EXAMPLES", ())
+        for line in (f"  # {about}", f"  {command}")
+    ]
+    blocks = {"Exit codes:": codes, "Examples:": examples}
+    # A paragraph that begins with a backspace is not wrapped.
+    shown = ["\n".join(("\b", title, *lines)) for title, lines in blocks.items() if lines]
+    return "\n\n".join(shown) or None
 
 
 def _is_group(entry: Path) -> bool:

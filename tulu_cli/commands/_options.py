@@ -1,11 +1,21 @@
-"""Every option that more than one command has, declared once: its names, its type and its help."""
+"""The options that several commands have, declared once: names, type, section and help.
+
+Where vLLM or transformers has a name for an option, that name is the one, and ours is an alias.
+"""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import ExitCode, UsageError
+
+# The sections of --help, in which `rich_help_panel` puts an option.
+PROMPT, SAMPLING, STRUCTURE = "Prompt", "Sampling", "Structure"
+OUTPUT, ENGINE, SERVER, OTHER = "Output", "Model and engine", "Server", "Other"
+
+# What a command that asks a model can end with.
+EXIT_CODES = {code.value: code.meaning for code in ExitCode}
 
 if TYPE_CHECKING:
     from tulu_cli.loading import LoadOptions
@@ -16,9 +26,11 @@ Model = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="8b, 70b, 405b and their -sft and -dpo stages, demo, org/name[@revision], "
-        "a directory or a .gguf file.  [default: Tülu 3 8B where a GPU can hold it, else demo]",
+        help="The model: 8b, 70b or 405b (Tülu 3; add -sft or -dpo for an earlier stage), demo, "
+        "org/name[@revision], a directory or a .gguf file.  [default: 8b if a GPU can hold it, "
+        "else demo]",
         metavar="MODEL",
+        rich_help_panel=ENGINE,
     ),
 ]
 System = Annotated[
@@ -26,103 +38,172 @@ System = Annotated[
     typer.Option(
         "-s",
         "--system",
-        help="System prompt: a text, the name of one in the settings, tulu (the prompt of Ai2's "
-        "demo, the default for Tülu models) or none.",
+        "--system-prompt",
+        help="System prompt: a text, a name from the settings, tulu (the prompt of Ai2's demo) or "
+        "none.  [default: tulu for Tülu models, else none]",
         metavar="SYSTEM",
+        rich_help_panel=PROMPT,
     ),
 ]
 MaxTokens = Annotated[
     int | None,
-    typer.Option(help="Most tokens to generate.  [default: up to the context length]", metavar="N"),
+    typer.Option(
+        "--max-tokens",
+        "--max-new-tokens",
+        help="Generate at most N tokens.  [default: up to the context length]",
+        metavar="N",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="How freely tokens are drawn; 0 is greedy.  [default: the model's own]", metavar="X"
+        help="Sampling temperature: higher is more random, 0 is greedy.  "
+        "[default: the model's own]",
+        metavar="T",
+        rich_help_panel=SAMPLING,
     ),
 ]
-Greedy = Annotated[bool, typer.Option("--greedy", help="The same as --temperature 0.")]
+Greedy = Annotated[
+    bool,
+    typer.Option(
+        "--greedy",
+        help="Greedy decoding: always take the most likely token (--temperature 0).",
+        rich_help_panel=SAMPLING,
+    ),
+]
 TopP = Annotated[
     float | None,
     typer.Option(
-        help="Draw from the likeliest tokens, up to this sum of chances.  "
-        "[default: the model's own]",
-        metavar="X",
+        help="Nucleus sampling: consider only the most likely tokens whose probabilities add up "
+        "to P.  [default: the model's own]",
+        metavar="P",
+        rich_help_panel=SAMPLING,
     ),
 ]
 TopK = Annotated[
     int | None,
     typer.Option(
-        help="Draw from this many likeliest tokens; 0 is off.  [default: the model's own]",
-        metavar="N",
+        help="Top-k sampling: consider only the K most likely tokens; 0 considers all.  "
+        "[default: the model's own]",
+        metavar="K",
+        rich_help_panel=SAMPLING,
     ),
 ]
 MinP = Annotated[
     float | None,
     typer.Option(
-        help="Draw from tokens with this share of the best one's chance.  "
-        "[default: the model's own]",
-        metavar="X",
+        help="Min-p sampling: consider only tokens at least P times as likely as the most likely "
+        "one.  [default: the model's own]",
+        metavar="P",
+        rich_help_panel=SAMPLING,
     ),
 ]
 RepetitionPenalty = Annotated[
     float | None,
     typer.Option(
-        help="Over 1 makes tokens that were there before less likely.  [default: the model's own]",
+        help="Penalize tokens that have already occurred, in the prompt or the answer; 1 is off.  "
+        "[default: the model's own]",
         metavar="X",
+        rich_help_panel=SAMPLING,
     ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(help="Same seed, same engine, same answer.  [default: drawn]", metavar="N"),
+    typer.Option(
+        help="Random seed; the same seed on the same engine gives the same answer.  "
+        "[default: random]",
+        metavar="N",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Stop = Annotated[
-    list[str] | None, typer.Option(help="End before this text; repeatable.", metavar="TEXT")
+    list[str] | None,
+    typer.Option(
+        help="Stop string: end the answer before TEXT; repeatable.",
+        metavar="TEXT",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Choices = Annotated[
     int,
-    typer.Option("-n", "--n", min=1, max=1024, help="How many answers to give.", metavar="N"),
+    typer.Option(
+        "-n",
+        "--n",
+        min=1,
+        max=1024,
+        help="Generate N answers, up to 1024.",
+        metavar="N",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Logprobs = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=20,
-        help="Log-probabilities in the JSON, with this many alternatives a token.",
+        help="Add each token's log-probability to the JSON, with its K most likely alternatives "
+        "(0 to 20).",
         metavar="K",
+        rich_help_panel=OUTPUT,
     ),
 ]
 IgnoreEos = Annotated[
-    bool, typer.Option("--ignore-eos", help="Go on after the model's end token, up to a limit.")
+    bool,
+    typer.Option(
+        "--ignore-eos",
+        help="Keep generating after the end-of-sequence token, up to --max-tokens.",
+        rich_help_panel=SAMPLING,
+    ),
 ]
 Schema = Annotated[
     str | None,
-    typer.Option(help="The answer is JSON of this JSON schema.", metavar="FILE|JSON"),
+    typer.Option(
+        help="Constrain the answer to JSON that is valid under this JSON Schema.",
+        metavar="FILE|JSON",
+        rich_help_panel=STRUCTURE,
+    ),
 ]
 Regex = Annotated[
     str | None,
-    typer.Option(help="The answer matches this regular expression as a whole.", metavar="PATTERN"),
+    typer.Option(
+        help="Constrain the whole answer to a regular expression.",
+        metavar="PATTERN",
+        rich_help_panel=STRUCTURE,
+    ),
 ]
 Choice = Annotated[
-    list[str] | None, typer.Option(help="The answer is one of these; repeat it.", metavar="TEXT")
+    list[str] | None,
+    typer.Option(
+        help="Constrain the answer to one of several texts; repeat it for each.",
+        metavar="TEXT",
+        rich_help_panel=STRUCTURE,
+    ),
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(help="auto, vllm or transformers.  [default: auto]", metavar="ENGINE"),
+    typer.Option(
+        help="Inference engine: auto, vllm or transformers.  [default: auto]",
+        metavar="ENGINE",
+        rich_help_panel=ENGINE,
+    ),
 ]
 Dtype = Annotated[
     str | None,
     typer.Option(
-        help="auto, bfloat16, float16 or float32.  [default: auto, the model's own]",
+        help="Data type of weights and activations: auto, bfloat16, float16 or float32.  "
+        "[default: auto, the model's own]",
         metavar="DTYPE",
+        rich_help_panel=ENGINE,
     ),
 ]
 Quantization = Annotated[
     str | None,
     typer.Option(
-        help="vllm: fp8, awq, gptq; transformers: bitsandbytes (nf4), bitsandbytes-int8.  "
-        "[default: none]",
+        help="Quantization method: fp8, awq or gptq on vLLM; bitsandbytes (nf4) or "
+        "bitsandbytes-int8 on transformers.  [default: none]",
         metavar="METHOD",
+        rich_help_panel=ENGINE,
     ),
 ]
 TensorParallelSize = Annotated[
@@ -130,8 +211,9 @@ TensorParallelSize = Annotated[
     typer.Option(
         "-tp",
         "--tensor-parallel-size",
-        help="GPUs that share each layer (vllm).  [default: 1]",
+        help="Tensor parallelism: split each layer over this many GPUs (vLLM).  [default: 1]",
         metavar="GPUS",
+        rich_help_panel=ENGINE,
     ),
 ]
 PipelineParallelSize = Annotated[
@@ -139,101 +221,165 @@ PipelineParallelSize = Annotated[
     typer.Option(
         "-pp",
         "--pipeline-parallel-size",
-        help="GPUs that layers are split over (vllm).  [default: 1]",
+        help="Pipeline parallelism: divide the layers among this many GPUs (vLLM).  [default: 1]",
         metavar="GPUS",
+        rich_help_panel=ENGINE,
     ),
 ]
 GpuMemoryUtilization = Annotated[
     float | None,
     typer.Option(
-        help="Share of each GPU's memory to take (vllm).  [default: vLLM's own]", metavar="X"
+        help="Fraction of each GPU's memory to use, from 0 to 1 (vLLM).  [default: vLLM's own]",
+        metavar="X",
+        rich_help_panel=ENGINE,
     ),
 ]
 MaxModelLen = Annotated[
     int | None,
     typer.Option(
-        help="Context length.  [default: the smaller of the model's and 8192]", metavar="N"
+        help="Context length in tokens, prompt and answer together.  "
+        "[default: the model's, at most 8192]",
+        metavar="N",
+        rich_help_panel=ENGINE,
     ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="auto, cpu, cuda, cuda:1, mps.  [default: auto]", metavar="DEVICE"),
+    typer.Option(
+        help="Device to run on: auto, cpu, cuda, cuda:1 or mps.  [default: auto]",
+        metavar="DEVICE",
+        rich_help_panel=ENGINE,
+    ),
 ]
 EngineArg = Annotated[
     list[str] | None,
     typer.Option(
-        help="An argument of the engine's own, passed through; repeatable.", metavar="KEY=VALUE"
+        help="Pass an argument through to the engine, such as enforce_eager=true; repeatable.",
+        metavar="KEY=VALUE",
+        rich_help_panel=ENGINE,
     ),
 ]
 KeepAlive = Annotated[
     str | None,
     typer.Option(
-        help="Keep the engine warm until it was idle for so long (30s, 10m, 2h); the next command "
-        "uses it.",
+        help="Keep the engine loaded for later commands; unload it after TIME idle (30s, 10m, 2h).",
         metavar="TIME",
+        rich_help_panel=SERVER,
     ),
 ]
 Server = Annotated[
     str | None,
     typer.Option(
-        help="Let the OpenAI-compatible server at this URL answer, not an engine here.",
+        help="Send requests to the OpenAI-compatible server at URL instead of loading a model.",
         metavar="URL",
+        rich_help_panel=SERVER,
     ),
 ]
 ApiKeyEnv = Annotated[
     str | None,
-    typer.Option(help="The variable that holds the key of --server.", metavar="NAME"),
+    typer.Option(
+        help="Environment variable with the API key for --server.",
+        metavar="NAME",
+        rich_help_panel=SERVER,
+    ),
 ]
 NoServer = Annotated[
-    bool, typer.Option("--no-server", help="Load the model here, whatever engine is warm.")
+    bool,
+    typer.Option(
+        "--no-server",
+        help="Load the model in this process, even if a warm engine has it.",
+        rich_help_panel=SERVER,
+    ),
 ]
 TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let the model's repository run its Python.")
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run the Python code in the model's repository.",
+        rich_help_panel=ENGINE,
+    ),
 ]
 AllowSpecial = Annotated[
     bool,
     typer.Option(
-        "--allow-special", help="Let the text of a control token in a message become that token."
+        "--allow-special",
+        help="Encode the text of a control token in a message as that token.",
+        rich_help_panel=PROMPT,
     ),
 ]
 StrictRoles = Annotated[
     bool,
     typer.Option(
         "--strict-roles",
-        help="Refuse (exit 65) a message that holds what begins or ends a turn, as <|assistant|>.",
+        help="Refuse (exit 65) a message with text that begins or ends a turn, such as "
+        "<|assistant|>.",
+        rich_help_panel=PROMPT,
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Load the model even if the plan says that it cannot fit.")
+    bool,
+    typer.Option(
+        "--force",
+        help="Load the model even if the planner says that it cannot fit.",
+        rich_help_panel=ENGINE,
+    ),
 ]
 Profile = Annotated[
     str | None,
     typer.Option(
-        help="Use [profile.NAME] of the settings.  [default: TULU_PROFILE]", metavar="NAME"
+        help="Use the settings in [profile.NAME].  [default: $TULU_PROFILE]",
+        metavar="NAME",
+        rich_help_panel=OTHER,
     ),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Open no socket: use what is cached.")]
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Use only what is cached, and open no connection.",
+        rich_help_panel=OTHER,
+    ),
+]
 Plain = Annotated[
     bool,
-    typer.Option("--plain", help="On a terminal too: the text as it is, not drawn as Markdown."),
+    typer.Option(
+        "--plain",
+        help="Print the answer as it is on a terminal too, instead of drawing its Markdown.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", help="Say on stderr what is chosen, and why.")
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        help="Explain on stderr what was chosen, and why.",
+        rich_help_panel=OTHER,
+    ),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback if something fails.", rich_help_panel=OTHER),
+]
 
 
 def with_greedy(flags: dict[str, Any]) -> dict[str, Any]:
-    """The flags of a command, in which --greedy is the temperature that it stands for."""
+    """Return the flags with --greedy turned into a temperature of 0.
+
+    Raise UsageError if there is another temperature beside it.
+    """
     if not flags.get("greedy"):
         return flags
     if flags.get("temperature"):
-        raise UsageError("--greedy and --temperature exclude one another.")
+        raise UsageError("--greedy and --temperature cannot be combined.")
     return {**flags, "temperature": 0.0}
 
 
 def read_engine_args(pairs: list[str]) -> dict[str, Any]:
-    """KEY=VALUE pairs as keyword arguments; a value that is JSON is that value, else a text."""
+    """Return KEY=VALUE pairs as keyword arguments; a value that is not JSON is a text.
+
+    Raise UsageError for a pair that has another form.
+    """
     arguments: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")

@@ -1,4 +1,4 @@
-"""`tulu batch`: a file of prompts, each answered once, with an engine that is kept full."""
+"""`tulu batch`: answer every row of a file exactly once, and keep the engine full."""
 
 from typing import Annotated
 
@@ -6,78 +6,70 @@ import typer
 
 from tulu_cli.commands import _options
 
+EXAMPLES = (
+    (
+        "Answer a file, and continue after an interruption",
+        "tulu batch questions.jsonl -o answers.jsonl -m 8b --resume",
+    ),
+    (
+        "Classify the rows of a table",
+        "tulu batch news.csv --template 'Classify: {title}' --choice sport --choice politics",
+    ),
+    ("Rank given answers by their likelihood", "tulu batch choices.jsonl --score -m 8b"),
+)
+EXIT_CODES = _options.EXIT_CODES | {
+    65: "The input cannot be read, or some rows had errors; stderr says where.",
+}
+
 
 def batch(
     source: Annotated[
-        str, typer.Argument(help="JSON Lines or CSV; - is stdin.", metavar="FILE|-")
-    ] = "-",
-    output: Annotated[
         str,
-        typer.Option(
-            "-o", "--output", help="Where the records go; stdout if left out.", metavar="FILE|-"
+        typer.Argument(
+            help="The rows, as JSON Lines or CSV; read from stdin if it is - or left out.",
+            metavar="FILE|-",
+            show_default=False,
         ),
     ] = "-",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an output that was not finished.")
-    ] = False,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="With --resume: try rows with errors again.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an output that is there.")
-    ] = False,
     input_format: Annotated[
         str,
         typer.Option(
             "--format",
-            help="auto, openai, messages, prompt, text, sharegpt or csv.  [default: auto, by what "
-            "each row holds, and by the file's name]",
+            help="Format of the rows: auto, openai, messages, prompt, text, sharegpt or csv.  "
+            "[default: auto, by each row's keys and the file's name]",
             metavar="ROW-FORMAT",
             show_default=False,
+            rich_help_panel="Input",
         ),
     ] = "auto",
     template: Annotated[
         str | None,
         typer.Option(
-            help='Make the prompt of columns: "Classify: {title}".', metavar="TEXT WITH {COLUMNS}"
+            help='Make the prompt from columns of the row: "Classify: {title}".',
+            metavar="TEXT WITH {COLUMNS}",
+            rich_help_panel="Input",
         ),
     ] = None,
-    output_format: Annotated[
-        str,
-        typer.Option(
-            help="tulu, or openai for the lines of OpenAI's batch output.", metavar="tulu|openai"
-        ),
-    ] = "tulu",
     score: Annotated[
         bool,
         typer.Option(
             "--score",
-            help="Generate nothing: say how likely the answer is that each row gives.",
+            help="Compute the log-likelihood of the answers in the rows; generate nothing.",
+            rich_help_panel="Input",
         ),
-    ] = False,
-    in_order: Annotated[
-        bool, typer.Option("--in-order", help="Write in the order of the input.")
     ] = False,
     window: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Finish so many rows before the next are read.  [default: the engine is kept "
-            "full to the end]",
+            help="Finish N rows before reading the next ones.  [default: keep the engine full]",
             metavar="N",
+            rich_help_panel="Input",
         ),
     ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first row with an error.")
-    ] = False,
-    max_errors: Annotated[
-        int | None, typer.Option(min=0, help="Stop at more errors than that.", metavar="N")
-    ] = None,
-    stats: Annotated[
-        str | None, typer.Option(help="Write counts and times as JSON.", metavar="FILE")
-    ] = None,
     system: _options.System = None,
-    model: _options.Model = None,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -88,11 +80,88 @@ def batch(
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     n: _options.Choices = 1,
-    logprobs: _options.Logprobs = None,
     ignore_eos: _options.IgnoreEos = False,
     schema: _options.Schema = None,
     regex: _options.Regex = None,
     choice: _options.Choice = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Write the records to FILE instead of stdout.",
+            metavar="FILE|-",
+            show_default=False,
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = "-",
+    output_format: Annotated[
+        str,
+        typer.Option(
+            help="Format of the records: tulu, or openai for those of OpenAI's batch API.",
+            metavar="tulu|openai",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = "tulu",
+    in_order: Annotated[
+        bool,
+        typer.Option(
+            "--in-order",
+            help="Write the records in the order of the input.",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = False,
+    logprobs: _options.Logprobs = None,
+    stats: Annotated[
+        str | None,
+        typer.Option(
+            help="Write counts and times to FILE as JSON.",
+            metavar="FILE",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue an unfinished output; start it if there is none.",
+            rich_help_panel="Resuming and errors",
+        ),
+    ] = False,
+    retry_errors: Annotated[
+        bool,
+        typer.Option(
+            "--retry-errors",
+            help="With --resume, try the rows that had errors again.",
+            rich_help_panel="Resuming and errors",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace an existing output.",
+            rich_help_panel="Resuming and errors",
+        ),
+    ] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Stop at the first row with an error.",
+            rich_help_panel="Resuming and errors",
+        ),
+    ] = False,
+    max_errors: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Stop when more than N rows have errors.",
+            metavar="N",
+            rich_help_panel="Resuming and errors",
+        ),
+    ] = None,
+    model: _options.Model = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
@@ -102,29 +171,27 @@ def batch(
     max_model_len: _options.MaxModelLen = None,
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    force: _options.Force = False,
     keep_alive: _options.KeepAlive = None,
     server: _options.Server = None,
     api_key_env: _options.ApiKeyEnv = None,
     no_server: _options.NoServer = False,
-    force: _options.Force = False,
-    trust_remote_code: _options.TrustRemoteCode = False,
-    allow_special: _options.AllowSpecial = False,
-    strict_roles: _options.StrictRoles = False,
     profile: _options.Profile = None,
     offline: _options.Offline = False,
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    """Answer every row of a file, each once, whatever ends the program on the way.
+    """Answer every row of a file exactly once; interrupted runs can be resumed.
 
-    A row is an object with messages, prompt (with system), text (completed without a template),
-    conversations, or a request of an OpenAI batch file; its sampling object sets parameters of its
-    own, and its other columns are carried through. A row that cannot be answered becomes an error
-    record with its line, stops no other, and makes the exit code 65.
+    A row is a JSON object with messages, prompt (and system), text (completed without a chat
+    template) or conversations, or it is a request of OpenAI's batch API. Its sampling object sets
+    parameters for this row; its other columns are copied to the record. A row that cannot be
+    answered becomes an error record with its line number, and the other rows go on.
 
-    With --score a row ends with the assistant's message, or holds its answer under completion, or
-    several to be compared under completions. An answer in a conversation is scored with the end
-    token behind it, as fine-tuning counts it; what goes on a text, without.
+    With --score, a row ends with the assistant's message, or has its answer in completion, or
+    several answers in completions, of which the most likely is named. An answer in a conversation
+    is scored with the end token, as in fine-tuning; a continuation of text, without.
     """
     flags = dict(locals())
     from tulu_cli.batch.options import BatchOptions

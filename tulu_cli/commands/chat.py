@@ -1,4 +1,4 @@
-"""`tulu chat`: a conversation with a model, that is kept."""
+"""`tulu chat`: a conversation with a model, kept on disk."""
 
 import os
 from contextlib import closing, contextmanager, nullcontext
@@ -27,10 +27,19 @@ ENVIRONMENT = (
     ("TULU_DATA_DIR", "The folder for the history."),
     ("VISUAL, EDITOR", "The editor that Ctrl-G opens."),
 )
+EXAMPLES = (
+    ("Start a conversation, or continue it, under a name", "tulu chat --session work"),
+    ("Continue the last conversation", "tulu chat --continue"),
+    (
+        "Chat with a model of a running ollama",
+        "tulu chat --server http://localhost:11434 -m llama3.2",
+    ),
+)
+EXIT_CODES = _options.EXIT_CODES
 
 
 class Overflow(StrEnum):
-    """What to do with a conversation that is longer than the context."""
+    """How to treat a conversation that is longer than the context."""
 
     ASK = "ask"
     ERROR = "error"
@@ -38,31 +47,48 @@ class Overflow(StrEnum):
 
 
 def chat(
-    model: _options.Model = None,
-    system: _options.System = None,
     session: Annotated[
         str | None,
-        typer.Option(help="Go on with the session of this name, or begin it.", metavar="SESSION"),
+        typer.Option(
+            help="Continue the session with this name; start it if there is none.",
+            metavar="SESSION",
+            rich_help_panel="Session",
+        ),
     ] = None,
     continue_: Annotated[
-        bool, typer.Option("-c", "--continue", help="Go on with the last session.")
+        bool,
+        typer.Option(
+            "-c", "--continue", help="Continue the last session.", rich_help_panel="Session"
+        ),
     ] = False,
     resume: Annotated[
         str | None,
-        typer.Option(help="Go on with the session of this id, or its beginning.", metavar="ID"),
+        typer.Option(
+            help="Continue the session with this id, or the only one whose id begins so.",
+            metavar="ID",
+            rich_help_panel="Session",
+        ),
     ] = None,
     no_history: Annotated[
         bool,
-        typer.Option("--no-history", "--incognito", help="Write nothing to disk."),
+        typer.Option(
+            "--no-history",
+            "--incognito",
+            help="Write nothing to disk.",
+            rich_help_panel="Session",
+        ),
     ] = False,
-    plain: _options.Plain = False,
+    system: _options.System = None,
     overflow: Annotated[
         Overflow | None,
         typer.Option(
-            help="When the conversation is longer than the context.  [default: ask on a terminal, "
-            "else error]",
+            help="If the conversation exceeds the context: ask, error, or drop-oldest turns.  "
+            "[default: ask on a terminal, else error]",
+            metavar="ask|error|drop-oldest",
+            rich_help_panel=_options.PROMPT,
         ),
     ] = None,
+    allow_special: _options.AllowSpecial = False,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -73,6 +99,8 @@ def chat(
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     ignore_eos: _options.IgnoreEos = False,
+    plain: _options.Plain = False,
+    model: _options.Model = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
@@ -82,23 +110,22 @@ def chat(
     max_model_len: _options.MaxModelLen = None,
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    force: _options.Force = False,
     keep_alive: _options.KeepAlive = None,
     server: _options.Server = None,
     api_key_env: _options.ApiKeyEnv = None,
     no_server: _options.NoServer = False,
-    force: _options.Force = False,
-    trust_remote_code: _options.TrustRemoteCode = False,
-    allow_special: _options.AllowSpecial = False,
     profile: _options.Profile = None,
     offline: _options.Offline = False,
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> int:
-    """Chat with a model; /help lists the commands in it.
+    """Chat with a model; the conversation is kept and can be continued.
 
-    Every turn is kept on disk as it is made: `tulu history` shows and exports them. Where stdin
-    or stdout is no terminal, each line of stdin is a turn, and stdout carries the answers alone;
-    the exit code is then that of the first error.
+    Every turn is written to disk as it is made; `tulu history` lists, shows and exports them. In
+    the chat, /help lists the commands. If stdin or stdout is not a terminal, each line of stdin is
+    a turn, stdout carries only the answers, and the exit code is that of the first error.
     """
     flags = dict(locals())
     from tulu_cli.machine import read_machine
@@ -106,9 +133,11 @@ def chat(
     from tulu_cli.streams import Streams
 
     if (session is not None) + continue_ + (resume is not None) > 1:
-        raise UsageError("--session, --continue and --resume exclude one another.")
+        raise UsageError("--session, --continue and --resume cannot be combined.")
     if no_history and (continue_ or resume is not None):
-        raise UsageError("--no-history has no session to go on with.")
+        raise UsageError(
+            "--no-history keeps no session: it cannot be combined with --continue or --resume."
+        )
     chosen = ChatOptions(
         load=_options.load_options(flags),
         session=session,

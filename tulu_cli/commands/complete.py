@@ -1,4 +1,4 @@
-"""`tulu complete`: one prompt, one answer, for terminals, pipelines and scripts."""
+"""`tulu complete`: answer one prompt, on a terminal, in a pipeline or in a script."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,47 +20,64 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     (
-        "Ask the small demo model, which runs anywhere",
+        "Ask the small demo model, which runs on any machine",
         "tulu complete -m demo 'Why is the sky blue?'",
     ),
-    ("Ask about what is piped in", "cat report.txt | tulu complete 'Summarise in three bullets'"),
+    ("Pipe in a text", "cat report.txt | tulu complete 'Summarise in three bullets'"),
     (
-        "Choose between answers, in a script",
+        "Let a script branch on the answer",
         "tulu complete --choice yes --choice no 'Is 17 prime?'",
     ),
-    ("Keep all that is known of an answer", "tulu complete --json --seed 7 'A haiku' > haiku.json"),
+    ("Save an answer with its tokens and settings", "tulu complete --json 'A haiku' > haiku.json"),
 )
+EXIT_CODES = _options.EXIT_CODES
 
 
 def complete(
     prompt: Annotated[
         str | None,
-        typer.Argument(help="The prompt; - or none reads it from stdin.", metavar="PROMPT"),
+        typer.Argument(
+            help="The prompt; read from stdin if it is - or left out.", metavar="PROMPT"
+        ),
     ] = None,
+    system: _options.System = None,
     file: Annotated[
         list[str] | None,
         typer.Option(
-            "-f", "--file", help="Add a file as a named block; repeatable.", metavar="FILE|-"
+            "-f",
+            "--file",
+            help="Append a file to the prompt as a named, fenced block; repeatable.",
+            metavar="FILE|-",
+            rich_help_panel=_options.PROMPT,
         ),
     ] = None,
     messages: Annotated[
         str | None,
         typer.Option(
-            help="A conversation as JSON: [{role, content}, ...]. PROMPT, if given, follows it.",
+            help="Start from a conversation in JSON, [{role, content}, ...]; PROMPT becomes its "
+            "next turn.",
             metavar="FILE|-",
+            rich_help_panel=_options.PROMPT,
         ),
     ] = None,
-    system: _options.System = None,
     prefill: Annotated[
         str | None,
         typer.Option(
-            help="The answer goes on from this text, which is not repeated.", metavar="TEXT"
+            help="Start the answer with TEXT (not echoed).",
+            metavar="TEXT",
+            rich_help_panel=_options.PROMPT,
         ),
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Complete the plain text, without a chat template.")
+        bool,
+        typer.Option(
+            "--raw",
+            help="Complete the text as it is, without a chat template.",
+            rich_help_panel=_options.PROMPT,
+        ),
     ] = False,
-    model: _options.Model = None,
+    allow_special: _options.AllowSpecial = False,
+    strict_roles: _options.StrictRoles = False,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -71,21 +88,37 @@ def complete(
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     n: _options.Choices = 1,
-    logprobs: _options.Logprobs = None,
     ignore_eos: _options.IgnoreEos = False,
     schema: _options.Schema = None,
     regex: _options.Regex = None,
     choice: _options.Choice = None,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with all that is known.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object: answers, token ids, sampling parameters, times.",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = False,
+    logprobs: _options.Logprobs = None,
     plain: _options.Plain = False,
     stats: Annotated[
-        bool, typer.Option("--stats", help="Print token counts and times on stderr.")
+        bool,
+        typer.Option(
+            "--stats",
+            help="Print token counts and times on stderr.",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = False,
     fail_on_length: Annotated[
-        bool, typer.Option("--fail-on-length", help="Exit 8 if the answer was cut by a limit.")
+        bool,
+        typer.Option(
+            "--fail-on-length",
+            help="Exit with code 8 if the answer reaches --max-tokens or the context length.",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = False,
+    model: _options.Model = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
@@ -95,24 +128,21 @@ def complete(
     max_model_len: _options.MaxModelLen = None,
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
+    trust_remote_code: _options.TrustRemoteCode = False,
+    force: _options.Force = False,
     keep_alive: _options.KeepAlive = None,
     server: _options.Server = None,
     api_key_env: _options.ApiKeyEnv = None,
     no_server: _options.NoServer = False,
-    trust_remote_code: _options.TrustRemoteCode = False,
-    allow_special: _options.AllowSpecial = False,
-    strict_roles: _options.StrictRoles = False,
-    force: _options.Force = False,
     profile: _options.Profile = None,
     offline: _options.Offline = False,
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    """Answer one prompt: an argument, what is piped in, or both.
+    """Answer one prompt, given as an argument, through a pipe, or both.
 
-    The answer goes to stdout and nothing else does. Exit codes: 0 answered, 2 usage, 3 out of
-    memory, 4 no engine, 5 model not found, 6 prompt too long, 7 engine died, 8 cut by length,
-    65 bad input data, 130 interrupted (the partial answer is on stdout).
+    Only the answer goes to stdout. Messages, progress and statistics go to stderr. Ctrl-C keeps
+    the part of the answer that has arrived.
     """
     flags = dict(locals())
     from tulu_cli.machine import read_machine

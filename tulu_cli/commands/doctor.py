@@ -1,4 +1,4 @@
-"""`tulu doctor`: what works here, what does not, and the command that fixes it."""
+"""`tulu doctor`: examine the installation, and name the command that mends each problem."""
 
 import json
 import os
@@ -21,16 +21,18 @@ _COLORS = {"ok": "32", "note": "33", "problem": "31;1"}
 _INDENT = 22
 
 
+EXIT_CODES = {0: "Nothing is broken.", 1: "There is a problem."}
+
+
 def doctor(
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON.")
     ] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Look at the GPUs, the libraries, the caches, the network, the terminal and the settings.
+    """Check GPUs, libraries, caches, network, terminal and settings, and say how to fix problems.
 
-    Each finding is ok, a note or a problem, with the command that mends it where there is one.
-    Exit codes: 0 nothing is broken, 1 something is.
+    Each finding is ok, a note or a problem, with the command that fixes it if there is one.
     """
     from tulu_cli.streams import Streams
 

@@ -1,7 +1,7 @@
-"""`tulu logs`: what the server of a warm engine has printed.
+"""`tulu logs`: print the log of a warm engine.
 
-It is a command of its own and no verb of `serve`, whose argument is a model: `tulu serve logs`
-would serve the model of that name.
+It is not a verb of `serve`, whose argument is a model: `tulu serve logs` would serve the model
+of that name.
 """
 
 from pathlib import Path
@@ -21,15 +21,15 @@ def logs(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="The model of the engine; needed where there are several.", metavar="MODEL"
+            help="The engine's model; needed if there are several engines.", metavar="MODEL"
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the engine ends, or Ctrl-C.")
+        bool, typer.Option("-f", "--follow", help="Follow the log until the engine ends.")
     ] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Print the log of a warm engine, or of one that has died and was not started again."""
+    """Print the log of a warm engine, or of the last one that died."""
     from tulu_cli.streams import Streams
 
     run(model, Streams.standard(), follow=follow)

@@ -1,4 +1,4 @@
-"""`tulu ps`: the warm engines of this user."""
+"""`tulu ps`: list the warm engines of this user."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -30,11 +30,11 @@ HEADINGS = (
 
 def ps(
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object a line for each engine.")
+        bool, typer.Option("--json", help="Print each engine as a JSON object on a line.")
     ] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """List the warm engines, after removing what is left of dead ones."""
+    """List the warm engines, and clean up after dead ones."""
     from tulu_cli.streams import Streams
 
     run(Streams.standard(), json_output=json_output)

@@ -1,4 +1,4 @@
-"""`tulu serve`: a warm engine on a private socket, or vLLM's own server on a port."""
+"""`tulu serve`: keep a model loaded, on a private socket or as vLLM's own server on a port."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,36 +17,88 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
+EXAMPLES = (
+    ("Load a model until Ctrl-C", "tulu serve 8b"),
+    ("Load it in the background", "tulu serve 8b --detach --keep-alive 30m"),
+    (
+        "Serve it to other machines, behind a key, with vLLM's server",
+        "tulu serve 70b -tp 4 --host 0.0.0.0 --api-key-file key.txt",
+    ),
+)
+EXIT_CODES = {
+    code: meaning for code, meaning in _options.EXIT_CODES.items() if code in (0, 1, 2, 3, 4, 5, 7)
+}
+
+
 def serve(
     model: Annotated[
-        str | None, typer.Argument(help="The model, as for -m.", metavar="MODEL")
+        str | None,
+        typer.Argument(
+            help="The model, as for -m of `tulu complete`.  [default: 8b if a GPU can hold it, "
+            "else demo]",
+            metavar="MODEL",
+        ),
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return when the engine is ready, and let it run.")
+        bool,
+        typer.Option(
+            "--detach",
+            help="Return when the engine is ready, and leave it running.",
+            rich_help_panel=_options.SERVER,
+        ),
     ] = False,
     keep_alive: Annotated[
         str | None,
         typer.Option(
-            help="End when nobody has used it for so long (30s, 10m, 2h).  [default: never]",
+            help="Unload the model after TIME idle (30s, 10m, 2h).  [default: never]",
             metavar="TIME",
+            rich_help_panel=_options.SERVER,
         ),
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(help="Serve at this address, to others too (vllm).", metavar="ADDRESS"),
+        typer.Option(
+            help="Serve other machines at this address, with vLLM's own server.",
+            metavar="ADDRESS",
+            rich_help_panel=_options.SERVER,
+        ),
     ] = None,
-    port: Annotated[int, typer.Option(help="With --host.", min=1, max=65535)] = 8000,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="Port for --host.",
+            min=1,
+            max=65535,
+            metavar="PORT",
+            rich_help_panel=_options.SERVER,
+        ),
+    ] = 8000,
     api_key_file: Annotated[
         str | None,
-        typer.Option(help="With --host: the key that clients must have.", metavar="FILE"),
+        typer.Option(
+            help="File with the API key that --host asks of clients.",
+            metavar="FILE",
+            rich_help_panel=_options.SERVER,
+        ),
     ] = None,
     nodes: Annotated[
         int | None,
-        typer.Option(help="Print the commands that serve on so many machines.", min=2),
+        typer.Option(
+            "--nodes",
+            "--nnodes",
+            help="Print the commands that serve the model on N machines, and do no more.",
+            min=2,
+            metavar="N",
+            rich_help_panel=_options.SERVER,
+        ),
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(help="Run on the Ray cluster at this address (vllm).", metavar="ADDRESS"),
+        typer.Option(
+            help="Run vLLM on the Ray cluster at this address.",
+            metavar="ADDRESS",
+            rich_help_panel=_options.SERVER,
+        ),
     ] = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
@@ -57,8 +109,8 @@ def serve(
     max_model_len: _options.MaxModelLen = None,
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
-    force: _options.Force = False,
     trust_remote_code: _options.TrustRemoteCode = False,
+    force: _options.Force = False,
     profile: _options.Profile = None,
     offline: _options.Offline = False,
     verbose: _options.Verbose = False,
@@ -66,8 +118,8 @@ def serve(
 ) -> None:
     """Keep a model loaded, so that other commands answer at once.
 
-    It listens on a Unix socket that only this user can open; the other commands find it by
-    themselves. Ctrl-C ends it, or tulu stop where it runs with --detach.
+    The engine listens on a Unix socket that only you can open, and the other commands find it by
+    themselves. End it with Ctrl-C, or with `tulu stop` if it runs with --detach.
     """
     flags = dict(locals())
     from tulu_cli.machine import read_machine

@@ -1,4 +1,4 @@
-"""`tulu stop`: end warm engines."""
+"""`tulu stop`: stop warm engines."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +15,14 @@ def stop(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="The model of the engine, as ps shows it; needed where there are several.",
+            help="The engine's model, as `tulu ps` shows it; needed if there are several engines.",
             metavar="MODEL",
         ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="End all of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Stop all of them.")] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """End a warm engine, or all, and wait until its memory is free again."""
+    """Stop a warm engine, or all of them, and wait until the memory is free."""
     from tulu_cli.streams import Streams
 
     run(model, Streams.standard(), everything=everything)
@@ -34,7 +34,7 @@ def run(model: str | None, streams: "Streams", *, everything: bool) -> None:
     from tulu_cli.warm.finder import named, sweep, warm_engines
 
     if everything and model is not None:
-        raise UsageError("--all and MODEL exclude one another.")
+        raise UsageError("--all and MODEL cannot be combined.")
     for name in sweep():
         streams.say(f"tulu: removed what was left of the engine of {name}, which had died.")
     running = warm_engines()

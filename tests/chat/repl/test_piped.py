@@ -122,9 +122,9 @@ def test_a_reader_that_leaves_is_quiet(demo_directory: Path, data: Path) -> None
     [
         (["--continue"], "There is no session to continue yet."),
         (["--resume", "abc"], "There is no session 'abc'"),
-        (["--resume", "a", "--continue"], "exclude one another"),
+        (["--resume", "a", "--continue"], "cannot be combined"),
         (["--incognito", "--continue"], "--no-history has no session"),
-        (["--greedy", "--temperature", "1"], "exclude one another"),
+        (["--greedy", "--temperature", "1"], "cannot be combined"),
         (["--overflow", "never"], "Invalid value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

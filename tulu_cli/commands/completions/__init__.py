@@ -1,8 +1,8 @@
-"""Let bash, zsh or fish complete what you type after tulu."""
+"""Install tab completion for bash, zsh or fish."""
 
 EXAMPLES = (
-    ("Press Tab after tulu from the next shell on", "tulu completions install"),
-    ("Complete in this zsh alone", "source <(tulu completions show zsh)"),
+    ("Complete tulu in every new shell", "tulu completions install"),
+    ("Complete in this zsh only", "source <(tulu completions show zsh)"),
 )
 FILES = (
     ("~/.local/share/bash-completion/completions/tulu", "Where bash looks."),
@@ -10,7 +10,7 @@ FILES = (
     ("~/.config/fish/completions/tulu.fish", "Where fish looks."),
 )
 ENVIRONMENT = (
-    ("SHELL", "The shell to complete for, if none is named."),
+    ("SHELL", "The shell to complete for, unless --shell names one."),
     ("BASH_COMPLETION_USER_DIR", "Where bash looks, instead of its own folder."),
     ("XDG_DATA_HOME, XDG_CONFIG_HOME", "The folders to use for ~/.local/share and ~/.config."),
 )

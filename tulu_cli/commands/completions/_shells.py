@@ -15,7 +15,7 @@ from tulu_cli.errors import TuluError, UsageError
 ShellName = Literal["bash", "zsh", "fish"]
 Shell = Annotated[
     ShellName | None,
-    typer.Option(help="The shell to complete for.  [default: the one of $SHELL]"),
+    typer.Option(help="Shell to complete for.  [default: by $SHELL]"),
 ]
 
 # In the first lines of what tools/gen_docs.py writes.

@@ -1,4 +1,4 @@
-"""`tulu completions install`: put the script where the shell looks."""
+"""`tulu completions install`: put the completion script where the shell looks for it."""
 
 import os
 import shutil
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def install(shell: Shell = None) -> None:
-    """Put the completion script where the shell looks.
+    """Put the completion script where the shell looks for it, and print its path.
 
-    Prints where that is. No other file is changed: if a line is needed in a file of yours, it is
-    said on stderr. It is a copy, to be made again after an upgrade, but of a checkout it is a link.
+    No other file is changed; if your shell needs a line in its startup file, stderr says which.
+    The script is a copy, so install it again after an upgrade. From a checkout it is a link.
     """
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu completions show`: the script of a shell, to read or to source."""
+"""`tulu completions show`: print the completion script of a shell."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from tulu_cli.commands.completions._shells import ShellName, script_of, shell_of
 def show(
     shell: Annotated[
         ShellName | None,
-        typer.Argument(help="The shell.  [default: the one of $SHELL]", metavar="SHELL"),
+        typer.Argument(help="The shell: bash, zsh or fish.  [default: by $SHELL]", metavar="SHELL"),
     ] = None,
 ) -> None:
     """Print the completion script of a shell."""

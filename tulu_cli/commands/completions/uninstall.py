@@ -1,4 +1,4 @@
-"""`tulu completions uninstall`: take the script away again."""
+"""`tulu completions uninstall`: remove the installed completion script."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def uninstall(shell: Shell = None) -> None:
-    """Take away what install has put there. Prints where that was."""
+    """Remove the installed completion script, and print its path."""
     from tulu_cli.streams import Streams
 
     run(shell_of(shell), Streams.standard())

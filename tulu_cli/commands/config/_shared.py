@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 KeyName = Annotated[
     str,
     typer.Argument(
-        help="A setting (temperature, or sampling.temperature), alias.NAME or prompts.NAME.",
+        help="A setting (temperature or sampling.temperature), alias.NAME or prompts.NAME.",
         metavar="KEY",
     ),
 ]
 InProfile = Annotated[
-    str | None, typer.Option("--profile", help="In [profile.NAME] of the file.", metavar="NAME")
+    str | None, typer.Option("--profile", help="Change [profile.NAME] of the file.", metavar="NAME")
 ]
 
 

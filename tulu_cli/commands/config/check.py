@@ -1,4 +1,4 @@
-"""`tulu config check`: every mistake in the settings."""
+"""`tulu config check`: find every mistake in the settings."""
 
 import os
 from typing import TYPE_CHECKING
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
-def check(_debug: _options.Debug = False) -> None:
-    """Print everything that is wrong with your file, ./.tulu.toml and the TULU_* variables.
+EXIT_CODES = {0: "There is no mistake.", 65: "There is a mistake."}
 
-    Exit codes: 0 nothing is wrong, 65 something is.
-    """
+
+def check(_debug: _options.Debug = False) -> None:
+    """Print every mistake in your settings file, ./.tulu.toml and the TULU_* variables."""
     from tulu_cli.settings.check import all_problems
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu config edit`: a copy of the user's file in an editor, kept only if it is correct."""
+"""`tulu config edit`: open the settings file in an editor, and save it only if it is valid."""
 
 import os
 import shlex
@@ -14,14 +14,18 @@ from tulu_cli.errors import BadInput, TuluError
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
-ENVIRONMENT = (("VISUAL, EDITOR", "The editor; vi where neither is set."),)
+ENVIRONMENT = (("VISUAL, EDITOR", "The editor; vi if neither is set."),)
+EXIT_CODES = {
+    0: "Saved, or nothing was changed.",
+    1: "The editor failed.",
+    65: "The copy has a mistake; stderr names it and where the copy is kept.",
+}
 
 
 def edit(_debug: _options.Debug = False) -> None:
-    """Open your file of settings in VISUAL or EDITOR, else vi.
+    """Open your settings file in $VISUAL, $EDITOR or vi.
 
-    You edit a copy, which takes the file's place only if nothing is wrong with it.
-    Exit codes: 0 done, 1 the editor failed, 65 the copy has a mistake; it is kept, and named.
+    You edit a copy, which replaces the file only if it is valid.
     """
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu config get`: the value of one setting."""
+"""`tulu config get`: print the value of one setting."""
 
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,16 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
 
 
-def get(key: KeyName, profile: _options.Profile = None, _debug: _options.Debug = False) -> None:
-    """Print the value of a setting, whoever set it.
+EXIT_CODES = {
+    0: "Printed.",
+    1: "The setting is not set anywhere.",
+    2: "There is no such setting.",
+    65: "A settings file has a mistake.",
+}
 
-    Exit codes: 0 printed, 1 nobody set it, 2 no such setting, 65 a broken file.
-    """
+
+def get(key: KeyName, profile: _options.Profile = None, _debug: _options.Debug = False) -> None:
+    """Print the value of a setting, wherever it was set."""
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu config init`: write an initial file of settings, all of it comments."""
+"""`tulu config init`: write a settings file to start from, with every setting in a comment."""
 
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from tulu_cli.settings.toml import Source
 
 
-def init(_debug: _options.Debug = False) -> None:
-    """Write a file of settings that names them all, each in a comment.
+EXIT_CODES = {0: "Written.", 1: "There is a file already; it was left alone."}
 
-    Exit codes: 0 written, 1 there is a file already, which is left alone.
-    """
+
+def init(_debug: _options.Debug = False) -> None:
+    """Write a settings file with every setting in a comment."""
     from tulu_cli.streams import Streams
 
     write(begin)

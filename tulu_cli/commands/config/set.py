@@ -1,4 +1,4 @@
-"""`tulu config set`: write a setting to the user's file."""
+"""`tulu config set`: write a setting to the settings file."""
 
 from typing import Annotated, Any
 
@@ -8,17 +8,21 @@ from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
 from tulu_cli.errors import UsageError
 
+EXIT_CODES = {
+    0: "Written.",
+    1: "The file cannot be written.",
+    2: "There is no such setting, or it cannot have this value.",
+    65: "The file has a mistake.",
+}
+
 
 def set(  # noqa: A001  the name of the verb
     key: KeyName,
-    value: Annotated[str, typer.Argument(help="Its new value.", metavar="VALUE")],
+    value: Annotated[str, typer.Argument(help="The new value.", metavar="VALUE")],
     profile: InProfile = None,
     _debug: _options.Debug = False,
 ) -> None:
-    """Write a setting to your file, whose comments and order stay.
-
-    Exit codes: 0 written, 1 cannot be written, 2 no such setting or value, 65 the file is broken.
-    """
+    """Write a setting to your settings file, and keep its comments and order."""
     from tulu_cli.settings.edit import with_value
 
     keys = keys_of(key)

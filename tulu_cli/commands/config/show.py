@@ -1,4 +1,4 @@
-"""`tulu config show`: every setting, its value and its origin."""
+"""`tulu config show`: print every setting, its value and its origin."""
 
 import json
 import os
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 def show(
     origin: Annotated[
-        bool, typer.Option("--origin", help="Add where each value came from.")
+        bool, typer.Option("--origin", help="Show where each value comes from.")
     ] = False,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print JSON, origins included.")
+        bool, typer.Option("--json", help="Print JSON, with the origins.")
     ] = False,
     profile: _options.Profile = None,
     _debug: _options.Debug = False,
 ) -> None:
-    """Print every setting with the value that a run here would use.
+    """Print every setting, with the value that a command here would use.
 
-    A pipe gets a line each: key, value as JSON (null is decided by each run) and, with --origin,
-    where it came from; with tabs between them.
+    A pipe gets lines of tab-separated fields: the key, the value as JSON (null if each run decides)
+    and, with --origin, where it comes from.
     """
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams

@@ -1,15 +1,20 @@
-"""`tulu config unset`: remove a setting from the user's file."""
+"""`tulu config unset`: remove a setting from the settings file."""
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.config._shared import InProfile, KeyName, in_profile, keys_of, write
 from tulu_cli.errors import UsageError
 
+EXIT_CODES = {
+    0: "Removed.",
+    1: "The file does not have this key.",
+    65: "The file has a mistake.",
+}
+
 
 def unset(key: KeyName, profile: InProfile = None, _debug: _options.Debug = False) -> None:
-    """Remove a setting from your file, whose comments and order stay.
+    """Remove a setting from your settings file, and keep its comments and order.
 
-    A key that does not belong there is removed too, and so is a whole table such as profile.work.
-    Exit codes: 0 removed, 1 it is not there, 65 the file is broken.
+    This also removes an unknown key, or a whole table such as profile.work.
     """
     from tulu_cli.settings.edit import without
 

@@ -1,9 +1,9 @@
 """List, show, search, export, import and delete the conversations of `tulu chat`."""
 
 EXAMPLES = (
-    ("Find where something was said", "tulu history search photosynthesis"),
+    ("Find the turns with a word", "tulu history search photosynthesis"),
     ("Read the last session as Markdown", "tulu history export"),
-    ("Delete what is older than 30 days", "tulu history prune --older-than 30d"),
+    ("Delete sessions that are older than 30 days", "tulu history prune --older-than 30d"),
 )
 FILES = (("~/.local/share/tulu/chats/history.db", "The sessions, on Linux."),)
 ENVIRONMENT = (("TULU_DATA_DIR", "The folder for the history."),)

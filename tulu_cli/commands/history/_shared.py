@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 SessionName = Annotated[
-    str, typer.Argument(help="An id, its beginning, or a name.", metavar="ID|NAME")
+    str,
+    typer.Argument(
+        help="The id of a session, the beginning of its id, or its name.", metavar="ID|NAME"
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, with all that is known.")]
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, with every field.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`tulu history delete`: sessions that are to be gone."""
+"""`tulu history delete`: delete sessions."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 def delete(
     sessions: Annotated[
         list[str],
-        typer.Argument(help="Ids, their beginnings, or names.", metavar="ID|NAME..."),
+        typer.Argument(
+            help="The sessions, by id, the beginning of an id, or name.", metavar="ID|NAME..."
+        ),
     ],
     yes: Yes = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Delete sessions with all their branches.
+    """Delete sessions with all their branches, for good.
 
-    They are gone for ever: on a terminal you are asked before, anywhere else --yes is needed.
+    On a terminal it asks first; elsewhere it needs --yes.
     """
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu history export`: sessions as a file for people or for other programs."""
+"""`tulu history export`: write sessions to a file, for people or other programs."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -22,33 +22,36 @@ def export(
     sessions: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids, their beginnings, or names.  [default: the last session]", metavar="ID|NAME"
+            help="The sessions, by id, the beginning of an id, or name.  "
+            "[default: the last session]",
+            metavar="ID|NAME",
         ),
     ] = None,
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="markdown, jsonl (a line each with `messages`, as the Tülu 3 SFT mixture has it), "
-            "openai, sharegpt, html, or tulu (all branches and how answers were made).  "
-            "[default: what FILE ends with, else markdown]",
+            help="Format: markdown, html, jsonl (messages, as in the Tülu 3 SFT mixture), openai, "
+            "sharegpt, or tulu (all branches, and how each answer was made).  "
+            "[default: by the ending of FILE, else markdown]",
             metavar="FILE-FORMAT",
         ),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="Write here.", metavar="FILE|-")
+        str | None,
+        typer.Option("-o", "--output", help="Write to FILE instead of stdout.", metavar="FILE|-"),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Export all sessions.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Export every session.")] = False,
     branches: Annotated[
-        bool, typer.Option("--branches", help="Each branch as a conversation of its own.")
+        bool, typer.Option("--branches", help="Export each branch as a conversation of its own.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Write sessions as Markdown, HTML or JSON.
+    """Export sessions as Markdown, HTML or JSON.
 
-    Of each session it is the branch that it stands on, or with --branches every one. What the
-    format cannot hold is said on stderr.
+    Only the current branch of each session is exported, unless you give --branches. stderr names
+    what the format cannot hold.
     """
     from tulu_cli.chat.export import format_named, format_of
     from tulu_cli.streams import Streams

@@ -1,4 +1,4 @@
-"""`tulu history import`: conversations of files as sessions."""
+"""`tulu history import`: read conversations from files into new sessions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,27 +17,26 @@ if TYPE_CHECKING:
 
 def import_(
     files: Annotated[
-        list[str], typer.Argument(help="Files to read; - is stdin.", metavar="FILE|-...")
+        list[str], typer.Argument(help="The files to read; - is stdin.", metavar="FILE|-...")
     ],
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="markdown, html, or for every kind of JSON jsonl.  [default: what FILE ends with, "
+            help="Format: markdown, html, or jsonl for any JSON.  [default: by the ending of FILE, "
             "else JSON]",
             metavar="FILE-FORMAT",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name the session; for one alone.", metavar="NAME")
+        str | None, typer.Option(help="Name the session, if there is only one.", metavar="NAME")
     ] = None,
     _debug: _options.Debug = False,
 ) -> None:
-    """Read conversations from files.
+    """Import conversations from files, and print the ids of the new sessions.
 
-    If one of the files cannot be read, nothing is imported. JSON may be one conversation, an
-    array of them or a line each, in the shape of OpenAI, ShareGPT, or the Tülu 3 SFT mixture. The
-    new ids go to stdout.
+    JSON may be one conversation, an array of them, or one on each line, in the format of OpenAI,
+    ShareGPT or the Tülu 3 SFT mixture. If any file cannot be read, nothing is imported.
     """
     from tulu_cli.chat.store.open import history_path, open_history
     from tulu_cli.streams import Streams

@@ -1,4 +1,4 @@
-"""`tulu history list`: the sessions, the newest first."""
+"""`tulu history list`: list the sessions, newest first."""
 
 import json
 import time
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 def list_(
     limit: Annotated[
-        int | None, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
+        int | None,
+        typer.Option("-n", "--limit", min=1, help="Show at most N sessions.", metavar="N"),
     ] = None,
     json_output: Json = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """List the sessions, the newest first.
+    """List the sessions, newest first.
 
-    A pipe gets a line each: id, time (UTC), turns, name and title, with tabs between them.
+    A pipe gets lines of tab-separated fields: id, time (UTC), turns, name and title.
     """
     from tulu_cli.streams import Streams
 

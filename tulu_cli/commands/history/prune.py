@@ -1,4 +1,4 @@
-"""`tulu history prune`: old sessions that are to be gone."""
+"""`tulu history prune`: delete old sessions."""
 
 import re
 import time
@@ -22,25 +22,28 @@ def prune(
     older_than: Annotated[
         str | None,
         typer.Option(
-            help="Delete what was last written longer ago: 90m, 12h, 30d, 8w, 1y.", metavar="AGE"
+            help="Delete sessions last written longer ago than this: 90m, 12h, 30d, 8w, 1y.",
+            metavar="AGE",
         ),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(min=0, help="Keep this many, the newest ones.", metavar="N")
+        int | None, typer.Option(min=0, help="Keep the N newest sessions.", metavar="N")
     ] = None,
     named: Annotated[
-        bool, typer.Option("--named", help="Also those that have a name, which else stay.")
+        bool, typer.Option("--named", help="Delete sessions with a name too.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("-n", "--dry-run", help="Show what would go, and delete nothing.")
+        bool,
+        typer.Option("-n", "--dry-run", help="List what would be deleted, and delete nothing."),
     ] = False,
     yes: Yes = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Delete old sessions.
+    """Delete old sessions, except those with a name.
 
-    With both options, what is neither new enough nor among the newest goes. It is listed on
-    stdout (id, age, title), and on a terminal you are asked before; anywhere else --yes is needed.
+    With both --older-than and --keep, a session is deleted if it is older than the one and not
+    kept by the other. stdout lists the id, age and title of each. On a terminal it asks first;
+    elsewhere it needs --yes.
     """
     from tulu_cli.streams import Streams
 

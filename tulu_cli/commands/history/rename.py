@@ -1,4 +1,4 @@
-"""`tulu history rename`: a name for a session, by which it is found."""
+"""`tulu history rename`: give a session a name."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ def rename(
     name: Annotated[str, typer.Argument(help="The new name.", metavar="NEW-NAME")],
     _debug: _options.Debug = False,
 ) -> None:
-    """Give a session a name, by which it is found."""
+    """Give a session a name, by which commands then find it."""
     from tulu_cli.chat.store.base import checked_name, find_session
     from tulu_cli.streams import Streams
 

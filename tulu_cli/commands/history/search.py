@@ -1,4 +1,4 @@
-"""`tulu history search`: turns in which words were said, with what is around them."""
+"""`tulu history search`: find the turns that contain words, and show their context."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -14,21 +14,22 @@ if TYPE_CHECKING:
     from tulu_cli.chat.store.base import Hit
     from tulu_cli.streams import Streams
 
+EXIT_CODES = {0: "Something was found.", 1: "Nothing was found."}
+
 NARROW = 20  # columns that a hit should have at least
 
 
 def search(
     text: Annotated[list[str], typer.Argument(help="The words to look for.", metavar="TEXT...")],
     limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="At most so many.", metavar="N")
+        int, typer.Option("-n", "--limit", min=1, help="Show at most N turns.", metavar="N")
     ] = 50,
     json_output: Json = False,
     _debug: _options.Debug = False,
 ) -> int:
-    """Find the turns in which words were said.
+    """Find the turns that contain every given word, newest first.
 
-    Every word has to be there, in any case, and may be a part of a longer one. The newest turns
-    come first. Exit code 1 says that nothing was found.
+    Case does not matter, and a word may be part of a longer one.
     """
     from tulu_cli.streams import Streams
 

@@ -1,4 +1,4 @@
-"""`tulu history show`: one session as it stands, its tree, or all that is known of it."""
+"""`tulu history show`: show a session as text, as a tree or as JSON."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def show(
     session: SessionName,
-    tree: Annotated[bool, typer.Option("--tree", help="Draw all branches, a line a turn.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Draw all branches, a line for each turn.")
+    ] = False,
     json_output: Json = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Show what was said in a session, or its tree."""
+    """Show the turns of a session, or its tree of branches."""
     from tulu_cli.streams import Streams
 
     if tree and json_output:

@@ -1,4 +1,4 @@
-"""The Tülu 3 family and its model card: list, show, pull and remove models."""
+"""List the Tülu 3 models; show, download and remove any model."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def models(
     context: typer.Context,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print a JSON array with all that is known.")
+        bool, typer.Option("--json", help="Print a JSON array with every field.")
     ] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """List the Tülu 3 family: what each model is, what is cached of it, whether its weights fit.
+    """List the Tülu 3 family: what each model is, whether it is cached, whether its weights fit.
 
-    Fits: the weights alone, in bf16, on how many GPUs, or in RAM, by the memory that is free now.
+    The column FITS compares the weights alone, in bfloat16, with the memory that is free now on
+    the GPUs or in RAM; the KV cache needs more. `tulu plan` computes that.
     """
     if context.invoked_subcommand:
         if json_output:

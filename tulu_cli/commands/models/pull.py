@@ -15,25 +15,35 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
+EXAMPLES = (("Download the 8B model before going offline", "tulu models pull 8b"),)
+EXIT_CODES = {
+    0: "The whole model is here.",
+    2: "There is nothing to download, or the options contradict each other.",
+    5: "There is no such model, or it is not cached and we are offline.",
+}
+
+
 def pull(
     name: Annotated[
-        str, typer.Argument(help="A model of the family, or org/name[@revision].", metavar="MODEL")
+        str,
+        typer.Argument(help="A Tülu 3 model, such as 8b, or org/name[@revision].", metavar="MODEL"),
     ],
     revision: Annotated[
         str | None,
-        typer.Option(help="A branch, a tag or a commit.  [default: main]", metavar="REVISION"),
+        typer.Option(
+            help="Branch, tag or commit to download.  [default: main]", metavar="REVISION"
+        ),
     ] = None,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object in the place of the directory.")
+        bool, typer.Option("--json", help="Print a JSON object instead of the directory.")
     ] = False,
     offline: _options.Offline = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Download a model, or what is still missing of it, and print its directory.
+    """Download a model, or the missing part of it, and print its directory.
 
     Only safetensors, tokenizer and config files are fetched, never pickles. An interrupted
-    download keeps the files that are complete. Exit code 5: no such model, or not cached while
-    offline.
+    download keeps the files that are complete.
     """
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams

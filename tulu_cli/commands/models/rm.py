@@ -15,24 +15,31 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 
+EXIT_CODES = {
+    0: "Removed.",
+    1: "Not removed, since you did not agree or it could not be deleted.",
+    2: "Nobody can be asked, and --yes was not given.",
+    5: "Nothing of this model is cached.",
+}
+
+
 def rm(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model of the family, org/name[@revision], or a .gguf file: its conversion.",
+            help="A Tülu 3 model, org/name[@revision], or a .gguf file, to remove its conversion.",
             metavar="MODEL",
         ),
     ],
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmation.")] = False,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object of what was removed.")
+        bool, typer.Option("--json", help="Print a JSON object: model, path and bytes.")
     ] = False,
     _debug: _options.Debug = False,
 ) -> None:
-    """Remove a cached model and say how many bytes that was.
+    """Remove a model from the caches, and say how many bytes that frees.
 
-    On a terminal it asks first; elsewhere --yes is needed. Your own directories and files are never
-    removed. Exit code 5: nothing of it is cached.
+    On a terminal it asks first; elsewhere it needs --yes. It never removes your own files.
     """
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams

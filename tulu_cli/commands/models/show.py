@@ -1,4 +1,4 @@
-"""`tulu models show`: a model by its card and by its own files."""
+"""`tulu models show`: show the model card of a model, and the facts in its files."""
 
 import json
 from collections.abc import Mapping
@@ -28,31 +28,35 @@ def show(
     name: Annotated[
         str,
         typer.Argument(
-            help="A model of the family, org/name[@revision], a directory or a .gguf file.",
+            help="A Tülu 3 model, org/name[@revision], a directory or a .gguf file.",
             metavar="MODEL",
         ),
     ],
     benchmarks: Annotated[
-        bool, typer.Option("--benchmarks", help="The card's evaluation table, with its peers.")
+        bool, typer.Option("--benchmarks", help="Show the card's evaluation table, with its peers.")
     ] = False,
     hyperparameters: Annotated[
-        bool, typer.Option("--hyperparameters", help="The card's PPO settings for RLVR.")
+        bool, typer.Option("--hyperparameters", help="Show the card's PPO settings for RLVR.")
     ] = False,
-    citation: Annotated[bool, typer.Option("--citation", help="The BibTeX entry.")] = False,
-    plot: Annotated[bool, typer.Option("--plot", help="The benchmarks as a bar chart.")] = False,
+    citation: Annotated[bool, typer.Option("--citation", help="Show the BibTeX entry.")] = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Draw the benchmarks as a bar chart.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: of a table.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print a table as CSV.")] = False,
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table: of a table.")
+        bool, typer.Option("--markdown", help="Print a table as Markdown.")
     ] = False,
-    toml: Annotated[bool, typer.Option("--toml", help="Print TOML: of hyperparameters.")] = False,
+    toml: Annotated[
+        bool, typer.Option("--toml", help="Print the hyperparameters as TOML.")
+    ] = False,
     offline: _options.Offline = False,
     _debug: _options.Debug = False,
 ) -> None:
     """Show a model: its card, its benchmarks, its training settings, its shape.
 
-    The models of the family need no download. Of any other model the small files are read, which
-    are fetched if they are not here.
+    Tülu 3 models need no download. Of any other model only the small files are read, and fetched
+    if they are not cached.
     """
     from tulu_cli.settings import read_settings
     from tulu_cli.streams import Streams

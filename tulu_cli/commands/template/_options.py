@@ -1,4 +1,4 @@
-"""The options that the verbs share, and what they amount to."""
+"""The options that several verbs of `tulu template` have, and the values made of them."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from tulu_cli.commands import _options
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def read_input(arguments: list[str] | None, file: str | None) -> Input:
     if file is None and texts and (texts[0] == "-" or texts[0].lower().endswith(_SUFFIXES)):
         file, texts = texts[0], texts[1:]
     if file is not None and texts:
-        raise UsageError(f"A file and texts exclude one another: {texts[0]!r} is too much.")
+        raise UsageError(
+            f"A file and texts cannot be combined: leave out {file!r} or {texts[0]!r}."
+        )
     return Input(file, texts)
 
 
@@ -72,93 +75,161 @@ def open_binary(name: str | None, streams: "Streams") -> "Iterator[tuple[BinaryI
         raise BadInput(f"{called} cannot be read: {error.strerror or error}.") from error
 
 
+TEMPLATE = "Template"  # the section of --help
+
 Model = Annotated[
     str | None,
     typer.Option(
         "-m",
         "--model",
-        help="The model whose template and tokenizer to use; no weights are fetched.  "
-        "[default: the Tülu 3 template that is built in]",
+        help="Use the chat template and tokenizer of MODEL; no weights are downloaded.  "
+        "[default: the built-in Tülu 3 template]",
         metavar="MODEL",
+        rich_help_panel=TEMPLATE,
     ),
 ]
 Template = Annotated[
     str | None,
-    typer.Option(help="A Jinja file, or the name of one of the model's.", metavar="FILE|NAME"),
+    typer.Option(
+        "--template",
+        "--chat-template",
+        help="Use a Jinja file, or one of the model's named templates.",
+        metavar="FILE|NAME",
+        rich_help_panel=TEMPLATE,
+    ),
 ]
 TokenizerDirectory = Annotated[
     str | None,
     typer.Option(
-        "--tokenizer", help="A directory with tokenizer.json, in place of --model.", metavar="DIR"
+        "--tokenizer",
+        help="Use the tokenizer in this directory, instead of --model.",
+        metavar="DIR",
+        rich_help_panel=TEMPLATE,
     ),
 ]
 Eos = Annotated[
     str | None,
     typer.Option(
-        help="The end token, in place of the tokenizer's own.  [built in: <|end_of_text|>]",
+        help="End-of-sequence token of the template.  [default: the tokenizer's, <|end_of_text|> "
+        "if built in]",
         metavar="TEXT",
+        rich_help_panel=TEMPLATE,
     ),
 ]
 Bos = Annotated[
     str | None,
-    typer.Option(help="The begin token, in place of the tokenizer's own.", metavar="TEXT"),
+    typer.Option(
+        help="Beginning-of-sequence token of the template.  [default: the tokenizer's]",
+        metavar="TEXT",
+        rich_help_panel=TEMPLATE,
+    ),
 ]
 Card = Annotated[
     bool,
     typer.Option(
         "--card",
-        help="End turns with <|endoftext|>, as the model card prints it; the tokenizers of "
-        "Tülu 3 have <|end_of_text|>. With nothing to render: the card's own example.",
+        help="End turns with <|endoftext|>, as the model card prints them; the tokenizers of "
+        "Tülu 3 have <|end_of_text|>. Without an input, use the card's example.",
+        rich_help_panel=TEMPLATE,
     ),
 ]
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        help="A file (- or *.json, *.jsonl: a conversation, or one a line, in any known format), "
-        "or the texts of user turns.",
+        help="A file with a conversation in JSON, or one on each line (-, *.json or *.jsonl), or "
+        "the texts of user messages.",
         metavar="FILE|-|TEXT",
     ),
 ]
 File = Annotated[
     str | None,
-    typer.Option("-f", "--file", help="A file with any other name.", metavar="FILE"),
+    typer.Option(
+        "-f",
+        "--file",
+        help="Read conversations from FILE, whatever its name ends with.",
+        metavar="FILE",
+        rich_help_panel=_options.PROMPT,
+    ),
 ]
 PromptFile = Annotated[
     str | None,
-    typer.Argument(help="The rendered text; - or none is stdin.", metavar="FILE|-"),
+    typer.Argument(
+        help="The rendered prompt; read from stdin if it is - or left out.", metavar="FILE|-"
+    ),
 ]
 From = Annotated[
     str,
     typer.Option(
         "--from",
-        help="The format of the input: auto, messages, openai, tulu, sharegpt or pairs.",
+        help="Format of the input: auto, messages, openai, tulu, sharegpt or pairs.",
         metavar="auto|FORMAT",
+        rich_help_panel=_options.PROMPT,
+    ),
+]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "-s",
+        "--system",
+        "--system-prompt",
+        help="Put a system prompt first: a text, a name from the settings, tulu (the prompt of "
+        "Ai2's demo) or none.",
+        metavar="SYSTEM",
+        rich_help_panel=_options.PROMPT,
     ),
 ]
 AddGenerationPrompt = Annotated[
     bool | None,
     typer.Option(
         "--add-generation-prompt/--no-add-generation-prompt",
-        help="End with the beginning of an answer.  [default: unless the assistant spoke last]",
+        help="End with the generation prompt, the beginning of an answer.  "
+        "[default: unless the last message is the assistant's]",
+        rich_help_panel=_options.PROMPT,
     ),
 ]
 ContinueFinal = Annotated[
-    bool, typer.Option("--continue-final", help="Leave the last message open at its end.")
+    bool,
+    typer.Option(
+        "--continue-final-message",
+        "--continue-final",
+        help="Leave the last message open, to be continued.",
+        rich_help_panel=_options.PROMPT,
+    ),
 ]
 Tools = Annotated[
-    str | None, typer.Option(help="A JSON array of tools for the template.", metavar="FILE")
+    str | None,
+    typer.Option(
+        help="Pass a JSON array of tools to the template.",
+        metavar="FILE",
+        rich_help_panel=_options.PROMPT,
+    ),
 ]
 Kwarg = Annotated[
     list[str] | None,
     typer.Option(
-        help="A variable for the template, JSON or a text; repeatable.", metavar="KEY=VALUE"
+        help="Pass a variable to the template, as JSON or text; repeatable.",
+        metavar="KEY=VALUE",
+        rich_help_panel=TEMPLATE,
     ),
 ]
 Jobs = Annotated[
     int,
-    typer.Option(min=1, max=1024, help="Processes for JSON lines; the order stays.", metavar="N"),
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Use N processes for JSON Lines; the order stays.",
+        metavar="N",
+        rich_help_panel=_options.OUTPUT,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for each conversation.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print each conversation as a JSON object on a line.",
+        rich_help_panel=_options.OUTPUT,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -175,9 +246,9 @@ class Subject:
 
     def __post_init__(self) -> None:
         if self.model is not None and self.tokenizer is not None:
-            raise UsageError("--model and --tokenizer exclude one another.")
+            raise UsageError("--model and --tokenizer cannot be combined.")
         if self.card and self.eos is not None:
-            raise UsageError("--card and --eos exclude one another.")
+            raise UsageError("--card and --eos cannot be combined.")
 
 
 @dataclass(frozen=True)
@@ -193,7 +264,7 @@ class Manner:
 
     def __post_init__(self) -> None:
         if self.continue_final and self.add_generation_prompt:
-            raise UsageError("--continue-final and --add-generation-prompt exclude one another.")
+            raise UsageError("--continue-final and --add-generation-prompt cannot be combined.")
 
 
 def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tulu template convert`: conversations from one format to another."""
+"""`tulu template convert`: convert conversations from one format to another."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,18 +24,19 @@ def convert(
         str,
         typer.Option(
             "--to",
-            help="The format of the output: messages, openai, tulu, sharegpt or pairs.",
+            help="Format of the output: messages, openai, tulu, sharegpt or pairs.",
             metavar="FORMAT",
+            rich_help_panel=_options.OUTPUT,
         ),
     ] = "openai",
-    system: _options.System = None,
+    system: shared.System = None,
     jobs: shared.Jobs = 1,
     debug: _options.Debug = False,
 ) -> None:
-    """Convert conversations between formats, JSON lines to JSON lines.
+    """Convert conversations between formats, from JSON Lines to JSON Lines.
 
-    Other keys of a row are kept, except by the format messages, a bare array. A conversation that
-    a format cannot hold, as more than one turn in a pair, is refused with exit code 65.
+    Other keys of a row are kept, except in the format messages, which is a bare array. A
+    conversation that the format cannot hold, such as two turns for a pair, is an error (exit 65).
     """
     flags = dict(locals())
     from tulu_cli.commands.template._options import read_system

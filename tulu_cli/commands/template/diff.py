@@ -1,4 +1,4 @@
-"""`tulu template diff`: how two templates differ."""
+"""`tulu template diff`: compare two chat templates."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from tulu_cli.prompt.inspect.diff import Comparison
     from tulu_cli.streams import Streams
 
-_HELP = "A model, a directory, a .jinja file, or tulu for the built-in template."
+_HELP = "A model, a directory, a .jinja file, or tulu (the built-in template)."
 _COLORS = {"-": "\x1b[31m", "+": "\x1b[32m", "@": "\x1b[36m"}
+
+
+EXIT_CODES = {
+    0: "The templates do the same.",
+    1: "They differ.",
+    2: "The command line is not understood.",
+}
 
 
 def diff(
@@ -26,9 +33,9 @@ def diff(
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    r"""Compare two chat templates on conversations that bring out differences.
+    r"""Compare two chat templates by what they make of a set of test conversations.
 
-    Line ends are shown as \n. The exit code is 0 if the templates do the same, else 1.
+    Newlines are shown as \n.
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams

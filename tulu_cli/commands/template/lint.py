@@ -1,4 +1,4 @@
-"""`tulu template lint`: what is wrong with a template, or with conversations for it."""
+"""`tulu template lint`: check a chat template, or conversations for it."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 _COLORS = {"error": "\x1b[31m", "warning": "\x1b[33m", "note": "\x1b[36m"}
 
 
+EXIT_CODES = {
+    0: "There is no error; there may be warnings and notes.",
+    1: "There is an error.",
+    65: "The input cannot be read; stderr says where.",
+}
+
+
 def lint(
     inputs: shared.Inputs = None,
     file: shared.File = None,
@@ -34,11 +41,10 @@ def lint(
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    """Check a chat template, or the conversations that are given.
+    """Check a chat template, or the conversations that you give.
 
-    Each finding has a code, a severity (error, warning or note) and a fix. The exit code is 1 if
-    one is an error. With conversations, they are checked for texts that pretend to be turns or
-    control tokens, and for the order of roles; without, the template is.
+    Conversations are checked for texts that pretend to be turns or control tokens, and for the
+    order of roles. Each finding has a code, a severity (error, warning or note) and a fix.
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams

@@ -1,4 +1,4 @@
-"""`tulu template parse`: a prompt's text back into messages."""
+"""`tulu template parse`: turn a rendered prompt back into messages."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,8 @@ def parse(
 ) -> None:
     """Turn a rendered prompt back into messages, as one JSON array.
 
-    Lines of {"text": ...}, as `render --json` prints them, give one array a line. What the
-    template would not have written is refused with exit code 65.
+    Lines of {"text": ...}, as `render --json` prints them, give one array on each line. A text that
+    the template would not have written is an error (exit 65).
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams

@@ -1,4 +1,4 @@
-"""`tulu template render`: conversations to the text that a model is given."""
+"""`tulu template render`: render conversations to the text that a model is given."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ def render(
     inputs: shared.Inputs = None,
     file: shared.File = None,
     source_format: shared.From = "auto",
-    system: _options.System = None,
+    system: shared.System = None,
     model: shared.Model = None,
     template: shared.Template = None,
     tokenizer: shared.TokenizerDirectory = None,
@@ -37,10 +37,10 @@ def render(
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    """Render conversations to text.
+    """Render conversations to the text that a model is given.
 
-    The text is exactly what the engines' token ids spell. Several prompts are divided by a line
-    ---; --json gives one object {"text": ...} a line instead.
+    The text is exactly what the engines' token ids spell. Several prompts are separated by a line
+    with ---; with --json, each is an object {"text": ...} on a line.
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams

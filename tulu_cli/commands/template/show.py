@@ -1,4 +1,4 @@
-"""`tulu template show`: the Jinja source."""
+"""`tulu template show`: print the Jinja source of a chat template."""
 
 from typing import TYPE_CHECKING
 

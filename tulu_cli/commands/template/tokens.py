@@ -1,4 +1,4 @@
-"""`tulu template tokens`: conversations to the token ids that a model is given."""
+"""`tulu template tokens`: turn conversations into the token ids that a model is given."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ def tokens(
     inputs: shared.Inputs = None,
     file: shared.File = None,
     source_format: shared.From = "auto",
-    system: _options.System = None,
+    system: shared.System = None,
     model: shared.Model = None,
     template: shared.Template = None,
     tokenizer: shared.TokenizerDirectory = None,
@@ -38,11 +38,11 @@ def tokens(
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
 ) -> None:
-    """Turn conversations into token ids.
+    """Turn conversations into the token ids that a model is given.
 
-    On a terminal a table of the tokens: id, text, bytes, whose turn, and whether it is a control
-    token and learnt in fine-tuning. Into a pipe one line of ids for each conversation; --json adds
-    the text, the turns and the loss mask.
+    A terminal gets a table: id, text, bytes, role, whether it is a control token, and whether it
+    counts in the loss of supervised fine-tuning. A pipe gets the ids of each conversation on a
+    line; --json adds the text, the turns and the loss mask.
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams
