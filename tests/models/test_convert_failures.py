@@ -106,6 +106,6 @@ def test_a_file_that_vanished(cache: Path, tmp_path: Path) -> None:
     file.write_bytes(b"GGUF")
     ref = resolve(str(file))
     file.unlink()
-    with pytest.raises(TuluError, match="not there"):
+    with pytest.raises(TuluError, match="cannot be read: No such file"):
         locate(ref)
     assert not cache.exists()

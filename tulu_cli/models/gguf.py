@@ -236,10 +236,8 @@ def file_target(path: Path) -> str:
     A file that has moved, grown or been written again gets another name. Raise ModelNotFound if it
     does not exist.
     """
-    try:
+    with reading(path, ModelNotFound):
         status = path.stat()
-    except OSError as error:
-        raise ModelNotFound(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     identity = f"{os.path.realpath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
     return target_name(path.stem, identity)
 
