@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,7 +41,7 @@ def ps(
 
 
 def run(streams: "Streams", *, json_output: bool) -> None:
-    """Sweep, look, and print. Nothing on stdout where there is no engine."""
+    """Remove what dead engines left, and list the living ones; print nothing if there are none."""
     import time
 
     from tulu_cli.warm.finder import sweep, warm_engines
@@ -52,6 +52,8 @@ def run(streams: "Streams", *, json_output: bool) -> None:
     if json_output:
         streams.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
     elif rows:
+        from tulu_cli.render.columns import table
+
         streams.write(table([HEADINGS, *(row.cells() for row in rows)]))
     else:
         streams.say("tulu: no engine is warm; tulu serve MODEL starts one.")
@@ -59,7 +61,7 @@ def run(streams: "Streams", *, json_output: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine. Times are in seconds, memory in bytes; None is what nobody knows or none."""
+    """One engine. Times are in seconds and memory in bytes; None is unknown, or never."""
 
     model: str
     engine: str
@@ -76,7 +78,7 @@ class EngineRow:
     log: str
 
     def cells(self) -> tuple[str, ...]:
-        """The row as texts under HEADINGS."""
+        """Return the row as texts under HEADINGS."""
         gpus = ", ".join(f"{index}: {gib(size, 1)}" for index, size in self.gpus.items())
         return (
             self.model,
@@ -96,7 +98,7 @@ class EngineRow:
 
 
 def row_of(warm: "Warm", now: float) -> EngineRow:
-    """What there is to say about an engine at this moment."""
+    """Return the state of an engine at the time `now`, in seconds of time.time()."""
     from tulu_cli.machine import gpu_memory
     from tulu_cli.processes import marked, resident_bytes
     from tulu_cli.warm.lease import in_use, last_used
@@ -125,7 +127,7 @@ def row_of(warm: "Warm", now: float) -> EngineRow:
 
 
 def requests_of(warm: "Warm") -> int | None:
-    """How many requests run; None where the engine does not answer."""
+    """Return the number of running requests, or None if the engine does not answer."""
     from tulu_cli.warm.unix_http import get
 
     try:
@@ -135,14 +137,14 @@ def requests_of(warm: "Warm") -> int | None:
 
 
 def state_of(warm: "Warm", requests: int | None) -> str:
-    """One word for what the engine is doing."""
+    """Return what the engine is doing, in a word or two."""
     if not warm.is_ready:
         return "loading"
     return "ready" if requests is not None else "not answering"
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as the two largest units that count."""
+    """Return seconds in their two largest units."""
     if seconds is None:
         return "-"
     whole = round(seconds)
@@ -150,13 +152,3 @@ def duration(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size}{unit} {whole % size // part}{smaller}"
     return f"{whole}s"
-
-
-def table(rows: list[Any]) -> str:
-    """Columns as wide as what is in them."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-    return "".join(f"{line}\n" for line in lines)

@@ -29,12 +29,12 @@ def stop(
 
 
 def run(model: str | None, streams: "Streams", *, everything: bool) -> None:
-    """Sweep, choose, stop. Raises UsageError where it is not clear which, TuluError for none."""
+    """End one engine, or all. Raise UsageError if it is not clear which, TuluError if one stays."""
     from tulu_cli.warm import starter
     from tulu_cli.warm.finder import named, sweep, warm_engines
 
     if everything and model is not None:
-        raise UsageError("--all and MODEL exclude one another.")
+        raise UsageError("--all and MODEL cannot be combined.")
     for name in sweep():
         streams.say(f"tulu: removed what was left of the engine of {name}, which had died.")
     running = warm_engines()

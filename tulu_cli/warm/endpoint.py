@@ -10,12 +10,11 @@ from tulu_cli.warm.record import Warm
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Either the socket of a warm engine of ours, with a lease on it, or the URL of a server.
+    """The socket of a warm engine of ours, with a lease on it, or the URL of a server.
 
-    `info.model` is the name by which the server knows the model, and `root` is where it was loaded
-    from, if that is known. One that `takes_messages` makes the prompt itself and is asked for the
-    one of its `models` that is wanted; others are given token ids. `end_token_ids` are those of the
-    model, where it is a warm engine.
+    `info.model` is the server's name for the model, and `root` is where it was loaded from, if that
+    is known. A server that `takes_messages` makes the prompt itself, and has `models` to choose
+    from; others are given token ids. `end_token_ids` are the model's, for a warm engine.
     """
 
     info: EngineInfo
@@ -31,14 +30,14 @@ class Endpoint:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is a warm engine of ours, which can be asked for what no other server does."""
+        """True for a warm engine of ours, which has routes that no other server has."""
         return self.socket is not None
 
 
 def leased(warm: Warm) -> Endpoint | None:
-    """The way to a warm engine, which stays loaded until the lease is given back.
+    """Return the way to a warm engine, which stays loaded until the lease is given back.
 
-    None where it is not ready, or is being unloaded at this moment.
+    Return None if it is not ready, or is being unloaded.
     """
     if warm.info is None or not warm.is_ready:
         return None

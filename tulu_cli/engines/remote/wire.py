@@ -78,7 +78,7 @@ def _check_size(size: int) -> None:
 
 
 class _Lost(EngineDied):
-    """A connection that broke, or that could not be made: another one may not."""
+    """A connection that broke or could not be made; another attempt may succeed."""
 
 
 class _Busy(Exception):
@@ -134,7 +134,7 @@ class _Line:
 
 
 class Wire:
-    """The way to one server; each request has a connection of its own."""
+    """HTTP to one server; each request has a connection of its own."""
 
     def __init__(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
         self._endpoint = endpoint
@@ -151,10 +151,11 @@ class Wire:
     def open(
         self, path: str, body: Mapping[str, Any], *, patient: bool = True
     ) -> Iterator[Iterator[dict[str, Any]]]:
-        """POST a body, and give the chunks of the streamed answer. Leaving the context hangs up.
+        """POST a body and give the chunks of the streamed answer; leaving the context hangs up.
 
-        If `patient`, a busy server is asked again until the first chunk is there; else that is left
-        to `patiently`. Raise EngineDied if the server is gone, or the server's refusal.
+        If `patient`, a busy server is asked again until the first chunk is there; otherwise the
+        caller retries with `patiently`. Raise EngineDied if the server is gone, or the server's
+        refusal.
         """
         with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
             yield chunks
@@ -396,7 +397,7 @@ class Wire:
 
     @cached_property
     def _url(self) -> SplitResult:
-        """Raise UsageError for an address that is not a URL of HTTP, or holds more than a place."""
+        """The parts of the server's URL. Raise UsageError if it is not a URL of HTTP."""
         try:
             url = urlsplit(self._endpoint.url or "")
             is_http = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
@@ -409,7 +410,7 @@ class Wire:
         return url
 
     def _target(self, path: str) -> str:
-        """Return the URL of a path, whether or not the server's has the /v1 of OpenAI's."""
+        """Return the URL of a path; the server's own may end with the /v1 of OpenAI's base URLs."""
         above = self._url.path.rstrip("/").removesuffix("/v1")
         return self._url._replace(path=above + path).geturl()
 
@@ -427,8 +428,8 @@ class Wire:
 
     def _senseless(self, told: str) -> EngineError:
         return EngineError(
-            f"The server at {self._endpoint.url or 'the socket'} sends {told} and no JSON: "
-            "is the URL that of an OpenAI-compatible server?"
+            f"The server at {self._endpoint.url or 'the socket'} sent {told} instead of "
+            "JSON: check that the URL is that of an OpenAI-compatible server."
         )
 
     def _redirected(self, path: str, place: str | None) -> EngineError:
