@@ -1,4 +1,4 @@
-"""What only an engine in another process can suffer: death, refusal, strangers."""
+"""Failures of an engine in another process: death, refusal, strangers."""
 
 import json
 import os
