@@ -96,7 +96,7 @@ DEATH = Reply(200, (event(text_chunk(0, "The sky")),), EVENT_STREAM)
     [
         (DEATH, (), 7, "The sky\n", "does not answer: it hung up in mid-answer."),
         (refuse(404, "No."), ("-m", "green"), 5, "", "has no model 'green'; -m takes blue-1."),
-        (refuse(401, "No \x1b[2Jkey."), (), 1, "", "wants a key (No \u241b[2Jkey): --api-key-"),
+        (refuse(401, "No \x1b[2Jkey."), (), 1, "", "requires a key (No \u241b[2Jkey): name"),
         (None, ("--top-k", "5"), 2, "", "--top-k cannot be asked of the server at http"),
         (None, ("--raw",), 2, "", "--raw cannot be asked of the server at http"),
     ],

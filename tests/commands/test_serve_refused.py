@@ -48,7 +48,7 @@ def test_another_user_gets_nowhere(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--host", "0.0.0.0"], 2, "--host lets others in: --api-key-file names a file"),
+        (["--host", "0.0.0.0"], 2, "--host opens the server to others: name a file"),
         (["--host", "127.0.0.1", "--detach", "--api-key-file", "x"], 2, "--host runs in the fore"),
         (["--api-key-file", "x"], 2, "--api-key-file goes with --host"),
         (["--host", "::", "--api-key-file", "/nowhere"], 65, "--api-key-file '/nowhere' cannot be"),

@@ -197,7 +197,7 @@ def test_what_a_server_leaves_out_is_said(server: ForeignServer, engine: Engine)
     assert isinstance(error, UsageError)
     assert "--logprobs: the server" in str(error)
     server.respond = lambda _body: stream()
-    assert "has answered nothing" in str(broken(engine)[1])
+    assert "sent an empty answer" in str(broken(engine)[1])
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,11 @@ def test_what_the_protocol_has_no_word_for_is_refused(
     [
         (refuse(400, "No.\x1b[2J\nThat\x00 is it."), EngineError, r"\(400\): No.*That.* is it\.$"),
         (refuse(400, "x" * 9999), EngineError, r"x{500} \[\.\.\.\]\.$"),
-        (refuse(401, "Bad key."), EngineError, r"wants a key \(Bad key\): --api-key-env"),
+        (
+            refuse(401, "Bad key."),
+            EngineError,
+            r"requires a key \(Bad key\): name .* --api-key-env",
+        ),
         (refuse(403, "Not you."), EngineError, "--api-key-env"),
         (refuse(400, "Too long.", code="context_length_exceeded"), PromptTooLong, "Too long"),
         (refuse(404, "No model."), EngineError, r"\(404\): No model\.$"),
@@ -242,13 +246,21 @@ def test_what_the_protocol_has_no_word_for_is_refused(
         ),
         (Reply(302, (), {"Location": "/api"}), EngineError, r"use --server http://[\d.:]+/api\.$"),
         (Reply(301), EngineError, r"redirects, but does not say where to\.$"),
-        (Reply(200, (b"<html>",), {"Content-Type": "text/html"}), EngineError, "sends a web page"),
-        (Reply(200, (b"data: {\n\n",), EVENT_STREAM), EngineError, "sends '{' and no JSON"),
-        (Reply(200, (b"data: 3\n\n",), EVENT_STREAM), EngineError, "sends '3' and no JSON"),
-        (Reply(200, (b"data: \xff\n\n",), EVENT_STREAM), EngineError, "and no JSON"),
-        (Reply(200, (event({"choices": 3}),), EVENT_STREAM), EngineError, "no chat completion"),
-        (stream({"choices": [{"delta": {"content": 3}}]}), EngineError, "no chat completion"),
-        (stream({"choices": ["x"]}), EngineError, "no chat completion"),
+        (
+            Reply(200, (b"<html>",), {"Content-Type": "text/html"}),
+            EngineError,
+            "sent a web page instead",
+        ),
+        (Reply(200, (b"data: {\n\n",), EVENT_STREAM), EngineError, "sent '{' instead of JSON"),
+        (Reply(200, (b"data: 3\n\n",), EVENT_STREAM), EngineError, "sent '3' instead of JSON"),
+        (Reply(200, (b"data: \xff\n\n",), EVENT_STREAM), EngineError, "instead of JSON"),
+        (
+            Reply(200, (event({"choices": 3}),), EVENT_STREAM),
+            EngineError,
+            "invalid chat completion",
+        ),
+        (stream({"choices": [{"delta": {"content": 3}}]}), EngineError, "invalid chat completion"),
+        (stream({"choices": ["x"]}), EngineError, "invalid chat completion"),
         (stream({"error": {"message": "Overloaded"}}), EngineError, "Overloaded"),
         (stream(end_chunk(0, "content_filter")), EngineError, "broke off: content_filter"),
     ],

@@ -1,4 +1,4 @@
-"""What every engine promises, the real ones included."""
+"""The contract of all engines, the real ones included."""
 
 import json
 import time

@@ -18,7 +18,7 @@ TOKENS = 64
 
 
 def answers(engine: str, directory: Path, prompts: list[tuple[int, ...]]) -> list[dict[str, Any]]:
-    """What one engine answers, run in a process of its own."""
+    """Return the answers of one engine, run in a process of its own."""
     lines = [json.dumps({"ids": ids, "max_tokens": TOKENS, "logprobs": 2}) for ids in prompts]
     done = subprocess.run(
         [sys.executable, "-m", "tests.engines.answer", engine, str(directory)],

@@ -111,7 +111,7 @@ def test_a_question_that_is_none_is_refused(
     specs: tuple[EngineSpec, EngineSpec], body: dict[str, Any]
 ) -> None:
     assert specs[1].server is not None
-    with pytest.raises(BadInput, match="neither a text nor a conversation"):
+    with pytest.raises(BadInput, match="needs a text or a conversation"):
         Wire(specs[1].server, {}).post(PROMPT_PATH, body)
 
 

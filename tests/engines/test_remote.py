@@ -1,4 +1,4 @@
-"""What only an engine in another process can suffer: death, refusal, strangers."""
+"""Failures of an engine in another process: death, refusal, strangers."""
 
 import json
 import os
@@ -208,9 +208,11 @@ def test_a_server_that_lists_no_models_may_have_some(stranger: Stranger) -> None
 
 def test_what_is_no_server_is_said(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     stranger.replies = [(200, b"<html>"), (401, {"error": "Unauthorized"})]
-    with pytest.raises(EngineError, match="sends '<html>' and no JSON: is the URL"):
+    with pytest.raises(EngineError, match="sent '<html>' instead of JSON: check"):
         servers.at_url(stranger.url, None)
-    with pytest.raises(EngineError, match=r"wants a key \(Unauthorized\): --api-key-env"):
+    with pytest.raises(
+        EngineError, match=r"requires a key \(Unauthorized\): name .* --api-key-env"
+    ):
         servers.at_url(stranger.url, None)
     odd = ("http://me:secret@x", "http://x?key=secret", "http://x#a")
     for url in ("gpu01:8000", "http://x:y", "ftp://x", "http://[x", "", *odd):
@@ -249,7 +251,7 @@ def test_a_score_is_asked_for_again_of_a_busy_server(stranger: Stranger, remote:
     ((_, error),) = remote.score(asked)
     assert str(error) == "The server refused the request (429): Busy."
     ((_, error),) = remote.score(asked)
-    assert "sends '<html>' and no JSON" in str(error)
+    assert "sent '<html>' instead of JSON" in str(error)
 
 
 def test_a_defect_in_a_thread_comes_out_of_a_batch() -> None:

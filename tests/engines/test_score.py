@@ -1,4 +1,4 @@
-"""What every engine says of completions that are given, the real ones included."""
+"""Scores of given completions, by every engine, the real ones included."""
 
 import math
 from collections.abc import Callable

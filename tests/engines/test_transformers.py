@@ -1,4 +1,4 @@
-"""What only the transformers engine does: its kept cache, its memory, its refusals."""
+"""The transformers engine's own: its kept cache, its memory, its refusals."""
 
 import os
 import shutil

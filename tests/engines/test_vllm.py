@@ -1,4 +1,4 @@
-"""What only the vLLM engine does: worker processes, which must never outlive the command."""
+"""The vLLM engine's own: worker processes, which must never outlive the command."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What we use of vLLM is there in every release that we support.
+"""The names of vLLM that we use exist in every release that we support.
 
 The releases are in vllm_releases, made from their wheels by tools/vllm_names.py; the one that is
 installed shows that they are made right.
@@ -46,7 +46,7 @@ def test_every_supported_release_is_here_and_no_other() -> None:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_what_we_use_is_there(use: Use, minor: str) -> None:
-    """Where a name, an argument or a variable is new here: `python -m tools.vllm_names`."""
+    """`python -m tools.vllm_names` adds a new name, argument or variable."""
     assert missing(use, release(minor)) == []
 
 

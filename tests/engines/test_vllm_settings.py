@@ -1,4 +1,4 @@
-"""What vLLM is started with, and what its reasons for not starting mean."""
+"""The arguments that vLLM is started with, and its reasons for not starting."""
 
 from pathlib import Path
 from typing import Any

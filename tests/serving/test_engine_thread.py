@@ -99,7 +99,7 @@ def asked(thread: EngineThread, seen: "queue.Queue[Any]", number: int, client: s
 
 
 def scored(thread: EngineThread, seen: "queue.Queue[Any]", number: int, client: str) -> Job:
-    """The same for the score of one token."""
+    """Ask for the score of one token."""
     job = Job(ScoreRequest((number, number), 1), client, lambda event: seen.put((number, event)))
     thread.submit(job)
     return job
@@ -115,7 +115,7 @@ def order_of_ends(seen: "queue.Queue[Any]", count: int) -> list[int]:
 
 
 def ends_of(seen: "queue.Queue[Any]", *numbers: int) -> dict[int, Any]:
-    """What these requests end with, in the order of their ends: END or an error."""
+    """Return the ends of these requests, END or an error, in the order in which they came."""
     ends: dict[int, Any] = {}
     while not set(numbers) <= set(ends):
         number, event = seen.get(timeout=DEADLINE_SECONDS)

@@ -1,4 +1,4 @@
-"""What is printed for several machines, and the lock on a public server."""
+"""The commands for several machines, and the key check of a public server."""
 
 import asyncio
 import shlex

@@ -92,7 +92,7 @@ def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_pat
         assert len(done.stdout.split()) == 3
         done = tulu(*ask, "Why is the sky blue?")
         assert done.returncode == 1
-        assert b"The server wants a key" in done.stderr
+        assert b"The server requires a key" in done.stderr
     finally:
         if process.poll() is None:
             family = psutil.Process(process.pid).children(recursive=True)

@@ -168,9 +168,9 @@ def test_a_refusal_of_vllm_is_passed_on(tokenizer: Tokenizer, body: dict[str, An
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"prompt": "text"}, "a prompt of them"),
-        ({"stream": False}, "a stream of text"),
-        ({"return_token_ids": False}, "with token ids"),
+        ({"prompt": "text"}, "needs a prompt of token ids"),
+        ({"stream": False}, "with stream"),
+        ({"return_token_ids": False}, "return_token_ids set to true"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"stop_token_ids": 2}, "stop_token_ids"),
     ],

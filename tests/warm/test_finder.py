@@ -1,4 +1,4 @@
-"""Where sockets are: a directory that nobody else can look into."""
+"""The directory of sockets, which nobody else can look into."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is written down, and how it is judged."""
+"""The records of a warm engine, and how they are judged."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace

@@ -36,7 +36,7 @@ def logs(
 
 
 def run(model: str | None, streams: "Streams", *, follow: bool) -> None:
-    """Write the log to stdout. Raises UsageError where it is not clear which."""
+    """Write the log to stdout. Raise UsageError if it is not clear which engine is meant."""
     import time
 
     from tulu_cli.warm.finder import is_alive
@@ -53,7 +53,7 @@ def run(model: str | None, streams: "Streams", *, follow: bool) -> None:
 
 
 def log_of(model: str | None) -> Path:
-    """The log of the engine that is meant: a living one first, else the newest of the dead."""
+    """Return the log of the engine that is meant: a living one, else the newest of the dead."""
     from tulu_cli.warm.finder import dead_logs, named, warm_engines
 
     running = warm_engines()

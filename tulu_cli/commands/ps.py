@@ -41,7 +41,7 @@ def ps(
 
 
 def run(streams: "Streams", *, json_output: bool) -> None:
-    """Sweep, look, and print. Nothing on stdout where there is no engine."""
+    """Remove what dead engines left, and list the living ones; print nothing if there are none."""
     import time
 
     from tulu_cli.render.columns import table
@@ -53,6 +53,8 @@ def run(streams: "Streams", *, json_output: bool) -> None:
     if json_output:
         streams.write("".join(json.dumps(asdict(row)) + "\n" for row in rows))
     elif rows:
+        from tulu_cli.render.columns import table
+
         streams.write(table([HEADINGS, *(row.cells() for row in rows)]))
     else:
         streams.say("tulu: no engine is warm; tulu serve MODEL starts one.")
@@ -60,7 +62,7 @@ def run(streams: "Streams", *, json_output: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine. Times are in seconds, memory in bytes; None is what nobody knows or none."""
+    """One engine. Times are in seconds and memory in bytes; None is unknown, or never."""
 
     model: str
     engine: str
@@ -77,7 +79,7 @@ class EngineRow:
     log: str
 
     def cells(self) -> tuple[str, ...]:
-        """The row as texts under HEADINGS."""
+        """Return the row as texts under HEADINGS."""
         gpus = ", ".join(f"{index}: {gib(size, 1)}" for index, size in self.gpus.items())
         return (
             self.model,
@@ -97,7 +99,7 @@ class EngineRow:
 
 
 def row_of(warm: "Warm", now: float) -> EngineRow:
-    """What there is to say about an engine at this moment."""
+    """Return the state of an engine at the time `now`, in seconds of time.time()."""
     from tulu_cli.machine import gpu_memory
     from tulu_cli.processes import marked, resident_bytes
     from tulu_cli.warm.lease import in_use, last_used
@@ -126,7 +128,7 @@ def row_of(warm: "Warm", now: float) -> EngineRow:
 
 
 def requests_of(warm: "Warm") -> int | None:
-    """How many requests run; None where the engine does not answer."""
+    """Return the number of running requests, or None if the engine does not answer."""
     from tulu_cli.warm.unix_http import get
 
     try:
@@ -136,7 +138,7 @@ def requests_of(warm: "Warm") -> int | None:
 
 
 def state_of(warm: "Warm", requests: int | None) -> str:
-    """One word for what the engine is doing."""
+    """Return what the engine is doing, in a word or two."""
     if not warm.is_ready:
         return "loading"
     return "ready" if requests is not None else "not answering"

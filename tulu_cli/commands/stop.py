@@ -29,7 +29,7 @@ def stop(
 
 
 def run(model: str | None, streams: "Streams", *, everything: bool) -> None:
-    """Sweep, choose, stop. Raises UsageError where it is not clear which, TuluError for none."""
+    """End one engine, or all. Raise UsageError if it is not clear which, TuluError if one stays."""
     from tulu_cli.warm import starter
     from tulu_cli.warm.finder import named, sweep, warm_engines
 

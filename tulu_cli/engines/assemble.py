@@ -24,7 +24,7 @@ from tulu_cli.protocol.completions import cached_tokens, sampled_tokens
 
 
 class RunningChoice:
-    """How far one choice of an answer has come, and its `Done`.
+    """The state of one choice while it is generated, up to its `Done`.
 
     `finish` is None while it runs. Times are seconds on time.perf_counter's clock.
     """
@@ -41,13 +41,13 @@ class RunningChoice:
         self._first: float | None = None
 
     def close(self, reason: FinishReason) -> Iterator[Text]:
-        """End a choice from outside; yields the text that was held back."""
+        """End a choice from outside; yield the text that was held back."""
         if self.finish is None:
             self._end(reason, None)
             yield from self._rest()
 
     def done(self) -> Done:
-        """The closing event; call it once `finish` is set."""
+        """Return the closing event; call it once `finish` is set."""
         now = time.perf_counter()
         usage = Usage(
             len(self._request.prompt_token_ids), self._completion_tokens, self.cached_tokens
@@ -74,17 +74,17 @@ class RunningChoice:
 
 
 class ToldChoice(RunningChoice):
-    """A choice whose text, and whose end, another process of ours has found."""
+    """A choice whose text and end are found by another process of ours."""
 
     def take(self, piece: Text) -> Iterator[Text]:
-        """Pass a piece on."""
+        """Count a piece and pass it on."""
         if piece.token_ids:
             self._count(len(piece.token_ids))
         if piece.text or piece.token_ids:
             yield replace(piece, index=self.index)
 
     def end(self, reason: FinishReason, stop: str | int | None) -> None:
-        """It has ended, for a reason that only the other process knows."""
+        """End the choice for a reason that the other process found."""
         self._end(reason, stop)
 
 
@@ -103,7 +103,7 @@ class ChoiceAssembler(RunningChoice):
         self._logprobs: list[TokenLogprob] = []
 
     def push(self, token_id: int, logprob: TokenLogprob | None = None) -> Iterator[Text]:
-        """Take one sampled token; yields what may be shown now, and sets `finish` at an end."""
+        """Take one sampled token; yield what may be shown now, and set `finish` at an end."""
         self._count(1)
         self._ids.append(token_id)
         if logprob is not None:
@@ -131,7 +131,7 @@ class ChoiceAssembler(RunningChoice):
 
 
 def collect(events: Iterable[Text | Done]) -> list[Completion]:
-    """The finished choices of a stream, in the order of their index."""
+    """Return the finished choices of a stream, in the order of their index."""
     pieces: dict[int, list[Text]] = {}
     finished: dict[int, Done] = {}
     for event in events:
@@ -151,7 +151,7 @@ def read_answer(
     request: Request,
     take: Callable[[_Choice, Mapping[str, Any], int], Iterator[Text]],
 ) -> Iterator[Text | Done]:
-    """The events that a server's chunks make. The ends come last, with what was cached."""
+    """Yield the events of a server's chunks; each `Done`, with the cached tokens, comes last."""
     top = request.sampling.logprobs or 0
     for chunk in chunks:
         if usage := chunk.get("usage"):
@@ -168,7 +168,7 @@ def read_answer(
 
 
 def take_tokens(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> Iterator[Text]:
-    """The text that the tokens of a piece make."""
+    """Yield the text of a piece, made here from its tokens."""
     for token, logprob in sampled_tokens(told, top):
         yield from choice.push(token, logprob)
         if choice.finish is not None:
@@ -178,7 +178,7 @@ def take_tokens(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> I
 
 
 def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator[Text]:
-    """The text of a piece, as a process of ours has made it."""
+    """Yield the text of a piece as another process of ours made it."""
     sampled = list(sampled_tokens(told, top))
     ids = tuple(token for token, _ in sampled)
     logprobs = tuple(logprob for _, logprob in sampled if logprob is not None)
@@ -190,7 +190,7 @@ def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator
 def until_stopped(
     chunks: Iterable[Mapping[str, Any]], choices: list[ChoiceAssembler]
 ) -> Iterator[Mapping[str, Any]]:
-    """The chunks until a stop string has ended every choice: the server would go on."""
+    """Yield the chunks until a stop string of ours has ended every choice; the server goes on."""
     for chunk in chunks:
         yield chunk
         if all(isinstance(choice.stop, str) for choice in choices):

@@ -39,13 +39,13 @@ _LINE = re.compile(r"fake: (say|words|wait|fail|die) ?(.*)")
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """A verb with what follows it."""
+    """A verb of a directive with its argument."""
 
     verb: str
     argument: str
 
     def text(self) -> str:
-        """The answer."""
+        """Return the text of the answer."""
         if self.verb == "say":
             return self.argument.replace("\\n", "\n")
         if self.verb == "wait":
@@ -54,7 +54,7 @@ class Directive:
         return " ".join(words if self.verb == "words" else [*words, "recovered"])
 
     def prefill(self) -> Iterator[None]:
-        """The time before the first token, in steps in which a cancel can land."""
+        """Wait for the first token, in steps between which a cancel can land."""
         if self.verb == "wait":
             end = time.monotonic() + float(self.argument)
             while time.monotonic() < end:
@@ -62,7 +62,7 @@ class Directive:
                 yield
 
     def failure(self, tokens: int) -> EngineError | None:
-        """The error that comes after so many tokens, if one does."""
+        """Return the error that comes after so many tokens, or None."""
         if self.verb not in ("fail", "die") or tokens < int(self.argument or 0):
             return None
         if self.verb == "die":
@@ -71,7 +71,7 @@ class Directive:
 
 
 def directive(prompt: str) -> Directive | None:
-    """The last directive in a prompt's text."""
+    """Return the last directive in a prompt's text, or None."""
     found = _LINE.findall(prompt)
     return Directive(*found[-1]) if found else None
 
@@ -81,12 +81,12 @@ _failed: set[tuple[int, ...]] = set()
 
 
 def why_not(_machine: Machine) -> str | None:
-    """Never chosen by itself: it answers nothing that was asked."""
+    """Return why this engine is never chosen by itself."""
     return "fake answers no question: it is for tests, by --engine fake"
 
 
 def load(spec: EngineSpec) -> "FakeEngine":
-    """Nothing to load."""
+    """Return an engine, for which no weights are loaded."""
     return FakeEngine(spec)
 
 
@@ -107,7 +107,7 @@ class FakeEngine:
         )
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """Each choice in turn, a token at a time."""
+        """Yield the events of each choice in turn, a token at a time."""
         request = bounded(request, self.info.max_model_len)
         for index in range(request.sampling.n):
             yield from self._choice(request, index)
@@ -115,7 +115,7 @@ class FakeEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """One request after the other."""
+        """Answer one request after the other."""
         for position, request in enumerate(requests):
             try:
                 yield position, collect(self.stream(request))
@@ -123,7 +123,7 @@ class FakeEngine:
                 yield position, error
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        """Sure of what it would say itself; of any other token the less, the greater its id."""
+        """Score its own answer as certain; other tokens lower, the greater their ids."""
         for position, request in enumerate(requests):
             try:
                 yield position, self._score(request)
@@ -131,7 +131,7 @@ class FakeEngine:
                 yield position, error
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: no memory is held."""
 
     def _choice(self, request: Request, index: int) -> Iterator[Text | Done]:
         choice = ChoiceAssembler(request, self._tokenizer, index, time.perf_counter())
@@ -164,7 +164,7 @@ class FakeEngine:
         return Score(tuple(entries))
 
     def _tokens(self, request: Request) -> Iterator[int | None]:
-        """The tokens of the answer, None for a while without one; raises what it was told to."""
+        """Yield the answer's tokens, or None while waiting. Raise what the prompt says."""
         ids = request.prompt_token_ids
         told = directive(self._tokenizer.decode(ids))
         if told is None:
@@ -181,7 +181,7 @@ class FakeEngine:
 
 
 def script(request: Request) -> Iterator[int]:
-    """The prompt's tokens without its end tokens, then an end token; forever if that is ignored."""
+    """Yield the prompt's tokens without end tokens, then one; go on forever if that is ignored."""
     ends = request.stop_token_ids
     while True:
         yield from (token for token in request.prompt_token_ids if token not in ends)

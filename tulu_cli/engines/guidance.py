@@ -12,7 +12,7 @@ from tulu_cli.machine import install
 
 
 def grammar(constraint: Constraint) -> str:
-    """The constraint in llguidance's own form; BadInput where it cannot be one."""
+    """Return the constraint in llguidance's own form. Raise BadInput if it is not valid."""
     try:
         import llguidance
     except ImportError as error:
@@ -38,7 +38,7 @@ def grammar(constraint: Constraint) -> str:
 
 
 def arguments(constraint: Constraint) -> dict[str, Any]:
-    """The same constraint as keyword arguments for vLLM; BadInput where it cannot be one."""
+    """Return a constraint as keyword arguments for vLLM. Raise BadInput if it is not valid."""
     grammar(constraint)
     if constraint.kind == "json_schema":
         return {"json": constraint.source}

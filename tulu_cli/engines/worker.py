@@ -35,10 +35,10 @@ _is_registered = False
 
 @contextmanager
 def minded_workers(log: Path | None = None) -> Iterator[None]:
-    """Have every worker that is started in here killed when the thread that started it ends.
+    """Have workers that are started in here killed when the thread that started them ends.
 
     With a `log`, workers print into that file and leave our process group, so that a Ctrl-C in the
-    terminal is ours alone. What workers start themselves dies with them in the same way.
+    terminal is ours alone. Processes that workers start die with them in the same way.
     """
     global _parent, _log, _is_registered
     if not _is_registered:
@@ -75,7 +75,7 @@ def _started_by_ours(told: dict[str, str]) -> Iterator[None]:
 
 
 def begin_spawned() -> None:
-    """Make this process a minded worker; `worker.sh` has it called before anything else."""
+    """Make this process a minded worker; `worker.sh` calls this before anything else."""
     from multiprocessing import spawn
 
     log = os.environ.get(_LOG)
@@ -105,7 +105,7 @@ def _begin(parent: int, log: Path | None) -> None:
 
 
 def end_with(parent: int, number: int) -> None:
-    """Get signal `number` when `parent`, which has started this process, ends. Linux only."""
+    """Receive signal `number` when `parent`, which started this process, ends (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
         if os.getppid() != parent:
@@ -132,7 +132,7 @@ def last_error_of(log: Path) -> str | None:
 
 @contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Send what a library prints on stdout while it loads to stderr: it is not an answer."""
+    """Send to stderr what a library prints on stdout while it loads, as it is not an answer."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -149,9 +149,9 @@ _VARIABLE = "HF_HUB_OFFLINE"
 
 @contextmanager
 def hub_switched_off() -> Iterator[None]:
-    """No library opens a socket in here: every file is on this machine already.
+    """Keep libraries from opening a socket in here: every file is on this machine already.
 
-    It holds for worker processes that are started in here too. Afterwards everything is as it
+    Worker processes that are started in here are kept from it too. Afterwards everything is as it
     was, so that this process can still fetch another model.
     """
     before = os.environ.get(_VARIABLE)
@@ -168,7 +168,7 @@ def hub_switched_off() -> Iterator[None]:
 
 
 def _constants() -> Any:
-    """Where the library keeps what it read of the environment, if it is imported already."""
+    """Return the module where the Hub's library keeps what it read, if it is imported already."""
     return sys.modules.get("huggingface_hub.constants")
 
 

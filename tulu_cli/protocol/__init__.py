@@ -1,1 +1,1 @@
-"""What goes over a wire, in both directions: pure JSON to values and back."""
+"""What goes over a wire, in both directions: pure JSON <-> values."""

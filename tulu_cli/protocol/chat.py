@@ -24,20 +24,20 @@ CANNOT: Mapping[str, str] = {
     **dict.fromkeys(("engine", "dtype", "quantization", "device", "max_model_len"), _LOADED),
     **dict.fromkeys(("tensor_parallel_size", "pipeline_parallel_size"), _LOADED),
     **dict.fromkeys(("gpu_memory_utilization", "engine_arg"), _LOADED),
-    "score": "chat completions tell nothing of a text that is given",
+    "score": "chat completions do not report the logprobs of a given text",
     "overflow": "it does not say how long its context is",
 }
 
 
 def cannot(name: str, url: str | None) -> UsageError:
-    """The refusal of an option by its name."""
+    """Return the refusal of an option that such a server does not have."""
     return UsageError(
         f"--{name.replace('_', '-')} cannot be asked of the server at {url}: {CANNOT[name]}."
     )
 
 
 def check(sampling: Sampling, url: str | None) -> None:
-    """Raises UsageError for sampling that the server cannot be told."""
+    """Raise UsageError for sampling parameters that chat completions do not have."""
     default = Sampling()
     for name in ("top_k", "min_p", "repetition_penalty", "ignore_eos"):
         if getattr(sampling, name) != getattr(default, name):
@@ -47,7 +47,7 @@ def check(sampling: Sampling, url: str | None) -> None:
 
 
 def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[str, Any]:
-    """A request as the body of POST /v1/chat/completions, in the spelling of this server.
+    """Return a request as the body of POST /v1/chat/completions, as this server spells it.
 
     Greedy choices are all the same, so one is asked for.
     """
@@ -80,14 +80,14 @@ def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[s
 
 
 def message_object(message: Message) -> dict[str, Any]:
-    """A message as OpenAI has it."""
+    """Return a message as OpenAI has it."""
     return {"role": message.role, "content": message.content, **message.extra}
 
 
 def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
-    """The parameter over which a server has refused a body, if another spelling may do.
+    """Return the parameter that a server refused, if another spelling of the body may do.
 
-    One is to be renamed; the other only asks for token counts, and can be left out.
+    One is renamed; the other only asks for token counts, and can be left out.
     """
     if refused.status not in (400, 422):
         return None
@@ -99,7 +99,7 @@ def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a chunk holds of one choice; `finish` is the server's word for its end."""
+    """One choice's part of a chunk; `finish` is the server's own finish reason."""
 
     index: int
     text: str
@@ -109,9 +109,9 @@ class Piece:
 
 
 def read_chunk(chunk: Mapping[str, Any], top: int) -> tuple[list[Piece], Usage | None]:
-    """The pieces of a chunk, or of a whole answer, and the usage if it is told.
+    """Return the pieces of a chunk, or of a whole answer, and the usage if there is one.
 
-    Raises ValueError for what is no chunk.
+    Raise ValueError if it is not a chunk.
     """
     try:
         return [_piece(told, top) for told in chunk.get("choices") or ()], _usage(chunk)
@@ -120,7 +120,7 @@ def read_chunk(chunk: Mapping[str, Any], top: int) -> tuple[list[Piece], Usage |
 
 
 def model_names(told: Any) -> tuple[str, ...]:
-    """The models that an answer to GET /v1/models lists; none where it is no such answer."""
+    """Return the models in an answer to GET /v1/models; none if it is not such an answer."""
     rows = told.get("data") if isinstance(told, dict) else None
     rows = rows if isinstance(rows, list) else []
     names = (row.get("id") for row in rows if isinstance(row, dict))
@@ -131,7 +131,7 @@ def _piece(told: Mapping[str, Any], top: int) -> Piece:
     said = told.get("delta") or told.get("message") or {}
     texts = [said.get("content") or "", said.get("refusal") or ""]
     if not all(isinstance(text, str) for text in texts):
-        raise TypeError("the content is no text")
+        raise TypeError("the content is not a text")
     stop = told.get("stop_reason")  # vLLM's; OpenAI does not say which one it was
     return Piece(
         index=int(told.get("index") or 0),

@@ -1,7 +1,7 @@
-"""What client and server say to one another: OpenAI's completions with vLLM's token ids.
+"""OpenAI's completions, with vLLM's token ids, between our client and a server.
 
-Token ids go over the wire in both directions, so a warm engine is asked, and answers, exactly what
-one in this process would.
+Token ids go over the wire in both directions, so a warm engine is asked, and answers, exactly as
+one in this process would be.
 """
 
 import json
@@ -26,10 +26,10 @@ _TOKEN = "token_id:"  # noqa: S105 (no password)
 
 
 def request_body(request: Request, model: str, *, stream: bool = True) -> dict[str, Any]:
-    """A request as the body of POST /v1/completions.
+    """Return a request as the body of POST /v1/completions.
 
-    Stop strings are not sent: the answer is put together, and ended, where it is read. Greedy
-    choices are all the same, so one is asked for.
+    Stop strings are not sent: the client puts the text together and ends it. Greedy choices are all
+    the same, so one is asked for.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -59,14 +59,14 @@ def request_body(request: Request, model: str, *, stream: bool = True) -> dict[s
 
 
 def structure_body(constraint: Constraint) -> dict[str, Any]:
-    """A constraint as vLLM's structured_outputs."""
+    """Return a constraint as vLLM's structured_outputs."""
     source = constraint.source
     value = json.loads(source) if constraint.kind == "choice" else source
     return {STRUCTURES[constraint.kind]: value}
 
 
 def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[int, ...]:
-    """The tokens that end the answer. Raises BadInput for what are none."""
+    """Return the tokens that end the answer. Raise BadInput if they are not token ids."""
     told = body.get("stop_token_ids")
     if told is None:
         return default
@@ -77,7 +77,7 @@ def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What stands around the choices of an answer, of a completion or of a chat.
+    """The object around the choices of an answer, of a completion or of a chat.
 
     `created` is in seconds of time.time().
     """
@@ -98,7 +98,7 @@ class Envelope:
         return self._object(kind, choices=choices, **more)
 
     def choice(self, index: int, text: str, *, streamed: bool = False) -> dict[str, Any]:
-        """Return a choice with its text, in the place where this kind of answer has it."""
+        """Return a choice with its text under the key that this kind of answer has for it."""
         if not self.chat:
             return {"index": index, "text": text}
         place = "delta" if streamed else "message"
@@ -110,7 +110,7 @@ class Envelope:
 
 
 def piece_fields(event: Text, *, with_ids: bool, end: Done | None = None) -> dict[str, Any]:
-    """Return what a choice says of a piece beside its text, and of its end if it has come."""
+    """Return the fields of a choice beside its text: logprobs, token ids, and the end."""
     fields: dict[str, Any] = {
         "logprobs": logprobs_object(event.logprobs) if event.logprobs else None,
         "finish_reason": end.finish_reason if end else None,
@@ -151,7 +151,7 @@ def usage_object(usage: Usage, *, with_cached: bool = True) -> dict[str, Any]:
 def sampled_tokens(
     choice: Mapping[str, Any], top: int
 ) -> Iterator[tuple[int, TokenLogprob | None]]:
-    """The tokens of a chunk's choice, each with its log-probability where there are some."""
+    """Yield the tokens of a chunk's choice, each with its logprob or None."""
     ids = choice["token_ids"] or []
     told = choice.get("logprobs")
     if told is None:
@@ -167,7 +167,7 @@ def sampled_tokens(
 
 
 def cached_tokens(usage: Mapping[str, Any]) -> int:
-    """How many tokens of the prompt were not computed again; 0 where the server does not say."""
+    """Return how many prompt tokens were cached; 0 if the server does not report it."""
     return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
 
 

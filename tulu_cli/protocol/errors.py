@@ -1,4 +1,4 @@
-"""What a server says instead of an answer, as an error."""
+"""Errors on the wire: a server's refusal as an error of ours, and our errors for clients."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ LONGEST_MESSAGE = 500  # characters
 
 
 class Refused(EngineError):
-    """What a server says instead of an answer, with the status of HTTP."""
+    """A server's refusal, with its HTTP status."""
 
     def __init__(self, sentence: str, status: int) -> None:
         super().__init__(sentence)
@@ -21,7 +21,7 @@ class Refused(EngineError):
 
 
 def refusal(status: int, told: Any) -> TuluError:
-    """What a body says; ours send the class of their error, others a message in some form."""
+    """Return a refusal's body as an error; servers of ours send the class of theirs."""
     told = told[0] if isinstance(told, list) and told else told
     told = told if isinstance(told, dict) else {}
     error = told.get("error") or told.get("detail") or told
@@ -34,20 +34,21 @@ def refusal(status: int, told: Any) -> TuluError:
         return PromptTooLong(f"The server says that the prompt is too long: {message}.")
     if status in (401, 403):
         return Refused(
-            f"The server wants a key ({message}): --api-key-env names the variable that holds it.",
+            f"The server requires a key ({message}): name the variable that holds it by "
+            "--api-key-env.",
             status,
         )
     return Refused(f"The server refused the request ({status}): {message}.", status)
 
 
 def error_object(error: TuluError) -> dict[str, Any]:
-    """Return an error of ours in OpenAI's form; its class is the type, which `refusal` reads."""
+    """Return an error in OpenAI's form; its class is the type, which `refusal` reads."""
     told = {"message": str(error), "type": type(error).__name__, "code": int(error.exit_code)}
     return {"error": told}
 
 
 def parsed(data: bytes) -> Any:
-    """A body as JSON; as the message that it then is where it is none."""
+    """Parse a body as JSON, or wrap it as {"message": text} if it is not."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

@@ -35,5 +35,5 @@ def read_chat_body(body: Mapping[str, Any]) -> tuple[list[Message], dict[str, bo
     try:
         conversation = [Message(**message) for message in body["conversation"]]
     except (TypeError, LookupError) as error:
-        raise BadInput("There is neither a text nor a conversation.") from error
+        raise BadInput("The body needs a text or a conversation.") from error
     return conversation, {name: bool(body.get(name)) for name in _SWITCHES}

@@ -49,7 +49,7 @@ NAMES = {
 
 
 def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a body sets, by the names of Sampling's fields; the values are as they came.
+    """Return the values that a body sets, unchecked, by the names of Sampling's fields.
 
     Raise BadInput for a parameter that would change the answer and that no engine of ours has.
     """

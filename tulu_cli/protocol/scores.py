@@ -1,7 +1,7 @@
-"""What client and server say to one another about scores: vLLM's `prompt_logprobs`.
+"""Scores between our client and a server, as vLLM's `prompt_logprobs`.
 
-The completion is the end of the prompt. vLLM says how likely every token of a prompt is; our own
-server leaves out those that `context_tokens`, a field of ours, counts, and generates no token.
+The completion is the end of the prompt. vLLM reports the logprob of every token of a prompt; our
+own server leaves out the first `context_tokens`, a field of ours, and generates no token.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
 
 
 def score_body(request: ScoreRequest, model: str) -> dict[str, Any]:
-    """A request as the body of POST /v1/completions."""
+    """Return a score request as the body of POST /v1/completions."""
     return {
         "model": model,
         "prompt": list(request.token_ids),
@@ -35,7 +35,10 @@ def score_body(request: ScoreRequest, model: str) -> dict[str, Any]:
 
 
 def read_score_request(body: Mapping[str, Any], ids: tuple[int, ...]) -> ScoreRequest:
-    """What a body with `prompt_logprobs` asks of the prompt `ids`. Raises BadInput."""
+    """Return the score request of a body with `prompt_logprobs`, for the prompt `ids`.
+
+    Raise BadInput for a value that a score cannot have.
+    """
     asked = body["prompt_logprobs"]
     if type(asked) is not int or asked not in (0, 1):
         raise BadInput("prompt_logprobs takes 0 or 1 here.")
@@ -52,7 +55,7 @@ def read_score_request(body: Mapping[str, Any], ids: tuple[int, ...]) -> ScoreRe
 
 
 def score_choice(request: ScoreRequest, score: Score, alternatives: int) -> dict[str, Any]:
-    """The choice that holds a score: a table for each token, null for what is context."""
+    """Return the choice that holds a score: a table for each token, null for the context."""
     tables = [logprob_table(entry, alternatives) for entry in score.tokens]
     return {
         "index": 0,
@@ -70,13 +73,13 @@ def score_usage(request: ScoreRequest) -> dict[str, Any]:
 
 
 def logprob_table(entry: TokenLogprob, alternatives: int) -> dict[str, dict[str, float]]:
-    """A token of a prompt and the likeliest one in its place, by their ids."""
+    """Return a token of a prompt and the likeliest one in its place, by their ids."""
     told = ((entry.token_id, entry.logprob), *entry.top[:alternatives])
     return {str(token): {"logprob": wire_logprob(logprob)} for token, logprob in told}
 
 
 def read_score(request: ScoreRequest, told: Any) -> Score:
-    """The score in a server's answer. Raises EngineError where there is none in it."""
+    """Return the score in a server's answer. Raise EngineError if it has none."""
     try:
         tables = told["choices"][0]["prompt_logprobs"][request.context_tokens :]
         pairs = zip(request.completion_token_ids, tables, strict=True)
@@ -88,7 +91,7 @@ def read_score(request: ScoreRequest, told: Any) -> Score:
 
 
 def with_likeliest(token: int, logprobs: Mapping[int, float]) -> TokenLogprob:
-    """The entry of a token, from the logprobs of it and of the likeliest ones in its place."""
+    """Return a token's entry, from the logprobs of it and of the likeliest in its place."""
     # Of a tie it is the given token.
     best = max(logprobs, key=lambda other: (logprobs[other], other == token))
     return TokenLogprob(token, logprobs[token], ((best, logprobs[best]),))

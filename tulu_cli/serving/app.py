@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def make_app(
     engine: EngineThread, info: EngineInfo, tokenizer: Tokenizer, end_token_ids: tuple[int, ...]
 ) -> "Starlette":
-    """The application over a loaded engine."""
+    """Return the ASGI application over a loaded engine."""
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.routing import Route
@@ -67,17 +67,17 @@ class Service:
         self.running = 0
 
     async def health(self, _http: "HttpRequest") -> "Response":
-        """200 while the engine can answer, 503 once it cannot."""
+        """Answer 200 while the engine can answer, and 503 once it cannot."""
         from starlette.responses import Response
 
         return Response(status_code=200 if self._engine.is_alive else 503)
 
     async def load(self, _http: "HttpRequest") -> "Response":
-        """How many requests run."""
+        """Answer with the number of running requests."""
         return json_response({"server_load": self.running})
 
     async def models(self, _http: "HttpRequest") -> "Response":
-        """The one model."""
+        """Answer with the one model that is loaded."""
         model = {
             "id": self._info.model,
             "object": "model",
@@ -88,7 +88,7 @@ class Service:
         return json_response({"object": "list", "data": [model]})
 
     async def completions(self, http: "HttpRequest") -> "Response | EventStream":
-        """A prompt of token ids, or of text without a chat template."""
+        """Complete a prompt of token ids, or of text without a chat template."""
         body = await read_body(http)
         if body.get("prompt_logprobs") is not None:
             return await self._score(http, body)
@@ -97,7 +97,7 @@ class Service:
         return await self._answer(http, body, self._request(body, ids, sampling), chat=False)
 
     async def chat(self, http: "HttpRequest") -> "Response | EventStream":
-        """A conversation, through the model's chat template."""
+        """Answer a conversation, through the model's chat template."""
         body = await read_body(http)
         if body.get("logprobs"):
             raise BadInput("logprobs of chats are not supported here: use /v1/completions.")
@@ -106,7 +106,7 @@ class Service:
         return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
 
     async def prompt(self, http: "HttpRequest") -> "Response":
-        """The token ids of a prompt, for a client that has not loaded the tokenizer."""
+        """Answer with a prompt's token ids, for a client that has not loaded the tokenizer."""
         return await prompt_response(await read_body(http), self._tokenizer)
 
     # A long text takes seconds to become ids, and must not keep the others waiting.
@@ -167,7 +167,7 @@ class Service:
     async def _events(
         self, request: Request | ScoreRequest, client: str, http: "HttpRequest"
     ) -> AsyncGenerator[Any, None]:
-        """The events of one request; whoever stops reading, or hangs up, cancels it."""
+        """Yield the events of a request; closing the generator or hanging up cancels it."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -197,6 +197,6 @@ async def cancel_on_disconnect(http: "HttpRequest", job: Job) -> None:
 
 
 async def http_error(_http: Any, error: Any) -> "Response":
-    """What starlette refuses: a path or a method that does not exist."""
+    """Answer a request whose path or method does not exist."""
     told = {"message": str(error.detail), "type": "NotFound", "code": error.status_code}
     return json_response({"error": told}, error.status_code)

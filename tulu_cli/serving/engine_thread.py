@@ -44,7 +44,7 @@ class Batchable(Protocol):
 
 @runtime_checkable
 class CanBatch(Protocol):
-    """An engine that can decode requests together which come at any time."""
+    """An engine that can decode together requests that come at any time."""
 
     def continuous(self) -> Batchable: ...
 
@@ -72,7 +72,7 @@ class Scores:
 
     @property
     def cancelled(self) -> bool:
-        """True once every client has given its score up."""
+        """True once every client has hung up."""
         return all(job.cancelled for job in self._jobs.values())
 
     def put(self, event: Any) -> None:

@@ -1,4 +1,4 @@
-"""The form of what the server says: OpenAI's objects, whole or as server-sent events."""
+"""What the warm server sends: OpenAI's objects, whole or as server-sent events."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AnswerWriter:
-    """Makes the objects that a client is sent; `with_ids` adds the token ids of the text."""
+    """Makes the objects of an answer; `with_ids` adds the token ids of the text."""
 
     def __init__(self, envelope: Envelope, *, with_ids: bool) -> None:
         self._envelope = envelope
@@ -53,7 +53,7 @@ def _usage(ends: Sequence[Done]) -> dict[str, Any]:
 
 
 class EventStream:
-    """An answer as server-sent events; the first one decides between an error status and 200."""
+    """An answer as server-sent events; its first event decides between an error and 200."""
 
     def __init__(
         self, answer: AnswerWriter, events: AsyncIterator[Text | Done], *, usage: bool
@@ -63,7 +63,7 @@ class EventStream:
         self._usage = usage
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Send the answer. What is wrong with the request is known before the first event."""
+        """Send the answer. An error before the first event has its own status."""
         events = self._events
         try:
             try:
@@ -110,7 +110,7 @@ _STREAM_HEAD: "AsgiMessage" = {
 
 
 def line(document: Mapping[str, Any]) -> "AsgiMessage":
-    """A document as one event of a stream."""
+    """Return a document as one event of a stream."""
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     return {
         "type": "http.response.body",
@@ -120,7 +120,7 @@ def line(document: Mapping[str, Any]) -> "AsgiMessage":
 
 
 def json_response(document: Mapping[str, Any], status: int = 200) -> "Response":
-    """A document as the whole body."""
+    """Return a response whose whole body is a document."""
     from starlette.responses import Response
 
     data = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
@@ -128,7 +128,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> "Response":
 
 
 async def refusal(_http: Any, error: Exception) -> "Response":
-    """A request that is refused, or has failed before its first token."""
+    """Return the response to a request that failed before its first token."""
     assert isinstance(error, TuluError)
     status = 503 if isinstance(error, EngineDied) else 400 if _is_theirs(error) else 500
     return json_response(error_object(error), status)
@@ -142,7 +142,7 @@ _LONGEST_BODY = 64 * 2**20
 
 
 async def read_body(http: "HttpRequest") -> Mapping[str, Any]:
-    """The JSON object of a request. Raises BadInput for anything else."""
+    """Return the JSON object of a request. Raise BadInput for anything else."""
     parts = bytearray()
     async for part in http.stream():
         parts += part

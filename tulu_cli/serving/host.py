@@ -1,6 +1,6 @@
 """The process that holds a warm engine of ours: `python -m tulu_cli.serving.host FOLDER`.
 
-A supervisor has started it (`server/supervisor.py`); what it serves is `server/app.py`.
+`warm/supervisor.py` starts it, and `serving/app.py` is the application that it serves.
 """
 
 import os
@@ -42,7 +42,7 @@ def main(folder: Path) -> int:
 
 
 def load(folder: Path, order: LaunchOrder) -> "Starlette":
-    """The application over the loaded engine. Raises what the engine raises."""
+    """Load the engine and return the application over it. Raise what the engine raises."""
     from tulu_cli.serving.app import make_app
     from tulu_cli.serving.engine_thread import EngineThread
 
@@ -56,7 +56,7 @@ def load(folder: Path, order: LaunchOrder) -> "Starlette":
 
 
 def spec_of(order: LaunchOrder) -> EngineSpec:
-    """What is to be loaded, as an engine takes it."""
+    """Return what an order asks to load, as an engine takes it."""
     identity = order.identity
     directory = Path(identity.directory)
     return EngineSpec(
@@ -91,12 +91,12 @@ def serve(app: Any, path: Path) -> None:
 
 
 def say_stage(stage: str) -> None:
-    """A line of the log that `server/progress.py` understands."""
+    """Print the line of the log from which `warm/starter.py` knows how far loading is."""
     print(f"tulu: stage {stage}", flush=True)  # noqa: T201 (stdout is the log)
 
 
 def report_failure(folder: Path, error: BaseException) -> None:
-    """Write down why nothing was loaded, for the command that waits for it."""
+    """Write down why loading failed, for the command that waits for the engine."""
     kind = type(error).__name__ if isinstance(error, TuluError) else EngineError.__name__
     write_json(folder / "failure.json", {"error": kind, "message": str(error)})
 

@@ -19,10 +19,11 @@ _RAY_PORT = 6379
 
 
 def read_key(file: str | None) -> str:
-    """The key that clients must have. Raises UsageError for none, BadInput for one that is open."""
+    """Return the key of a file. Raise UsageError without one, BadInput if others can read it."""
     if file is None:
         raise UsageError(
-            "--host lets others in: --api-key-file names a file with the key that they must have."
+            "--host opens the server to others: name a file with the key that they need by "
+            "--api-key-file."
         )
     path = Path(file)
     try:
@@ -37,7 +38,7 @@ def read_key(file: str | None) -> str:
 
 
 def public_arguments(spec: EngineSpec, host: str, port: int) -> list[str]:
-    """The options of vLLM's server. The key is none: it would be seen in the list of processes."""
+    """Return the options of vLLM's server, without the key, which `ps` would show."""
     server = {
         "served_model_name": spec.name,
         "host": host,
@@ -54,10 +55,10 @@ def public_arguments(spec: EngineSpec, host: str, port: int) -> list[str]:
 def cluster_commands(
     model: str, arguments: Mapping[str, Any], nodes: int, gpus: int, port: int
 ) -> str:
-    """The commands that serve a model on several machines, as a script with its instructions.
+    """Return the commands that serve a model on several machines, as a commented script.
 
-    `arguments` are the engine's. Each layer is shared by the `gpus` GPUs of a machine, which are
-    near, and the layers are split over the `nodes` machines, which are far.
+    `arguments` are the engine's. Tensor parallelism is over the `gpus` GPUs of a machine, which are
+    near, and pipeline parallelism over the `nodes` machines, which are far.
     """
     fixed = {
         "tensor_parallel_size": gpus,
@@ -87,9 +88,9 @@ _OPEN = ("/health",)
 
 
 class RequireKey:
-    """ASGI middleware that wants `Authorization: Bearer KEY` for every path.
+    """ASGI middleware that requires `Authorization: Bearer KEY` on every path but /health.
 
-    vLLM's own check is for /v1 alone, and leaves /tokenize, /metrics and others open.
+    vLLM's own check covers /v1 alone, and leaves /tokenize, /metrics and others open.
     """
 
     def __init__(self, app: Any) -> None:
@@ -97,7 +98,7 @@ class RequireKey:
         self._wanted = f"Bearer {os.environ['VLLM_API_KEY']}".encode()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass on what has the key."""
+        """Pass a request on if it has the key; otherwise answer 401."""
         if scope["type"] == "lifespan" or scope["path"] in _OPEN or self._has_key(scope):
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What our client asks of a warm vLLM beside its OpenAI routes, as a middleware of its server.
+"""The routes of ours that vLLM's server does not have, as a middleware of it.
 
 vLLM's server samples; prompts, text and the ends of answers are made here by our own rules, so that
 a client without a tokenizer gets what one with a tokenizer would make of vLLM's token ids.
@@ -30,7 +30,7 @@ _COMPLETIONS = "/v1/completions"
 
 
 class TuluRoutes:
-    """The middleware. vLLM is given its name and makes it, so `tokenizer` is set beforehand."""
+    """The middleware. vLLM makes it from its name, so `tokenizer` has to be set beforehand."""
 
     tokenizer: ClassVar[Tokenizer]
 
@@ -38,7 +38,7 @@ class TuluRoutes:
         self._app = app
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """AnswerTranslator one request, or pass it on to vLLM as it is."""
+        """Answer a request for a route of ours, or pass it on to vLLM unchanged."""
         from starlette.requests import Request as HttpRequest
 
         path = scope.get("path") if scope["type"] == "http" else None
@@ -62,15 +62,17 @@ class TuluRoutes:
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """What a body asks for, as far as text and its end go. Raises BadInput."""
+    """Return the request of a body, for its text and its end. Raise BadInput."""
     ids = body.get("prompt")
     if not isinstance(ids, list) or not body.get("stream") or not body.get("return_token_ids"):
-        raise BadInput("The answer here is a stream of text with token ids, to a prompt of them.")
+        raise BadInput(
+            "This route needs a prompt of token ids, with stream and return_token_ids set to true."
+        )
     return Request(tuple(ids), read_sampling(body), read_end_tokens(body, ()))
 
 
 def again(body: bytes, receive: "Receive") -> "Receive":
-    """A body for another reader, and behind it what still comes from the client."""
+    """Return a receiver that gives `body` once more, and then what still comes from the client."""
     parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> "Message":
@@ -80,9 +82,10 @@ def again(body: bytes, receive: "Receive") -> "Receive":
 
 
 class AnswerTranslator:
-    """Takes what vLLM sends, and sends on what it means. What is no stream is passed on as it is.
+    """Turns vLLM's token stream into our text stream; other answers pass unchanged.
 
-    Once every choice has ended the client is told so; vLLM learns that it has gone, and stops.
+    Once every choice has ended the stream to the client ends; vLLM then notices a client that has
+    gone, and stops.
     """
 
     def __init__(self, request: Request, tokenizer: Tokenizer, send: "Send") -> None:
@@ -98,7 +101,7 @@ class AnswerTranslator:
         self._rest = b""
 
     async def send(self, message: "Message") -> None:
-        """Take one message of ASGI."""
+        """Take one ASGI message of vLLM's."""
         if message["type"] == "http.response.start":
             self._is_stream = message["status"] == 200
         if message["type"] != "http.response.body" or not self._is_stream:
@@ -139,5 +142,5 @@ class AnswerTranslator:
 
 
 def piece(event: Text, done: Done | None = None) -> "Message":
-    """A piece of an answer as a line of the stream."""
+    """Return a piece of an answer as one event of the stream."""
     return line({"choices": [text_chunk(event, done)]})

@@ -58,7 +58,7 @@ def main(folder: Path) -> int:
 
 
 def main_public(device: str, arguments: list[str]) -> int:
-    """Serve on an address of vLLM's own options, in the foreground; the key is in VLLM_API_KEY."""
+    """Serve on an address of vLLM's own options, in the foreground; VLLM_API_KEY is the key."""
     set_environment(device)
     try:
         run(device, arguments, lambda _config: None)
@@ -71,7 +71,7 @@ def main_public(device: str, arguments: list[str]) -> int:
 def run(device: str, arguments: list[str], loaded: Callable[[Any], None]) -> None:
     """Start vLLM's server with options of `vllm serve`, and wait for its end.
 
-    `loaded` is given vLLM's config before the first request is let in.
+    `loaded` is called with vLLM's config before the first request is let in.
     """
     say_stage("importing vLLM")
     import uvloop
@@ -84,7 +84,7 @@ def run(device: str, arguments: list[str], loaded: Callable[[Any], None]) -> Non
 
 
 def parsed(arguments: list[str]) -> Any:
-    """Return the options of `vllm serve` as vLLM reads them. Raises UsageError for a wrong one."""
+    """Return the options of `vllm serve` as vLLM reads them. Raise UsageError for a wrong one."""
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     try:
@@ -102,7 +102,7 @@ def parsed(arguments: list[str]) -> Any:
 
 
 def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
-    """What vLLM's server is told beside what its engine is."""
+    """Return the options of vLLM's server beside those of its engine."""
     return {
         "uds": str(socket),
         "served_model_name": spec.name,
@@ -137,7 +137,7 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
 
 
 def note(config: Any, spec: EngineSpec, folder: Path) -> None:
-    """Write down what was loaded."""
+    """Write down what was loaded, for commands that look for a warm engine."""
     write_json(folder / "info.json", asdict(info_of(config, spec)))
 
 

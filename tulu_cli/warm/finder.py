@@ -1,4 +1,4 @@
-"""Which warm engines this user has, and whether one of them is the one that is wanted."""
+"""Find the warm engines of this user, and judge which of them a command can use."""
 
 import os
 import stat
@@ -43,7 +43,7 @@ def runtime_directory() -> Path:
 
 
 def check_private(path: Path) -> None:
-    """Raises TuluError for a directory that someone else owns, or can look into."""
+    """Raise TuluError for a directory that someone else owns or can look into."""
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise TuluError(
@@ -57,7 +57,10 @@ def check_private(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a command needs. `engine` may be "auto", and only the settings that were set count."""
+    """The engine that a command needs; `engine` may be "auto".
+
+    `settings` are only those that were set.
+    """
 
     model: str
     directory: str
@@ -68,13 +71,13 @@ class Wanted:
 
 
 def warm_engines() -> list[Warm]:
-    """The engines whose supervisors live, the newest first."""
+    """Return the engines whose supervisors live, the newest first."""
     found = (read_warm(folder) for folder in folders() if is_alive(folder))
     return sorted((warm for warm in found if warm), key=lambda one: -one.state.started)
 
 
 def folders() -> list[Path]:
-    """The folder of each engine, dead or alive. Raises TuluError where others can look in."""
+    """Return the folder of each engine, dead or alive. Raise TuluError if others can look in."""
     root = runtime_path()
     if not root.is_dir():
         return []
@@ -83,7 +86,7 @@ def folders() -> list[Path]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Whether the supervisor of an engine lives: it holds a lock for as long as it does."""
+    """Return True while the supervisor of an engine lives, which holds a lock until it ends."""
     try:
         descriptor = os.open(folder / "alive", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -95,9 +98,9 @@ def is_alive(folder: Path) -> bool:
 
 
 def sweep() -> list[str]:
-    """End what is left of engines whose supervisors are dead; returns their models' names.
+    """End what is left of engines whose supervisors are dead; return their models' names.
 
-    Logs stay, until the same engine is started again: they may say why.
+    Logs stay until the same engine is started again, because they may say why it died.
     """
     swept = []
     for folder in folders():
@@ -112,14 +115,14 @@ def sweep() -> list[str]:
 
 
 def start_lock(folder: Path) -> Path:
-    """The lock that is held while the engine of a folder is started."""
+    """Return the lock that is held while the engine of a folder is started."""
     return folder.parent / "locks" / folder.name
 
 
 def mismatch(warm: Warm, wanted: Wanted) -> str | None:
-    """Why an engine that holds the wanted model may not answer, or None where it may.
+    """Return why an engine that holds the wanted model cannot answer, or None if it can.
 
-    A setting that the command leaves open is taken as the engine has it.
+    A setting that the command leaves open may have any value.
     """
     held = warm.order.identity
     if held.directory != wanted.directory:
@@ -139,15 +142,15 @@ def mismatch(warm: Warm, wanted: Wanted) -> str | None:
 
 
 def is_same_model(warm: Warm, wanted: Wanted) -> bool:
-    """Whether an engine holds the model of that name, in whatever revision."""
+    """Return True if an engine holds the model of that name, in whatever revision."""
     held = warm.order.identity
     return wanted.model == held.model or wanted.directory == held.directory
 
 
 def named(model: str | None, running: list[Warm]) -> Warm:
-    """The engine that a user means, by its model's name or its key. Raises UsageError.
+    """Return the engine with this model's name or key; None stands for the only one there is.
 
-    No name is the only engine there is.
+    Raise UsageError if there is none, or more than one.
     """
     found = [warm for warm in running if model is None or model in _names(warm)]
     if len(found) == 1:
@@ -161,7 +164,7 @@ def named(model: str | None, running: list[Warm]) -> Warm:
 
 
 def dead_logs() -> list[Path]:
-    """The logs that dead engines have left, the newest first."""
+    """Return the logs of dead engines, the newest first."""
     logs = [folder / "log" for folder in folders() if not is_alive(folder)]
     return sorted((log for log in logs if log.exists()), key=lambda log: -log.stat().st_mtime)
 

@@ -18,7 +18,7 @@ class Lease:
         self._descriptor: int | None = descriptor
 
     def close(self) -> None:
-        """Give it back; the time of this is when the engine was last used."""
+        """Give the lease back; its time is when the engine was last used."""
         if self._descriptor is not None:
             with suppress(OSError):
                 os.utime(self._descriptor)
@@ -30,17 +30,17 @@ class Lease:
 
 
 def take(folder: Path) -> Lease | None:
-    """A lease on the engine in `folder`, or None where it is gone or going."""
+    """Return a lease on the engine in `folder`, or None if it is gone or being unloaded."""
     return _locked(folder, shared=True)
 
 
 def take_alone(folder: Path) -> Lease | None:
-    """The lease that nobody shares, or None while the engine is in use."""
+    """Return the exclusive lease, or None while a command uses the engine."""
     return _locked(folder, shared=False)
 
 
 def in_use(folder: Path) -> bool:
-    """Whether somebody holds a lease."""
+    """Return True while a command holds a lease."""
     try:
         locks = Path("/proc/locks").read_text()
         number = (folder / "lease").stat().st_ino
@@ -52,13 +52,13 @@ def in_use(folder: Path) -> bool:
 
 
 def touch(folder: Path) -> None:
-    """Say that the engine is being used now."""
+    """Record that the engine is being used now."""
     with suppress(OSError):
         os.utime(folder / "lease")
 
 
 def last_used(folder: Path) -> float | None:
-    """When a lease was last taken or given back, in seconds of time.time()."""
+    """Return when a lease was last taken or given back, in seconds of time.time()."""
     try:
         return (folder / "lease").stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""What is written down about a warm engine, so that another command can find and judge it."""
+"""The files in the folder of a warm engine, by which other commands find and judge it."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ from tulu_cli.disk import replace_atomically
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an engine holds and how it was started: equal ones give equal answers.
+    """What an engine holds and how it was started; equal identities give equal answers.
 
-    `files` is the fingerprint of the model's files. `settings` are those of EngineSpec that decide
-    how a model is loaded, all of them, the unset ones at their defaults. `versions` are those of
-    the packages that were installed, tulu's own among them.
+    `files` is the fingerprint of the model's files. `settings` are those fields of EngineSpec that
+    decide how a model is loaded, unset ones at their defaults. `versions` are those of the
+    installed packages, tulu's own among them.
     """
 
     model: str
@@ -32,17 +32,18 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """The name of its folder: two commands that want the same meet there."""
+        """The name of the engine's folder, so that commands with equal identities share it."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
-    """What a supervisor is told: what to run for whom, and for how many idle seconds (0: forever).
+    """The order to a supervisor: the command to run, and when to end it.
 
-    `asked` is the model's name as the user wrote it. `leashed` engines end with the command that
-    started them. `end_token_ids` end an answer where a request does not say what does.
+    `asked` is the model's name as the user wrote it. The engine ends after `keep_alive` idle
+    seconds, with 0 never; a `leashed` engine ends with the command that started it. `end_token_ids`
+    end an answer if a request names none.
     """
 
     identity: Identity
@@ -56,7 +57,7 @@ class LaunchOrder:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What became of an order. Times are seconds of time.time(); `ready` is 0 while it loads.
+    """The processes of an engine. Times are seconds of time.time(); `ready` is 0 while it loads.
 
     `server` is the process that leads the group of all the engine's processes.
     """
@@ -78,17 +79,17 @@ class Warm:
 
     @property
     def socket(self) -> Path:
-        """Where it listens, if it is ready."""
+        """The path of the Unix socket, which exists once the engine is ready."""
         return self.folder / "socket"
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can answer."""
+        """True once the engine can answer."""
         return bool(self.state.ready) and self.info is not None
 
 
 def fingerprint(directory: Path) -> str:
-    """A short text that changes when a file of the model does: names, sizes, times."""
+    """Return a hash of the names, sizes and times of a model's files."""
     rows = []
     for path in sorted(directory.iterdir()):
         with suppress(OSError):
@@ -98,12 +99,12 @@ def fingerprint(directory: Path) -> str:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a file that appears whole, or not at all."""
+    """Write a file atomically: it appears whole, or not at all."""
     replace_atomically(path, json.dumps(document).encode())
 
 
 def read_order(folder: Path) -> LaunchOrder | None:
-    """The order in a folder; None where there is none that can be understood."""
+    """Return the order in a folder, or None if there is no valid one."""
     try:
         found = json.loads((folder / "order.json").read_bytes())
         identity = Identity(**found.pop("identity"))
@@ -115,7 +116,7 @@ def read_order(folder: Path) -> LaunchOrder | None:
 
 
 def read_state(folder: Path) -> State | None:
-    """The state in a folder; None where there is none that can be understood."""
+    """Return the state in a folder, or None if there is no valid one."""
     try:
         return State(**json.loads((folder / "state.json").read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -123,7 +124,7 @@ def read_state(folder: Path) -> State | None:
 
 
 def read_info(folder: Path) -> EngineInfo | None:
-    """What the server in a folder has loaded; None before that."""
+    """Return what the server in a folder has loaded, or None before that."""
     try:
         return EngineInfo(**json.loads((folder / "info.json").read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -131,13 +132,13 @@ def read_info(folder: Path) -> EngineInfo | None:
 
 
 def read_warm(folder: Path) -> Warm | None:
-    """The engine of a folder, if its papers are in order; whether it lives is another question."""
+    """Return the engine of a folder, alive or dead, or None without valid records."""
     order, state = read_order(folder), read_state(folder)
     return Warm(folder, order, state, read_info(folder)) if order and state else None
 
 
 def remove(folder: Path, *, keep_log: bool, keep_failure: bool = False) -> None:
-    """Remove the records and the socket of an engine that is dead."""
+    """Remove the records and the socket of a dead engine."""
     if not keep_log:
         shutil.rmtree(folder, ignore_errors=True)
         return

@@ -1,4 +1,4 @@
-"""Starting a warm engine: one command starts it, all others that want the same wait for it."""
+"""Start a warm engine: one command starts it, and others that want the same wait for it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ _SHARDS = re.compile(r"checkpoint shards:\s+\d+% Completed \| (\d+)/(\d+)")
 
 
 def stage(log: Path) -> tuple[str, int, int]:
-    """The stage that a log has come to, with the shards that are loaded, and how many there are."""
+    """Return the stage that a log has reached, with the shards loaded and their number."""
     try:
         text = log.read_bytes()[-_TAIL:].decode("utf-8", errors="replace")
     except OSError:
@@ -59,16 +59,16 @@ _supervisors: "list[Lasting]" = []
 
 
 class Lasting(subprocess.Popen[bytes]):
-    """A child that is meant to outlive this process, without a warning that it does."""
+    """A child process that is meant to outlive this one, without a warning that it does."""
 
     def __del__(self) -> None:
-        """Leave it alone."""
+        """Leave the process running."""
 
 
 def start(order: LaunchOrder, progress: Progress) -> Warm:
-    """The engine of this order, ready: started now, or already by somebody else.
+    """Return the engine of this order, ready; it is started unless another command has done so.
 
-    Raises what the server says that kept it from loading: DoesNotFit, EngineError and their kin. An
+    Raise the server's reason if it cannot load: DoesNotFit, NoEngine, EngineError or UsageError. An
     interruption ends what this call has started.
     """
     folder = runtime_directory() / order.identity.key
@@ -87,25 +87,25 @@ def start(order: LaunchOrder, progress: Progress) -> Warm:
 
 
 def stop(warm: Warm) -> None:
-    """End an engine and wait until it is gone; raises EngineError where it will not go."""
+    """End an engine and wait until it is gone. Raise EngineError if it does not end."""
     with suppress(ProcessLookupError):
         os.kill(warm.state.supervisor, signal.SIGTERM)
     wait_until_gone(warm.folder)
 
 
 def is_ours(warm: Warm) -> bool:
-    """Whether this process has started the engine."""
+    """Return True if this process has started the engine."""
     return any(one.pid == warm.state.supervisor for one in _supervisors)
 
 
 def stay_until_end(warm: Warm) -> bool:
-    """Wait for the end of an engine that is ours; whether that was meant to be."""
+    """Wait for the end of an engine that is ours. Return True if it was meant to end."""
     (supervisor,) = (one for one in _supervisors if one.pid == warm.state.supervisor)
     return supervisor.wait() == 0
 
 
 def wait_until_gone(folder: Path) -> None:
-    """Wait for the end of a supervisor. Raises EngineError when that takes too long."""
+    """Wait for the end of a supervisor. Raise EngineError if that takes too long."""
     end = time.monotonic() + _END_SECONDS
     while is_alive(folder):
         if time.monotonic() > end:
@@ -148,7 +148,7 @@ def _ready(folder: Path, order: LaunchOrder, progress: Progress, lives: Callable
 
 
 def _failure(folder: Path, name: str) -> TuluError:
-    """Why an engine did not become ready, once, as the server said it."""
+    """Return why an engine did not become ready, as the server said it."""
     path = folder / "failure.json"
     try:
         told = json.loads(path.read_bytes())

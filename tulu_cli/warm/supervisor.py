@@ -30,7 +30,7 @@ _DEAD_SECONDS = 2.0  # for what is left of a server that is dead, or whose engin
 
 
 def main(folder: Path) -> int:
-    """Mind the engine of `folder` until it ends; 0 where that was meant to be."""
+    """Mind the engine of `folder` until it ends; return 0 if it was meant to end."""
     os.umask(0o077)
     order = read_order(folder)
     if order is None:
@@ -46,7 +46,7 @@ def main(folder: Path) -> int:
 
 
 def start_server(folder: Path, order: LaunchOrder) -> "subprocess.Popen[bytes]":
-    """The server, at the head of a process group of its own."""
+    """Start the server at the head of a process group of its own."""
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             [*order.command, str(folder)],
@@ -60,7 +60,7 @@ def start_server(folder: Path, order: LaunchOrder) -> "subprocess.Popen[bytes]":
 
 
 class SignalWaiter:
-    """Wakes the supervisor: a signal, or the end of the command that holds its leash."""
+    """Waits for a signal, or for the end of the command that holds the engine's leash."""
 
     def __init__(self, *, leashed: bool) -> None:
         self.told_to_end = False
@@ -74,7 +74,7 @@ class SignalWaiter:
         self._leash: list[int] = [0] if leashed else []
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or at once when something happens."""
+        """Return after so many seconds, or at once if something happens."""
         watched = [self._reader.fileno(), *self._leash]
         ready = select.select(watched, [], [], max(0.0, seconds))[0]
         if watched[0] in ready:
@@ -86,7 +86,7 @@ class SignalWaiter:
 
 
 class Supervisor:
-    """Watches one server."""
+    """Watches one server, and ends it when it is idle or dead."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Supervisor:
         self._write_state()
 
     def run(self) -> bool:
-        """Until the end of the engine; whether that was meant to be."""
+        """Watch until the engine ends. Return True if it was meant to end."""
         while not self._waiter.told_to_end:
             if self._server.poll() is not None or self._engine_is_dead():
                 return self._end_unmeant()
@@ -128,7 +128,7 @@ class Supervisor:
         return False
 
     def _engine_is_dead(self) -> bool:
-        """Ask the server how it is; notices when it has become ready."""
+        """Ask the server for its health, and record when it becomes ready."""
         if not self._socket.exists():
             return False
         try:
@@ -144,7 +144,7 @@ class Supervisor:
         return status == 503
 
     def _is_idle(self) -> bool:
-        """Whether nobody has used the engine for long enough; then nobody can any more."""
+        """Return True if the engine was idle for long enough, and is locked against new users."""
         if not (self._order.keep_alive and self._state.ready):
             return False
         if self._requests():
@@ -160,7 +160,7 @@ class Supervisor:
         return time.time() - (lease.last_used(self._folder) or self._state.ready)
 
     def _requests(self) -> int:
-        """The requests that run now: those of programs that hold no lease count too."""
+        """Return the number of running requests, those of programs without a lease included."""
         with suppress(OSError, ValueError, KeyError):
             return int(json.loads(get(self._socket, "/load")[1])["server_load"])
         return 0

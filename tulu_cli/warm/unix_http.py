@@ -24,7 +24,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def get(path: Path, target: str, timeout: float = 2.0) -> tuple[int, bytes]:
-    """The status and the body of a GET. Raises OSError where nobody answers in time."""
+    """Return the status and the body of a GET. Raise OSError if nobody answers in time."""
     connection = UnixConnection(path, timeout)
     try:
         connection.request("GET", target)

@@ -56,7 +56,7 @@ class ChoiceText:
         self._held = ""
 
     def take(self, piece: Piece) -> Iterator[Text]:
-        """The text that may be shown now; what comes after the end is ignored."""
+        """Yield the text that may be shown now; ignore what comes after the end."""
         if self.finish is not None:
             return
         if piece.text:
@@ -73,7 +73,7 @@ class ChoiceText:
             yield Text(text[:shown], index=self.index, logprobs=piece.logprobs)
 
     def close(self) -> Iterator[Text]:
-        """The server has ended without a word on this choice: it is as it is."""
+        """End a choice whose end the server has not reported."""
         if self.finish is None:
             yield from self.take(Piece(self.index, "", finish="stop"))
 
@@ -91,7 +91,7 @@ class ChatAnswer:
         self._answered: set[int] = set()
 
     def read(self, chunks: Iterator[Mapping[str, Any]]) -> Iterator[Text | Done]:
-        """The events, the ends last. Raises UsageError where the server has left something out."""
+        """Yield the events, each `Done` last. Raise UsageError for what the server left out."""
         try:
             for chunk in chunks:
                 yield from self._take(chunk)
@@ -111,7 +111,7 @@ class ChatAnswer:
             pieces, usage = read_chunk(chunk, self._request.sampling.logprobs or 0)
         except ValueError as error:
             raise EngineError(
-                f"The server at {self._url} sends what is no chat completion: {error}."
+                f"The server at {self._url} sent an invalid chat completion: {error}."
             ) from error
         self._usage = usage or self._usage
         for piece in pieces:
@@ -135,7 +135,7 @@ class ChatAnswer:
 
     def _check_number(self, answered: int) -> None:
         if not answered:
-            raise EngineError(f"The server at {self._url} has answered nothing.")
+            raise EngineError(f"The server at {self._url} sent an empty answer.")
         if answered < len(self._choices):
             raise UsageError(
                 f"--n {len(self._choices)}: the server at {self._url} gives {answered} only; "
@@ -161,7 +161,7 @@ _PATH = "/v1/chat/completions"
 
 
 def why_not(_machine: Machine) -> str | None:
-    """Never chosen by itself: such a server has to be named."""
+    """Return why this engine is never chosen by itself: the server has to be named."""
     return "no server was named"
 
 
@@ -171,7 +171,7 @@ def load(model: ServedModel) -> "ChatCompletionsEngine":
 
 
 class ChatCompletionsEngine:
-    """Speaks to one server, by the messages of each request."""
+    """Sends the messages of each request to one server."""
 
     def __init__(self, model: ServedModel) -> None:
         self._url = url = model.server.url
@@ -180,15 +180,15 @@ class ChatCompletionsEngine:
         self.info = EngineInfo("server", model.name, None, url or "", "unknown", None, {})
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """The events of one request; closing the generator hangs up, which cancels it."""
+        """Yield the events of a request; closing the generator cancels it."""
         return self._events(request, patient=True)
 
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Keep the server busy with a bounded number of requests; answers as they end.
+        """Keep the server busy with a bounded number of requests; yield answers as they end.
 
-        Nobody has seen an answer before it is whole, so one that breaks off is asked for again.
+        An answer that breaks off is asked for again, because nobody has seen any of it.
         """
 
         def answer(request: Request) -> list[Completion]:
@@ -197,11 +197,11 @@ class ChatCompletionsEngine:
         return answer_all(requests, answer, self._wire.hang_up)
 
     def score(self, _requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        """There is no way to ask for it: raises UsageError."""
+        """Raise UsageError: chat completions cannot score."""
         raise cannot("score", self._url)
 
     def close(self) -> None:
-        """The engine cannot be used again."""
+        """Hang up; the engine cannot be used again."""
         self._wire.hang_up()
 
     def _events(self, request: Request, *, patient: bool) -> Iterator[Text | Done]:
@@ -220,7 +220,7 @@ class ChatCompletionsEngine:
                 self._quirks |= {quirk}
 
     def _explained(self, refused: Refused) -> TuluError:
-        """A refusal; where the model is not there, with those that are."""
+        """Return a refusal, with the models that exist if this one does not."""
         if refused.status != 404:
             return refused
         try:

@@ -17,10 +17,10 @@ def answer_all(
     answer: Callable[[_Asked], _Given],
     hang_up: Callable[[], None],
 ) -> Iterator[tuple[int, _Given | TuluError]]:
-    """The answers as they end, each with the position of its request, or the error that it gave.
+    """Yield each request's position with its answer, or with the error it raised, as they end.
 
-    Whoever leaves early has what still runs ended by `hang_up`, and so has an error of any other
-    kind, which is a defect: it is raised here.
+    Closing the iterator cancels running requests through `hang_up`. So does an unexpected
+    exception, which propagates.
     """
     from concurrent.futures import ThreadPoolExecutor  # not for those that ask one thing
 

@@ -32,17 +32,17 @@ from tulu_cli.protocol.scores import read_score, score_body
 
 
 def why_not(_machine: Machine) -> str | None:
-    """Never chosen by itself: there must be a server, and that is another question."""
+    """Return why this engine is never chosen by itself: there must be a server."""
     return "no server was named, and no warm engine has what is wanted"
 
 
 def load(spec: EngineSpec) -> "RemoteEngine":
-    """Nothing to load: `spec.server` says where it is loaded."""
+    """Return an engine for the server at `spec.server`, which has loaded its model."""
     return RemoteEngine(spec)
 
 
 class RemoteEngine:
-    """Speaks to one server; holds its lease until `close`."""
+    """Sends token ids to one server; holds its lease until `close`."""
 
     def __init__(self, spec: EngineSpec) -> None:
         assert spec.server is not None, "an engine in another process has an endpoint"
@@ -52,20 +52,21 @@ class RemoteEngine:
         self.info = replace(spec.server.info, model=spec.name)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """The events of one request; closing the generator hangs up, which cancels it.
+        """Yield the events of a request; closing the generator cancels it.
 
-        A warm engine of ours makes the text too: a process that asks one thing needs no tokenizer.
+        A warm engine of ours makes the text too, so a process that asks one thing needs no
+        tokenizer.
         """
         return self._told(request) if self._endpoint.is_ours else self._assembled(request)
 
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Keep the server busy with a bounded number of requests; answers as they end."""
+        """Keep the server busy with a bounded number of requests; yield answers as they end."""
         return answer_all(requests, lambda one: collect(self._assembled(one)), self._wire.hang_up)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        """The same for scores."""
+        """Keep the server busy with a bounded number of scores; yield them as they end."""
         return answer_all(requests, self._score, self._wire.hang_up)
 
     def close(self) -> None:
@@ -75,7 +76,7 @@ class RemoteEngine:
             self._endpoint.lease.close()
 
     def _told(self, request: Request) -> Iterator[Text | Done]:
-        """The events with the text that the server makes."""
+        """Yield the events of a request, with the text that the server makes."""
         request, started = self._checked(request), time.perf_counter()
         choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
         body = request_body(request, self._endpoint.info.model)
@@ -84,7 +85,7 @@ class RemoteEngine:
             yield from read_answer(chunks, choices, request, take_text)
 
     def _assembled(self, request: Request) -> Iterator[Text | Done]:
-        """The events with the text made here, of the token ids that the server sends."""
+        """Yield the events of a request, with text made here from token ids."""
         request, started = self._checked(request), time.perf_counter()
         choices = [
             ChoiceAssembler(request, self._tokenizer, index, started)
@@ -105,7 +106,7 @@ class RemoteEngine:
 
 
 def check_structure(request: Request) -> None:
-    """Raises BadInput for a structure that cannot be one, where the library for it is here."""
+    """Raise BadInput for a structure that is not valid, if the library for it is installed."""
     if request.sampling.constraint is not None:
         try:
             grammar(request.sampling.constraint)
@@ -125,9 +126,9 @@ def chat_ids(
     allow_special: bool = False,
     strict_roles: bool = False,
 ) -> tuple[int, ...]:
-    """The ids of a conversation, as `encode_chat` gives them; raises what that raises.
+    """Return the token ids of a conversation as `encode_chat` does; raise what it raises.
 
-    Raises EngineDied where the warm engine that is asked is gone.
+    A warm engine of ours is asked for them. Raise EngineDied if it is gone.
     """
     switches = {
         "continue_final": continue_final,
@@ -142,7 +143,10 @@ def chat_ids(
 
 
 def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
-    """The ids of a plain text, as `Tokenizer.encode_raw` gives them. Raises the same."""
+    """Return the token ids of a plain text as `Tokenizer.encode_raw` does; raise what it raises.
+
+    A warm engine of ours is asked for them. Raise EngineDied if it is gone.
+    """
     if _asks(spec, len(text)):
         from tulu_cli.protocol.prompts import text_body
 

@@ -1,43 +1,33 @@
-"""HTTP to a server that streams JSON: over the Unix socket of a warm engine, or to a URL.
-
-The socket is spoken to by the standard library's client: to import httpx takes longer than a warm
-engine takes to its first token. URLs are httpx's: proxies, TLS and timeouts are as it has them.
-"""
+"""A server that streams JSON: its chunks, its refusals, and the patience with one that is busy."""
 
 import http.client
 import json
 import math
-import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
-from ipaddress import ip_address
+from contextlib import ExitStack, closing, contextmanager
 from itertools import chain, count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import SplitResult, urljoin, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urljoin
 
+from tulu_cli.engines.remote.transport import (
+    LONGEST,
+    Line,
+    Reply,
+    SocketTransport,
+    UrlTransport,
+)
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.protocol.errors import parsed, refusal
 from tulu_cli.text import one_line
 from tulu_cli.warm.endpoint import Address
-from tulu_cli.warm.unix_http import UnixConnection
-
-if TYPE_CHECKING:
-    import httpx
-
-LONGEST = 16 * 2**20  # bytes of an event; an answer's whole text is less
-_PIECE = 65536  # bytes that are read at a time, at most
 
 # vLLM's server lives a while longer than its worker, and says this (EngineDeadError).
 _WORKER_DIED = "EngineCore encountered an issue"
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
-_ANSWER_SECONDS = 10.0  # to connect, and for an answer that needs no computing
 
 _T = TypeVar("_T")
 
@@ -79,7 +69,7 @@ def _check_size(size: int) -> None:
 
 
 class _Lost(EngineDied):
-    """A connection that broke, or that could not be made: another one may not."""
+    """A connection that broke or could not be made; another attempt may succeed."""
 
 
 class _Busy(Exception):
@@ -91,71 +81,32 @@ class _Busy(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """The head of an answer, and the bytes of its body as they come."""
-
-    status: int
-    header: Callable[[str], str | None]
-    pieces: Iterator[bytes]
-
-    @property
-    def content_type(self) -> str:
-        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
-
-    def body(self, most: int | None = LONGEST) -> bytes:
-        """Read the body, or its first `most` bytes."""
-        data = bytearray()
-        for piece in self.pieces:
-            data += piece
-            if most is not None and len(data) >= most:
-                break
-        return bytes(data[:most])
-
-
-class _Line:
-    """The connection of one request, which another thread can cut."""
-
-    def __init__(self) -> None:
-        self._is_cut = False
-        self._socket: socket.socket | None = None
-
-    def hold(self, connection: socket.socket) -> None:
-        """Take the socket, or a socket over the one before, such as TLS."""
-        self._socket = connection
-        if self._is_cut:
-            self.cut()
-
-    def cut(self) -> None:
-        """Wake the thread that reads or writes: its connection has ended."""
-        self._is_cut = True
-        if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-
 class Wire:
-    """The way to one server; each request has a connection of its own."""
+    """HTTP to one server; each request has a connection of its own."""
 
     def __init__(self, endpoint: Address, headers: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._headers = {"Content-Type": "application/json", **headers}
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {_checked(endpoint.api_key)}"
-        self._running: set[_Line] = set()
+        self._running: set[Line] = set()
         self._lock = threading.Lock()
         self._hung_up = threading.Event()
-        self._client: httpx.Client | None = None
-        self._proxy: str | None = None  # known once a connection to it is tried
+        self._transport = (
+            UrlTransport(endpoint.url or "")
+            if endpoint.socket is None
+            else SocketTransport(endpoint.socket)
+        )
 
     @contextmanager
     def open(
         self, path: str, body: Mapping[str, Any], *, patient: bool = True
     ) -> Iterator[Iterator[dict[str, Any]]]:
-        """POST a body, and give the chunks of the streamed answer. Leaving the context hangs up.
+        """POST a body and give the chunks of the streamed answer; leaving the context hangs up.
 
-        If `patient`, a busy server is asked again until the first chunk is there; else that is left
-        to `patiently`. Raise EngineDied if the server is gone, or the server's refusal.
+        If `patient`, a busy server is asked again until the first chunk is there; otherwise the
+        caller retries with `patiently`. Raise EngineDied if the server is gone, or the server's
+        refusal.
         """
         with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
             yield chunks
@@ -217,7 +168,7 @@ class Wire:
             first = next(chunks, None)
             return held.pop_all(), chunks if first is None else chain((first,), chunks)
 
-    def _read(self, reply: _Reply) -> Iterator[dict[str, Any]]:
+    def _read(self, reply: Reply) -> Iterator[dict[str, Any]]:
         if reply.content_type == "application/json":  # asked for a stream, it gives the whole
             with self._translated():
                 data = reply.body()
@@ -253,30 +204,30 @@ class Wire:
             raise self._senseless(_start(data)) from error
 
     @contextmanager
-    def _accepted(self, method: str, path: str, body: bytes | None) -> Iterator[_Reply]:
+    def _accepted(self, method: str, path: str, body: bytes | None) -> Iterator[Reply]:
         """Give an answer with status 200. Raise _Busy if a later attempt may get one."""
         with ExitStack() as held:
             line = held.enter_context(self._known_line())
             with self._translated():
-                reply = held.enter_context(self._asked(line, method, path, body))
+                reply = held.enter_context(
+                    self._transport.ask(line, method, path, body, self._headers)
+                )
             if reply.status == 200:
                 yield reply
                 return
             with self._translated():
                 told = reply.body()
         if 300 <= reply.status < 400:
-            raise self._redirected(path, reply.header("Location"))
-        if reply.status == http.client.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
-            raise self._stopped_by_proxy()
+            raise self._redirected(reply.url, path, reply.header("Location"))
         failure = self._failure(reply.status, parsed(told))
         if _is_busy(reply.status) and not isinstance(failure, EngineDied):
             raise _Busy(failure, _seconds(reply.header("Retry-After")))
         raise failure
 
     @contextmanager
-    def _known_line(self) -> Iterator[_Line]:
+    def _known_line(self) -> Iterator[Line]:
         """Give a line that `hang_up` knows."""
-        line = _Line()
+        line = Line()
         with self._lock:
             self._running.add(line)
         try:
@@ -284,135 +235,6 @@ class Wire:
         finally:
             with self._lock:
                 self._running.discard(line)
-
-    def _asked(
-        self, line: _Line, method: str, path: str, body: bytes | None
-    ) -> AbstractContextManager[_Reply]:
-        if self._endpoint.socket is not None:
-            return self._asked_on_socket(line, self._endpoint.socket, method, path, body)
-        return self._asked_at_url(line, method, path, body)
-
-    @contextmanager
-    def _asked_on_socket(
-        self, line: _Line, path: Path, method: str, target: str, body: bytes | None
-    ) -> Iterator[_Reply]:
-        with closing(UnixConnection(path)) as connection:
-            connection.connect()
-            line.hold(connection.sock)
-            connection.request(method, target, body, self._headers)
-            with closing(connection.getresponse()) as response:
-                pieces = iter(lambda: response.read1(_PIECE), b"")
-                yield _Reply(response.status, response.headers.get, pieces)
-
-    @contextmanager
-    def _asked_at_url(
-        self, line: _Line, method: str, path: str, body: bytes | None
-    ) -> Iterator[_Reply]:
-        import httpx
-
-        # A long prompt takes its time, to be sent and to be computed.
-        seconds = _ANSWER_SECONDS if body is None else None
-        with ExitStack() as held:
-            with self._http_translated():
-                asked = self._http().stream(
-                    method,
-                    self._target(path),
-                    content=body,
-                    headers=self._headers,
-                    timeout=httpx.Timeout(seconds, connect=_ANSWER_SECONDS),
-                    extensions={"trace": self._tracer(line)},
-                )
-                response = held.enter_context(asked)
-            yield _Reply(response.status_code, response.headers.get, self._pieces(response))
-
-    def _pieces(self, response: "httpx.Response") -> Iterator[bytes]:
-        with self._http_translated():
-            yield from response.iter_bytes()
-
-    def _http(self) -> "httpx.Client":
-        with self._lock:
-            if self._client is None:
-                self._client = self._new_client()
-            return self._client
-
-    def _new_client(self) -> "httpx.Client":
-        import ssl
-
-        import httpx
-
-        try:
-            return httpx.Client(
-                # Pieces of an answer are read as they come, which compression could hold back.
-                headers={"User-Agent": "tulu", "Accept-Encoding": "identity"},
-                # The certificates of this system, where a company adds its own.
-                verify=ssl.create_default_context(),
-                # A proxy does not know the way to a server on this machine.
-                trust_env=not _is_here(self._url.hostname or ""),
-                # Each request has a connection of its own, so that one can be cut alone.
-                limits=httpx.Limits(max_keepalive_connections=0),
-            )
-        except ImportError as error:
-            raise UsageError(
-                "The proxy that the environment names speaks SOCKS, which needs one more package: "
-                "pip install 'httpx[socks]'."
-            ) from error
-        except (ValueError, httpx.InvalidURL) as error:
-            # Not the reason, in which a password may stand.
-            raise UsageError(
-                "The proxy that the environment names (HTTP_PROXY, HTTPS_PROXY or ALL_PROXY) "
-                "cannot be used: it must have the form http://HOST:PORT."
-            ) from error
-
-    def _tracer(self, line: _Line) -> Callable[[str, Mapping[str, Any]], None]:
-        """Return a hook for httpx that notes where a connection goes, and gives it to `line`."""
-        import httpx
-
-        url = httpx.URL(self._target(""))
-        server = url.raw_host.decode(), url.port or {"http": 80, "https": 443}[url.scheme]
-
-        def trace(event: str, told: Mapping[str, Any]) -> None:
-            if event.endswith("connect_tcp.started") and (told["host"], told["port"]) != server:
-                host = f"[{told['host']}]" if ":" in told["host"] else told["host"]
-                self._proxy = f"{host}:{told['port']}"
-            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-                line.hold(told["return_value"].get_extra_info("socket"))
-
-        return trace
-
-    @contextmanager
-    def _http_translated(self) -> Iterator[None]:
-        """Raise OSError for a failure of httpx, with the reason that the system gives."""
-        import httpx
-
-        try:
-            yield
-        except httpx.InvalidURL as error:
-            raise _not_a_url(self._endpoint.url) from error
-        except httpx.ProxyError as error:
-            if str(error).startswith(str(int(http.client.PROXY_AUTHENTICATION_REQUIRED))):
-                raise self._stopped_by_proxy() from error
-            raise OSError(str(error)) from error
-        except httpx.RequestError as error:
-            raise OSError(_reason(error)) from error
-
-    @cached_property
-    def _url(self) -> SplitResult:
-        """Raise UsageError for an address that is not a URL of HTTP, or holds more than a place."""
-        try:
-            url = urlsplit(self._endpoint.url or "")
-            is_http = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
-        except ValueError as error:
-            raise _not_a_url(self._endpoint.url) from error
-        if "@" in url.netloc or url.query or url.fragment:
-            raise _not_a_url(f"{url.scheme}://{url.hostname} with a password or a query")
-        if not is_http:
-            raise _not_a_url(self._endpoint.url)
-        return url
-
-    def _target(self, path: str) -> str:
-        """Return the URL of a path, whether or not the server's has the /v1 of OpenAI's."""
-        above = self._url.path.rstrip("/").removesuffix("/v1")
-        return self._url._replace(path=above + path).geturl()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -428,34 +250,29 @@ class Wire:
 
     def _senseless(self, told: str) -> EngineError:
         return EngineError(
-            f"The server at {self._endpoint.url or 'the socket'} sends {told} and no JSON: "
-            "is the URL that of an OpenAI-compatible server?"
+            f"The server at {self._endpoint.url or 'the socket'} sent {told} instead of "
+            "JSON: check that the URL is that of an OpenAI-compatible server."
         )
 
-    def _redirected(self, path: str, place: str | None) -> EngineError:
+    def _redirected(self, url: str, path: str, place: str | None) -> EngineError:
         if not place:
             return EngineError(f"{self._endpoint.url} redirects, but does not say where to.")
-        place = one_line(urljoin(self._target(path), place))
+        place = one_line(urljoin(url, place))
         return EngineError(
             f"{self._endpoint.url} redirects to {place}. Redirects are not followed, so your key "
             "and prompt stay where you sent them; use --server "
             f"{place.removesuffix(path)}."
         )
 
-    def _stopped_by_proxy(self) -> UsageError:
-        return UsageError(
-            f"The proxy {self._proxy} requires a name and a password: put them into the URL of the "
-            "environment, as http://NAME:PASSWORD@HOST:PORT."
-        )
-
     def _death(self, reason: str) -> str:
         reason = reason.rstrip(".")
-        if self._endpoint.url is not None:
-            if self._proxy is None:
-                return f"The server at {self._endpoint.url} does not answer: {reason}."
+        if isinstance(self._transport, UrlTransport):
+            url, proxy, host = self._endpoint.url, self._transport.proxy, self._transport.host
+            if proxy is None:
+                return f"The server at {url} does not answer: {reason}."
             return (
-                f"The server at {self._endpoint.url} does not answer through the proxy "
-                f"{self._proxy}: {reason}. NO_PROXY={self._url.hostname} goes around it."
+                f"The server at {url} does not answer through the proxy {proxy}: {reason}. "
+                f"NO_PROXY={host} goes around it."
             )
         log = self._endpoint.log
         last = last_error_of(log) if log else None
@@ -473,10 +290,6 @@ def _checked(key: str) -> str:
     return key
 
 
-def _not_a_url(url: str | None) -> UsageError:
-    return UsageError(f"--server takes a URL such as http://host:8000, not {url!r}.")
-
-
 def _is_busy(status: int) -> bool:
     return status in (408, 429) or (500 <= status < 600 and status != 501)
 
@@ -488,23 +301,3 @@ def _seconds(told: str | None) -> float:
 
 def _start(data: bytes) -> str:
     return repr(data[:60].decode("utf-8", errors="replace"))
-
-
-def _reason(error: BaseException) -> str:
-    """Return the reason at the bottom of a failure: the system's, if it has one."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error) or type(error).__name__
-
-
-def _is_here(host: str) -> bool:
-    """Return True if a host is this machine, by its name or address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def why_not(machine: Machine) -> str | None:
-    """Why this engine cannot run here, or None."""
+    """Return why this engine cannot run here, or None if it can."""
     for package in ("torch", "transformers"):
         if package not in machine.packages:
             return f"{package} is not installed ({install('transformers')})"
@@ -21,7 +21,7 @@ def why_not(machine: Machine) -> str | None:
 
 
 def load(spec: EngineSpec) -> "TransformersEngine":
-    """Load the model's weights. Raises DoesNotFit, NoEngine, UsageError or EngineError."""
+    """Load the model's weights. Raise DoesNotFit, NoEngine, UsageError or EngineError."""
     from tulu_cli.engines.transformers.engine import TransformersEngine, load_model
     from tulu_cli.engines.worker import hub_switched_off
 

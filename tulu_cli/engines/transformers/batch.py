@@ -28,7 +28,7 @@ Prompts = list[tuple[int, ...]]
 
 @dataclass
 class RunningRows:
-    """Rows in the middle of their answers. `logits`, shape (rows, vocabulary), are of the next."""
+    """Rows that are being decoded. `logits`, (rows, vocabulary), are for the next tokens."""
 
     rows: list[BatchRow]
     logits: torch.Tensor
@@ -36,7 +36,7 @@ class RunningRows:
     padding: Padding
 
     def take_in(self, other: "RunningRows") -> None:
-        """Add the rows of another one, at the cost of a copy of both caches."""
+        """Add the rows of another batch, at the cost of a copy of both caches."""
         unused = self.padding.unused()
         merge(self.cache, other.cache, unused)
         self.padding.merge(other.padding, unused)
@@ -44,7 +44,7 @@ class RunningRows:
         self.rows = self.rows + other.rows
 
     def keep(self, indices: list[int]) -> None:
-        """Keep only these rows."""
+        """Keep only the rows at these indices."""
         chosen = torch.tensor(indices, device=self.logits.device)
         self.cache.batch_select_indices(chosen)
         self.padding.select(chosen)
@@ -53,10 +53,13 @@ class RunningRows:
 
 
 class ContinuousBatch:
-    """At most `max_rows` choices of many requests, a step of all of them at a time.
+    """Decode at most `max_rows` choices of many requests, one step of all at a time.
 
-    Prompts that come between two steps are computed together, a chunk before each step, so that
-    a long one holds nobody up for longer than a chunk.
+    Prompts that arrive between two steps are computed together, a chunk before each step, so that a
+    long one delays nobody for longer than a chunk.
+
+    It is our own because transformers' ContinuousBatchingManager (5.19) takes only temperature,
+    top-k and top-p for each request: no min-p, repetition penalty, grammar or seed.
     """
 
     def __init__(
@@ -74,12 +77,12 @@ class ContinuousBatch:
 
     @property
     def free(self) -> int:
-        """How many more choices there is room for."""
+        """The number of choices that can still join."""
         running = len(self._running.rows) if self._running else 0
         return self._max_rows - running - self._joining_rows - len(self._waiting)
 
     def has_slot(self, request: Request) -> bool:
-        """Whether `request` can join now; one of many choices has the batch to itself."""
+        """Return True if `request` can join now; one with many choices needs an empty batch."""
         if self.free == self._max_rows:
             return True
         mergeable = self._running is None or is_plain(self._running.cache)
@@ -88,14 +91,14 @@ class ContinuousBatch:
     def add(self, position: int, request: Request) -> None:
         """Let a request join at the next step, under a `position` that no other one has.
 
-        Raises PromptTooLong, or BadInput for an impossible constraint.
+        Raise PromptTooLong, or BadInput for a constraint that is not valid.
         """
         request = bounded(request, self._max_model_len)
         rows = self._maker.make(position, request, time.perf_counter())
         self._waiting += [(row, request.prompt_token_ids) for row in rows]
 
     def drop(self, position: int) -> None:
-        """End a request before its end; there are no more events of it."""
+        """Cancel a request; it has no more events."""
         self._waiting = [item for item in self._waiting if item[0].position != position]
         self._dropped.add(position)
 
@@ -106,9 +109,9 @@ class ContinuousBatch:
         self._dropped.clear()
 
     def advance(self) -> Iterator[tuple[int, Text | Done]]:
-        """One step: a chunk of the prompts that join, and a token of each choice that runs.
+        """Take one step: a chunk of joining prompts, and a token of each running choice.
 
-        Raises DoesNotFit or EngineError; then nothing that ran can go on: `clear` it.
+        Raise DoesNotFit or EngineError; then `clear`, because no running request can continue.
         """
         with translated():
             self._prefill_some()
@@ -156,7 +159,7 @@ class ContinuousBatch:
         )
 
     def _leave(self) -> None:
-        """Let the rows of dropped requests go."""
+        """Remove the rows of dropped requests."""
         running = self._running
         if running is None or not self._dropped:
             return
@@ -178,7 +181,7 @@ _GATHERED = 8
 
 
 class BatchRunner:
-    """BatchRunner requests, each when it has ended. After memory ran out fewer run at a time."""
+    """Answers requests as they end; runs fewer at a time after memory ran out."""
 
     def __init__(self, batch: ContinuousBatch) -> None:
         self._batch = batch
@@ -188,7 +191,7 @@ class BatchRunner:
         self._events: dict[int, list[Text | Done]] = {}
 
     def run(self, requests: Iterable[Request]) -> Iterator[BatchAnswer]:
-        """Each request's position with its choices, or with the error that it ended with."""
+        """Yield each request's position with its choices, or with the error that ended it."""
         numbered = enumerate(requests)
         while True:
             yield from self._admit(numbered)
@@ -237,7 +240,7 @@ class BatchRunner:
                     yield position, collect(seen)
 
     def _with_fewer(self, error: DoesNotFit) -> Iterator[BatchAnswer]:
-        """Memory ran out: begin those that ran again, half as many at a time."""
+        """Begin the running requests again, half as many at a time."""
         if len(self._running) == 1:
             yield from self._fail(error)
             return

@@ -30,7 +30,7 @@ class GrowingLayer(DynamicLayer):
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_args: Any, **_kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append the new tokens; returns all keys and values so far, as views."""
+        """Append the new tokens; return all keys and values so far, as views."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         total = self._length + key_states.shape[-2]
@@ -41,12 +41,12 @@ class GrowingLayer(DynamicLayer):
         return self.keys, self.values
 
     def truncate(self, length: int) -> None:
-        """Keep the first `length` tokens; shorter layers stay as they are."""
+        """Keep the first `length` tokens; a shorter layer stays as it is."""
         if self._buffers is not None:
             self._view(self._buffers, min(length, self._length))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Give each row `repeats` times."""
+        """Repeat each row `repeats` times."""
         if self._buffers is not None:
             self._replace(tuple(buffer.repeat_interleave(repeats, 0) for buffer in self._buffers))
 
@@ -56,9 +56,10 @@ class GrowingLayer(DynamicLayer):
             self._replace(tuple(buffer[indices, ...] for buffer in self._buffers))
 
     def merge(self, other: "GrowingLayer", skip: int) -> None:
-        """Put the rows of `other` under these, which lose their first `skip` tokens.
+        """Append the rows of `other`, after dropping the first `skip` tokens of these.
 
-        The shorter of the two gets zeros on its left, which an attention mask has to leave out.
+        The shorter of the two is padded on the left with zeros, which an attention mask has to
+        exclude.
         """
         parts = ((self.keys[..., skip:, :], self.values[..., skip:, :]), (other.keys, other.values))
         length = max(keys.shape[-2] for keys, _ in parts)
@@ -78,7 +79,7 @@ class GrowingLayer(DynamicLayer):
         self._view((buffers[0], buffers[1]), length)
 
     def get_seq_length(self) -> int:
-        """Tokens held."""
+        """Return the number of tokens held."""
         return self._length
 
     def _room(
@@ -106,15 +107,15 @@ class GrowingLayer(DynamicLayer):
 
 
 def capacity_for(tokens: int) -> int:
-    """Room that is made for so many tokens, so that making it is rare."""
+    """Return the tokens to allocate for `tokens`, with spare ones so that growing is rare."""
     return max(_FIRST_CAPACITY, 2 * tokens)
 
 
 def cache_argument(model: Any) -> str:
-    """What `model` calls the cache that it is given.
+    """Return the name of the argument by which `model` takes its cache.
 
-    Raises EngineError where it takes none. One that keeps nothing but a state, such as Mamba, is
-    refused too: transformers gets it wrong when a prompt comes in pieces (5.19 and 5.24).
+    Raise EngineError if it takes none. A model that keeps only a state, such as Mamba, is refused
+    too: transformers computes it wrongly when a prompt comes in pieces (5.19 and 5.24).
     """
     parameters = inspect.signature(model.forward).parameters
     for name in _NAMES:
@@ -127,7 +128,7 @@ def cache_argument(model: Any) -> str:
 
 
 def new_cache(config: Any) -> DynamicCache:
-    """A cache for this model: plain attention layers grow in place, others stay the library's."""
+    """Return a cache for a model: plain attention layers grow, others are the library's."""
     cache = DynamicCache(config=config)
     cache.layers = [
         GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
@@ -136,10 +137,10 @@ def new_cache(config: Any) -> DynamicCache:
 
 
 class KeptCache:
-    """The cache of the last request and the token ids in it, for the next one to start from.
+    """The cache of the last request and its token ids, for the next request to start from.
 
-    A model with layers that cannot be cut back (sliding windows, state spaces) is only continued
-    where the new prompt begins with everything that is held.
+    A model with layers that cannot be truncated (sliding windows, state spaces) is only continued
+    if the new prompt begins with everything that is held.
     """
 
     def __init__(self, config: Any) -> None:
@@ -148,10 +149,10 @@ class KeptCache:
         self._ids: list[int] = []
 
     def take(self, prompt: tuple[int, ...]) -> tuple[DynamicCache, int]:
-        """The cache to use for `prompt`, and how many of its first tokens are in it already.
+        """Return the cache for `prompt`, and how many of its first tokens it holds already.
 
         At least one token is left to feed, because only a fed token has logits. The cache belongs
-        to the caller until `keep` gives it back: what breaks in between leaves nothing wrong here.
+        to the caller until `keep` gives it back, so a failure in between leaves nothing wrong here.
         """
         cache, shared = self._cache, common_prefix(self._ids, prompt[:-1])
         self._cache = None
@@ -167,12 +168,12 @@ class KeptCache:
             self._cache, self._ids = cache, ids
 
     def clear(self) -> None:
-        """Give the memory back."""
+        """Free the memory of the cache."""
         self._cache, self._ids = None, []
 
 
 def common_prefix(left: list[int], right: tuple[int, ...]) -> int:
-    """Length of the longest common prefix."""
+    """Return the length of the longest common prefix."""
     length = 0
     for one, other in zip(left, right, strict=False):
         if one != other:
@@ -182,7 +183,7 @@ def common_prefix(left: list[int], right: tuple[int, ...]) -> int:
 
 
 def truncate(cache: DynamicCache, length: int) -> bool:
-    """Cut all layers back to `length` tokens; False, and nothing done, where one cannot be cut."""
+    """Truncate all layers to `length` tokens; return False, unchanged, if one cannot be."""
     if not is_plain(cache):
         return False
     for layer in cache.layers:
@@ -191,16 +192,16 @@ def truncate(cache: DynamicCache, length: int) -> bool:
 
 
 def has_keys(cache: DynamicCache) -> bool:
-    """Whether any layer has keys and values, and so knows how many tokens it holds."""
+    """Return True if any layer has keys and values, and so knows how many tokens it holds."""
     return any(isinstance(layer, CacheLayerMixin) for layer in cache.layers)
 
 
 def is_plain(cache: DynamicCache) -> bool:
-    """Whether all layers are ours, which can be cut back and merged."""
+    """Return True if every layer is a GrowingLayer, which can be truncated and merged."""
     return all(isinstance(layer, GrowingLayer) for layer in cache.layers)
 
 
 def merge(cache: DynamicCache, other: DynamicCache, skip: int) -> None:
-    """Put the rows of `other` under those of `cache`, layer by layer; both must be plain."""
+    """Append the rows of `other` to those of `cache`, layer by layer; both must be plain."""
     for layer, more in zip(cache.layers, other.layers, strict=True):
         layer.merge(more, skip)

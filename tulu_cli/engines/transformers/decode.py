@@ -19,7 +19,7 @@ from tulu_cli.prompt import Tokenizer
 
 @dataclass
 class BatchRow:
-    """One running choice: `position` is its request's place in the input."""
+    """One running choice; `position` is its request's place in the input."""
 
     position: int
     assembler: ChoiceAssembler
@@ -27,7 +27,7 @@ class BatchRow:
     mask: ConstraintMask | None = None
 
     def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:
-        """Take a sampled token: the text that it makes, and the end if it is one."""
+        """Take a sampled token; yield its text, and the end if it is one."""
         yield from self.assembler.push(token, logprob)
         if self.mask is not None and self.assembler.finish is None:
             self.mask.take(token)
@@ -43,13 +43,13 @@ class Padding:
 
     @classmethod
     def of(cls, prompts: list[tuple[int, ...]], device: torch.device) -> "Padding":
-        """The padding that brings these prompts to one length."""
+        """Return the padding that brings these prompts to one length."""
         longest = max(map(len, prompts))
         masks = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
         return cls(torch.tensor(masks, device=device))
 
     def arguments(self, start: int, end: int) -> dict[str, torch.Tensor]:
-        """What the model needs to know to read the tokens from `start` to `end`."""
+        """Return the mask and positions for a forward pass over tokens `start` to `end`."""
         positions = (self.attention.cumsum(-1) - 1).clamp(min=0)
         return {
             "attention_mask": self.attention[:, :end],
@@ -57,29 +57,29 @@ class Padding:
         }
 
     def select(self, rows: torch.Tensor) -> None:
-        """Keep only these rows."""
+        """Keep only the rows at these indices."""
         self.attention = self.attention[rows]
 
     def unused(self) -> int:
-        """How many tokens on the left are padding in every row."""
+        """Return how many tokens on the left are padding in every row."""
         return int(self.attention.any(0).int().argmax())
 
     def merge(self, other: "Padding", skip: int) -> None:
-        """Put the rows of `other` under these, which lose `skip` tokens on the left."""
+        """Append the rows of `other`, after dropping `skip` tokens on the left of these."""
         parts = (self.attention[:, skip:], other.attention)
         longest = max(part.shape[1] for part in parts)
         padded = [torch.nn.functional.pad(part, (longest - part.shape[1], 0)) for part in parts]
         self.attention = torch.cat(padded)
 
     def grow(self) -> None:
-        """One more real token in each row."""
+        """Add one real token to each row."""
         self.attention = torch.cat(
             [self.attention, self.attention.new_ones(len(self.attention), 1)], -1
         )
 
 
 class Decoder:
-    """Runs forward passes of `model`; `chunk` prompt tokens at a time, to notice a cancel."""
+    """Runs forward passes of `model`, `chunk` prompt tokens at a time, to notice a cancel."""
 
     def __init__(self, model: Any, chunk: int) -> None:
         self.device: torch.device = model.device
@@ -90,7 +90,7 @@ class Decoder:
     def prefill(
         self, ids: list[tuple[int, ...]], cache: Any, start: int, padding: Padding | None = None
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Feed the rows `ids`, of one length, from `start`: each chunk's end, and its logits."""
+        """Feed the rows `ids`, of one length, from `start`; yield each chunk's end and logits."""
         tokens = torch.tensor(ids, device=self.device)
         length = tokens.shape[1]
         for begin in range(start, length, self._chunk):
@@ -120,7 +120,7 @@ class Decoder:
             fed.append(sampled[alive[0]][0])
 
     def step(self, tokens: list[int], cache: Any, padding: Padding | None = None) -> torch.Tensor:
-        """Feed one token to each row: the logits of the next, shape (rows, vocabulary)."""
+        """Feed one token to each row; return the next logits, shape (rows, vocabulary)."""
         ids = torch.tensor([[token] for token in tokens], device=self.device)
         if padding is None:
             return self._forward(ids, cache, {})
@@ -139,7 +139,7 @@ class Decoder:
 
 
 def sample(rows: list[BatchRow], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
-    """The next token of each row from `logits`, shape (rows, vocabulary)."""
+    """Return the next token of each row from `logits`, shape (rows, vocabulary)."""
     if all(row.sampler.plain for row in rows):
         return [(token, None) for token in logits.argmax(-1).tolist()]
     return [row.sampler.next(logits[i]) for i, row in enumerate(rows)]
@@ -147,7 +147,7 @@ def sample(rows: list[BatchRow], logits: torch.Tensor) -> list[tuple[int, TokenL
 
 @dataclass
 class RowMaker:
-    """Makes rows for `model`; keeps what structured answers need, which is slow to make."""
+    """Makes rows for `model`; keeps the tokenizer of grammars, which is slow to make."""
 
     tokenizer: Tokenizer
     model: Any
@@ -158,7 +158,7 @@ class RowMaker:
     def make(
         self, position: int, request: Request, started: float, cached: int = 0
     ) -> list[BatchRow]:
-        """The rows of the request at `position`; raises BadInput for an impossible constraint."""
+        """Return the rows of the request at `position`. Raise BadInput for a bad constraint."""
         return [
             self._row(position, request, index, started, cached)
             for index in range(request.sampling.n)
@@ -189,7 +189,7 @@ class RowMaker:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises DoesNotFit where memory ran out, EngineError for any other failure inside."""
+    """Raise DoesNotFit if memory runs out inside, EngineError for any other failure."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

@@ -22,7 +22,7 @@ _BATCH_ROWS = 32
 
 
 def load_model(spec: EngineSpec) -> Any:
-    """Load the weights with AutoModelForCausalLM. Raises DoesNotFit, UsageError or EngineError."""
+    """Load the weights with AutoModelForCausalLM. Raise DoesNotFit, UsageError or EngineError."""
     import torch
     import transformers
 
@@ -114,7 +114,7 @@ class TransformersEngine:
         )
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """The events of one request; what the prompt shares with the last one is not computed."""
+        """Yield the events of a request; the prefix shared with the last prompt is not computed."""
         from tulu_cli.engines.transformers.decode import translated
 
         request = bounded(request, self.info.max_model_len)
@@ -136,7 +136,7 @@ class TransformersEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Answer all requests, many at a time; the next begin as soon as some have ended."""
+        """Answer requests many at a time; the next ones begin as soon as some have ended."""
         from tulu_cli.engines.transformers.batch import BatchRunner
 
         batch = self.continuous()
@@ -146,13 +146,13 @@ class TransformersEngine:
             batch.clear()
 
     def continuous(self) -> "ContinuousBatch":
-        """Requests that decode together, for whoever has many that come at any time."""
+        """Return an empty batch, for requests that come at any time."""
         from tulu_cli.engines.transformers.batch import ContinuousBatch
 
         return ContinuousBatch(self._decoder, self._rows, self._max_model_len, _BATCH_ROWS)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        """Score all requests in padded groups; within a window, like lengths go together."""
+        """Score requests in padded groups; within a window, those of like length together."""
         numbered = enumerate(requests)
         while window := list(islice(numbered, 4 * _BATCH_ROWS)):
             fitting: list[tuple[int, ScoreRequest]] = []
@@ -171,14 +171,14 @@ class TransformersEngine:
         self._kept.clear()
 
     def close(self) -> None:
-        """Give the memory back; the engine cannot be used again."""
+        """Free the memory; the engine cannot be used again."""
         self.forget()
         del self.model, self._decoder, self._rows, self._scorer
 
     def _choices(
         self, rows: "list[BatchRow]", logits: Any, cache: Any, fed: list[int]
     ) -> Iterator[Text | Done]:
-        """Decode one request's choices. Of several, only the prompt is common: `fed` stays it."""
+        """Decode one request's choices; of several, only the prompt stays in `fed`."""
         several = len(rows) > 1
         if several:
             cache.batch_repeat_interleave(len(rows))
@@ -202,7 +202,7 @@ class TransformersEngine:
             yield position, answer
 
     def _scores(self, requests: list[ScoreRequest]) -> Sequence[Score | TuluError] | None:
-        """The answers; None where memory ran out and fewer requests at once may fit."""
+        """Return the answers, or None if memory ran out and fewer at once may fit."""
         from tulu_cli.engines.transformers.decode import translated
 
         try:

@@ -19,7 +19,7 @@ Mask = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Sampler:
-    """Chooses the tokens of one choice. `ids` grows by what `next` returns.
+    """Samples the tokens of one choice.
 
     `mask` puts -inf on the logits of the tokens that a structured answer may not have.
     """
@@ -42,11 +42,11 @@ class Sampler:
 
     @property
     def plain(self) -> bool:
-        """True where the best logit is the answer and nothing else is asked."""
+        """True if the token with the highest logit is taken and nothing else is asked for."""
         return self._greedy and self._top is None and self._mask is None and not self._history
 
     def next(self, logits: torch.Tensor) -> tuple[int, TokenLogprob | None]:
-        """Choose from `logits`, shape (vocabulary,). Logprobs are those of the raw logits."""
+        """Sample from `logits`, shape (vocabulary,); logprobs are those of the raw logits."""
         scores = logits.float()
         raw = scores
         if self._mask is not None:
@@ -66,7 +66,7 @@ class Sampler:
 
 
 def processors(sampling: Sampling) -> LogitsProcessorList:
-    """The processors for these sampling parameters, in the order in which vLLM applies them."""
+    """Return the processors of these sampling parameters, in the order that vLLM has."""
     chain = LogitsProcessorList()
     if sampling.repetition_penalty != 1.0:
         chain.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
@@ -84,7 +84,7 @@ def processors(sampling: Sampling) -> LogitsProcessorList:
 
 
 def token_logprob(logits: torch.Tensor, token: int, top: int) -> TokenLogprob:
-    """The log-probability of `token` and of the `top` best, from logits of shape (vocabulary,)."""
+    """Return the logprob of `token` and of the `top` best, from logits (vocabulary,)."""
     logprobs = logits.log_softmax(-1)
     values, ids = logprobs.topk(top) if top else (logprobs[:0], logprobs[:0])
     best = zip(ids.tolist(), values.tolist(), strict=True)
@@ -92,7 +92,7 @@ def token_logprob(logits: torch.Tensor, token: int, top: int) -> TokenLogprob:
 
 
 class ConstraintMask:
-    """Follows one choice through its grammar: which tokens may come next, and is it complete."""
+    """Follows one choice through its grammar: which tokens may come next."""
 
     def __init__(self, tokenizer: Any, made: str) -> None:
         import llguidance
@@ -100,7 +100,7 @@ class ConstraintMask:
         self._matcher = llguidance.LLMatcher(tokenizer, made)
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """`logits` of shape (vocabulary,) with -inf at every token that the grammar forbids."""
+        """Return `logits`, (vocabulary,), with -inf at every token that the grammar forbids."""
         # One byte a token: 0 where forbidden.
         bias = torch.frombuffer(bytearray(self._matcher.compute_logit_bias()), dtype=torch.uint8)
         allowed = torch.zeros_like(logits, dtype=torch.bool)
@@ -109,13 +109,13 @@ class ConstraintMask:
         return logits.masked_fill(~allowed, float("-inf"))
 
     def take(self, token: int) -> None:
-        """Move over the sampled token. After a complete answer only an end token is allowed."""
+        """Advance over the sampled token; after a complete answer only an end token may come."""
         if not self._matcher.is_stopped():
             self._matcher.consume_token(token)
 
 
 def tokenizer_for(tokenizer_json: str, vocabulary: int, end_tokens: tuple[int, ...]) -> Any:
-    """Llguidance's view of a tokenizer.json over a model's vocabulary; costs up to a second."""
+    """Return llguidance's view of a tokenizer.json over a model's vocabulary, in up to a second."""
     import llguidance
 
     return llguidance.LLTokenizer(tokenizer_json, n_vocab=vocabulary, eos_token=list(end_tokens))

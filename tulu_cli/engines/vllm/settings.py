@@ -1,4 +1,4 @@
-"""How vLLM is started: its environment variables and its arguments."""
+"""The environment variables and the arguments that vLLM is started with."""
 
 import json
 import os
@@ -26,7 +26,7 @@ _SCORED_AT_ONCE = 2048
 
 
 def set_environment(device: str) -> None:
-    """The settings that vLLM reads from the environment; the user's own are left alone."""
+    """Set the variables that vLLM reads; those that the user has set stay as they are."""
     settings = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
@@ -50,7 +50,7 @@ def _has_gpu(device: str) -> bool:
 
 
 def check_device(asked: str, built_for: str) -> None:
-    """Raises UsageError for a device that this build of vLLM cannot use."""
+    """Raise UsageError for a device that this build of vLLM cannot use."""
     if asked in ("auto", built_for):
         return
     hint = "CUDA_VISIBLE_DEVICES says which GPUs" if built_for == "cuda" else "leave --device out"
@@ -58,7 +58,7 @@ def check_device(asked: str, built_for: str) -> None:
 
 
 def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
-    """The keyword arguments of vLLM's AsyncEngineArgs; the user's own win over ours."""
+    """Return the keyword arguments of vLLM's AsyncEngineArgs; the user's own win over ours."""
     has_gpu = _has_gpu(spec.device)  # asks the drivers
     eager = _is_eager(spec, has_gpu=has_gpu)
     arguments: dict[str, Any] = {
@@ -113,14 +113,14 @@ def _is_eager(spec: EngineSpec, *, has_gpu: bool) -> bool:
 
 
 def load_error(name: str, reason: str) -> TuluError:
-    """The reason of vLLM for not loading a model, as the error that it is."""
+    """Return vLLM's reason for not loading a model as DoesNotFit or EngineError."""
     if any(sign in reason.casefold() for sign in _MEMORY_SIGNS):
         return DoesNotFit(f"{name} does not fit in memory: {reason}.")
     return EngineError(f"vLLM cannot load {name}: {reason}.")
 
 
 def serve_arguments(arguments: dict[str, Any]) -> list[str]:
-    """Keyword arguments of vLLM's engine or server as those of `vllm serve`, the model first."""
+    """Return vLLM's keyword arguments as options of `vllm serve`, the model first."""
     options = [str(arguments["model"])] if "model" in arguments else []
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""vLLM's values and ours: what it is asked, and what it gives back."""
+"""Translate between our values and vLLM's."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def pairs(
     choices: list[ChoiceAssembler], outputs: list[Any], shared: bool
 ) -> Iterator[tuple[ChoiceAssembler, Any]]:
-    """Which output belongs to which choice: the only one of a greedy request belongs to all."""
+    """Yield each choice with its output; the one output of a greedy request belongs to all."""
     for piece in outputs:
         if shared:
             yield from ((choice, piece) for choice in choices)
@@ -23,7 +23,7 @@ def pairs(
 
 
 def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]:
-    """The events that one output of vLLM makes; what comes after the end of a choice is ignored."""
+    """Yield the events of one output of vLLM; ignore what comes after the end of a choice."""
     if choice.finish is not None:
         return
     entries = piece.logprobs or [None] * len(piece.token_ids)
@@ -38,7 +38,7 @@ def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]
 
 
 def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
-    """From vLLM's table of one position: {token id: Logprob}, the chosen one always among them."""
+    """Return the entry of one position, from vLLM's {token id: Logprob} with the chosen one."""
     if entry is None:
         return None
     best = sorted((value.rank, other) for other, value in entry.items() if value.rank <= top)
@@ -48,7 +48,7 @@ def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
 
 
 def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
-    """The score in vLLM's tables of a prompt's positions."""
+    """Return the score from vLLM's tables of a prompt's positions."""
     tables = prompt_logprobs[request.context_tokens :]
     entries = []
     for token, table in zip(request.completion_token_ids, tables, strict=True):
@@ -58,9 +58,9 @@ def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
 
 
 def scoring_params() -> "SamplingParams":
-    """What makes vLLM say how likely a prompt is; it cannot do so without generating a token.
+    """Return the parameters that make vLLM report a prompt's logprobs.
 
-    It takes no part of such a prompt from its cache.
+    vLLM has to generate a token for that, and takes no part of such a prompt from its cache.
     """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -75,7 +75,7 @@ def scoring_params() -> "SamplingParams":
 
 
 def sampling_params(request: Request, watched: bool) -> "SamplingParams":
-    """The request's sampling in vLLM's class. Text is not its business: detokenize is off.
+    """Return the request's sampling in vLLM's class; detokenizing is ours.
 
     An answer that is not `watched` comes whole at its end, which costs less.
     """
