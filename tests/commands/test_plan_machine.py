@@ -1,12 +1,14 @@
 """`tulu plan` for the GPUs of the machine: what is free counts, and who holds the rest is said."""
 
 import io
+import json
 from typing import Any
 
 import pytest
 
 from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.machine import Gpu, Machine, Program
+from tulu_cli.plan.gpus import find_card
 from tulu_cli.plan.run import PlanOptions, run
 from tulu_cli.streams import Streams
 
@@ -60,6 +62,12 @@ def test_what_needs_a_gpu_is_refused_without_one(asked: dict[str, Any]) -> None:
 def test_transformers_needs_a_gpu_to_plan_for() -> None:
     with pytest.raises(UsageError, match="This machine has no GPU: name one"):
         planned(Machine(), engine="transformers", vllm_version=None)
+
+
+def test_a_catalogue_of_one_gpu_is_a_list_in_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulu_cli.plan.gpus.CARDS", (find_card("h100"),))
+    output, _ = planned(Machine(), json_output=True)
+    assert [plan["gpu"]["name"] for plan in json.loads(output)["plans"]] == ["H100"]
 
 
 def test_what_fits_on_no_card_of_the_catalogue_is_said() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu, parse_gpu
 from tulu_cli.plan.read import built_in_config, model_of
+from tulu_cli.plan.report import report
 from tulu_cli.plan.search import (
     fewest_gpus,
     layout_for,
@@ -17,7 +18,7 @@ from tulu_cli.plan.search import (
 )
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.speed import bounds
-from tulu_cli.plan.text import ready_commands
+from tulu_cli.plan.text import explanation, plan_text, plans_text, ready_commands
 from tulu_cli.plan.values import Verdict
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate, judge
@@ -162,6 +163,20 @@ def test_the_longest_context_may_be_shorter_than_a_block() -> None:
         "short", (built_in_config("8B", "RLVR") or {}) | {"max_position_embeddings": 9}
     )
     assert longest_context(estimate(model, parse_gpu("h100")[0], Run(9), RULES)) == 9
+
+
+@pytest.mark.parametrize("gpu", ["h100", "24GiB"])
+def test_showing_a_plan_plans_nothing(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*_: object) -> None:
+        raise AssertionError("a view has planned")
+
+    plan = plan_of(planned("70B", gpu, Run(8192)))
+    monkeypatch.setattr("tulu_cli.plan.search.estimate", again)
+    monkeypatch.setattr("tulu_cli.plan.vllm.estimate", again)
+    assert plan_text(plan, NEWEST, bars=True).startswith("70B on 1 x ")
+    assert len(plans_text([plan, plan]).splitlines()) == 3
+    assert report(plan)["longest_context"] == plan.longest_context
+    assert explanation(plan.estimate, NEWEST)[0].startswith("requested = ")
 
 
 def test_the_commands_carry_the_layout() -> None:

@@ -4,8 +4,7 @@ Any other architecture is refused by name: a guess at its KV cache would be wors
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.plan.shape import DTYPE_BYTES, Experts, Latent, Shape, Traits
@@ -47,9 +46,8 @@ def _pattern_windows(every: int) -> Callable[[Config, int], tuple[int | None, ..
     return windows
 
 
-@dataclass(frozen=True)
-class _Architecture:
-    traits: Traits = field(default_factory=Traits)
+class _Architecture(NamedTuple):
+    traits: Traits = Traits()
     windows: Callable[[Config, int], tuple[int | None, ...]] = _no_windows
     tied: bool = False
     experts: Callable[[Config], Experts] | None = None

@@ -11,7 +11,6 @@ for float16, as they have no bfloat16.
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
@@ -109,8 +108,7 @@ _FILLER = re.compile(r"nvidia|geforce|tesla|quadro|amd|instinct|[\s_()/-]+")
 _PLAIN_CHIP = Chip((8, 6), 84)
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One of several equal GPUs, with all the memory that CUDA sees and how much of it is free.
 
     `card` is its row of the catalogue, or None; `capability` is the compute capability that the

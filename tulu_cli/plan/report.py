@@ -41,7 +41,7 @@ def report(plan: Plan) -> dict[str, Any]:
         "most_requests": plan.most_requests,
         "speed_upper_bounds": plan.speed._asdict(),
         "changes": [change._asdict() for change in plan.changes],
-        "rules": asdict(found.rules),
+        "rules": found.rules._asdict(),
     }
 
 

@@ -1,8 +1,8 @@
 """The run of `tulu plan`: the models, the GPUs, the plans, and what is printed of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tulu_cli.errors import DoesNotFit, TuluError, UsageError
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
@@ -45,15 +45,14 @@ _OF_ENGINE = {
 }
 
 
-@dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(NamedTuple):
     """The options of the command line and the settings, by their names.
 
     None is the default of vLLM or of the model. `aliases` are the user's names of models.
     """
 
     models: tuple[str, ...]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = MappingProxyType({})
     gpu: str | None = None
     nodes: int = 1
     engine: Literal["vllm", "transformers"] = "vllm"

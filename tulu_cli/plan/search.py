@@ -5,7 +5,7 @@ settings unchanged.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tulu_cli.errors import UsageError
@@ -33,8 +33,7 @@ class Change(NamedTuple):
     cost: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """An estimate with all that follows from it for `concurrency` requests at once.
 
     `longest_context` is in tokens, 0 where no context fits; `most_requests` are of max_model_len

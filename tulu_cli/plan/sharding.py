@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
@@ -104,6 +105,7 @@ def rank_blocks(
     return blocks
 
 
+@cache
 def layer_of(name: str) -> int | None:
     """Return the number of the layer that a tensor belongs to, or None."""
     match = _LAYER.match(name)
@@ -146,6 +148,7 @@ def _fused_size(size: int, shape: Shape, gpus: int) -> int:
     return ceil_div(size * local, heads)
 
 
+@cache
 def _block_name(name: str) -> str:
     """Return the name of the allocation of a tensor: vLLM fuses some layers into one."""
     path, _, part = name.rpartition(".")

@@ -5,6 +5,7 @@ Every amount of memory is in bytes.
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 MIB = 2**20
 GIB = 2**30
@@ -49,8 +50,7 @@ class Verdict(StrEnum):
     NOT = "does not fit"
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A verdict and the sentence that says why, without its full stop."""
 
     verdict: Verdict

@@ -4,16 +4,14 @@ A rule holds from its release on, until a later row of the same name replaces it
 """
 
 import re
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from tulu_cli.errors import UsageError
 
 Version = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """The rules of one release; sizes are in bytes.
 
     The server's max_num_seqs and max_num_batched_tokens are `small_*`, `large_*` on GPUs of at
@@ -144,8 +142,8 @@ def sources(version: Version) -> tuple[str, ...]:
     held = {name: (since, source) for since, name, _, source in CHANGES if since <= version}
     rules = rules_of(version)
     lines = []
-    for rule in fields(rules):
-        since, source = held.get(rule.name, ((0, 0, 0), "vLLM V0"))
+    for name, value in rules._asdict().items():
+        since, source = held.get(name, ((0, 0, 0), "vLLM V0"))
         written = ".".join(map(str, since))
-        lines.append(f"{rule.name} = {getattr(rules, rule.name)} (since {written}; {source})")
+        lines.append(f"{name} = {value} (since {written}; {source})")
     return tuple(lines)
