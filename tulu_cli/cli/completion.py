@@ -173,7 +173,7 @@ def keys() -> Iterator[Candidate]:
 
 
 def words(*choices: str) -> Source:
-    """A source of words that have nothing more to them."""
+    """Return a source of words without descriptions."""
     return lambda: map(Candidate, choices)
 
 
