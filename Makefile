@@ -3,7 +3,7 @@
 # make check   lint, types and the suite
 # make fuzz    the property tests with new examples, again and again for MINUTES (10)
 # make lint    ruff and mypy alone
-# make bench   the figures of the README, each against its peer in the same run (some 70 minutes)
+# make bench   the figures of docs/benchmarks.md, each against its peer in the same run (some 70 minutes)
 # make docs    the manual pages and completions, from the declarations of the options
 #
 # make picture   the terminal session in the README, recorded with the demo model

@@ -1,1 +1,1 @@
-"""What keeps the project in order and does not ship."""
+"""Tools for work on the project; they are not part of the wheel."""

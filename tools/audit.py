@@ -1,7 +1,7 @@
 """Check the pinned requirements for known vulnerabilities: python -m tools.audit.
 
-Run by a Python that has pip-audit. Its exit code is 0 also where it could look nothing up; here
-that is a failure, and so is every pin that it knows nothing of.
+Run it with a Python that has pip-audit. pip-audit exits with 0 even if it could look nothing up;
+here that is a failure, and so is every pin that it does not know.
 """
 
 import json
@@ -16,12 +16,12 @@ _AUDIT = (sys.executable, "-m", "pip_audit", "--no-deps", "--disable-pip", "--fo
 
 
 def requirements(folder: Path = ROOT / "requirements") -> list[str]:
-    """The files of pins, as options."""
+    """Return the requirements files as options of pip-audit."""
     return [word for path in sorted(folder.glob("*.txt")) for word in ("--requirement", str(path))]
 
 
 def findings(packages: list[dict[str, Any]]) -> Iterator[str]:
-    """A line for each vulnerability, and one for all packages of which nothing is known."""
+    """Yield a line for each vulnerability, and one that names the unchecked packages."""
     for package in packages:
         for found in package.get("vulns", ()):
             mended = ", ".join(found["fix_versions"]) or "no release"
@@ -34,14 +34,14 @@ def findings(packages: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def why(said: str) -> str:
-    """Why pip-audit printed nothing, from what it said on stderr."""
+    """Return why pip-audit printed nothing, from its stderr."""
     last = (said.strip().splitlines() or ["pip-audit says nothing"])[-1]
     unreachable = last.startswith("requests.exceptions.")
     return "the vulnerability service cannot be reached" if unreachable else last.rstrip(".")
 
 
 def main() -> int:
-    """Returns the exit code: 1 where something was found, or was not checked."""
+    """Check the pins and return the exit code: 1 if something was found or not checked."""
     command = [*_AUDIT, "--progress-spinner", "off", *requirements()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:

@@ -1,4 +1,4 @@
-"""The completion script of bash: the table of what each command has."""
+"""The completion script of bash: a table of the commands, their options and values."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tools.values import Values
 
 
 def table(root: Command) -> str:
-    """The branches of `_tulu_table`, one a command."""
+    """Return the branches of `_tulu_table`, one for each command."""
     return "\n".join(line for command in root.walk() for line in _branch(command))
 
 
@@ -48,5 +48,5 @@ def _assignments(values: Values) -> str:
 
 
 def _long(option: Parameter) -> tuple[str, ...]:
-    """The flags to offer: bash says nothing of them, so that a letter alone would be a riddle."""
+    """Return the long flags if there are any: bash shows no descriptions for a letter."""
     return tuple(flag for flag in option.flags if flag.startswith("--")) or option.flags

@@ -1,4 +1,4 @@
-"""A terminal's screen as an SVG: text that can be read and searched, and nothing to fetch."""
+"""Draw a terminal's screen as an SVG with searchable text that loads nothing from the network."""
 
 import io
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ _THEME = TerminalTheme(
 
 
 def drawn(screen: pyte.Screen, title: str = "tulu") -> str:
-    """The screen down to its last row that is not empty."""
+    """Return the screen as SVG, down to its last row that is not empty."""
     console = Console(
         record=True,
         width=screen.columns,
@@ -72,7 +72,7 @@ def _height(screen: pyte.Screen) -> int:
 
 
 def _runs(screen: pyte.Screen, row: int) -> Iterator[tuple[str, Style]]:
-    """The row as texts of one style each, without what is blank at its end."""
+    """Yield the row as pieces of text in one style each, without trailing blanks."""
     cells = [screen.buffer[row][column] for column in range(screen.columns)]
     while cells and cells[-1] == screen.default_char:
         cells.pop()
@@ -93,7 +93,7 @@ def _style(cell: Any) -> Style:
 
 
 def _color(name: str) -> str | None:
-    """The name that rich has for a colour of pyte: a word, or six hexadecimal digits."""
+    """Return rich's name for a colour of pyte: a word, or six hexadecimal digits."""
     if name == "default":
         return None
     if set(name) <= set("0123456789abcdef"):

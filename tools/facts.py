@@ -1,6 +1,6 @@
-"""What manual pages say of the environment and of files, each fact where an option makes it matter.
+"""The environment variables and files in the manual pages, each with the options it belongs to.
 
-A command adds its own with ENVIRONMENT and FILES in its module, a group's hold for its verbs.
+A command adds its own with ENVIRONMENT and FILES in its module; a group's hold for its verbs.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from tulu_cli.settings import KEYS
 
 @dataclass(frozen=True)
 class Fact:
-    """A variable or a file, and what it does for the commands that have one of these options.
+    """A variable or a file, for the pages of the commands that have one of the options.
 
-    It holds for the named commands too. The page of `tulu` itself has them all.
+    `commands` are further commands that it is for. The page of `tulu` itself has all facts.
     """
 
     name: str

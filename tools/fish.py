@@ -7,7 +7,7 @@ from tools.values import Values
 
 
 def commands(root: Command) -> str:
-    """The branches of `__tulu_commands`."""
+    """Return the branches of `__tulu_commands`."""
     groups = [command for command in root.walk() if command.commands]
     return "\n".join(
         _branch(group, " ".join(inner.path[-1] for inner in group.commands)) for group in groups
@@ -15,7 +15,7 @@ def commands(root: Command) -> str:
 
 
 def valued(root: Command) -> str:
-    """The branches of `__tulu_valued`."""
+    """Return the branches of `__tulu_valued`."""
     found = {
         command: " ".join(
             flag for option in command.options if option.takes_value for flag in option.flags
@@ -26,7 +26,7 @@ def valued(root: Command) -> str:
 
 
 def completions(root: Command) -> str:
-    """The `complete` lines of the whole tree."""
+    """Return the `complete` lines of the whole tree."""
     return "\n".join(line for command in root.walk() for line in _lines(command))
 
 
@@ -66,7 +66,7 @@ def _flag(flag: str) -> str:
 
 
 def _values(values: Values) -> list[str]:
-    """The ways in which fish is told of values, all of which it offers together."""
+    """Return the arguments that make fish offer these values, one set for each `complete` line."""
     if values == Values(paths="files"):
         return ["-F"]
     parts = [candidate.word for candidate in values.words]

@@ -1,7 +1,7 @@
-"""Write completions/ and man/, or say what is stale.
+"""Write completions/ and man/, or name the stale files.
 
 python -m tools.gen_docs            write them
-python -m tools.gen_docs --check    exit 1 where a file is not what would be written
+python -m tools.gen_docs --check    exit 1 if a file differs from what would be written
 """
 
 import sys
@@ -15,7 +15,7 @@ _TEMPLATES = Path(__file__).parent / "shells"
 
 
 def documents(root: Command) -> dict[str, str]:
-    """Path in the project -> text, of every file that is generated."""
+    """Return the text of every generated file, by its path in the project."""
     manual = {f"man/{name}": text for name, text in man.pages(root).items()}
     return manual | {
         "completions/tulu.bash": _filled("tulu.bash", TABLE=bash.table(root)),
@@ -30,7 +30,7 @@ def documents(root: Command) -> dict[str, str]:
 
 
 def stale(wanted: dict[str, str], folder: Path) -> list[str]:
-    """The paths that are missing, differ, or belong to nothing any more."""
+    """Return the paths that are missing, differ, or are no longer generated."""
     found = {
         str(path.relative_to(folder)): path.read_text(encoding="utf-8")
         for place in ("completions", "man")
@@ -41,7 +41,7 @@ def stale(wanted: dict[str, str], folder: Path) -> list[str]:
 
 
 def write(wanted: dict[str, str], folder: Path) -> None:
-    """Bring the stale files up to date."""
+    """Write the stale files, and delete those that are no longer generated."""
     for path in stale(wanted, folder):
         target = folder / path
         if path not in wanted:

@@ -1,4 +1,4 @@
-"""A manual page for each command: its options, and what the program says of itself elsewhere."""
+"""Make a manual page for each command from its declarations."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from tulu_cli import __version__
 from tulu_cli.errors import ExitCode
 
 _CHANGES = Path(__file__).parent.parent / "CHANGELOG.md"
-# What the pages are dated before the first release, which has its date in the changelog.
+# The date of the pages before the first release, which has its date in the changelog.
 _FIRST_DATE = "2026-11-24"
 
 Rows = list[tuple[str, str]]
 
 
 def pages(root: Command) -> dict[str, str]:
-    """File name -> page."""
+    """Return the text of every page, by its file name."""
     return {f"{_title(one)}.1": "\n".join((*_page(one, root), "")) for one in root.walk()}
 
 
@@ -63,7 +63,7 @@ def _parameters(parameters: tuple[Parameter, ...]) -> Rows:
 
 
 def _options(command: Command) -> list[str]:
-    """The options under the headings that --help has."""
+    """Return the options under the section headings of --help."""
     if len(command.sections) == 1:
         return _list(_parameters(command.options))
     return [
@@ -74,7 +74,7 @@ def _options(command: Command) -> list[str]:
 
 
 def _facts(shared: tuple[Fact, ...], name: str, command: Command, root: Command) -> Rows:
-    """What holds for the command, for the groups that it is in, and for all below it."""
+    """Return the facts for the command, its groups and its verbs."""
     options = {option.name for one in command.walk() for option in one.options}
     names = set(command.path)
     holds = [
@@ -93,7 +93,7 @@ def _are_related(one: Command, other: Command) -> bool:
 
 
 def _examples(command: Command) -> Iterator[str]:
-    """Its own examples, or those of all below it."""
+    """Yield the command's own examples, or else those of its verbs."""
     own = command.declared("EXAMPLES")
     below = (row for one in command.walk() for row in one.declared("EXAMPLES"))
     for about, typed in own or below:
@@ -101,7 +101,7 @@ def _examples(command: Command) -> Iterator[str]:
 
 
 def _references(command: Command, root: Command) -> list[str]:
-    """The pages above it, beside it in its group, and below it."""
+    """Return references to the pages above the command, beside it in its group, and below it."""
     above = [one for one in root.walk() if one.path == command.path[: len(one.path)]]
     beside = above[-2].commands if len(above) > 2 else ()
     named = dict.fromkeys(_title(one) for one in (*above, *beside, *command.commands))

@@ -37,7 +37,7 @@ _ON_TERMINAL = 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1'
 
 @dataclass(frozen=True)
 class Step:
-    """A line that is typed, and the prompt that comes when it is done.
+    """A line to type, and the prompt that follows when it is done.
 
     `below` is a part of the row under that prompt.
     """
@@ -57,7 +57,7 @@ SESSION = (
 
 
 class Recording:
-    """A shell on a terminal; everything that it writes goes to `screen`."""
+    """A shell on a terminal, whose output goes to `screen`."""
 
     def __init__(self, env: Mapping[str, str], folder: Path) -> None:
         self.screen = pyte.Screen(COLUMNS, ROWS)
@@ -69,7 +69,7 @@ class Recording:
         self._shell = subprocess.Popen(command, env=env, cwd=folder, start_new_session=True)
 
     def play(self, step: Step) -> None:
-        """Type a line, see that it is taken, press Enter, and wait until it is done."""
+        """Type a line, wait for its echo, press Enter, and wait until it is done."""
         before = self._row()
         os.write(self._master, step.line.encode())
         self.wait(lambda: self._row() != before, step.line)
@@ -77,7 +77,7 @@ class Recording:
         self.wait(lambda: self.is_at(step), step.line)
 
     def wait(self, condition: Callable[[], bool], line: str) -> None:
-        """Read until the screen is as wanted. Raises TimeoutError, with what is there instead."""
+        """Read until the screen is as wanted. Raise TimeoutError, which shows the screen."""
         end = monotonic() + _DEADLINE_SECONDS
         while not condition():
             if not select.select([self._master], [], [], max(0.0, end - monotonic()))[0]:
@@ -86,13 +86,13 @@ class Recording:
             self._stream.feed(os.read(self._master, 65536))
 
     def is_at(self, step: Step) -> bool:
-        """Whether an empty prompt stands where the step ends."""
+        """Return True if the step is done and an empty prompt follows."""
         row = self.screen.cursor.y
         below = "" if row + 1 == ROWS else self.screen.display[row + 1]
         return self._row() == step.prompt and step.below in below
 
     def close(self) -> None:
-        """Hang up, which ends the shell and what it runs."""
+        """Hang up, which ends the shell and its children."""
         os.close(self._master)
         os.close(self._slave)
         self._shell.wait()
@@ -102,7 +102,7 @@ class Recording:
 
 
 def record(session: tuple[Step, ...]) -> pyte.Screen:
-    """The screen at the end of a session, in a folder and with settings of its own."""
+    """Return the screen at the end of a session in a folder with settings of its own."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="tulu-record-") as name:
         folder = Path(name)
         with recording(folder) as running:
@@ -114,7 +114,7 @@ def record(session: tuple[Step, ...]) -> pyte.Screen:
 
 @contextmanager
 def recording(folder: Path) -> Iterator[Recording]:
-    """A shell that knows `tulu` by its name; ended for sure."""
+    """Yield a shell that finds `tulu` in its PATH, and end it afterwards."""
     program = folder / "tulu"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tulu_cli "$@"\n')
     program.chmod(0o755)
@@ -127,7 +127,7 @@ def recording(folder: Path) -> Iterator[Recording]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Nothing of the settings and the conversations of who records, but for the models at hand."""
+    """Return an environment without the user's settings and history, but with their models."""
     kept = {name: text for name, text in os.environ.items() if name in _KEPT or _is_foreign(name)}
     own = {name: str(folder / name) for name in ("TULU_DATA_DIR", "TULU_RUNTIME_DIR")}
     fixed = {"TULU_CONFIG": os.devnull, "TERM": "xterm-256color"}
@@ -140,7 +140,7 @@ def _is_foreign(name: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
+    """Write the picture and return the exit code."""
     target = Path(arguments[0]) if arguments else PICTURE
     target.write_text(drawn(record(SESSION)), encoding="utf-8")
     print(f"wrote {target}")

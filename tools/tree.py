@@ -66,20 +66,20 @@ class Command:
         return rows
 
     def walk(self) -> Iterator["Command"]:
-        """This command and all below it, in the order of the pages."""
+        """Yield this command and all below it, in the order of the pages."""
         yield self
         for command in self.commands:
             yield from command.walk()
 
 
 def read_tree() -> Command:
-    """The whole program. Imports every command."""
+    """Return the tree of the whole program. This imports every command."""
     group = typer.main.get_command(router.app_of(()))
     return _command(group, _context(group, "tulu", None), ())
 
 
 def sentence(text: str) -> str:
-    """The first sentence of a text, without its full stop and the default behind it."""
+    """Return the first sentence of a text, without its full stop and without the default."""
     plain = " ".join(text.split("  [")[0].split())
     return re.split(r"(?<=\w)\.(?: |$)", plain, maxsplit=1)[0].rstrip(".")
 

@@ -1,4 +1,4 @@
-"""What completes the value of an option or an argument: read from its type and its placeholder."""
+"""Find the completions for the value of an option or argument from its type and placeholder."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _LITERAL = re.compile(r"[a-z0-9][a-z0-9_.:-]*")
 
 @dataclass(frozen=True)
 class Values:
-    """`words` are known beforehand, `asks` are the kinds that `tulu` is asked for at each Tab."""
+    """Fixed `words`, the kinds that `tulu` is asked for at each Tab, and names of files."""
 
     words: tuple[Candidate, ...] = ()
     asks: tuple[str, ...] = ()
@@ -19,7 +19,7 @@ class Values:
 
 
 def values_of(item: Any) -> Values:
-    """The choices of the type if it has any, else what the words of the placeholder stand for."""
+    """Return the choices of the type if it has any, else those of the placeholder."""
     described = item.type_descriptor
     if described.choices:
         words = (str(getattr(choice, "value", choice)) for choice in described.choices)
@@ -32,9 +32,10 @@ def values_of(item: Any) -> Values:
 
 
 def from_placeholder(placeholder: str) -> Values:
-    """`MODEL|none` is the kind MODEL and the word `none`; a word that is no kind has no values.
+    """Return the completions of a placeholder: `MODEL|none` is the kind MODEL and the word `none`.
 
-    What follows a word in brackets or behind a dot does not count: FILE.svg is a FILE.
+    An upper-case word that is not a kind has none. A suffix in brackets or after a dot is ignored:
+    FILE.svg is a FILE.
     """
     words = [word.strip("[]{}<>.") for word in placeholder.split("|")]
     names = [re.split(r"[.[{]", word)[0] for word in words]

@@ -1,4 +1,4 @@
-"""What each supported release of vLLM has of that which tulu uses: python -m tools.vllm_names.
+"""List the names that tulu uses in each supported release of vLLM: python -m tools.vllm_names.
 
 It writes a file for each release to tests/engines/vllm_releases, where the suite holds our code
 against them without a wheel at hand. A release's file comes from the .py files of its wheel, which
@@ -42,7 +42,7 @@ Names = dict[str, Any]
 
 @dataclass
 class Use:
-    """What our code asks of vLLM.
+    """The names that our code uses of vLLM.
 
     A name is asked for at one of several places, the newest first: {places: what of it}. `options`
     are those of `vllm serve`, `configs` the fields of its config classes, by the engine's argument.
@@ -56,7 +56,7 @@ class Use:
 
 
 def use_of(files: Iterable[Path]) -> Use:
-    """What these files of ours ask of vLLM, wherever in them."""
+    """Return the names that these files use of vLLM, anywhere in them."""
     use = Use()
     for path in files:
         read_use(path.read_text(encoding="utf-8"), use, structures=path.name == "guidance.py")
@@ -64,12 +64,12 @@ def use_of(files: Iterable[Path]) -> Use:
 
 
 def our_files() -> list[Path]:
-    """The files of the program, and of the suite, which runs vLLM beside it."""
+    """Return the files of the program and of the suite, which uses vLLM too."""
     return [path for name in ("tulu_cli", "tests") for path in sorted((ROOT / name).rglob("*.py"))]
 
 
 def read_use(source: str, use: Use, *, structures: bool = False) -> None:
-    """Add what one file asks for."""
+    """Add the names that one file uses."""
     tree = ast.parse(source)
     places = dict(imported(tree))
     for asked in places.values():
@@ -88,7 +88,7 @@ def read_use(source: str, use: Use, *, structures: bool = False) -> None:
 
 
 def members_in(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """A name and what is asked of it: `member`, `member(parameter)` or `(parameter)`."""
+    """Yield names with what is used of each: `member`, `member(parameter)` or `(parameter)`."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         yield node.value.id, node.attr
     elif isinstance(node, ast.Call):
@@ -98,7 +98,7 @@ def members_in(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def read_arguments(function: ast.FunctionDef, use: Use) -> None:
-    """Add the keyword arguments and the flags that a function puts together."""
+    """Add the keyword arguments and flags that a function assembles."""
     if _MAKERS.fullmatch(function.name):
         names = set(keys(function))
         for name, value in nested(function):
@@ -118,7 +118,7 @@ def read_arguments(function: ast.FunctionDef, use: Use) -> None:
 
 
 def nested(tree: ast.AST) -> Iterator[tuple[str, ast.Dict]]:
-    """The dictionaries that are values in others, with their keys there."""
+    """Yield the dictionaries that are values in others, with their keys."""
     for node in ast.walk(tree):
         pairs: list[tuple[ast.expr | None, ast.expr]] = []
         if isinstance(node, ast.Dict):
@@ -131,7 +131,7 @@ def nested(tree: ast.AST) -> Iterator[tuple[str, ast.Dict]]:
 
 
 def keys(tree: ast.AST) -> Iterator[str]:
-    """The words that are keys of dictionaries, written as such or assigned to."""
+    """Return the keys of dictionaries, in literals and in assignments."""
     for node in ast.walk(tree):
         found: list[ast.expr | None] = []
         if isinstance(node, ast.Dict):
@@ -142,7 +142,7 @@ def keys(tree: ast.AST) -> Iterator[str]:
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The names of vLLM that a file has, and where each may come from.
+    """Yield the names that a file imports from vLLM, with the places that each may come from.
 
     Where an import is tried, and another made when it fails, the name comes from either.
     """
@@ -172,7 +172,7 @@ class Sources:
         self._trees: dict[str, ast.Module | None] = {}
 
     def tree(self, module: str) -> ast.Module | None:
-        """A module's source, or None where the release has no such module."""
+        """Return a module's syntax tree, or None if the release does not have the module."""
         if module not in self._trees:
             place = module.replace(".", "/")
             paths = (self._root / f"{place}.py", self._root / place / "__init__.py")
@@ -183,7 +183,7 @@ class Sources:
         return self._trees[module]
 
     def find(self, name: str) -> tuple[str, ast.AST] | None:
-        """Where a name like `vllm.sampling_params.SamplingParams` is made, and by what."""
+        """Return the module and the statement that define a name such as `vllm.envs.VLLM_PORT`."""
         module, _, last = name.rpartition(".")
         tree = self.tree(module)
         for node in () if tree is None else at_top(tree):
@@ -206,7 +206,7 @@ class Sources:
 
 
 def at_top(tree: ast.AST) -> Iterator[ast.stmt]:
-    """A module's own statements, those under its conditions included."""
+    """Yield the top-level statements of a module, also those in `if` and `try`."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.stmt):
             yield node
@@ -215,7 +215,7 @@ def at_top(tree: ast.AST) -> Iterator[ast.stmt]:
 
 
 def made_by(node: ast.stmt) -> list[str]:
-    """The names that a statement makes."""
+    """Return the names that a statement defines."""
     if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else []
@@ -224,7 +224,7 @@ def made_by(node: ast.stmt) -> list[str]:
 
 
 def names_of(sources: Sources, use: Use) -> Names:
-    """What a release has of that which we use: the names, and all that each name has."""
+    """Return the names that we use and a release has, with the members of each."""
     names = {
         place: described(sources, place, wanted)
         for places, wanted in use.names.items()
@@ -243,7 +243,7 @@ def names_of(sources: Sources, use: Use) -> Names:
 
 
 def described(sources: Sources, place: str, wanted: Iterable[str] = ()) -> list[str] | None:
-    """What a name has: `(field)` or `(parameter)`, and of its other members those that are wanted.
+    """Return the members of a name: every `(field)` or `(parameter)`, and the wanted others.
 
     None where there is no such name.
     """
@@ -260,7 +260,7 @@ def described(sources: Sources, place: str, wanted: Iterable[str] = ()) -> list[
 
 
 def members(sources: Sources, module: str, node: ast.ClassDef) -> set[str]:
-    """`field`, `method`, `method(parameter)` and, for what makes one, `(parameter)`."""
+    """Return a class's `field`, `method`, `method(parameter)` and its own `(parameter)`."""
     found: set[str] = set()
     for base in node.bases:
         above = sources.find(f"{module}.{ast.unparse(base)}")
@@ -278,20 +278,20 @@ def members(sources: Sources, module: str, node: ast.ClassDef) -> set[str]:
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """The names of a function's parameters, and `**` where it takes any."""
+    """Return the names of a function's parameters, and `**` if it takes any keyword."""
     given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
     names = [one.arg for one in given if one.arg not in ("self", "cls")]
     return [*names, "**"] if node.args.kwarg else names
 
 
 def fields_of(sources: Sources, place: str) -> set[str]:
-    """The fields of a class of arguments."""
+    """Return the fields of a class of arguments."""
     about = described(sources, place) or ()
     return {one.strip("()") for one in about if one.startswith("(")}
 
 
 def flags_of(tree: ast.Module | None) -> set[str]:
-    """The options that a module gives to a parser by hand."""
+    """Return the options that a module adds to an argument parser."""
     nodes = () if tree is None else ast.walk(tree)
     words = [
         word.value
@@ -304,7 +304,7 @@ def flags_of(tree: ast.Module | None) -> set[str]:
 
 
 def fields_of_config(sources: Sources, argument: str) -> set[str]:
-    """The fields of the config class that an argument like `pass_config` takes."""
+    """Return the fields of the config class for an argument such as `pass_config`."""
     name = "".join(part.title() for part in argument.split("_"))
     return fields_of(sources, f"vllm.config.compilation.{name}") | fields_of(
         sources, f"vllm.config.{name}"
@@ -312,7 +312,7 @@ def fields_of_config(sources: Sources, argument: str) -> set[str]:
 
 
 def variables_of(sources: Sources) -> set[str]:
-    """The environment variables that vLLM reads."""
+    """Return the environment variables that vLLM reads."""
     for node in ast.walk(sources.tree("vllm.envs") or ast.Module([], [])):
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "environment_variables":
             return {name for name in keys(node) if _VARIABLE.fullmatch(name)}
@@ -320,7 +320,7 @@ def variables_of(sources: Sources) -> set[str]:
 
 
 def missing(use: Use, release: Names) -> list[str]:
-    """What our code asks for and a release, as it is written down, does not have."""
+    """Return the names that our code uses and the written list of a release does not have."""
     found = []
     for places, wanted in use.names.items():
         there = next((place for place in places if place in release["names"]), None)
@@ -346,13 +346,13 @@ def missing(use: Use, release: Names) -> list[str]:
 
 
 def supported_minors() -> list[str]:
-    """The releases that pyproject.toml admits, such as "0.33"."""
+    """Return the releases that pyproject.toml admits, such as "0.33"."""
     bounds = SpecifierSet(SUPPORTED["vllm"])
     return [minor for minor in (f"0.{number}" for number in range(1000)) if minor in bounds]
 
 
 def fetched() -> Iterator[Path]:
-    """The newest wheel of each supported release, from the user's cache or by pip."""
+    """Return the newest wheel of each supported release, from the user's cache or by pip."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(cache).expanduser() / "tulu-tools" / "vllm"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
@@ -363,7 +363,7 @@ def fetched() -> Iterator[Path]:
 
 
 def written(wheel: Path, use: Use) -> Path:
-    """Write down what the release in a wheel has."""
+    """Write the list of a release from its wheel."""
     release = wheel.name.split("-")[1]
     with wheel.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -375,7 +375,7 @@ def written(wheel: Path, use: Use) -> Path:
 
 
 def main(wheels: list[str]) -> int:
-    """Write the files, and say what is missing in each release."""
+    """Write the lists, and report what is missing in each release."""
     use = use_of(our_files())
     RELEASES.mkdir(exist_ok=True)
     problems = 0

@@ -1,4 +1,4 @@
-"""The completion script of zsh: one function a command, for `_arguments`."""
+"""The completion script of zsh: a function with `_arguments` for each command."""
 
 import re
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from tools.values import Values
 
 
 def functions(root: Command) -> str:
-    """A function for each command, those of a group's verbs before its own."""
+    """Return a function for each command; those of a group's verbs follow its own."""
     return "\n\n".join("\n".join(_function(command)) for command in root.walk())
 
 
@@ -80,7 +80,7 @@ def _has_equals(flag: str, option: Parameter) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A text in which `_arguments` and `_describe` find none of their own signs."""
+    """Escape the characters that are special to `_arguments` and `_describe`."""
     return re.sub(r"([\\:\[\]])", r"\\\1", text)
 
 

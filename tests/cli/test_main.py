@@ -46,7 +46,7 @@ def test_each_error_of_ours_is_its_sentence_and_its_code(
         (BrokenPipeError(32, "Broken pipe"), "1 tulu: Broken pipe; --debug shows where.\n"),
         (OSError(28, "Disk full", "/a\x1b"), "1 tulu: Disk full '/a\\x1b'; --debug shows where.\n"),
         (OSError("odd"), "1 tulu: this is a bug, OSError: odd; --debug shows where.\n"),
-        (typer.BadParameter("No."), "2 tulu: Invalid value: No; --help shows what there is.\n"),
+        (typer.BadParameter("No."), "2 tulu: Invalid value: No; see `tulu --help`.\n"),
         (TuluError("\x1b[2J"), "1 tulu: ␛[2J\n"),
     ],
     ids=lambda value: type(value).__name__,
@@ -239,8 +239,11 @@ def test_help_lists_each_subcommand_and_is_the_same_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["complet"], b"tulu: No such command 'complet'. Did you mean 'complete'"),
-        (["--nope"], b"tulu: No such option: --nope; --help shows what there is.\n"),
+        (
+            ["complet"],
+            b"tulu: No such command 'complet'. Did you mean 'complete', 'completions'? See `tulu",
+        ),
+        (["--nope"], b"tulu: No such option: --nope; see `tulu --help`.\n"),
     ],
 )
 def test_what_does_not_exist_is_a_usage_error(arguments: list[str], expected: bytes) -> None:

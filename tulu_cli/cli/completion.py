@@ -1,8 +1,8 @@
-"""What may stand for a placeholder of the command line, for the shells that complete it.
+"""The candidates that a shell offers when you press Tab, by the placeholder of an option.
 
-The placeholder that --help shows is the declaration. An option with `metavar="MODEL|none"` takes
-what the row of KINDS for MODEL offers, and the word `none`, which is lower case. A shell asks at
-each Tab, so nothing here loads Typer, or any library that takes long to load.
+The placeholder in --help is the declaration: an option with `metavar="MODEL|none"` takes the
+candidates in the row of KINDS for MODEL, and the literal word `none`, which is lower case. A shell
+asks at each Tab, so nothing here imports Typer or another slow library.
 """
 
 import os
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Candidate(NamedTuple):
-    """A word to offer, and what it means."""
+    """A word to offer, with a description."""
 
     word: str
     about: str = ""
@@ -32,10 +32,10 @@ Paths = Literal["", "files", "directories"]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The candidates for a placeholder: words that are the same everywhere, and words to ask for.
+    """The candidates for one placeholder.
 
-    Those of `fixed` are written into the scripts of the shells, those of `source` are asked for
-    at each Tab, and `paths` says which names of files the shell adds by itself.
+    The words of `fixed` are written into the shells' scripts, those of `source` are computed at
+    each Tab, and `paths` names the files that the shell adds by itself.
     """
 
     fixed: Source = tuple
@@ -44,9 +44,10 @@ class Kind:
 
 
 def answer(name: str) -> int:
-    """Print the candidates that `name` asks for, a line each: the word, a tab, what it means.
+    """Print the candidates for the placeholder `name`, and return the exit code.
 
-    Returns the exit code. Nothing that goes wrong is said: it would land in the user's prompt.
+    Each is a line: the word, a tab and a description. Errors are not reported, since the text would
+    land in the user's prompt.
     """
     kind = KINDS.get(name)
     if kind is None or kind.source is None:
@@ -61,7 +62,7 @@ def answer(name: str) -> int:
 
 
 def lines(candidates: Iterable[Candidate]) -> Iterator[str]:
-    """The lines of an answer: each word once, and nothing that could command a terminal."""
+    """Yield a line for each distinct word, without control characters."""
     seen = {""}
     for word, about in candidates:
         if word not in seen and word.isprintable():
@@ -71,7 +72,7 @@ def lines(candidates: Iterable[Candidate]) -> Iterator[str]:
 
 
 def models() -> Iterator[Candidate]:
-    """The user's aliases, those of the family, and the repositories in the Hub's cache."""
+    """Yield the user's aliases, the Tülu family's, and the repositories in the Hub's cache."""
     for alias, target in _settings().aliases.items():
         yield Candidate(alias, target)
     for row in family_models():
@@ -81,7 +82,7 @@ def models() -> Iterator[Candidate]:
 
 
 def cached_repositories() -> list[str]:
-    """The repositories that the Hub's cache has a folder of, whole or in part."""
+    """Return the repositories with a folder in the Hub's cache, complete or not."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folders = (entry.name for entry in Path(HF_HUB_CACHE).glob("models--*--*"))
@@ -89,7 +90,7 @@ def cached_repositories() -> list[str]:
 
 
 def system_prompts() -> Iterator[Candidate]:
-    """What --system takes by name."""
+    """Yield the names that --system takes."""
     yield Candidate("tulu", "the prompt of Ai2's demo")
     yield Candidate("none", "no system prompt")
     for name, text in _settings().prompts.items():
@@ -97,17 +98,17 @@ def system_prompts() -> Iterator[Candidate]:
 
 
 def sessions() -> Iterator[Candidate]:
-    """The sessions of the history, the last written first: by name, or by id if they have none."""
+    """Yield the sessions of the history, newest first, by name or else by id."""
     yield from (Candidate(one.name or one.id, one.title) for one in _summaries())
 
 
 def session_names() -> Iterator[Candidate]:
-    """The sessions that have a name."""
+    """Yield the sessions that have a name."""
     yield from (Candidate(one.name, one.title) for one in _summaries() if one.name)
 
 
 def _summaries() -> "list[Summary]":
-    """What the history lists. It is only read: Tab mends nothing."""
+    """Return the sessions of the history, opened read-only: Tab repairs nothing."""
     from tulu_cli.chat.store.open import history_path, read_only
 
     path = history_path()
@@ -131,7 +132,7 @@ def _settings() -> Settings:
 
 
 def engines() -> Iterator[Candidate]:
-    """The values of --engine."""
+    """Yield the engines that --engine takes, except the one for tests."""
     from tulu_cli.engines.choose import ENGINES
 
     yield Candidate("auto")
@@ -139,40 +140,40 @@ def engines() -> Iterator[Candidate]:
 
 
 def gpus() -> Iterator[Candidate]:
-    """The cards of the planner's catalogue, as one word each."""
+    """Yield the GPUs of the planner's catalogue, each as one word."""
     from tulu_cli.plan.gpus import CARDS
 
     yield from (Candidate(card.name.lower().replace(" ", "-")) for card in CARDS)
 
 
 def formats() -> Iterator[Candidate]:
-    """The shapes of a conversation that `tulu template` reads and writes."""
+    """Yield the conversation formats of `tulu template`."""
     from tulu_cli.prompt.inspect.formats import FORMATS
 
     yield from (Candidate(one.name) for one in FORMATS)
 
 
 def row_formats() -> Iterator[Candidate]:
-    """The shapes of a row that `tulu batch` reads."""
+    """Yield the row formats of `tulu batch`."""
     from tulu_cli.batch.rows import FORMATS
 
     yield from map(Candidate, FORMATS)
 
 
 def file_formats() -> Iterator[Candidate]:
-    """What `tulu history` writes and reads."""
+    """Yield the file formats of `tulu history`."""
     from tulu_cli.chat.export import FORMATS
 
     yield from (Candidate(one.name) for one in FORMATS)
 
 
 def keys() -> Iterator[Candidate]:
-    """The settings, as the config file names them."""
+    """Yield the settings by their names in the config file."""
     yield from (Candidate(f"{key.table}.{key.name}".lstrip(".")) for key in KEYS)
 
 
 def words(*choices: str) -> Source:
-    """A source of words that have nothing more to them."""
+    """Return a source of words without descriptions."""
     return lambda: map(Candidate, choices)
 
 

@@ -1,4 +1,4 @@
-"""From argv to an exit code: runs the subcommand, and is the one place where errors end."""
+"""Run the subcommand that argv names, and turn every error into a sentence and an exit code."""
 
 import os
 import select
@@ -16,7 +16,7 @@ from tulu_cli.errors import ExitCode, TuluError
 
 
 def main() -> NoReturn:
-    """The program. Ends the process with one of the codes of `ExitCode`."""
+    """Run the program, and end the process with a code of `ExitCode` or of a signal."""
     arguments = sys.argv[1:]
     try:
         reserve_descriptors()
@@ -30,7 +30,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command; returns the exit code that it asks for, raises whatever goes wrong."""
+    """Run the command and return its exit code. Raise whatever goes wrong."""
     if arguments[:1] == ["--version"]:  # before Typer, which would load pydantic to read the flag
         typer.echo(f"tulu {__version__}")
         return ExitCode.OK
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
 
 
 def explain(error: BaseException, *, debug: bool = False) -> int:
-    """Say on stderr what went wrong, in one sentence; returns the exit code that it has."""
+    """Say on stderr in one sentence what went wrong, and return the exit code for it."""
     if isinstance(error, typer.Abort) and error.__cause__:  # Typer's word for an EOFError
         error = error.__cause__
     if debug and isinstance(error, Exception):
@@ -62,13 +62,16 @@ def explain(error: BaseException, *, debug: bool = False) -> int:
         say(f"tulu: {error}")
         return error.exit_code
     if isinstance(error, typer.TyperException):
-        say(f"tulu: {error.format_message().rstrip('.')}; --help shows what there is.")
+        said = error.format_message().rstrip(".")
+        context = getattr(error, "ctx", None)
+        see = f"`{context.command_path if context else 'tulu'} --help`"
+        say(f"tulu: {said} See {see}." if said.endswith("?") else f"tulu: {said}; see {see}.")
         return error.exit_code
     return _unexpected(error)
 
 
 def say(text: str) -> None:
-    """Talk on stderr, made safe for a terminal; a stderr that takes none is no reason to fail."""
+    """Write to stderr, safe for a terminal; ignore a stderr that cannot be written to."""
     from tulu_cli.text import terminal_safe
 
     with suppress(OSError), open(2, "wb", closefd=False) as stderr:
@@ -78,7 +81,7 @@ def say(text: str) -> None:
 def reserve_descriptors() -> None:
     """Open /dev/null for each standard stream that is closed.
 
-    Else the next file or socket gets its number, and what a library prints goes there.
+    Otherwise the next file or socket would get its number, and receive what a library prints.
     """
     for descriptor in range(3):
         try:
@@ -88,7 +91,7 @@ def reserve_descriptors() -> None:
 
 
 def end_on_signals() -> None:
-    """Make SIGTERM and a terminal that hangs up end the program in order, as an exception does."""
+    """Make SIGTERM and SIGHUP end the program as an exception does, with all its clean-up."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
             signal.signal(number, _terminate)
@@ -108,7 +111,7 @@ def _unexpected(error: BaseException) -> int:
 
 
 def _reader_is_gone(error: BaseException) -> bool:
-    """Whether the error is that nobody reads stdout any more, and not some other pipe's."""
+    """Return True if the error is a closed stdout, and not another broken pipe."""
     # Typer turns a BrokenPipeError into a SystemExit.
     cause = error.__context__ if isinstance(error, SystemExit) else error
     if not isinstance(cause, BrokenPipeError):
@@ -119,7 +122,7 @@ def _reader_is_gone(error: BaseException) -> bool:
 
 
 def _flush_or_discard_stdout() -> None:
-    """A terminal that has hung up takes nothing any more, which is no failure of its own."""
+    """Flush stdout; a terminal that has hung up takes nothing, which is not a failure."""
     try:
         sys.stdout.flush()
     except OSError:
