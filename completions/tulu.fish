@@ -289,7 +289,7 @@ complete -c tulu -n '__tulu_at \'plan\'' -l gpu -r -f -a 'v100-16gb v100-32gb t4
 complete -c tulu -n '__tulu_at \'plan\'' -l nodes -r -f -d 'Number of nodes, with those GPUs each'
 complete -c tulu -n '__tulu_at \'plan\'' -l engine -r -f -a 'vllm transformers' -d 'Engine to plan for'
 complete -c tulu -n '__tulu_at \'plan\'' -l concurrency -r -f -d 'Requests of the context length at once (vllm)'
-complete -c tulu -n '__tulu_at \'plan\'' -l quantization -r -f -a 'fp8 awq gptq bitsandbytes bitsandbytes-int8' -d 'Quantization of the weights'
+complete -c tulu -n '__tulu_at \'plan\'' -l quantization -r -f -a 'fp8 awq gptq bitsandbytes bitsandbytes-int8' -d 'Quantization of the weights: fp8, int8, awq or gptq on vLLM; bitsandbytes, bitsandbytes-int8 or a GGUF type such as gguf-q4_k on transformers'
 complete -c tulu -n '__tulu_at \'plan\'' -l kv-cache-dtype -r -f -a 'auto fp8 bfloat16 float16' -d 'Data type of the KV cache; auto is the model\'s own (vllm)'
 complete -c tulu -n '__tulu_at \'plan\'' -l max-num-seqs -r -f -d 'Most sequences in a batch (vllm)'
 complete -c tulu -n '__tulu_at \'plan\'' -l max-num-batched-tokens -r -f -d 'Most tokens in a batch (vllm)'

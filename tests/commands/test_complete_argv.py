@@ -1,4 +1,4 @@
-"""From argv to options: what each flag means, and which exclude one another."""
+"""From argv to options: what each flag means, and which cannot be combined."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from tulu_cli.commands import complete
 from tulu_cli.commands.complete import CompleteOptions
 from tulu_cli.core import Constraint
 from tulu_cli.errors import UsageError
+from tulu_cli.loading import LoadOptions
 from tulu_cli.request.inputs import Given
 from tulu_cli.settings import KEYS
 from tulu_cli.streams import Streams
@@ -34,8 +35,8 @@ def options(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_nothing_given_is_nothing_set(options: Any) -> None:
     chosen = options()
-    assert chosen == CompleteOptions(chosen.settings, Given())
-    assert chosen.settings.values == {}
+    assert chosen == CompleteOptions(LoadOptions(chosen.load.settings), Given())
+    assert chosen.load.settings.values == {}
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
 def test_each_setting_has_its_flag(
     options: Any, arguments: list[str], name: str, value: Any
 ) -> None:
-    settings = options(*arguments).settings
+    settings = options(*arguments).load.settings
     assert {key: setting.value for key, setting in settings.values.items()} == {name: value}
     assert settings.is_flag(name)
 
@@ -95,10 +96,22 @@ def test_each_setting_has_its_flag(
         (["--json"], {"json_output": True}),
         (["--stats"], {"stats": True}),
         (["--fail-on-length"], {"fail_on_length": True}),
+        (["--allow-special"], {"allow_special": True}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_each_other_option(options: Any, arguments: list[str], changes: dict[str, Any]) -> None:
+    chosen = options(*arguments)
+    assert chosen == CompleteOptions(**{"load": chosen.load, "given": Given()} | changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
         (["--no-server"], {"no_server": True}),
         (["--trust-remote-code"], {"trust_remote_code": True}),
-        (["--allow-special"], {"allow_special": True}),
         (["--offline"], {"offline": True}),
+        (["--force"], {"force": True}),
         (["-v"], {"verbose": True}),
         (
             ["--engine-arg", "a-b=1", "--engine-arg", "c=x=y", "--engine-arg", 'd={"e": null}'],
@@ -107,16 +120,18 @@ def test_each_setting_has_its_flag(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_each_other_option(options: Any, arguments: list[str], changes: dict[str, Any]) -> None:
-    chosen = options(*arguments)
-    assert chosen == CompleteOptions(**{"settings": chosen.settings, "given": Given()} | changes)
+def test_each_option_of_loading(
+    options: Any, arguments: list[str], changes: dict[str, Any]
+) -> None:
+    load = options(*arguments).load
+    assert load == LoadOptions(load.settings, **changes)
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--greedy", "--temperature", "0.1"], "--greedy and --temperature cannot be combined"),
-        (["--schema", "{}", "--regex", "a"], "--schema, --regex and --choice exclude one another"),
+        (["--schema", "{}", "--regex", "a"], "--schema, --regex and --choice cannot be combined"),
         (["--choice", "a"], "--choice takes two answers or more"),
         (["--temperature", "-1"], "--temperature takes 0 or more, not -1.0"),
         (["--seed", str(2**63)], "--seed takes from 0 to 2^63 - 1"),

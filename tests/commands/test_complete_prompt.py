@@ -85,7 +85,7 @@ def test_a_conversation_keeps_its_own_system_message(tokenizer: Tokenizer) -> No
     ]
     assert systems(options(given=given), model, WITHOUT) == [tulu_system_prompt()]
     assert systems(options(given=given, system="Sing."), model, WITHOUT) == ["Sing."]
-    with pytest.raises(UsageError, match="exclude one another"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         systems(options(given=given, system="Sing."), model, WITH_SYSTEM)
 
 

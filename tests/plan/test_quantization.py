@@ -154,7 +154,7 @@ def test_the_methods_that_vllm_is_said_to_have_are_its_own() -> None:
 def offered(annotation: Any, engine: str) -> set[str]:
     """The names of quantizations that the help of an option has for an engine."""
     _, option = get_args(annotation)
-    (names,) = re.findall(rf"{engine}: ([^;.]+)", option.help)
+    (names,) = re.findall(rf"([^:;]+) on {engine}", option.help, re.IGNORECASE)
     return set(re.findall(r"[\w-]+\d\w*|awq|gptq|bitsandbytes(?!-)", names)) - {"nf4"}
 
 

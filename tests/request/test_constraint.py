@@ -46,7 +46,7 @@ def test_choices_and_a_regex() -> None:
     [("{}", "a", ()), ("{}", None, ("a", "b")), (None, "a", ("a", "b")), ("", "", ())],
 )
 def test_only_one_of_them(schema: str | None, regex: str | None, choices: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="exclude one another"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         read_constraint(schema, regex, choices)
 
 

@@ -172,7 +172,7 @@ def test_a_conversations_own_system_message_goes_before_a_default() -> None:
     assert with_system((user,), "s", asked=True) == (Message("system", "s"), user)
     assert with_system((user,), None, asked=False) == (user,)
     assert with_system((own, user), "s", asked=False) == (own, user)
-    with pytest.raises(UsageError, match="exclude one another"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         with_system((own, user), "s", asked=True)
 
 

@@ -53,8 +53,8 @@ def plan(
     quantization: Annotated[
         str | None,
         typer.Option(
-            help="Quantization of the weights. vllm: fp8, int8, awq, gptq; transformers: "
-            "bitsandbytes, bitsandbytes-int8 or a GGUF type such as gguf-q4_k.",
+            help="Quantization of the weights: fp8, int8, awq or gptq on vLLM; bitsandbytes, "
+            "bitsandbytes-int8 or a GGUF type such as gguf-q4_k on transformers.",
             metavar="METHOD",
         ),
     ] = None,

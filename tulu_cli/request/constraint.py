@@ -25,7 +25,7 @@ def read_constraint(
     `schema` is JSON where it begins with a brace, else the name of a file.
     """
     if (schema is not None) + (regex is not None) + bool(choices) > 1:
-        raise UsageError("--schema, --regex and --choice exclude one another.")
+        raise UsageError("--schema, --regex and --choice cannot be combined.")
     if schema is not None:
         return Constraint("json_schema", read_schema(schema))
     if regex is not None:

@@ -97,7 +97,7 @@ def with_system(messages: Conversation, system: str | None, *, asked: bool) -> C
     """
     if any(message.role == "system" for message in messages):
         if asked:
-            raise UsageError("--system and a system message in --messages exclude one another.")
+            raise UsageError("--system and a system message in --messages cannot be combined.")
         return messages
     if system is None:
         return messages
