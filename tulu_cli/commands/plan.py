@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 _ENGINES = ("vllm", "transformers")
 _FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
 _MOST = 2**30
+# Sections of --help beside those that other commands have.
+GPUS, LOAD = "GPUs", "Load"
+EXIT_CODES = {
+    0: "The model fits, perhaps with a warning.",
+    2: ExitCode.USAGE.meaning,
+    3: "The model does not fit.",
+    5: ExitCode.MODEL_NOT_FOUND.meaning,
+    65: "The model's files cannot be read; stderr says why.",
+}
 
 
 def plan(
@@ -23,30 +32,42 @@ def plan(
             help="The model to plan for, as for -m of `tulu complete`.", metavar="MODEL"
         ),
     ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(help="Plan several models side by side, instead of MODEL.", metavar="A,B"),
-    ] = None,
     gpu: Annotated[
         str | None,
         typer.Option(
             help="GPU of the catalogue or memory of one GPU, and the number of GPUs in a node.  "
             "[default: this machine's]",
             metavar="GPU[:N]|24GiB[:N]",
+            rich_help_panel=GPUS,
         ),
     ] = None,
     nodes: Annotated[
         int,
-        typer.Option(min=1, max=512, help="Number of nodes, with those GPUs each.", metavar="N"),
+        typer.Option(
+            min=1,
+            max=512,
+            help="Number of nodes, with those GPUs each.",
+            metavar="N",
+            rich_help_panel=GPUS,
+        ),
     ] = 1,
     engine: Annotated[
-        str, typer.Option(help="Engine to plan for.", metavar="|".join(_ENGINES))
+        str,
+        typer.Option(
+            help="Engine to plan for.",
+            metavar="|".join(_ENGINES),
+            rich_help_panel=_options.ENGINE,
+        ),
     ] = "vllm",
     max_model_len: _options.MaxModelLen = None,
     concurrency: Annotated[
         int,
         typer.Option(
-            min=1, max=_MOST, help="Requests of the context length at once (vllm).", metavar="N"
+            min=1,
+            max=_MOST,
+            help="Requests of the context length at once (vllm).",
+            metavar="N",
+            rich_help_panel=LOAD,
         ),
     ] = 1,
     dtype: _options.Dtype = None,
@@ -56,6 +77,7 @@ def plan(
             help="Quantization of the weights: fp8, int8, awq or gptq on vLLM; bitsandbytes, "
             "bitsandbytes-int8 or a GGUF type such as gguf-q4_k on transformers.",
             metavar="METHOD",
+            rich_help_panel=_options.ENGINE,
         ),
     ] = None,
     kv_cache_dtype: Annotated[
@@ -63,6 +85,7 @@ def plan(
         typer.Option(
             help="Data type of the KV cache; auto is the model's own (vllm).",
             metavar="auto|fp8|bfloat16|float16",
+            rich_help_panel=_options.ENGINE,
         ),
     ] = "auto",
     tensor_parallel_size: _options.TensorParallelSize = None,
@@ -75,6 +98,7 @@ def plan(
             max=_MOST,
             help="Most sequences in a batch (vllm).  [default: vLLM's own]",
             metavar="N",
+            rich_help_panel=LOAD,
         ),
     ] = None,
     max_num_batched_tokens: Annotated[
@@ -84,23 +108,34 @@ def plan(
             max=_MOST,
             help="Most tokens in a batch (vllm).  [default: vLLM's own]",
             metavar="N",
+            rich_help_panel=LOAD,
         ),
     ] = None,
     block_size: Annotated[
         int,
         typer.Option(
-            min=1, max=2**20, help="Tokens in a block of the KV cache (vllm).", metavar="N"
+            min=1,
+            max=2**20,
+            help="Tokens in a block of the KV cache (vllm).",
+            metavar="N",
+            rich_help_panel=_options.ENGINE,
         ),
     ] = 16,
     enforce_eager: Annotated[
         bool,
-        typer.Option("--enforce-eager", "--eager", help="Plan without CUDA graphs (vllm)."),
+        typer.Option(
+            "--enforce-eager",
+            "--eager",
+            help="Plan without CUDA graphs (vllm).",
+            rich_help_panel=_options.ENGINE,
+        ),
     ] = False,
     vllm_version: Annotated[
         str | None,
         typer.Option(
             help="Release of vLLM to plan by.  [default: installed, else newest known]",
             metavar="X.Y.Z",
+            rich_help_panel=_options.ENGINE,
         ),
     ] = None,
     batch_size: Annotated[
@@ -112,6 +147,7 @@ def plan(
             max=_MOST,
             help="Prompts generated for at once (transformers).",
             metavar="N",
+            rich_help_panel=LOAD,
         ),
     ] = 1,
     num_beams: Annotated[
@@ -123,33 +159,56 @@ def plan(
             max=_MOST,
             help="Beams of each prompt in beam search (transformers).",
             metavar="N",
+            rich_help_panel=LOAD,
         ),
     ] = 1,
     static_cache: Annotated[
         bool,
         typer.Option(
-            "--static-cache", help="Plan for a KV cache allocated at full length (transformers)."
+            "--static-cache",
+            help="Plan for a KV cache allocated at full length (transformers).",
+            rich_help_panel=_options.ENGINE,
         ),
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan several models side by side, instead of MODEL.",
+            metavar="A,B",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = None,
     find: Annotated[
         str | None,
         typer.Option(
             help="Print only the best value of one setting with which the model fits (vllm).",
             metavar="|".join(_FINDS),
+            rich_help_panel=_options.OUTPUT,
         ),
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print each formula with its numbers (vllm).")
+        bool,
+        typer.Option(
+            "--explain",
+            help="Print each formula with its numbers (vllm).",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = False,
     plot: Annotated[
         str | None,
         typer.Option(
             help="Draw the requests at once against the context length (vllm).",
             metavar="FILE.svg",
+            rich_help_panel=_options.OUTPUT,
         ),
     ] = None,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print every number as one JSON object.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print every number as one JSON object.",
+            rich_help_panel=_options.OUTPUT,
+        ),
     ] = False,
     offline: _options.Offline = False,
     debug: _options.Debug = False,
@@ -157,8 +216,7 @@ def plan(
     """Say whether a model fits, how long a context and how many users, on which GPUs.
 
     Without --gpu it plans for this machine's GPUs, and where there are none it ranks the GPUs of
-    its catalogue. Exit codes: 0 fits, perhaps with a warning, 2 usage, 3 does not fit, 5 model
-    not found, 65 bad input data.
+    its catalogue.
     """
     flags = dict(locals())
     from tulu_cli.plan.run import PlanOptions, run
