@@ -16,10 +16,10 @@ from tulu_cli.text import terminal_safe
 
 @dataclass
 class Streams:
-    """The three standard streams as bytes, with what each one is.
+    """Hold the three standard streams as bytes, and the properties of each.
 
-    `color` answers for stdout: a terminal that was not told otherwise by NO_COLOR, TERM=dumb,
-    FORCE_COLOR or `--color`. `utf8` says that what reads stdout can show more than ASCII.
+    `color` is for stdout: see `wants_color`. `width` is in columns. `utf8` is True if the reader of
+    stdout can show more than ASCII.
     """
 
     stdin: BinaryIO
@@ -34,10 +34,10 @@ class Streams:
 
     @classmethod
     def standard(cls, color: str = "auto") -> "Streams":
-        """The process's own streams; `color` is auto, always or never.
+        """Return the process's own streams; `color` is auto, always or never.
 
-        A closed stdin is an empty one and a closed stderr swallows the talk, but TuluError is
-        raised for a closed stdout: there is no point in making an answer.
+        A closed stdin is an empty one, and a closed stderr drops what is written to it. Raise
+        TuluError for a closed stdout: there is no point in making an answer.
         """
         if sys.stdout is None:
             raise TuluError("stdout is closed: there is nowhere to write the answer.")
@@ -56,11 +56,11 @@ class Streams:
 
     @classmethod
     def test(cls, stdin: bytes = b"", *, tty: bool = False, color: bool = False) -> "Streams":
-        """Streams over buffers, for tests: nothing touches the process's own."""
+        """Return streams over buffers, for tests: nothing touches the process's own."""
         return cls(io.BytesIO(stdin), io.BytesIO(), io.BytesIO(), tty, tty, tty, color)
 
     def size(self) -> os.terminal_size:
-        """Columns and lines of stdout's terminal as they are now: it may be resized any time."""
+        """Return the columns and lines of stdout's terminal now: it may be resized at any time."""
         with suppress(OSError, ValueError):
             size = os.get_terminal_size(self.stdout.fileno())
             if size.columns and size.lines:
@@ -68,14 +68,14 @@ class Streams:
         return os.terminal_size((self.width, 24))
 
     def write(self, text: str) -> None:
-        """Data for stdout, at once. A terminal gets it made safe, a pipe gets it as it is.
+        """Write data to stdout at once: made safe for a terminal, as it is for a pipe.
 
-        Raises BrokenPipeError where nobody reads it, and TuluError where it cannot be written.
+        Raise BrokenPipeError if nobody reads it, and TuluError if it cannot be written.
         """
         self.write_styled(terminal_safe(text) if self.stdout_tty else text)
 
     def write_styled(self, text: str) -> None:
-        """Text of our own making for stdout, escape sequences included: only from safe parts."""
+        """Write text with escape sequences of our own to stdout; its parts must be safe already."""
         try:
             self.stdout.write(_encode(text))
             self.stdout.flush()
@@ -85,19 +85,19 @@ class Streams:
             raise TuluError(f"stdout cannot be written: {error.strerror or error}.") from error
 
     def say(self, line: str) -> None:
-        """One line of talk for stderr, always made safe: logs are read in terminals too.
+        """Write a line to stderr, always made safe: logs are read in terminals too.
 
-        A stderr that takes no more costs the talk and not the answer.
+        If stderr cannot be written, the line is lost and the answer is not.
         """
         self._talk(terminal_safe(line) + "\n")
 
     def show_status(self, text: str) -> None:
-        """A line on a terminal's stderr, in the place of the one before; an empty one ends it."""
+        """Write a status line to a terminal's stderr, over the last one; "" removes it."""
         if self.stderr_tty and os.environ.get("TERM") != "dumb":
             self._talk("\r\x1b[K" + terminal_safe(text).replace("\n", " ")[: self.width - 1])
 
     def read(self) -> bytes:
-        """All of stdin. Raises BadInput where it cannot be read."""
+        """Return all of stdin. Raise BadInput if it cannot be read."""
         try:
             return self.stdin.read()
         except OSError as error:
@@ -109,7 +109,7 @@ class Streams:
             self.stderr.flush()
 
     def stdin_ready(self, seconds: float) -> bool:
-        """Whether stdin has data, or has ended, within so many seconds: read() will not idle."""
+        """Return True if stdin has data or ends within this time: read() will not wait."""
         try:
             descriptor = self.stdin.fileno()
         except (io.UnsupportedOperation, ValueError):
@@ -118,7 +118,7 @@ class Streams:
 
 
 def wants_color(choice: str, tty: bool, environ: dict[str, str]) -> bool:
-    """Whether to colour: `--color` first, then NO_COLOR, FORCE_COLOR, TERM=dumb, then the TTY."""
+    """Decide on colour: by `--color`, then NO_COLOR, FORCE_COLOR, TERM=dumb, and then the TTY."""
     if choice != "auto":
         return choice == "always"
     if environ.get("NO_COLOR"):
@@ -129,7 +129,7 @@ def wants_color(choice: str, tty: bool, environ: dict[str, str]) -> bool:
 
 
 def speaks_utf8(environ: Mapping[str, str]) -> bool:
-    """Whether the locale of the environment is UTF-8; one that names no character set may be.
+    """Return True if the locale of the environment is UTF-8, or names no character set.
 
     Python's own answer does not do: in the C locale it takes UTF-8 for files whatever is shown.
     """
@@ -144,9 +144,9 @@ def _isatty(stream: object) -> bool:
 
 
 def _writer(stream: TextIO) -> BinaryIO:
-    """A buffer of our own over a standard stream: whole writes, also under `python -u`.
+    """Return a buffer of our own over a standard stream: whole writes, also under `python -u`.
 
-    What it could not write is not tried once more, with a complaint, when the interpreter ends.
+    Unlike the interpreter's, it does not retry a failed write, with a traceback, at the end.
     """
     return open(stream.fileno(), "wb", closefd=False)
 

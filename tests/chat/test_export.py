@@ -149,7 +149,7 @@ def test_a_system_message_with_keys_or_later_on_is_a_turn() -> None:
         ("[" * 100_000, "nested too deeply"),
         ('{"messages":' * 900 + "1" + "}" * 900, "is nested more than 100 levels deep"),
         ('{"tulu_session": 2}', "file is of a newer tulu: tulu_session 2"),
-        ('{"tulu_session": 1}', "file is no session of tulu: KeyError 'nodes'"),
+        ('{"tulu_session": 1}', "file is not a session of tulu: KeyError 'nodes'"),
     ],
 )  # fmt: skip
 def test_json_that_is_no_conversation(text: str, complaint: str) -> None:
@@ -180,14 +180,14 @@ def test_a_dump_that_is_no_tree_is_refused(change: object) -> None:
     (value,) = json.loads(form.write([chat("one", "1")]))
     assert callable(change)
     change(value)
-    with pytest.raises(BadInput, match="no session of tulu"):
+    with pytest.raises(BadInput, match="not a session of tulu"):
         form.read(json.dumps(value).encode(), "file")
 
 
 @pytest.mark.parametrize("name", ["markdown", "html"])
 def test_a_text_without_a_conversation(name: str) -> None:
     for data in (b"", b"# hello\n", b"<script>x</script>"):
-        with pytest.raises(BadInput, match=r"file (has no turn|is no page)"):
+        with pytest.raises(BadInput, match=r"file (has no turn|is not a page)"):
             format_named(name).read(data, "file")
     with pytest.raises(BadInput, match="file is not UTF-8: byte 1"):
         format_named(name).read(b"x\xff", "file")
@@ -210,5 +210,5 @@ def test_a_file_name_says_the_format() -> None:
     names = {"a.md": "markdown", "a.MARKDOWN": "markdown", "b.jsonl": "jsonl", "c.json": "openai",
              "d.htm": "html", "e": "tulu", "f.txt": "tulu"}  # fmt: skip
     assert {name: format_of(name, "tulu").name for name in names} == names
-    with pytest.raises(UsageError, match="no format 'pdf': it is one of markdown, jsonl"):
+    with pytest.raises(UsageError, match="no format 'pdf': choose from markdown, jsonl"):
         format_named("pdf")

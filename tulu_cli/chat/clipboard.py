@@ -16,7 +16,7 @@ _SECONDS = 5
 
 
 def copy(streams: Streams, text: str) -> str:
-    """Put a text on the clipboard; returns how. Raises TuluError where there is none."""
+    """Put a text on the clipboard, and return how. Raise TuluError if there is none."""
     command = system_command(os.environ)
     if command is not None and _given_to(command, text):
         return f"with {command[0]}"
@@ -30,7 +30,7 @@ def copy(streams: Streams, text: str) -> str:
 
 
 def system_command(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The program that takes a text for the clipboard of the desktop that runs here, if any."""
+    """Return the command that fills the clipboard of this desktop, if there is one."""
     candidates: list[tuple[str, ...]] = []
     if sys.platform == "darwin":
         candidates.append(("pbcopy",))

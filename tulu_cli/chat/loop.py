@@ -8,9 +8,10 @@ from tulu_cli.errors import ExitCode, TuluError
 
 
 def converse(chat: Chat) -> int:
-    """Chat until there is nothing more to read; returns the exit code.
+    """Chat until there is nothing more to read, and return the exit code.
 
-    On a terminal that is 0. A script gets that of the first error, or of a Ctrl-C, which ends it.
+    On a terminal that is 0. A script gets the code of the first error, or of a Ctrl-C, which ends
+    it.
     """
     with chat.interrupts.held_back():
         while not chat.leaving:
@@ -28,13 +29,13 @@ def converse(chat: Chat) -> int:
 
 
 def forget_interrupts(chat: Chat) -> None:
-    """Let a Ctrl-C of before stop nothing that comes now. A script ends at it, whenever it came."""
+    """Ignore an earlier Ctrl-C on a terminal; a script ends at one whenever it came."""
     if chat.is_watched:
         chat.interrupts.forget()
 
 
 def step(chat: Chat) -> None:
-    """Read once, and do it. Raises EOFError at the end, KeyboardInterrupt, and BadInput."""
+    """Read a turn and act on it. Raise EOFError at the end, KeyboardInterrupt, and BadInput."""
     draft, chat.draft = chat.draft, ""
     typed = understand(chat.reader.read(draft))
     forget_interrupts(chat)  # one may have come just before the prompt took Ctrl-C over
@@ -60,7 +61,7 @@ def do(chat: Chat, typed: Command | Say) -> None:
 
 
 def sentence(error: Exception) -> str:
-    """What went wrong, for a user."""
+    """Return a sentence that tells a user what went wrong."""
     if isinstance(error, TuluError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -71,5 +72,5 @@ def sentence(error: Exception) -> str:
 
 
 def exit_code(error: Exception) -> int:
-    """The code that a script gets for it."""
+    """Return the exit code for an error."""
     return error.exit_code if isinstance(error, TuluError) else ExitCode.FAILURE

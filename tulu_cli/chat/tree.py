@@ -15,7 +15,7 @@ from tulu_cli.text import clip, one_line
 
 @dataclass(frozen=True, slots=True)
 class TreeLine:
-    """One node as it is drawn: what stands before it, and the number that a person names."""
+    """Hold a node as it is drawn: the lines that lead to it, and the number that a user types."""
 
     lead: str
     number: int
@@ -25,7 +25,7 @@ class TreeLine:
 
 
 def rows(session: Session) -> Iterator[TreeLine]:
-    """The nodes from the top to the bottom, each behind the lines that lead to it."""
+    """Yield the nodes from top to bottom, each with the lines that lead to it."""
     numbers = {node_id: number for number, node_id in enumerate(session.nodes, 1)}
     path = {node.id for node in session.path()}
     below: dict[str | None, list[Node]] = {}
@@ -39,12 +39,12 @@ def rows(session: Session) -> Iterator[TreeLine]:
 
 
 def draw(session: Session, width: int) -> list[str]:
-    """The lines for a terminal of that many columns; a star is before the head."""
+    """Return the lines of a tree for a terminal of `width` columns, with a star before the head."""
     return [clip(_line(row, width), width) for row in rows(session)]
 
 
 def marks(node: Node) -> str:
-    """What there is to know of an answer's making, beside its text."""
+    """Return marks for how an answer began and ended: `[continued] [length]`."""
     is_continued = node.record is not None and node.record.start > 0
     ending = node.finish_reason if node.finish_reason not in (None, "stop") else ""
     return " ".join(f"[{mark}]" for mark in ("continued" if is_continued else "", ending) if mark)
@@ -53,7 +53,7 @@ def marks(node: Node) -> str:
 def _branches(
     nodes: list[Node], path: set[str], trunk: str, *, is_root: bool = False
 ) -> list[tuple[str, str, Node]]:
-    """What to draw next, the last first: how a node is led to, what leads on below it, the node.
+    """Return what to draw next, last first: a node's lead, the lead below it, the node.
 
     The branch with the head, or else the newest one, is the trunk and comes after the others.
     """

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
 
 
 class Renderer(Protocol):
-    """Shows a stream of events as it comes. `completions` is what it has seen so far.
+    """Show a stream of events as it comes. `completions` is what it has seen so far.
 
-    `finish` writes what is left to write, always: `cut` is the finish reason of the choices that
-    have not come to their own end.
+    `finish` must be called, and writes the rest: `cut` is the finish reason of the choices that
+    have not ended themselves.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Which renderer shows an answer."""
+"""Choose the renderer that shows an answer."""
 
 import os
 from dataclasses import asdict
@@ -21,9 +21,9 @@ def one_shot(
     prefill: str | None,
     plain: bool = False,
 ) -> Renderer:
-    """The renderer for the answer to one request, whose time begins now.
+    """Return the renderer for the answer to one request, whose time begins now.
 
-    On a terminal an answer is Markdown, unless it is asked for `plain` or has another structure.
+    On a terminal an answer is drawn as Markdown, unless it is `plain` or has a constraint.
     """
     sampling = request.sampling
     collector = Collector(sampling.n, prompt_tokens(request), sampling.seed)
@@ -39,7 +39,7 @@ def one_shot(
 
 
 def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
-    """The renderer for one answer of a chat, whose time begins now."""
+    """Return the renderer for one answer of a chat, whose time begins now."""
     sampling = request.sampling
     collector = Collector(1, prompt_tokens(request), sampling.seed)
     return text(streams, collector, plain=plain)
@@ -51,7 +51,7 @@ def prompt_tokens(request: Request) -> int:
 
 
 def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:
-    """The renderer for a text: as it is into a pipe, and on a terminal that cannot draw."""
+    """Return the renderer for a text: plain in a pipe and on a terminal that cannot draw."""
     if plain or not streams.stdout_tty or os.environ.get("TERM", "dumb") == "dumb":
         return PlainRenderer(streams, collector)
     from tulu_cli.render.pretty import PrettyRenderer  # a pipe has no use for its patterns

@@ -1,4 +1,4 @@
-"""What a stream has said so far: every renderer keeps it, an interrupted one too."""
+"""Collect the events of a stream, which every renderer keeps, and show them as plain text."""
 
 import time
 
@@ -7,9 +7,9 @@ from tulu_cli.streams import Streams
 
 
 class Collector:
-    """Collects the events of `n` choices, from the moment when it is made.
+    """Collect the events of `n` choices; the clock starts now.
 
-    A choice whose end has not come is `cut`, and its times are those that were seen from here.
+    A choice that has not ended has the finish reason `cut`, and times measured here.
     """
 
     def __init__(self, n: int, prompt_tokens: int, seed: int) -> None:
@@ -22,7 +22,7 @@ class Collector:
         self._started = time.perf_counter()
 
     def add(self, event: Text | Done) -> None:
-        """One more event of the stream."""
+        """Add an event of the stream."""
         if isinstance(event, Done):
             self._done[event.index] = event
         else:
@@ -31,7 +31,7 @@ class Collector:
 
     @property
     def completions(self) -> list[Completion]:
-        """The choices in order, as far as they have come."""
+        """Return the choices in order, as far as they have come."""
         return [self._completion(index) for index in range(len(self._pieces))]
 
     def _completion(self, index: int) -> Completion:
@@ -51,9 +51,9 @@ SEPARATOR = "---\n"
 
 
 class PlainRenderer:
-    """Streams the first choice; the others follow when they are complete, behind a `---` line.
+    """Stream the first choice; the others follow when they are complete, after a `---` line.
 
-    What is written ends with a line end, of ours if the model wrote none.
+    The output ends with a line end, which is added if the model wrote none.
     """
 
     def __init__(self, streams: Streams, collector: Collector) -> None:
@@ -63,17 +63,17 @@ class PlainRenderer:
 
     @property
     def completions(self) -> list[Completion]:
-        """What has come so far."""
+        """Return the choices as far as they have come."""
         return self._collector.completions
 
     def show(self, event: Text | Done) -> None:
-        """Write what belongs to the first choice, keep the rest."""
+        """Write the text of the first choice, and keep the rest."""
         self._collector.add(event)
         if isinstance(event, Text) and event.index == 0:
             self._write(event.text)
 
     def finish(self, cut: FinishReason) -> None:
-        """Write the other choices, as far as they were begun, and the last line end."""
+        """Write the other choices that were begun, and the last line end."""
         self._collector.cut = cut
         self._end_line()
         for completion in self.completions[1:]:

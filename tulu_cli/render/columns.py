@@ -1,4 +1,4 @@
-"""Plain columns, without boxes or colours, for people and for awk alike."""
+"""Tables and bars of plain text, for people and for awk alike."""
 
 from collections.abc import Callable, Collection, Sequence
 from textwrap import wrap
@@ -45,11 +45,11 @@ def table(
 def score_table(
     labels: Sequence[str], columns: Sequence[tuple[str, Sequence[str]]], width: int
 ) -> list[str]:
-    """A row for each label and a column for each pair of a name and its cells.
+    """Return a table with a row for each label and a column for each (name, cells) pair.
 
     The cells end with the place of their mark, so that one more space divides them. Long names are
-    broken into lines. Columns for which `width` has no room follow in a table of their own below,
-    with the labels again.
+    broken into lines. Columns that do not fit `width` follow in a table below, with the labels
+    again.
     """
     lines: list[str] = []
     rest = [_heading(name, values) for name, values in columns]
@@ -70,7 +70,7 @@ def _heading(name: str, values: Sequence[str]) -> _Column:
 
 
 def _fitting(labels: Sequence[str], columns: list[_Column], width: int) -> int:
-    """How many of the columns `width` has room for: one at the least."""
+    """Return how many of the columns fit `width`, at least one."""
     used = max(map(cells, labels))
     for count, (heading, values) in enumerate(columns):
         used += len(_DIVIDER) + max(map(cells, (*heading, *values)))
@@ -112,9 +112,9 @@ _SHORTEST = 4
 def bar_chart(
     bars: Sequence[tuple[str, float, str]], most: float, width: int, *, utf8: bool
 ) -> list[str]:
-    """One line for each label, value and note: the bar of the value `most` takes all the room.
+    """Return one line for each label, value and note, in which the bar of `most` is the longest.
 
-    No line is longer than `width` but where labels and notes leave no room for a bar at all.
+    No line is longer than `width`, unless labels and notes leave no room for a bar at all.
     """
     label_width = max(len(label) for label, _, _ in bars)
     note_width = max(len(note) for _, _, note in bars)
@@ -127,7 +127,7 @@ def bar_chart(
 
 
 def share_bar(share: float, room: int, *, utf8: bool) -> str:
-    """A bar for a share of the room, from 0 to 1."""
+    """Return a bar for a share, 0 to 1, of `room` columns."""
     eighths = round(min(max(share, 0.0), 1.0) * room * 8)
     if not utf8:
         return _PLAIN * round(eighths / 8)

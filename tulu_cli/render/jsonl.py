@@ -23,7 +23,7 @@ TokenText = Callable[[int], str | None]
 
 
 class JsonRenderer:
-    """Writes nothing until the end, then everything that is known about the answer."""
+    """Write nothing until the end, then everything that is known about the answer."""
 
     def __init__(
         self,
@@ -42,15 +42,15 @@ class JsonRenderer:
 
     @property
     def completions(self) -> list[Completion]:
-        """What has come so far."""
+        """Return the choices as far as they have come."""
         return self._collector.completions
 
     def show(self, event: Text | Done) -> None:
-        """Keep it."""
+        """Keep the event."""
         self._collector.add(event)
 
     def finish(self, cut: FinishReason) -> None:
-        """Write the object; also of an answer that was cut."""
+        """Write the object, also for an answer that was cut."""
         self._collector.cut = cut
         choices = self.completions
         document = {
@@ -66,7 +66,7 @@ class JsonRenderer:
 
 
 def head(info: EngineInfo, sampling: Sampling) -> dict[str, Any]:
-    """Which model answered, on what, and with which sampling parameters."""
+    """Return the model, the engine and the sampling parameters, for JSON."""
     return {
         "model": info.model,
         "revision": info.revision,
@@ -84,7 +84,7 @@ def head(info: EngineInfo, sampling: Sampling) -> dict[str, Any]:
 def choice_object(
     completion: Completion, token_text: TokenText, *, with_ids: bool = True
 ) -> dict[str, Any]:
-    """One choice; logprobs only where they were asked for."""
+    """Return one choice for JSON, with logprobs only if they were asked for."""
     done = completion.done
     choice: dict[str, Any] = {
         "index": done.index,
@@ -100,7 +100,7 @@ def choice_object(
 
 
 def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]:
-    """A token with its log-probability and its best alternatives."""
+    """Return a token for JSON, with its log-probability and its best alternatives."""
     return {
         **token_object(entry.token_id, token_text),
         "logprob": json_number(entry.logprob),
@@ -112,14 +112,14 @@ def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]
 
 
 def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
-    """A token by its id, or by its text alone where no more is told."""
+    """Return a token for JSON, by its text alone if the server gives no id."""
     if isinstance(token, str):
         return {"token_id": None, "token": token}
     return {"token_id": token, "token": token_text(token)}
 
 
 def usage_object(choices: list[Completion]) -> dict[str, int] | None:
-    """Token counts of the whole request: the prompt once, the completions together."""
+    """Return the token counts of a request: the prompt once, the completions together."""
     usage = Usage.total([choice.done.usage for choice in choices])
     if not usage.is_known:
         return None
@@ -132,7 +132,7 @@ def usage_object(choices: list[Completion]) -> dict[str, int] | None:
 
 
 def timings_object(choices: list[Completion]) -> dict[str, float]:
-    """Seconds of the whole request: to the first token of any choice, to the end of the last."""
+    """Return the seconds of a request: to the first token of any choice, to the end of the last."""
     timings = [choice.done.timings for choice in choices]
     return {
         "queue": timings[0].queue,

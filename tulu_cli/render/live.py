@@ -10,10 +10,10 @@ _JOINERS = "\u200d\ufe0e\ufe0f"
 
 
 def redraw(old: Sequence[Row], new: Sequence[Row]) -> str:
-    """What turns the rows `old` into `new`, from the end of the last one to its new end.
+    """Return what turns the rows `old` into `new`, from the old end of the last row to its new end.
 
-    Only what differs is written: as a rule that is what has come, behind what is there. Both have
-    at least one row. The cursor never leaves the rows, and nothing but them is erased.
+    Only what differs is written, as a rule new text after the old. Both have at least one row. The
+    cursor never leaves the rows, and nothing but them is erased.
     """
     equal = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     if equal == len(old):
@@ -29,7 +29,7 @@ def redraw(old: Sequence[Row], new: Sequence[Row]) -> str:
 
 
 def _from(old: Row, new: Row, up: int) -> str:
-    """Turn one row into another, being so many rows below it at any column."""
+    """Return what turns one row into another, from `up` rows below it at any column."""
     kept, rest = common(old, new)
     if not up and kept == old:
         return encode(rest, cells(plain(kept)), is_certain(kept))
@@ -42,25 +42,25 @@ def _from(old: Row, new: Row, up: int) -> str:
 
 
 def _goes_on(line: Row, kept: Row) -> bool:
-    """Whether the last character of a row's first part has a mark that is not part of it."""
+    """Return True if a mark on the last character of `kept` follows it in the row."""
     following = plain(line)[len(plain(kept)) :][:1]
     return following != "" and not cells(following)
 
 
 def _back_to(line: Row) -> str:
-    """Go to the end of a row that is drawn, from anywhere in it."""
+    """Return what moves to the end of a row that is drawn, from anywhere in it."""
     if not is_certain(line):
         return "\r\x1b[K" + encode(line)
     return "\r" + _right(cells(plain(line)))
 
 
 def _right(count: int) -> str:
-    """So many cells to the right; a terminal takes none for one."""
+    """Return what moves right by `count` columns; a terminal takes 0 for 1."""
     return f"\x1b[{count}C" if count else ""
 
 
 def common(old: Row, new: Row) -> tuple[Row, Row]:
-    """The part that two rows begin with, and what follows it in the new one."""
+    """Return the part that two rows begin with, and what follows it in the new one."""
     place = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     if place == len(old) or place == len(new):
         return new[:place], new[place:]
@@ -74,7 +74,7 @@ def common(old: Row, new: Row) -> tuple[Row, Row]:
 
 
 def _common(before: str, after: str) -> int:
-    """How many characters two texts begin with, without splitting one that is put together."""
+    """Return how many characters two texts share at the start, without splitting a cluster."""
     pairs = zip(before, after, strict=False)
     count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     if count == len(before) or (before.isascii() and after.isascii()):

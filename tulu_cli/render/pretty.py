@@ -23,11 +23,11 @@ SEPARATOR = "---"
 
 
 class PrettyRenderer:
-    """Streams the first choice; the others follow when they are complete, behind a rule.
+    """Stream the first choice; the others follow when they are complete, after a `---` line.
 
-    A row that nothing can change any more is written once, into the normal scrollback. Below stands
-    the tail of at most TAIL_ROWS rows, which is redrawn in place, and less often where its changes
-    would be too much to write. What was written stays when the terminal's size changes.
+    A row that nothing can change any more is written once, into the normal scrollback. Below it,
+    the tail of at most TAIL_ROWS rows is redrawn in place, less often if its changes are too many
+    bytes. What was written stays when the terminal's size changes.
     """
 
     def __init__(self, streams: Streams, collector: Collector) -> None:
@@ -37,17 +37,17 @@ class PrettyRenderer:
 
     @property
     def completions(self) -> list[Completion]:
-        """What has come so far."""
+        """Return the choices as far as they have come."""
         return self._collector.completions
 
     def show(self, event: Text | Done) -> None:
-        """Draw what belongs to the first choice, keep the rest."""
+        """Draw the text of the first choice, and keep the rest."""
         self._collector.add(event)
         if isinstance(event, Text) and event.index == 0:
             self._first.add(event.text)
 
     def finish(self, cut: FinishReason) -> None:
-        """Settle what is drawn, then draw the other choices, as far as they were begun."""
+        """Settle what is drawn, then draw the other choices that were begun."""
         self._collector.cut = cut
         first, *others = self.completions
         self._first.finish(first.text)
@@ -58,7 +58,7 @@ class PrettyRenderer:
 
 
 class Answer:
-    """One answer on the screen, from a fresh line on; `finish` alone draws a whole one."""
+    """Draw one answer from a fresh line on; `finish` alone draws a whole one."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -67,11 +67,11 @@ class Answer:
         self._state = _State(Document(look, columns), columns)
 
     def add(self, text: str) -> None:
-        """Draw a piece of it."""
+        """Draw a piece of the answer."""
         self._step(text)
 
     def finish(self, text: str) -> None:
-        """Settle it; `text` is all of it, of which a signal may have kept the last piece away."""
+        """Settle the answer; `text` is all of it, as a signal may have cut off the last piece."""
         self._step(text[self._state.taken :], ended=True)
 
     def _step(self, text: str, *, ended: bool = False) -> None:
@@ -85,7 +85,7 @@ class Answer:
 
 @dataclass
 class _State:
-    """What has been taken, and what of it is on the screen."""
+    """Hold what has been taken, and what of it is on the screen."""
 
     document: Document
     width: int
@@ -97,7 +97,7 @@ class _State:
     held: str = ""  # the character of WAITS that it ends with so far
 
     def step(self, text: str, columns: int, lines: int, *, ended: bool) -> str:
-        """Take one more piece. What to write then."""
+        """Take a piece, and return what to write."""
         self.document = self.document.copy()
         settled = self._resize(columns)
         self.taken += len(text)
@@ -127,7 +127,7 @@ class _State:
         return terminal_safe(text.replace("\r\n", "\n"))
 
     def _may_draw(self) -> bool:
-        """Whether it is time for the tail: a long line is not laid out anew for each word of it."""
+        """Return True if the tail is due: a long line is not laid out anew for each word of it."""
         new = self.taken - self.drawn
         return new * LINE_PART >= self.document.pending and self._excess(0) <= 0
 
@@ -139,10 +139,10 @@ class _State:
         return drawn
 
     def _excess(self, more: int) -> float:
-        """Bytes that the tail has cost over what it may."""
+        """Return the bytes that the tail has cost above its limit."""
         return self.written + more - self.document.spent - REDRAWN * self.received - SLACK
 
 
 def is_utf8(encoding: str) -> bool:
-    """Whether the signs of a theme can be shown."""
+    """Return True if an encoding has the signs of a theme."""
     return encoding.lower().replace("-", "") == "utf8"

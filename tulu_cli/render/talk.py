@@ -1,4 +1,4 @@
-"""What is said on stderr beside the answer: progress and statistics."""
+"""Progress and statistics, on stderr."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def stats_line(choices: list[Completion]) -> str:
-    """Tokens, time to first token in seconds, and decoding speed of all choices together."""
+    """Return a line of token counts, time to first token, and decoding speed of all choices."""
     first = choices[0].done
     completion_tokens = sum(choice.done.usage.completion_tokens for choice in choices)
     seconds = max(choice.done.timings.total for choice in choices) - first.timings.first_token
@@ -37,9 +37,9 @@ def stats_line(choices: list[Completion]) -> str:
 
 @contextmanager
 def progress_on(streams: Streams) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on a terminal's stderr, a line for each new stage anywhere else.
+    """Yield a function that shows progress: bars on a terminal's stderr, elsewhere a line a stage.
 
-    Shows nothing until there is something to show.
+    Show nothing until there is something to show.
     """
     if not streams.stderr_tty:
         yield _Lines(streams).show
@@ -53,7 +53,7 @@ def progress_on(streams: Streams) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def status(streams: Streams, text: str) -> Iterator[None]:
-    """What is being waited for, on a terminal's stderr and for as long as it lasts."""
+    """Show what is being waited for, on a terminal's stderr."""
     streams.show_status(text)
     try:
         yield
@@ -73,7 +73,7 @@ class _Lines:
 
 
 class _Bars:
-    """One bar for each stage, gone when it is finished, and all gone at the end."""
+    """Show a bar for each stage until it is finished; remove all at the end."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None

@@ -1,4 +1,4 @@
-"""The tokens of a prompt as a table for a terminal."""
+"""The tokens of a prompt, and the source of a template, for a terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MOST_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The terminal that the table is for."""
+    """Hold the width in columns, and the colour, of the terminal that a table is for."""
 
     width: int
     color: bool
@@ -26,7 +26,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One row: a token. `learnt` None says that nothing is known of it."""
+    """Hold one row: a token. `learnt` is None if it is not known."""
 
     id: str
     piece: str
@@ -71,15 +71,15 @@ def token_table(rows: Sequence[Cells], look: Look) -> str:
 
 
 def visible(piece: str) -> str:
-    """A token's text on one line, its white space seen, and nothing in it obeyed."""
+    """Return a token's text on one line, its white space visible, and safe for a terminal."""
     cut = piece if len(piece) <= _MOST_CHARACTERS else piece[: _MOST_CHARACTERS - 1] + "\u2026"
     return terminal_safe("".join(_VISIBLE.get(char, char) for char in cut))
 
 
 def highlight(source: str, width: int) -> str:
-    """A Jinja source with escape sequences for its colours, long lines wrapped at `width`.
+    """Return a Jinja source in colours, with long lines wrapped at `width` columns.
 
-    What the source itself might command a terminal is made visible first.
+    The source is made safe for a terminal first.
     """
     from rich.console import Console
     from rich.syntax import Syntax

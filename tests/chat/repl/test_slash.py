@@ -50,8 +50,8 @@ def test_exit_leaves_at_once(stage: Stage, word: str) -> None:
 
 def test_an_unknown_command_names_the_nearest(stage: Stage) -> None:
     said = stage.play("/regenerate", "/retyr", "/undo now")
-    assert "/regenerate is no command" in said.err
-    assert "Is /retry meant?" in said.err
+    assert "/regenerate is not a command" in said.err
+    assert "Did you mean /retry?" in said.err
     assert "/undo takes no argument" in said.err
     assert said.code == 0
 
@@ -100,7 +100,7 @@ def test_set_default_takes_a_value_back(stage: Stage) -> None:
         ("/set max_tokens 1.5", "max_tokens takes a whole number, not '1.5'."),
         ("/set device cpu", "device is decided at the start: leave"),
         ("/set system x", "/system sets the system."),
-        ("/set tempreature 1", "'tempreature' is no setting"),
+        ("/set tempreature 1", "'tempreature' is not a setting"),
     ],
 )
 def test_set_validates(stage: Stage, line: str, sentence: str) -> None:

@@ -1,6 +1,6 @@
-"""Conversations as files: the formats that they are written as and read from.
+"""Conversations as files: the formats to write them in and read them from.
 
-A format writes the path to the head of each session; `losses` says what that leaves out.
+A format writes the path to the head of each session; `losses` counts what that leaves out.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ from tulu_cli.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format: how it is written and read, and what it can hold beside roles and texts.
+    """Describe a format: how it is written and read, and what it holds beside roles and texts.
 
-    `read` raises BadInput. `holds_keys` says whether a message keeps other keys, such as tool
-    calls, and `holds_tree` whether the other branches and the records are in it.
+    `read` raises BadInput. With `holds_keys` a message keeps its other keys, such as tool calls;
+    with `holds_tree` the other branches and the records are kept too.
     """
 
     name: str
@@ -40,23 +40,23 @@ FORMATS = (
 
 
 def format_named(name: str) -> Format:
-    """The format of that name. Raises UsageError."""
+    """Return the format of that name. Raise UsageError if there is none."""
     for one in FORMATS:
         if one.name == name:
             return one
     known = ", ".join(one.name for one in FORMATS)
-    raise UsageError(f"There is no format {name!r}: it is one of {known}.")
+    raise UsageError(f"There is no format {name!r}: choose from {known}.")
 
 
 def format_of(file: str, default: str) -> Format:
-    """The format that a file's name asks for."""
+    """Return the format for a file's suffix, or the default."""
     suffix = PurePath(file).suffix.lower()
     suffix = {".htm": ".html", ".markdown": ".md", ".ndjson": ".jsonl"}.get(suffix, suffix)
     return next((one for one in FORMATS if one.suffix == suffix), format_named(default))
 
 
 def losses(session: Session, form: Format) -> dict[str, int]:
-    """How many of what the file will not hold of a session."""
+    """Return what the format drops of a session, with how many of each."""
     path = session.path()
     made = sum(node.record is not None for node in path)
     lost = {

@@ -27,13 +27,13 @@ _ESCAPED = re.compile(rf"^\\(\\*## {_ROLE})$", re.MULTILINE)
 
 
 def write(sessions: Sequence[Session]) -> str:
-    """One session's path. Raises UsageError for a role that cannot be a heading."""
+    """Return one session's path as Markdown. Raise UsageError if a role cannot be a heading."""
     (session,) = sessions
     return "\n".join(_block(message) for message in session.conversation())
 
 
 def read(data: bytes, source: str) -> list[Session]:
-    """The session in a file that `write` wrote, or a person in the same way. Raises BadInput."""
+    """Return the session in a file of this form. Raise BadInput if it has no turn."""
     text = decode_utf8(data, source).removeprefix("\ufeff")
     _, *parts = _HEADING.split(text if text.endswith("\n") else f"{text}\n")
     if not parts:

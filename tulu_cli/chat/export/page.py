@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: the conversation to be looked at, and in it its data.
+"""One self-contained HTML file: the conversation to look at, with its data inside.
 
 Nothing in it runs and nothing is fetched: raw HTML of a message is shown as text, images are
 links, and the page's own policy forbids the rest.
@@ -54,7 +54,7 @@ _KINDS = ("system", "user", "assistant")
 
 
 def write(sessions: Sequence[Session]) -> str:
-    """One session's path as a page."""
+    """Return one session's path as a page."""
     (session,) = sessions
     messages = session.conversation()
     nodes: list[Node | None] = [None] * (len(messages) - len(session.path())) + [*session.path()]
@@ -73,10 +73,10 @@ def write(sessions: Sequence[Session]) -> str:
 
 
 def read(data: bytes, source: str) -> list[Session]:
-    """The session in a page that `write` made. Raises BadInput."""
+    """Return the session in a page that `write` made. Raise BadInput for any other."""
     found = _DATA.search(decode_utf8(data, source))
     if found is None:
-        raise BadInput(f"{source} is no page of tulu's: there is no conversation in it.")
+        raise BadInput(f"{source} is not a page that tulu wrote: there is no conversation in it.")
     return [session_of(parse_messages(found[1].encode(), source))]
 
 
@@ -116,7 +116,7 @@ def _markdown() -> "MarkdownIt":
 
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
-    """The code with its parts in spans; as it is where the language is none that we know."""
+    """Return the code with its tokens in spans; "" for an unknown language leaves it as it is."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name
@@ -139,7 +139,7 @@ def _style() -> str:
 
 
 def _data(session: Session) -> str:
-    """The messages as JSON in which nothing can end the element that it stands in."""
+    """Return the messages as JSON in which nothing can end the element around it."""
     value = {"messages": write_messages(session.conversation())}
     text = json.dumps(value)
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")

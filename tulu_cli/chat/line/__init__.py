@@ -1,1 +1,1 @@
-"""What a person types into a chat: on a terminal through prompt_toolkit, or line by line."""
+"""The input of a chat: on a terminal through prompt_toolkit, or line by line."""

@@ -19,13 +19,13 @@ _CHARACTERS = 1000
 
 
 class Chips:
-    """The pastes of this run, each under the character that stands for it."""
+    """Keep the pastes of this run, each under the character that stands for it."""
 
     def __init__(self) -> None:
         self._pastes: dict[str, str] = {}
 
     def fold(self, pasted: str) -> str:
-        """What a paste puts on the line: itself, or the character that stands for it."""
+        """Return what a paste puts on the line: itself, or the character that stands for it."""
         if pasted.count("\n") < _LINES and len(pasted) <= _CHARACTERS:
             return pasted
         chip = chr(_FIRST + len(self._pastes))
@@ -33,13 +33,13 @@ class Chips:
         return chip
 
     def expand(self, text: str) -> str:
-        """The text with every paste in its place. A paste is not looked into."""
+        """Return the text with every paste in its place; pastes are not expanded themselves."""
         if not any(character in self._pastes for character in text):
             return text
         return "".join(self._pastes.get(character, character) for character in text)
 
     def label(self, character: str) -> str | None:
-        """What is shown for a character that stands for a paste."""
+        """Return the label of a character that stands for a paste, None for any other."""
         pasted = self._pastes.get(character)
         if pasted is None:
             return None
@@ -48,23 +48,22 @@ class Chips:
         return f"[pasted {amount}]"
 
     def unfold(self, document: Document) -> Document:
-        """The document with its pastes in place, and the cursor where it was in the text."""
+        """Return the document with its pastes in place, and the cursor where it was in the text."""
         before = self.expand(document.text_before_cursor)
         return Document(before + self.expand(document.text_after_cursor), len(before))
 
 
 class ShowChips(Processor):
-    """Shows the label of each chip, and knows which column of the line belongs to which.
+    """Show the label of each chip, and map columns of the text to columns of the screen.
 
-    A bidirectional override is shown in the same way; prompt_toolkit itself shows control
-    characters but not these.
+    Bidirectional overrides get a label too; prompt_toolkit shows control characters but not these.
     """
 
     def __init__(self, chips: Chips) -> None:
         self._chips = chips
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        """One line of the buffer as it is shown."""
+        """Return one line of the buffer as it is shown."""
         fragments = transformation_input.fragments
         text = fragment_list_to_text(fragments)
         if text.isascii() or not any(self._label(character) for character in text):

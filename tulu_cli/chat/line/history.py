@@ -1,7 +1,7 @@
-"""What was typed before: a file of JSON strings, one a line, so that an entry stays whole.
+"""The history of the prompt line: a file of JSON strings, one a line, so that entries stay whole.
 
 Every terminal appends under a lock, so that none loses what another wrote, and each reads the
-file anew for every prompt. A torn last line, of a process that was killed, costs that line alone.
+file anew for every prompt. If a process was killed while writing, only its last line is lost.
 """
 
 import json
@@ -16,14 +16,14 @@ _NEWEST_BYTES = 4 * 2**20
 
 
 class InputHistory:
-    """The entries in one file; None keeps them in memory alone, as a file that fails does."""
+    """Keep the entries in one file, or in memory if `path` is None or the file fails."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._unsaved: list[str] = []
 
     def newest_first(self) -> list[str]:
-        """The entries, without one that only repeats the one typed after it."""
+        """Return the entries, newest first, without those that only repeat the next one."""
         entries = [*self._unsaved[::-1], *self._read()]
         return [
             entry

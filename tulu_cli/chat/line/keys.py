@@ -1,4 +1,4 @@
-"""What the keys do: Enter sends, Alt-Enter and Ctrl-J make a line, Ctrl-G opens an editor."""
+"""The key bindings: Enter sends, Alt-Enter and Ctrl-J add a line, Ctrl-G opens an editor."""
 
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.filters import emacs_mode, has_focus
@@ -10,7 +10,7 @@ from tulu_cli.chat.line.plain import in_open_block
 
 
 def key_bindings(chips: Chips) -> KeyBindings:
-    """The bindings that go before prompt_toolkit's own, on the line but not in a search."""
+    """Return the bindings that go before prompt_toolkit's own, on the line but not in a search."""
     line = LineKeys(chips)
     on_line = has_focus("DEFAULT_BUFFER")
     bindings = KeyBindings()
@@ -32,24 +32,24 @@ def key_bindings(chips: Chips) -> KeyBindings:
 
 
 class LineKeys:
-    """The handlers, each for the buffer in which its key was pressed."""
+    """Handle keys, each for the buffer in which it was pressed."""
 
     def __init__(self, chips: Chips) -> None:
         self._chips = chips
 
     def send(self, event: KeyPressEvent) -> None:
-        """Accept the line; in a block that is open, a line end."""
+        """Accept the line; in an open block, insert a line end."""
         if in_open_block(self._chips.expand(event.current_buffer.text)):
             self.make_line(event)
         else:
             event.current_buffer.validate_and_handle()
 
     def make_line(self, event: KeyPressEvent) -> None:
-        """A line end in the text."""
+        """Insert a line end."""
         event.current_buffer.insert_text("\n")
 
     def complete(self, event: KeyPressEvent) -> None:
-        """Complete at once where there is one way, so that an Enter right behind sends it whole."""
+        """Complete at once if there is one candidate, so that Enter then sends it whole."""
         buffer = event.current_buffer
         found = list(buffer.completer.get_completions(buffer.document, CompleteEvent()))
         if buffer.complete_state:
@@ -60,12 +60,12 @@ class LineKeys:
             buffer.start_completion(insert_common_part=True)
 
     def paste(self, event: KeyPressEvent) -> None:
-        """Insert what is pasted, folded if it is big. Terminals send its line ends as Enter."""
+        """Insert a paste, folded if it is big. Terminals send its line ends as Enter."""
         pasted = event.data.replace("\r\n", "\n").replace("\r", "\n")
         event.current_buffer.insert_text(self._chips.fold(pasted))
 
     def unfold(self, event: KeyPressEvent) -> None:
-        """Put the pastes in their places."""
+        """Replace each chip with its paste."""
         event.current_buffer.save_to_undo_stack()
         event.current_buffer.document = self._chips.unfold(event.current_buffer.document)
 
@@ -75,7 +75,7 @@ class LineKeys:
         event.current_buffer.open_in_editor()
 
     def cancel(self, event: KeyPressEvent) -> None:
-        """Give the line up, and where it is empty, say so."""
+        """Give the line up; raise KeyboardInterrupt from the prompt if it is empty."""
         if event.app.current_buffer.text:
             event.app.exit(result="", style="class:aborting")
         else:

@@ -29,34 +29,34 @@ from tulu_cli.text import terminal_safe
 
 
 class Recall(History):
-    """What this and every other terminal has typed, for the arrow keys, Ctrl-R and suggestions."""
+    """Offer the entries of all terminals to the arrow keys, Ctrl-R and suggestions."""
 
     def __init__(self, entries: InputHistory) -> None:
         super().__init__()
         self._entries = entries
 
     async def load(self) -> AsyncGenerator[str, None]:
-        """Newest first, with what other terminals have added since the last prompt."""
+        """Yield the entries, newest first, with those that other terminals have added by now."""
         self._loaded_strings = self._entries.newest_first()
         for entry in self._loaded_strings:
             yield entry
 
     def load_history_strings(self) -> Iterable[str]:
-        """Newest first."""
+        """Return the entries, newest first."""
         return self._entries.newest_first()
 
     def store_string(self, string: str) -> None:
-        """Nothing: an entry is stored by the prompt line, which knows what its chips stand for."""
+        """Do nothing: the prompt line stores entries, because it knows what its chips stand for."""
 
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def ask(session: PromptSession[str], message: str | None = None, **options: Any) -> str:
-    """What `session.prompt` gives. A signal's handler, which raises, is called when it has ended.
+    """Return what `session.prompt` returns, and call the handlers of signals after it has ended.
 
-    Raised in the middle of asyncio, an exception can be the end of the very callback that would
-    have woken the prompt; it would then wait for ever, for a terminal that is gone.
+    A handler that raises in the middle of asyncio can end the very callback that would have woken
+    the prompt, which would then wait for ever for a terminal that is gone.
     """
     ending = _Ending(session.app)
     with ending.held_back():
@@ -64,7 +64,7 @@ def ask(session: PromptSession[str], message: str | None = None, **options: Any)
 
 
 class _Ending:
-    """Notes a signal, and has the application exit by its own loop."""
+    """Note signals, and let the application exit from its own loop."""
 
     def __init__(self, app: Application[str]) -> None:
         self._app = app
@@ -73,7 +73,7 @@ class _Ending:
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Take the signals over, and in the end let the first that came do what it does."""
+        """Take the signals over, and call the handler of the first one at the end."""
         before = {number: signal.getsignal(number) for number in _ENDING}
         # nohup ignores SIGHUP, and that stays.
         handlers = {number: handler for number, handler in before.items() if callable(handler)}
@@ -88,7 +88,7 @@ class _Ending:
                 handle()
 
     def watch(self) -> None:
-        """What came before the loop ran ends the application now."""
+        """Exit now if a signal came before the loop ran."""
         self._loop = asyncio.get_running_loop()
         if self._came:
             self._exit()
@@ -122,10 +122,10 @@ _STYLE = Style.from_dict(
 
 
 class PromptLine:
-    """Reads what a user types on a terminal.
+    """Read what a user types on a terminal.
 
-    `complete` gives the candidates for the text before the cursor; `toolbar` the line below the
-    prompt for a width in columns.
+    `complete` returns the candidates for the text before the cursor, and `toolbar` the line below
+    the prompt for a width in columns.
     """
 
     interactive = True
@@ -164,9 +164,9 @@ class PromptLine:
         )
 
     def read(self, default: str = "") -> str:
-        """What was typed, whole; "" for a line that Ctrl-C gave up.
+        """Return what was typed; "" for a line that Ctrl-C gave up.
 
-        Raises KeyboardInterrupt for a Ctrl-C on an empty line and EOFError for a Ctrl-D.
+        Raise KeyboardInterrupt for a Ctrl-C on an empty line, and EOFError for a Ctrl-D.
         """
         text = self._chips.expand(ask(self._session, default=default))
         if text.strip():
@@ -174,7 +174,7 @@ class PromptLine:
         return text
 
     def confirm(self, question: str) -> bool:
-        """Whether the answer is yes. What is typed here is not kept."""
+        """Ask a question; return True for yes. The reply is not added to the history."""
         asking: PromptSession[str] = PromptSession(input=self._session.input, output=self._output)
         try:
             reply = ask(asking, f"{terminal_safe(question)} [y/N] ")
@@ -188,15 +188,14 @@ class PromptLine:
 
 
 def _continuation(_width: int, _line: int, wraps: int) -> StyleAndTextTuples:
-    """What stands before a line of the text, and before a row that only continues one."""
+    """Return what stands before a line of the text, or before a row that only continues one."""
     return [("class:prompt", _CONTINUATION if wraps == 0 else " " * len(_CONTINUATION))]
 
 
 class _Output(Vt100_Output):
-    """A terminal that is never asked where its cursor is: the answer comes among the keys.
+    """Write to a terminal without asking for its cursor: the reply would come among the keys.
 
-    prompt_toolkit shows no toolbar before it knows how many rows there are below the cursor; of
-    one it can be sure.
+    prompt_toolkit shows no toolbar until it knows how many rows are below the cursor; one is sure.
     """
 
     def get_rows_below_cursor_position(self) -> int:
@@ -204,13 +203,13 @@ class _Output(Vt100_Output):
 
 
 class _Adapter(Completer):
-    """Our candidates, as prompt_toolkit's."""
+    """Give our candidates to prompt_toolkit."""
 
     def __init__(self, complete: Callable[[str], Iterable[Candidate]]) -> None:
         self._complete = complete
 
     def get_completions(self, document: Document, _event: CompleteEvent) -> Iterable[Completion]:
-        """For the text before the cursor."""
+        """Yield the completions of the text before the cursor."""
         for candidate in self._complete(document.text_before_cursor):
             yield Completion(
                 candidate.text, -candidate.replaces, candidate.text, display_meta=candidate.about

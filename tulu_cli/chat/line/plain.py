@@ -1,6 +1,6 @@
-'''Turns as lines of stdin: one a line, and a block in triple quotes.
+'''Turns from stdin, one a line or in a block of triple quotes, and what they mean.
 
-What a line that was typed means: a slash command, or a text for the model.
+A turn is a slash command, or a text for the model.
 
 /name rest       a command, if `name` is letters alone: /etc/hosts and /* are texts
 //text           the text /text; // and white space are only themselves
@@ -20,7 +20,7 @@ _COMMAND = re.compile(r"/([a-z]+|\?)(?:\s+(.*))?", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A slash command: its name without the slash, and what follows it, stripped."""
+    """Name a slash command, without its slash, and its argument, stripped."""
 
     name: str
     argument: str = ""
@@ -28,13 +28,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """A text for the model, exactly as it was typed."""
+    """Hold a text for the model, exactly as it was typed."""
 
     text: str
 
 
 def understand(text: str) -> Command | Say | None:
-    """What was typed; None where there is nothing but white space."""
+    """Return the meaning of a turn; None if it is only white space."""
     if not text.strip():
         return None
     if text.startswith(QUOTES):
@@ -47,7 +47,7 @@ def understand(text: str) -> Command | Say | None:
 
 
 def in_open_block(text: str) -> bool:
-    """Whether `text` begins a block that is not closed yet, so that a line end belongs to it."""
+    """Return True if `text` begins a block that is not closed yet, so that it goes on."""
     if not text.startswith(QUOTES):
         return False
     rest = text[len(QUOTES) :].rstrip()
@@ -55,7 +55,7 @@ def in_open_block(text: str) -> bool:
 
 
 def inside_block(text: str) -> str:
-    """The text between the quotes, without the line ends that only set them apart."""
+    """Return the text between the quotes, without the line ends next to them."""
     inner = text.removeprefix(QUOTES)
     closed = inner.rstrip()
     if closed.endswith(QUOTES):
@@ -64,15 +64,15 @@ def inside_block(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """What to type so that exactly `text` is sent."""
+    """Return what to type so that exactly `text` is sent."""
     typed = (text, f"/{text}", f"{QUOTES}\n{text}\n{QUOTES}")
     return next((way for way in typed if understand(way) == Say(text)), text)
 
 
 class Lines:
-    """Reads stdin line by line, as it comes: a pipe, or a terminal that knows no escape sequences.
+    """Read stdin line by line: a pipe, or a terminal without escape sequences.
 
-    Where somebody types, `interactive`, each line is asked for.
+    If `interactive`, each line has a prompt.
     """
 
     def __init__(self, streams: Streams, interrupts: Interrupts, *, interactive: bool) -> None:
@@ -82,7 +82,7 @@ class Lines:
         self._lines = 0
 
     def read(self, _default: str = "") -> str:
-        """The next turn. Raises EOFError, and BadInput for a line that is not UTF-8."""
+        """Return the next turn. Raise EOFError at the end, and BadInput if it is not UTF-8."""
         text = self._line("> ")
         while in_open_block(text):
             try:
@@ -92,7 +92,7 @@ class Lines:
         return text
 
     def confirm(self, question: str) -> bool:
-        """Whether the answer is yes; in a pipe nobody is there to be asked."""
+        """Ask a question; return True for yes. In a pipe the answer is no."""
         return self.interactive and self._line(f"{question} [y/N] ").strip() in ("y", "yes")
 
     def _line(self, prompt: str) -> str:

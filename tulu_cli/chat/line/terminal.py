@@ -1,4 +1,4 @@
-"""What is typed while the model answers waits, unseen, for the next prompt."""
+"""The terminal during an answer: keys wait for the next prompt, and Ctrl-C is held back."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ _PASTES_UNMARKED = "\x1b[?2004l"
 
 
 class TypeAhead:
-    """Leaves keys in the terminal's queue: not echoed, not changed, not flushed by a Ctrl-C.
+    """Leave keys in the terminal's queue: not echoed, not changed, not flushed by a Ctrl-C.
 
-    Enter stays the key that it is, and a paste keeps its marks, so that the next prompt reads
-    them as if they were typed then. Ctrl-C still sends SIGINT.
+    Enter and the marks of a paste stay as they are, so that the next prompt reads them as if they
+    were typed then. Ctrl-C still sends SIGINT.
     """
 
     def __init__(self, streams: Streams) -> None:
@@ -29,7 +29,7 @@ class TypeAhead:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """For as long as the chat lasts."""
+        """Keep what is typed for as long as the chat lasts."""
         self._before = termios.tcgetattr(sys.stdin)
         try:
             self._set()
@@ -40,7 +40,7 @@ class TypeAhead:
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
-        """The terminal as it was before, for another program to use."""
+        """Restore the terminal for another program to use."""
         self._restore()
         try:
             yield
@@ -49,7 +49,7 @@ class TypeAhead:
 
     @contextmanager
     def during_answer(self) -> Iterator[None]:
-        """Also after a stay in the background, from which a shell brings its own settings back."""
+        """Keep what is typed also after the shell has put the chat in the background and back."""
         self._set()
         before = signal.signal(signal.SIGCONT, self._come_back)
         try:
@@ -77,7 +77,7 @@ class TypeAhead:
 
 
 def _quiet(attributes: list[Any]) -> list[Any]:
-    """The terminal's attributes with what would echo, change or drop a key switched off."""
+    """Return the attributes with everything off that would echo, change or drop a key."""
     changed = list(attributes)
     changed[_INPUT] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
     changed[_LOCAL] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
@@ -86,10 +86,10 @@ def _quiet(attributes: list[Any]) -> list[Any]:
 
 
 class Interrupts:
-    """Holds SIGINT back, but where `welcome` lets it raise KeyboardInterrupt, once.
+    """Hold SIGINT back, except where `welcome` lets it raise KeyboardInterrupt, once.
 
-    A second Ctrl-C lands in the tidying up after the first and must not break it: it is only
-    remembered in `pressed`, until the next time that one is welcome.
+    A second Ctrl-C comes during the clean-up after the first and must not break it: it is only
+    remembered in `pressed`, until one is welcome again.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Interrupts:
 
     @contextmanager
     def welcome(self) -> Iterator[None]:
-        """A Ctrl-C in here raises KeyboardInterrupt, also one that came since `forget`."""
+        """Let a Ctrl-C raise KeyboardInterrupt, also one that came since `forget`."""
         self._welcome = True
         try:
             if self.pressed:
@@ -117,7 +117,7 @@ class Interrupts:
             self._welcome = False
 
     def forget(self) -> None:
-        """Let what was pressed so far stop nothing any more."""
+        """Ignore every Ctrl-C so far."""
         self.pressed = False
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Rows that tell about the chat, and leave it."""
+"""Slash commands that describe the chat, and leave it."""
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.row import find, rows, slash, write_line
@@ -21,7 +21,7 @@ _NARROW, _NAMES = 60, 32  # columns
     words=lambda _chat, begun: [(r.name, r.about) for r in rows() if r.name.startswith(begun)],
 )
 def help_(chat: Chat, argument: str) -> None:
-    """Each row as it is typed, and what it does."""
+    """Write each command as it is typed, and what it does."""
     chosen = [find(argument.removeprefix("/"))] if argument else list(rows())
     narrow = chat.streams.size().columns < _NARROW
     for row in chosen:
@@ -37,20 +37,20 @@ def help_(chat: Chat, argument: str) -> None:
 
 @slash("exit", "Leave; the conversation is kept.", aliases=("quit", "bye", "q"))
 def exit_(chat: Chat, _argument: str) -> None:
-    """The loop ends after this."""
+    """End the loop after this."""
     chat.leaving = True
 
 
 @slash("clear", "Clear the screen; the conversation stays.")
 def clear(chat: Chat, _argument: str) -> None:
-    """Only on a terminal; what scrolled away is still there."""
+    """Clear a terminal's screen, and leave what has scrolled away."""
     if chat.streams.stdout_tty:
         chat.streams.write_styled("\x1b[H\x1b[2J")
 
 
 @slash("tokens", "Count the tokens of the conversation, turn by turn.")
 def tokens(chat: Chat, _argument: str) -> None:
-    """Exact counts of the model's tokenizer, with what the chat template adds."""
+    """Write the exact count of each turn, with what the chat template adds."""
     model = chat.model.prepared.token_model()
     messages = chat.session.conversation()
     counted = 0
@@ -64,7 +64,7 @@ def tokens(chat: Chat, _argument: str) -> None:
 
 @slash("stats", "Show what the last answer and the whole session took.")
 def stats(chat: Chat, _argument: str) -> None:
-    """Tokens, the time to the first one, and the speed after it."""
+    """Write the tokens, the time to the first one, and the speed after it."""
     if chat.last is None:
         raise UsageError("There is no answer yet.")
     usage, times = chat.last.usage, chat.last.timings

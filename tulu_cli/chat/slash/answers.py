@@ -1,4 +1,4 @@
-"""Rows about the answer: another one, more of it, and a copy of it."""
+"""Slash commands about the answer: another one, more of it, and a copy of it."""
 
 import re
 
@@ -14,7 +14,7 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 @slash("retry", "Answer the last turn again; each answer stays.", arguments="[N times]")
 def retry(chat: Chat, argument: str) -> None:
-    """One more answer, or N of them."""
+    """Add one more answer, or N of them."""
     for _ in range(whole_number(argument, "/retry", least=1) if argument else 1):
         answer(chat)
         if chat.interrupts.pressed:
@@ -23,7 +23,7 @@ def retry(chat: Chat, argument: str) -> None:
 
 @slash("continue", "Let the model go on where its last answer ends.")
 def continue_(chat: Chat, _argument: str) -> None:
-    """Go on by prefill: no turn of a user comes between."""
+    """Continue by prefill, without another turn of the user."""
     go_on(chat)
 
 
@@ -34,14 +34,14 @@ def continue_(chat: Chat, _argument: str) -> None:
     words=choices(("code", "the last code block of the last answer")),
 )
 def copy_(chat: Chat, argument: str) -> None:
-    """To the system's clipboard, or to the terminal's."""
+    """Copy to the system's clipboard, or to the terminal's."""
     text = wanted_text(chat, argument)
     how = copy(chat.streams, text)
     chat.say(f"Copied {len(text):,} characters {how}.")
 
 
 def wanted_text(chat: Chat, argument: str) -> str:
-    """The text that /copy means. Raises UsageError where there is none."""
+    """Return the text that /copy means. Raise UsageError if there is none."""
     if argument and argument != "code":
         return chat.session.numbered(whole_number(argument, "/copy", least=1)).content
     answers = (node for node in reversed(chat.session.path()) if node.role == "assistant")
@@ -57,7 +57,7 @@ def wanted_text(chat: Chat, argument: str) -> str:
 
 
 def last_code_block(text: str) -> str | None:
-    """The inside of the last fenced block, as Markdown has it; one that is still open counts."""
+    """Return the inside of the last fenced code block, also of an open one; else None."""
     found, place = None, 0
     while opening := _FENCE.search(text, place):
         mark = opening[1]

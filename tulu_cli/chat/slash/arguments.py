@@ -1,4 +1,4 @@
-"""Small readings of text that several slash commands share."""
+"""Arguments of slash commands: how they are read, and how they are completed."""
 
 import os
 import shlex
@@ -11,19 +11,19 @@ Pairs = Iterable[tuple[str, str]]
 
 
 def choices(*pairs: tuple[str, str]) -> Callable[[object, str], Pairs]:
-    """The completion of an argument that is one of these, each with what it is."""
+    """Return a completer for an argument that is one of these (word, description) pairs."""
     return lambda _chat, begun: [pair for pair in pairs if pair[0].startswith(begun)]
 
 
 def whole_number(text: str, command: str, *, least: int) -> int:
-    """The number that an argument is. Raises UsageError."""
+    """Return the whole number in an argument. Raise UsageError if it is below `least`."""
     if not text.isdecimal() or int(text) < least:
         raise UsageError(f"{command} takes a whole number from {least} on, not {text!r}.")
     return int(text)
 
 
 def paths_in(argument: str) -> list[str]:
-    """The words of an argument, as a shell reads them. Raises UsageError for an open quote."""
+    """Return the words of an argument, read as by a shell. Raise UsageError for an open quote."""
     try:
         return shlex.split(argument)
     except ValueError as error:
@@ -32,7 +32,7 @@ def paths_in(argument: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A completion: its text in the place of the last `replaces` characters, and what it is."""
+    """Hold a completion: a text for the last `replaces` characters, and its description."""
 
     text: str
     replaces: int
@@ -40,7 +40,7 @@ class Candidate:
 
 
 def last_word(text: str) -> str:
-    """The word that the text ends in; a backslash makes the space after it a part of the word."""
+    """Return the last word of a text; a backslash makes the space after it a part of the word."""
     start = 0
     for position, character in enumerate(text):
         if character == " " and text[position - 1 : position] != "\\":
@@ -49,7 +49,7 @@ def last_word(text: str) -> str:
 
 
 def path_words(begun: str) -> Iterator[tuple[str, str]]:
-    """The paths that begin so, as they have to be typed; hidden ones where a dot is typed."""
+    """Yield the paths that begin so, as they have to be typed; hidden ones only after a dot."""
     typed_directory, slash, name = unescaped(begun).rpartition("/")
     directory = os.path.expanduser(typed_directory + slash) or "."
     try:
@@ -64,12 +64,12 @@ def path_words(begun: str) -> Iterator[tuple[str, str]]:
 
 
 def escaped(path: str) -> str:
-    """A path as a shell's word; a ~ at its start keeps its meaning."""
+    """Return a path as a word of a shell; a ~ at its start keeps its meaning."""
     special = " \t\\'\"$`&|;<>()[]{}*?!#"
     return "".join(f"\\{character}" if character in special else character for character in path)
 
 
 def unescaped(word: str) -> str:
-    """A word without its backslashes."""
+    """Return a word without its backslashes."""
     characters = iter(word)
     return "".join(next(characters, "") if char == "\\" else char for char in characters)

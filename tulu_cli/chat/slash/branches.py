@@ -1,4 +1,4 @@
-"""Rows that move over the tree of the conversation; none of them takes a turn away."""
+"""Slash commands that move over the tree of the conversation; none removes a turn."""
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.line.plain import literal
@@ -13,7 +13,7 @@ from tulu_cli.text import clip, one_line, plural
 
 @slash("edit", "Change your last turn, or turn N, on a branch beside it.", arguments="[N]")
 def edit(chat: Chat, argument: str) -> None:
-    """Put the turn's text on the prompt line; what is sent then branches from before the turn."""
+    """Put the turn's text on the prompt line; sending it begins a branch before the turn."""
     session = chat.session
     said = (node for node in reversed(session.path()) if node.role == "user")
     number = whole_number(argument, "/edit", least=1) if argument else None
@@ -27,21 +27,21 @@ def edit(chat: Chat, argument: str) -> None:
 
 @slash("undo", "Go back to before your last turn.")
 def undo(chat: Chat, _argument: str) -> None:
-    """The turn and its answers stay in the tree."""
+    """Go back; the turn and its answers stay in the tree."""
     chat.keep(chat.session.undo())
     say_where(chat)
 
 
 @slash("redo", "Take the last undo back.")
 def redo(chat: Chat, _argument: str) -> None:
-    """Forward to where the undo began."""
+    """Go forward to where the undo began."""
     chat.keep(chat.session.redo())
     say_where(chat)
 
 
 @slash("fork", "Go on in a session of its own, which begins like this one.", arguments="[NAME]")
 def fork(chat: Chat, argument: str) -> None:
-    """The old session stays as it is."""
+    """Begin a session with this path; the old one stays as it is."""
     if not chat.session.nodes:
         raise UsageError("There is nothing to fork yet.")
     name = checked_name(argument) if argument else None
@@ -51,7 +51,7 @@ def fork(chat: Chat, argument: str) -> None:
 
 @slash("tree", "Draw the conversation with all its branches.")
 def tree(chat: Chat, _argument: str) -> None:
-    """Each turn with its number, the one that comes last marked."""
+    """Write each turn with its number, and a mark at the last one."""
     if not chat.session.nodes:
         raise UsageError("Nothing was said yet.")
     for line in draw(chat.session, chat.streams.size().columns - 1):
@@ -60,14 +60,14 @@ def tree(chat: Chat, _argument: str) -> None:
 
 @slash("switch", "Go to the branch of turn N.", arguments="N")
 def switch(chat: Chat, argument: str) -> None:
-    """The newest end below that turn becomes the end of the conversation."""
+    """Make the newest end below the turn the end of the conversation."""
     node = chat.session.numbered(whole_number(argument, "/switch", least=1))
     chat.keep(chat.session.switch(node.id))
     say_where(chat)
 
 
 def say_where(chat: Chat) -> None:
-    """The turn that the conversation ends with now."""
+    """Say which turn the conversation ends with now."""
     path = chat.session.path()
     if not path:
         chat.say("At the beginning.")

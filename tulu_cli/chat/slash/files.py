@@ -1,4 +1,4 @@
-"""Rows that bring something from outside into the next message."""
+"""Slash commands that attach something from outside to the next message."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ _MOST_BYTES = 16 * 2**20
     words=lambda _chat, begun: path_words(begun),
 )
 def file(chat: Chat, argument: str) -> None:
-    """All of them or none: a file that cannot be read attaches nothing."""
+    """Attach all files, or none if one cannot be read."""
     if not argument:
         chat.attached = []
         chat.say("Nothing is attached.")
@@ -35,7 +35,7 @@ def file(chat: Chat, argument: str) -> None:
     "shell", "Run a command, after asking, and attach its output.", aliases=("sh",), arguments="CMD"
 )
 def shell(chat: Chat, argument: str) -> None:
-    """The output is shown, and goes with the next message as a fenced block."""
+    """Show the output, and attach it to the next message as a fenced block."""
     if not argument:
         raise UsageError("/shell takes a command.")
     if not chat.is_watched:
@@ -51,7 +51,7 @@ def shell(chat: Chat, argument: str) -> None:
 
 
 def read(path: str) -> tuple[str, str]:
-    """A file's name and its text. Raises BadInput for what is no text, or cannot be read."""
+    """Return a file's name and its text. Raise BadInput if it is not text or cannot be read."""
     place = Path(os.path.expanduser(path))
     try:
         with place.open("rb") as opened:
@@ -64,7 +64,7 @@ def read(path: str) -> tuple[str, str]:
 
 
 def output_of(chat: Chat, command: str) -> tuple[str, int]:
-    """What a command prints, both streams as they come, and its exit code."""
+    """Return what a command prints to both streams, and its exit code."""
     shell = os.environ.get("SHELL") or "/bin/sh"
     with chat.type_ahead.set_aside(), chat.interrupts.welcome():
         done = subprocess.run(
@@ -78,7 +78,7 @@ def output_of(chat: Chat, command: str) -> tuple[str, int]:
 
 
 def say_attached(chat: Chat) -> None:
-    """What goes with the next message."""
+    """Say what is attached to the next message."""
     names = ", ".join(name for name, _ in chat.attached)
     size = plural(sum(len(text) for _, text in chat.attached), "character")
     if model := chat.model.tokens:

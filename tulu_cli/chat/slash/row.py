@@ -1,4 +1,4 @@
-"""A slash command is a row, which dispatch, completion and help read."""
+"""The table of the slash commands, which dispatch, completion and help read."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """`arguments` is how they are written in the help; "" takes none. `words` completes them."""
+    """Describe a slash command; the help shows `arguments`, and `words` completes them."""
 
     name: str
     about: str
@@ -27,7 +27,7 @@ class SlashCommand:
 
     @property
     def usage(self) -> str:
-        """The command as it is typed."""
+        """Return the command as it is typed."""
         return f"/{self.name} {self.arguments}".rstrip()
 
 
@@ -59,22 +59,22 @@ def write_line(chat: Chat, line: str, indent: str = "") -> None:
 
 
 def rows() -> Iterator[SlashCommand]:
-    """All rows, by name."""
+    """Yield all commands, by name."""
     return iter(sorted(ROWS.values(), key=lambda row: row.name))
 
 
 def find(name: str) -> SlashCommand:
-    """The row of a name or an alias. Raises UsageError with the nearest one."""
+    """Return the command of a name or an alias. Raise UsageError, which names the nearest one."""
     names = {word: row for row in ROWS.values() for word in (row.name, *row.aliases)}
     if name in names:
         return names[name]
     near = get_close_matches(name, names, 1)
-    hint = f"Is /{near[0]} meant?" if near else "/help lists what there is."
-    raise UsageError(f"/{name} is no command. {hint} //{name} sends it as text.")
+    hint = f"Did you mean /{near[0]}?" if near else "/help lists the commands."
+    raise UsageError(f"/{name} is not a command. {hint} //{name} sends it as text.")
 
 
 def run(chat: Chat, name: str, argument: str) -> None:
-    """Run a command. Raises what it raises, and UsageError for an argument too many."""
+    """Run a command. Raise UsageError if it takes no argument and has one."""
     row = find(name)
     if argument and not row.arguments:
         raise UsageError(f"/{row.name} takes no argument.")
@@ -82,7 +82,7 @@ def run(chat: Chat, name: str, argument: str) -> None:
 
 
 def candidates(chat: Chat, line: str) -> Iterator[Candidate]:
-    """What could come next on a line up to its cursor: a command, or one of its arguments."""
+    """Yield the completions of a line up to its cursor: commands, or arguments of one."""
     if not line.startswith("/") or "\n" in line:
         return
     name, space, rest = line[1:].partition(" ")

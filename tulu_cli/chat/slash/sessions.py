@@ -1,4 +1,4 @@
-"""Rows about whole sessions: new ones, old ones, and files of them."""
+"""Slash commands about whole sessions: new ones, old ones, and files of them."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _LISTED = 20
 
 @slash("new", "Begin a new session; this one stays in the history.")
 def new(chat: Chat, _argument: str) -> None:
-    """With the same system prompt."""
+    """Begin a session with the same system prompt."""
     chat.begin(chat.session.system)
     chat.say("A new session.")
 
@@ -37,7 +37,7 @@ def _sessions(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
     words=_sessions,
 )
 def load(chat: Chat, argument: str) -> None:
-    """By name, or by the beginning of its id; else the conversation in a file, as a new session."""
+    """Go on with the session of this name or id, or with the conversation in a file."""
     if not argument:
         raise UsageError("/load takes a session or a file: /history lists the sessions.")
     try:
@@ -58,7 +58,7 @@ def load(chat: Chat, argument: str) -> None:
     words=lambda _chat, begun: path_words(begun),
 )
 def save(chat: Chat, argument: str) -> None:
-    """The branch that stands now; a file that is there already is not written over."""
+    """Write the current branch to a new file; an existing one is not overwritten."""
     if not argument:
         raise UsageError("/save takes the name of a file.")
     if not chat.session.nodes:
@@ -76,7 +76,7 @@ def save(chat: Chat, argument: str) -> None:
 
 
 def one_path(argument: str, command: str) -> Path:
-    """The file that an argument names, as a shell reads it. Raises UsageError for several."""
+    """Return the one path in an argument, as a shell reads it. Raise UsageError."""
     words = paths_in(argument)
     if len(words) != 1:
         raise UsageError(f"{command} takes one file.")
@@ -84,7 +84,7 @@ def one_path(argument: str, command: str) -> Path:
 
 
 def from_file(path: Path) -> Session:
-    """The conversation in a file, as a new session without a name. Raises BadInput, TuluError."""
+    """Return the conversation in a file, as a new session. Raise BadInput or TuluError."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -97,7 +97,7 @@ def from_file(path: Path) -> Session:
 
 @slash("history", "List the newest sessions.")
 def history(chat: Chat, _argument: str) -> None:
-    """Those of other terminals too."""
+    """List the newest sessions, those of other terminals too."""
     summaries = chat.store.summaries()[:_LISTED]
     for one in summaries:
         when = to_the_minute(one.updated)
@@ -110,7 +110,7 @@ def history(chat: Chat, _argument: str) -> None:
 
 @slash("search", "Find what was said in any session.", arguments="TEXT")
 def search(chat: Chat, argument: str) -> None:
-    """Every word has to be there."""
+    """Write the turns that hold every word."""
     if not argument:
         raise UsageError("/search takes the words to look for.")
     hits = chat.store.search(argument, limit=_LISTED)

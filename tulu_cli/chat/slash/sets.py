@@ -1,4 +1,4 @@
-"""Rows about what the next answer is made with: system prompt, sampling, model."""
+"""Slash commands for how the next answer is made: system prompt, sampling, model."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,7 +23,7 @@ _INDENT = " " * 21
     words=choices(("tulu", "the prompt of Ai2's demo"), ("none", "no system prompt")),
 )
 def system(chat: Chat, argument: str) -> None:
-    """It holds for what is asked next; the turns before stay as they are."""
+    """Set the system prompt of the turns from now on."""
     if argument:
         prompt = chat.model.system_prompt(argument)
         chat.keep(replace(chat.session, system=prompt))
@@ -45,7 +45,7 @@ def _settings(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
     words=_settings,
 )
 def set_(chat: Chat, argument: str) -> None:
-    """Validated as the flag of that name is."""
+    """Set a value, validated as the flag of that name is."""
     name, _, text = argument.partition(" ")
     if not name:
         show_sampling(chat)
@@ -59,7 +59,7 @@ def set_(chat: Chat, argument: str) -> None:
 
 
 def key_named(name: str) -> Key:
-    """The setting that can be set in a chat. Raises UsageError for another."""
+    """Return a setting that a chat can change. Raise UsageError for any other."""
     plain = name.replace("-", "_")
     if plain in _AT_ONCE:
         return _AT_ONCE[plain]
@@ -68,11 +68,11 @@ def key_named(name: str) -> Key:
     if any(key.name == plain for key in KEYS):
         # Every setting has a variable; not every one has a flag.
         raise UsageError(f"{plain} is decided at the start: leave, and set TULU_{plain.upper()}.")
-    raise UsageError(f"{name!r} is no setting; there are {', '.join(_AT_ONCE)}.")
+    raise UsageError(f"{name!r} is not a setting of a chat; choose from {', '.join(_AT_ONCE)}.")
 
 
 def changed(chat: Chat, key: Key, text: str) -> Settings:
-    """The settings with this value. Raises UsageError for one that the setting does not take."""
+    """Return the settings with this value. Raise UsageError if it is not valid."""
     values = {**chat.settings.values}
     values.pop(key.name, None)
     if text != _DEFAULT:
@@ -84,7 +84,7 @@ def changed(chat: Chat, key: Key, text: str) -> Settings:
 
 
 def show_sampling(chat: Chat) -> None:
-    """Each value with where it comes from."""
+    """Write each value with its origin."""
     sampling = chat.sampling()
     for name in _AT_ONCE:
         setting = chat.settings.values.get(name)
@@ -112,7 +112,7 @@ def show_sampling(chat: Chat) -> None:
     ),
 )
 def show(chat: Chat, argument: str) -> None:
-    """Without TEXT the prompt is the one that /retry would send."""
+    """Show the prompt of TEXT, or the one that /retry would send; the settings; or the model."""
     what, _, text = (argument or "prompt").partition(" ")
     if what == "settings":
         show_sampling(chat)
@@ -129,7 +129,7 @@ def show(chat: Chat, argument: str) -> None:
 
 
 def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
-    """The ids that sending `text` would give to the engine; for "", those of the last turn."""
+    """Return the token ids of a prompt that ends with `text`, or for "" with the last turn."""
     turn = chat.session.turn
     if text or turn is None:
         return chat.requests.token_ids((*chat.session.conversation(), Message("user", text)))
@@ -137,7 +137,7 @@ def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
 
 
 def show_model(chat: Chat) -> None:
-    """What is loaded, and on what it runs."""
+    """Write which model is loaded, and what it runs on."""
     info = chat.model.info
     facts = {
         "model": info.model,
@@ -163,7 +163,7 @@ def _models(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
     "model", "Let another model answer; the conversation stays.", arguments="[NAME]", words=_models
 )
 def model(chat: Chat, argument: str) -> None:
-    """The old model is unloaded when the new one is understood."""
+    """Load another model; the old one is unloaded when the name of the new one is resolved."""
     if argument:
         with chat.interrupts.welcome():
             chat.model.switch(argument)

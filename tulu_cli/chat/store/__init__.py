@@ -1,1 +1,1 @@
-"""Where conversations are kept: SQLite on disk, or memory where the disk fails."""
+"""Stores of conversations: SQLite on disk, or memory when the disk fails."""

@@ -1,6 +1,6 @@
-"""Where sessions are kept: the verbs that every store has, and the one that forgets.
+"""The methods that every store of sessions has, and the store in memory.
 
-`open.py` opens the one on disk, which goes on in memory where the disk fails.
+`open.py` opens the store on disk, or one that goes on in memory when the disk fails.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ AROUND = 60  # characters shown on each side of what was found
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A turn in which every word was found; the snippet is `before`, `match` and `after`."""
+    """Hold a turn in which every word was found; `before`, `match` and `after` are the snippet."""
 
     session_id: str
     session_name: str | None
@@ -28,18 +28,18 @@ class Hit:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words that have to be there, in the form in which case makes no difference."""
+    """Return the words to look for, in lower case."""
     return tuple(text.lower().split())
 
 
 def holds(content: str, words: tuple[str, ...]) -> bool:
-    """Whether every word is in the content, as a part of its words too."""
+    """Return True if every word is in the content, also as a part of a longer word."""
     lowered = content.lower()
     return all(word in lowered for word in words)
 
 
 def snippet(content: str, words: tuple[str, ...]) -> tuple[str, str, str]:
-    """The first word that was found, with what stands around it, each on one line."""
+    """Return the first word that was found, with the text before and after it, each on one line."""
     lowered = content.lower()
     start, word = min((lowered.find(word), word) for word in words)
     if len(lowered) != len(content):  # İ becomes two characters
@@ -52,7 +52,7 @@ def snippet(content: str, words: tuple[str, ...]) -> tuple[str, str, str]:
 
 
 def hits_in(session: Session, text: str) -> Iterator[Hit]:
-    """The hits in a session that is at hand."""
+    """Yield the hits in a session that is in memory."""
     words = words_of(text)
     for node in session.nodes.values():
         if words and holds(node.content, words):
@@ -61,7 +61,7 @@ def hits_in(session: Session, text: str) -> Iterator[Hit]:
 
 
 def _place(content: str, start: int) -> int:
-    """The place in the content of a place in its lower case."""
+    """Return the place in the content of a place in its lower case."""
     length = 0
     for index, character in enumerate(content):
         if length >= start:
@@ -76,9 +76,10 @@ def _one_line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list says of a session. `title` is the beginning of its first turn of a user.
+    """Describe a session in a list. `title` is the beginning of its first turn of a user.
 
-    `turns` counts all nodes, those of other branches too; `updated` is when it was last written.
+    `turns` counts all nodes, those of other branches too; `created` and `updated`, when it was last
+    written, are in seconds since the epoch.
     """
 
     id: str
@@ -90,15 +91,14 @@ class Summary:
 
 
 class Store(Protocol):
-    """Sessions on disk, or in memory with the same verbs.
+    """Keep sessions, on disk or in memory.
 
-    `write` is the one way in: it keeps the session's head and these of its nodes as they are now,
-    in one transaction, and creates the session with all its nodes where the store has none of
-    that id. So a user's turn, an answer begun, the same a second later and a moved head are all
-    `write(session, *changed nodes)`. A name is given at creation and by `rename` alone.
+    `write` stores the session's head and the given nodes in one transaction, and all its nodes if
+    the session is new. A user's turn, a growing answer and a moved head are all written as
+    `write(session, *changed nodes)`. Only creation and `rename` give a name.
 
-    Raises UsageError for what is not there and a name that is taken, HistoryError for a disk that
-    fails.
+    Raise UsageError for a session that does not exist or a name that is taken, and HistoryError if
+    the disk fails.
     """
 
     def write(self, session: Session, *nodes: Node) -> None: ...
@@ -106,11 +106,11 @@ class Store(Protocol):
     def load(self, session_id: str) -> Session: ...
 
     def summaries(self) -> list[Summary]:
-        """All sessions, the last written first."""
+        """Return all sessions, the last written first."""
         ...
 
     def search(self, text: str, limit: int = 50) -> list[Hit]:
-        """Turns that hold every word of the text, in any case, the newest first."""
+        """Return the turns that hold every word of the text, in any case, the newest first."""
         ...
 
     def rename(self, session_id: str, name: str | None) -> None: ...
@@ -121,7 +121,7 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """The store of those who want no history: it is gone when the process ends."""
+    """Keep sessions in memory, until the process ends."""
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
@@ -157,7 +157,7 @@ class MemoryStore:
             self._sessions.pop(session_id, None)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def _check_free(self, name: str) -> None:
         if any(session.name == name for session in self._sessions.values()):
@@ -165,7 +165,7 @@ class MemoryStore:
 
 
 def summary_of(session: Session) -> Summary:
-    """The summary of a session that is at hand."""
+    """Return the summary of a session that is in memory."""
     nodes = session.nodes.values()
     first = next((node.content for node in nodes if node.role == "user"), "")
     updated = max((node.created for node in nodes), default=session.created)
@@ -174,21 +174,21 @@ def summary_of(session: Session) -> Summary:
 
 
 def title_of(text: str) -> str:
-    """The beginning of a text on one line, of at most 200 characters."""
+    """Return the beginning of a text on one line, of at most 200 characters."""
     return " ".join(text[:400].split())[:200]
 
 
 def checked_name(name: str) -> str:
-    """The name, if it can be told from an option and fits on a line. Raises UsageError."""
+    """Return the name. Raise UsageError if it looks like an option or does not fit on a line."""
     if not name or not name.isprintable() or name.startswith("-") or name != name.strip():
         raise UsageError(f"{name!r} cannot be the name of a session: use letters and digits.")
     return name
 
 
 def find_session(summaries: Iterable[Summary], text: str) -> str:
-    """The id that is meant by an id, a name, or the beginning of an id that only one has.
+    """Return the id of the session with this id or name, or whose id alone begins so.
 
-    Raises UsageError where there is none, or more than one.
+    Raise UsageError if there is none, or more than one.
     """
     known = list(summaries)
     for exact in (
@@ -207,10 +207,10 @@ def find_session(summaries: Iterable[Summary], text: str) -> str:
 
 
 def no_session(text: str) -> UsageError:
-    """The error for a session that is not there."""
-    return UsageError(f"There is no session {text!r}: `tulu history list` shows what there is.")
+    """Return the error for a session that does not exist."""
+    return UsageError(f"There is no session {text!r}: `tulu history list` lists the sessions.")
 
 
 def name_taken(name: str) -> UsageError:
-    """The error for a name that another session has."""
+    """Return the error for a name that another session has."""
     return UsageError(f"Another session is named {name!r}: choose another name.")

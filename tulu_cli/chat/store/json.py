@@ -1,4 +1,4 @@
-"""The records of answers to JSON and back, as the store and the exports hold them."""
+"""Sessions and the records of answers as JSON, for the store and the exports."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ Value = TypeVar("Value")
 
 
 def record_to_json(record: Record) -> str:
-    """The record as a JSON object."""
+    """Return the record as a JSON object."""
     return json.dumps(asdict(record), ensure_ascii=False)
 
 
 def record_from_json(text: str) -> Record:
-    """The record in a JSON object of ours."""
+    """Return the record in a JSON object that `record_to_json` made."""
     value = json.loads(text)
     done = value["done"]
     made = {
@@ -44,7 +44,7 @@ def _done(value: Mapping[str, Any]) -> Done:
 
 
 def _made(kind: type[Value], value: Mapping[str, Any]) -> Value:
-    """A value of that kind; what a later version of the program may have added is left out."""
+    """Return a value of that kind, without the fields that only a later version knows."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: item for name, item in value.items() if name in names})
 
@@ -55,7 +55,7 @@ _YEAR_9999 = 253_402_300_800  # seconds since the epoch; no calendar of ours goe
 
 
 def session_to_value(session: Session) -> dict[str, Any]:
-    """All of a session, as JSON can hold it; a finish reason beside what it follows from."""
+    """Return all of a session as a JSON value, with each finish reason spelled out."""
     return {
         VERSION_KEY: VERSION,
         "id": session.id,
@@ -69,14 +69,14 @@ def session_to_value(session: Session) -> dict[str, Any]:
 
 
 def session_from_value(value: Mapping[str, Any], source: str) -> Session:
-    """The session in such a value. Raises BadInput for one that is no tree of turns."""
+    """Return the session in a value of `session_to_value`. Raise BadInput if it is not a tree."""
     if value.get(VERSION_KEY) != VERSION:
         raise BadInput(f"{source} is of a newer tulu: {VERSION_KEY} {value.get(VERSION_KEY)!r}.")
     try:
         return _checked(_session(value))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{source} is no session of tulu: {type(error).__name__} {error}."
+            f"{source} is not a session of tulu: {type(error).__name__} {error}."
         ) from error
 
 
@@ -112,7 +112,7 @@ def _node_from_value(value: Mapping[str, Any]) -> Node:
 
 
 def _checked(session: Session) -> Session:
-    """The session, if each node comes after its parent and all texts are texts."""
+    """Return the session if each node comes after its parent and all texts are texts."""
     known: set[str | None] = {None}
     for node in session.nodes.values():
         if node.parent not in known:
@@ -126,5 +126,5 @@ def _checked(session: Session) -> Session:
     times = (session.created, *(node.created for node in session.nodes.values()))
     if not all(0 <= at < _YEAR_9999 for at in times):
         raise ValueError("a time is out of range")
-    "".join(texts).encode()  # what is no text fails here, and so does half a character
+    "".join(texts).encode()  # fails if one is not a text, or has a lone surrogate
     return session

@@ -32,17 +32,17 @@ _NOT_WRITABLE = (
 
 
 def history_path() -> Path:
-    """The file of the history, which need not be there yet."""
+    """Return the path of the history, which need not exist yet."""
     return data_root() / "chats" / "history.db"
 
 
 def open_history(
     path: Path, say: Callable[[str], None], clock: Callable[[], float] = time.time
 ) -> SqliteStore:
-    """The history at `path`, made if need be; where it may not be written, it can be read.
+    """Open the history at `path`, and create it if need be; a read-only one can be read.
 
-    A file that is damaged is kept aside under another name, said with `say`, and a new one begun.
-    Raises HistoryError where there is none that can be used.
+    A damaged file is kept under another name, which `say` is told, and a new one begun. Raise
+    HistoryError if the history cannot be used.
     """
     try:
         with _locked(path.parent):
@@ -86,9 +86,9 @@ def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
 
 
 def _make_private(path: Path) -> None:
-    """Make the file if it is not there, and its user's own; SQLite makes those beside it alike.
+    """Create the file for its user alone; SQLite gives the files beside it the same permissions.
 
-    One that is there is not opened: to close it would drop the locks that this process has on it.
+    An existing file is not opened: closing it would drop the locks that this process has on it.
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -98,14 +98,14 @@ def _make_private(path: Path) -> None:
 
 
 def _may_be_read(error: Exception) -> bool:
-    """Whether the error is one of writing. The low byte of SQLite's code is its kind."""
+    """Return True for an error of writing. The low byte of SQLite's code is its kind."""
     return isinstance(error, OSError) or (
         isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF in _NOT_WRITABLE
     )
 
 
 def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore | None:
-    """The store over a file that cannot or must not be written, None where it cannot be read."""
+    """Open a history that cannot or must not be written; return None if it cannot be read."""
     flags = ["mode=ro"]
     if not path.with_name(f"{path.name}-wal").exists():  # so nobody is writing it
         flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks
@@ -121,7 +121,7 @@ def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore
 
 
 def _set_aside(path: Path) -> Path:
-    """Give the damaged file and those beside it a name that nothing has."""
+    """Give the damaged file and those beside it a new name."""
     number = 1
     while (aside := path.with_name(f"{path.stem}.damaged-{number}{path.suffix}")).exists():
         number += 1
@@ -133,7 +133,7 @@ def _set_aside(path: Path) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which is made with it, for its user alone."""
+    """Hold the folder's lock; create both, for their user alone."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     with locked(folder / ".lock"):
@@ -144,7 +144,7 @@ Found = TypeVar("Found", Summary, Hit)
 
 
 def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = False) -> Store:
-    """The store for a chat: on disk where that is possible. `incognito` touches no disk at all."""
+    """Return the store for a chat: on disk if possible, and in memory if `incognito`."""
     if incognito:
         return MemoryStore()
     try:

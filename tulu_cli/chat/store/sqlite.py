@@ -66,7 +66,7 @@ _SEARCH = f"""
 
 
 class SqliteStore:
-    """A `Store` over an open connection. Any thread may call it; a lock keeps their turns apart.
+    """Keep sessions in SQLite, over an open connection. Any thread may call it, one at a time.
 
     `clock` gives seconds since the epoch.
     """
@@ -142,7 +142,7 @@ class SqliteStore:
 
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """A transaction that is committed as a whole; a reader's sees one state of the file."""
+        """Open a transaction: it is committed as a whole, and reads one state of the file."""
         with self._lock, self._errors():
             connection = self._connection
             if connection.in_transaction:  # a Ctrl-C came between two lines of this function
@@ -165,7 +165,7 @@ class SqliteStore:
 
 
 def _name_of(connection: sqlite3.Connection, session_id: str) -> tuple[str | None] | None:
-    """The name, which may be None, in a row; None where there is no such session."""
+    """Return the name, which may be None, in a tuple; None if there is no such session."""
     found = connection.execute("SELECT name FROM sessions WHERE id = ?", (session_id,))
     row: tuple[str | None] | None = found.fetchone()
     return row
@@ -253,9 +253,9 @@ STEPS = (
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the tables to this version, all of it or nothing. Raises what `version_of` raises.
+    """Bring the tables to this version, all of it or nothing. Raise HistoryError as `version_of`.
 
-    The caller holds a lock, or several programs would begin at once.
+    The caller must hold a lock, or several programs would begin at once.
     """
     version = version_of(connection)
     if version == len(STEPS):
@@ -273,7 +273,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """The steps that a file has gone through. Raises HistoryError for one of a newer tulu."""
+    """Return the number of steps done on a file. Raise HistoryError if a newer tulu wrote it."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(STEPS):
         raise HistoryError(

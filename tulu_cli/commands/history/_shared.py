@@ -1,4 +1,4 @@
-"""What the verbs of `tulu history` share: the store, the options, and how times are said."""
+"""The store and the options that the verbs of `tulu history` share, and how they name sessions."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask for confirmat
 
 @contextmanager
 def history(streams: "Streams") -> Iterator["Store"]:
-    """The history, open. Where there is none yet, none is made. Raises HistoryError."""
+    """Open the history, without creating one. Raise HistoryError if it cannot be used."""
     from tulu_cli.chat.store.base import MemoryStore
     from tulu_cli.chat.store.open import history_path, open_history
 
@@ -38,7 +38,7 @@ def history(streams: "Streams") -> Iterator["Store"]:
 
 
 def confirm(question: str, streams: "Streams", *, yes: bool) -> bool:
-    """Whether the user agrees. Raises UsageError where nobody can be asked and `--yes` is not."""
+    """Ask; return True for yes. Raise UsageError without `--yes` if nobody can be asked."""
     if yes:
         return True
     if not (streams.stdin_tty and streams.stderr_tty):
@@ -49,10 +49,10 @@ def confirm(question: str, streams: "Streams", *, yes: bool) -> bool:
 
 
 def label(summary: "Summary") -> str:
-    """What a sentence calls a session: its name or the beginning of what was said, and its id."""
+    """Return a session's name or first words, and its id, for a sentence."""
     return f"{summary.name or summary.title or '(empty)'} ({summary.id})"
 
 
 def iso_exact(seconds: float) -> str:
-    """UTC to the second, as other programs read it."""
+    """Return seconds since the epoch as UTC, for other programs: `2026-01-31T18:05:09Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

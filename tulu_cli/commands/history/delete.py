@@ -1,4 +1,4 @@
-"""`tulu history delete`: delete sessions."""
+"""`tulu history delete`: delete the sessions that are named."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +31,7 @@ def delete(
 
 
 def run(streams: "Streams", names: list[str], *, yes: bool) -> None:
-    """Delete all that are named, or none. Raises UsageError."""
+    """Delete all sessions that are named, or none. Raise UsageError for an unknown one."""
     from tulu_cli.chat.store.base import find_session
 
     with history(streams) as store:

@@ -73,7 +73,7 @@ def export(
 def run(
     streams: "Streams", sessions: "list[Session]", form: "Format", file: str | None, *, force: bool
 ) -> None:
-    """Write the sessions. Raises UsageError for what the format cannot be asked for."""
+    """Write the sessions. Raise UsageError if the format cannot hold them."""
     said = [session for session in sessions if session.conversation()]
     if not said:
         raise UsageError("There is nothing to export: nothing was said.")
@@ -90,7 +90,7 @@ def run(
 
 
 def selected(store: "Store", names: list[str], *, everything: bool) -> "list[Session]":
-    """The sessions that are meant, the last one where none is named. Raises UsageError."""
+    """Return the sessions that are named, by default the last one. Raise UsageError."""
     from tulu_cli.chat.store.base import find_session
 
     summaries = store.summaries()
@@ -104,13 +104,13 @@ def selected(store: "Store", names: list[str], *, everything: bool) -> "list[Ses
 
 
 def ends_of(session: "Session") -> "list[Session]":
-    """The session once for each of its branches, standing at its end."""
+    """Return the session once for each of its branches, with its head at that end."""
     parents = {node.parent for node in session.nodes.values()}
     return [replace(session, head=node_id) for node_id in session.nodes if node_id not in parents]
 
 
 def say_losses(streams: "Streams", sessions: "list[Session]", form: "Format") -> None:
-    """What is not in the file, added up over the sessions."""
+    """Say what the file does not hold, added up over the sessions."""
     from collections import Counter
 
     from tulu_cli.chat.export import losses
@@ -124,7 +124,7 @@ def say_losses(streams: "Streams", sessions: "list[Session]", form: "Format") ->
 
 
 def save(text: str, path: Path, *, force: bool) -> None:
-    """Write the file, whole or not at all. Raises UsageError for one that is there already."""
+    """Write the file, whole or not at all. Raise UsageError if it exists."""
     if path.exists() and not force:
         raise UsageError(f"{str(path)!r} exists: --force writes over it.")
     begun = path.with_name(f"{path.name}.part")

@@ -55,7 +55,7 @@ def import_(
 def run(
     streams: "Streams", store: "Store", sessions: "list[Session]", name: str | None = None
 ) -> None:
-    """Keep the sessions under new ids, and print these."""
+    """Store the sessions under new ids, and print these."""
     from tulu_cli.chat.session import new_stamp
     from tulu_cli.chat.store.base import checked_name
 
@@ -71,7 +71,7 @@ def run(
 
 
 def read(file: str, form: str | None, streams: "Streams") -> "list[Session]":
-    """The sessions in a file. Raises BadInput, which says where."""
+    """Return the sessions in a file. Raise BadInput, which says where it is wrong."""
     from tulu_cli.chat.export import format_named, format_of
     from tulu_cli.text import shown
 

@@ -46,7 +46,7 @@ def run(streams: "Streams", now: float, *, limit: int | None, json_output: bool)
 
 
 def as_value(summary: "Summary") -> dict[str, Any]:
-    """All of it as JSON has it; the times are UTC."""
+    """Return a summary as an object for JSON; the times are UTC."""
     from dataclasses import asdict
 
     times = {name: iso_exact(getattr(summary, name)) for name in ("created", "updated")}
@@ -54,13 +54,13 @@ def as_value(summary: "Summary") -> dict[str, Any]:
 
 
 def as_fields(summary: "Summary") -> str:
-    """One line for other programs: no field holds a tab or the end of a line."""
+    """Return a line for other programs; no field holds a tab or a line end."""
     fields = (summary.id, iso_exact(summary.updated), str(summary.turns), summary.name or "")
     return "\t".join((*fields, summary.title)) + "\n"
 
 
 def table(summaries: "list[Summary]", width: int, now: float) -> list[str]:
-    """Lines that fit: a narrow terminal shows fewer columns of them."""
+    """Return lines that fit `width`: a narrow terminal shows fewer columns."""
     from tulu_cli.render.columns import aligned
     from tulu_cli.text import ago, clip, one_line, to_the_minute
 

@@ -82,7 +82,7 @@ def run(
 def choose(
     summaries: "list[Summary]", now: float, age: float | None, keep: int | None, *, named: bool
 ) -> "list[Summary]":
-    """What is to go, of summaries with the newest first. Pure."""
+    """Return the sessions to delete, of summaries with the newest first. Pure."""
     return [
         one
         for one in summaries[keep or 0 :]
@@ -91,7 +91,7 @@ def choose(
 
 
 def seconds_of(text: str) -> float:
-    """The seconds of an age such as 30d. Raises UsageError."""
+    """Return the seconds of an age such as 30d. Raise UsageError for any other text."""
     found = re.fullmatch(r"([0-9]+)([mhdwy])", text)
     if found is None:
         raise UsageError(f"An age is a number and a unit, 90m, 12h, 30d, 8w or 1y; not {text!r}.")

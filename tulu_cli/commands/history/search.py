@@ -37,7 +37,7 @@ def search(
 
 
 def run(streams: "Streams", text: str, *, limit: int, json_output: bool) -> int:
-    """Print what is found; returns the exit code. Raises UsageError for a text without a word."""
+    """Print what is found, and return the exit code. Raise UsageError for a text without a word."""
     if not text.strip():
         raise UsageError("There is nothing to look for: give a word.")
     with history(streams) as store:
@@ -53,14 +53,14 @@ def run(streams: "Streams", text: str, *, limit: int, json_output: bool) -> int:
 
 
 def as_json(hit: "Hit") -> str:
-    """One hit as an object on a line."""
+    """Return one hit as a line of JSON."""
     from dataclasses import asdict
 
     return json.dumps(asdict(hit), ensure_ascii=False)
 
 
 def show(hit: "Hit", streams: "Streams") -> None:
-    """One hit on a line; on a terminal it fits, and the match is in bold where there is colour."""
+    """Write one hit on a line; on a terminal it fits, with the match in bold if there is colour."""
     begin = f"{hit.session_id}  {to_the_minute(hit.created)}  {one_line(hit.role)}: "
     if not streams.stdout_tty:
         streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
@@ -74,7 +74,7 @@ def show(hit: "Hit", streams: "Streams") -> None:
 
 
 def fitted(hit: "Hit", columns: int) -> tuple[str, str, str]:
-    """The snippet, safe for a terminal, with the match in the middle of so many columns."""
+    """Return the snippet, safe for a terminal, cut to `columns` around the match."""
     match = clip(terminal_safe(hit.match), columns)
     room = columns - cells(match)
     before = terminal_safe(hit.before)

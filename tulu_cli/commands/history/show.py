@@ -31,7 +31,7 @@ def show(
 
 
 def run(name: str, form: str, streams: "Streams") -> None:
-    """Print the session that is named, as text, tree or json."""
+    """Print the session of this name; `form` is text, tree or json."""
     from tulu_cli.chat.export.json import write_tulu
     from tulu_cli.chat.store.base import find_session
     from tulu_cli.chat.tree import draw
@@ -48,7 +48,7 @@ def run(name: str, form: str, streams: "Streams") -> None:
 
 
 def show_text(session: "Session", streams: "Streams") -> None:
-    """The turns on the path, each below a line that says whose it is."""
+    """Write the turns on the path, each under a line with its role."""
     if session.system is not None:
         show_turn("system", session.system, streams)
     for node in session.path():
@@ -59,7 +59,7 @@ def show_text(session: "Session", streams: "Streams") -> None:
 
 
 def heading(node: "Node") -> str:
-    """Whose turn it is, and when and how it was made."""
+    """Return a turn's role, and when and how it was made."""
     from tulu_cli.chat.tree import marks
 
     model = [] if node.record is None else [node.record.engine.model]
@@ -67,7 +67,7 @@ def heading(node: "Node") -> str:
 
 
 def show_turn(title: str, content: str, streams: "Streams") -> None:
-    """One turn; the line above it stands out where there is colour."""
+    """Write one turn, under its title in bold if there is colour."""
     if streams.color:
         streams.write_styled(f"\x1b[1m{terminal_safe(title)}\x1b[0m\n")
     else:

@@ -23,7 +23,7 @@ _TAG = re.compile(r" {0,3}</?([a-z][a-z0-9-]*)(?:[ >]|/>|$)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The start of a list item: its sign, its number if it has one, and where its text begins."""
+    """Hold the start of a list item: its sign, its number if any, and where its text begins."""
 
     sign: str  # -, + or *, and for numbers . or )
     number: int | None
@@ -32,7 +32,7 @@ class Marker:
 
 
 def marker(line: str) -> Marker | None:
-    """The list item that a line begins."""
+    """Return the list item that a line begins, if any."""
     match = ITEM.match(line)
     if match is None or RULE.match(line):
         return None
@@ -46,12 +46,12 @@ def marker(line: str) -> Marker | None:
 
 
 def indent(line: str) -> int:
-    """The spaces that a line begins with."""
+    """Return the number of spaces that a line begins with."""
     return len(line) - len(line.lstrip(" "))
 
 
 def html_end(line: str) -> re.Pattern[str] | None:
-    """What ends the HTML block that a line begins, None where it begins none.
+    """Return what ends the HTML block that a line begins, or None if it begins none.
 
     A block tag's ends at a blank line.
     """
@@ -71,7 +71,7 @@ BLANK = re.compile(r"\s*$")
 
 
 def is_table(head: str, line: str) -> bool:
-    """Whether a line under `head` makes it the head of a table."""
+    """Return True if a line under `head` makes it the head of a table."""
     line = line.rstrip()
     if not DELIMITERS.match(line) or not ("|" in line or ":" in line):
         return False
@@ -79,14 +79,14 @@ def is_table(head: str, line: str) -> bool:
 
 
 def heading_text(text: str) -> str:
-    """The text of a heading, without the hashes that may close it."""
+    """Return the text of a heading, without the hashes that may close it."""
     text = text.strip()
     shorter = text.rstrip("#")
     return shorter.rstrip() if not shorter or shorter[-1] == " " else text
 
 
 def columns(line: str) -> list[str]:
-    """The cells of a table's row."""
+    """Return the cells of a table's row."""
     line = line.strip()
     cells = CELL.split(line.removeprefix("|"))
     if len(cells) > 1 and not cells[-1].strip():
@@ -99,12 +99,12 @@ ROOM = 10  # cells that text has at least, however deep it stands
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A block quote."""
+    """Mark a block quote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item of a list; `shown` once its sign is on the screen."""
+    """Hold an item of a list; `shown` once its sign is on the screen."""
 
     sign: str
     number: int | None
@@ -113,7 +113,7 @@ class Item:
     shown: bool = False
 
     def label(self, depth: int, theme: Theme) -> str:
-        """What stands before its first row."""
+        """Return what stands before its first row."""
         if self.number is None:
             return theme.bullets[depth % len(theme.bullets)] + " "
         return f"{self.number}{self.sign} "
@@ -124,7 +124,7 @@ Stack = tuple[Container, ...]
 
 
 def match(stack: Stack, line: str) -> tuple[int, str]:
-    """How many of the open containers a line belongs to, and the line inside of those."""
+    """Return how many of the open containers a line belongs to, and the line inside of those."""
     for depth, container in enumerate(stack):
         if isinstance(container, Quote):
             if (found := QUOTE.match(line)) is None:
@@ -141,7 +141,7 @@ def match(stack: Stack, line: str) -> tuple[int, str]:
 
 
 def opened(marker: Marker, sibling: Container | None) -> Item:
-    """The item of a marker; it counts on from the item before, as the numbers of a list do."""
+    """Return the item of a marker, numbered after the item before it."""
     number = marker.number
     if isinstance(sibling, Item) and sibling.sign == marker.sign and sibling.number is not None:
         number = sibling.number + 1
@@ -149,24 +149,24 @@ def opened(marker: Marker, sibling: Container | None) -> Item:
 
 
 def filled(stack: Stack) -> Stack:
-    """The stack once something stands in its last item."""
+    """Return the stack once its last item has content."""
     return tuple(replace(c, empty=False) if isinstance(c, Item) and c.empty else c for c in stack)
 
 
 def all_shown(stack: Stack) -> Stack:
-    """The stack once its signs are on the screen."""
+    """Return the stack once its signs are on the screen."""
     return tuple(
         replace(c, shown=True) if isinstance(c, Item) and not c.shown else c for c in stack
     )
 
 
 def is_hidden(container: Container) -> bool:
-    """Whether it is an item whose sign is not on the screen."""
+    """Return True for an item whose sign is not on the screen yet."""
     return isinstance(container, Item) and not container.shown
 
 
 def prefix(stack: Stack, theme: Theme, width: int) -> list[Span]:
-    """What stands before a row: bars, and signs or the space under them.
+    """Return what stands before a row: bars, and signs or the space under them.
 
     The outermost go first where they would leave the text no room.
     """
@@ -187,5 +187,5 @@ def prefix(stack: Stack, theme: Theme, width: int) -> list[Span]:
 
 
 def span_cells(spans: Iterable[Span]) -> int:
-    """The cells of spans."""
+    """Return the columns that spans take."""
     return sum(cells(text) for text, _style in spans)

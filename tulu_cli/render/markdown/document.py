@@ -13,7 +13,7 @@ SLACK = 512  # bytes that a short answer may take beyond that
 
 
 class Sheet:
-    """Takes rows, and gives them back once. A row whose styles cost too much goes without them.
+    """Take rows, and give them back once. A row whose styles cost too much goes without them.
 
     The account is of settled rows alone, so it is the same however the text comes.
     """
@@ -26,18 +26,18 @@ class Sheet:
         self._rows: list[Row] = []
 
     def copy(self) -> "Sheet":
-        """A sheet with the same account, and rows of its own."""
+        """Return a sheet with the same account, and rows of its own."""
         other = copy(self)
         other._rows = list(self._rows)
         return other
 
     def take(self) -> list[Row]:
-        """The rows since the last time."""
+        """Return the rows since the last call."""
         rows, self._rows = self._rows, []
         return rows
 
     def add(self, line: Row, text: Row) -> None:
-        """One more row, which shows this text."""
+        """Add a row, which shows this text."""
         if not self._affords(_size(line)):
             line = unstyled(line)
         self.begun = True
@@ -47,7 +47,7 @@ class Sheet:
         self._rows.append(line)
 
     def rule(self, width: int) -> Row:
-        """A rule as wide as there is room, or of three signs where that is too much to write."""
+        """Add a rule of the full width, or of three signs if that is too much to write."""
         wide = self._theme.rule * width
         sign = wide if self._affords(len(wide.encode())) else self._theme.rule * 3
         return row([(sign, self._theme.style("faint"))])
@@ -66,7 +66,7 @@ _FENCE_LIKE = re.compile(r" *(?:`+|~+) *")
 
 
 class Document:
-    """An answer that grows.
+    """Hold an answer that grows.
 
     `feed` gives the rows that nothing can change any more, `finish` the others, `tail` what
     `finish` would give now. The first HELD characters of a line decide what it is; where they
@@ -85,16 +85,16 @@ class Document:
 
     @property
     def spent(self) -> int:
-        """The bytes that draw all rows which are settled."""
+        """Return the bytes that draw all settled rows."""
         return self._sheet.spent
 
     @property
     def pending(self) -> int:
-        """The characters of a line that is laid out as a whole when it ends."""
+        """Return the number of characters of a line that is laid out as a whole when it ends."""
         return len(self._line)
 
     def feed(self, text: str) -> list[Row]:
-        """The rows that are settled by this piece of the text."""
+        """Return the rows that this piece of the text settles."""
         *lines, rest = text.split("\n")
         for line in lines:
             self._take(line)
@@ -103,40 +103,40 @@ class Document:
         return self._sheet.take()
 
     def finish(self, last: int | None = None) -> list[Row]:
-        """The rows that are left; of a table the `last` ones are enough, for a preview."""
+        """Return the rows that are left; for a preview the `last` ones of a table are enough."""
         if self._line or self._flows:
             self._end_line()
         self._close(0, last)
         return self._sheet.take()
 
     def tail(self, last: int) -> list[Row]:
-        """The last rows of those that are not settled, as far as they can be told."""
+        """Return the last rows of those that are not settled, as they look so far."""
         ahead = self.copy()
         if ahead._is_unclear():
             ahead._line = ""
         return ahead.finish(last)[-last:]
 
     def copy(self) -> "Document":
-        """A document of its own with the same past."""
+        """Return an independent document with the same past."""
         other = copy(self)
         other._leaf = self._leaf.copy() if self._leaf else None
         other._sheet = self._sheet.copy()
         return other
 
     def resize(self, width: int) -> list[Row]:
-        """Go on with another width. The rows that this settles."""
+        """Change the width, and return the rows that this settles."""
         self._width = width
         if self._leaf:
             self._emit(self._leaf.resize(self._room()))
         return self._sheet.take()
 
     def _is_unclear(self) -> bool:
-        """Whether the line so far may be the start of this as well as of that."""
+        """Return True if the line so far may still begin several kinds of block."""
         pattern = _FENCE_LIKE if isinstance(self._leaf, Code) else _UNCLEAR
         return not isinstance(self._leaf, Html) and bool(pattern.fullmatch(self._line))
 
     def _take(self, text: str) -> None:
-        """More of a line."""
+        """Take more of a line."""
         if not text:
             return
         if self._flows and self._leaf:
@@ -149,7 +149,7 @@ class Document:
             self._begin(HELD)
 
     def _waits(self) -> bool:
-        """Whether only the whole line can be understood."""
+        """Return True if only the whole line can be understood."""
         head = self._line[:HELD]
         return (
             isinstance(self._leaf, Code | Html | Table)
@@ -159,7 +159,7 @@ class Document:
         )
 
     def _begin(self, count: int) -> None:
-        """Understand a line by its first characters, and let the rest flow."""
+        """Begin a line that its first characters decide, and let the rest flow."""
         head, rest, self._line = self._line[:count], self._line[count:], ""
         self._open(head.expandtabs(TAB), whole=False)
         self._flows = True
@@ -219,7 +219,7 @@ class Document:
         return False
 
     def _text(self, depth: int, rest: str, *, whole: bool) -> None:
-        """A line that begins a block, goes on with a paragraph or is a row of a table."""
+        """Take a line that begins a block, continues a paragraph or is a row of a table."""
         before = self._stack
         rest = self._containers(depth, rest)
         same = self._stack is before
@@ -239,7 +239,7 @@ class Document:
             self._emit(self._leaf.line(rest, whole=whole))
 
     def _containers(self, depth: int, rest: str) -> str:
-        """Open the quotes and list items that a line begins; what is left of the line."""
+        """Open the quotes and list items that a line begins; return the rest of the line."""
         sibling = self._stack[depth] if depth < len(self._stack) else None
         while blocks.indent(rest) < 4:
             if quote := blocks.QUOTE.match(rest):
@@ -254,7 +254,7 @@ class Document:
         return rest
 
     def _may_begin(self, marker: blocks.Marker, depth: int) -> bool:
-        """An item in the middle of a paragraph has text, and is the first if it has a number."""
+        """Return True if an item may interrupt a paragraph: it has text, and number 1 if any."""
         inside = isinstance(self._leaf, Paragraph) and depth == len(self._stack)
         return not inside or (not marker.empty and marker.number in (None, 1))
 
@@ -263,7 +263,7 @@ class Document:
         self._stack = (*blocks.filled(self._stack), container)
 
     def _starts(self, depth: int, rest: str, *, whole: bool) -> bool:
-        """Whether the line begins a block that is no paragraph, which is then open."""
+        """Open the block that the line begins; return True if it is not a paragraph."""
         if blocks.indent(rest) >= 4:
             return False
         if heading := blocks.HEADING.match(rest):
@@ -302,7 +302,7 @@ class Document:
         self._stack = self._stack[:depth] if depth < len(self._stack) else self._stack
 
     def _room(self) -> int:
-        """The width that is left for text."""
+        """Return the width that is left for text."""
         before = blocks.prefix(self._stack, self._theme, self._width)
         return max(1, self._width - blocks.span_cells(before))
 

@@ -34,14 +34,14 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Highlighter:
-    """Where the lexer stands between two lines of code in one language."""
+    """Hold the state of the lexer between two lines of code in one language."""
 
     language: str
     stack: tuple[str, ...] = ("root",)
     in_comment: bool = False
 
     def line(self, text: str, theme: Theme) -> "tuple[list[Span], Highlighter]":
-        """A line as spans, and the Highlighter for the next one."""
+        """Return a line as spans, and the Highlighter for the next one."""
         lexer = _lexer(self.language)
         if lexer is None or len(text) > LONGEST or not theme.style("keyword"):
             return [(text, "")], self
@@ -54,7 +54,7 @@ class Highlighter:
 def _lex(
     lexer: "Lexer", text: str, stack: tuple[str, ...]
 ) -> tuple[list[tuple[Any, str]], tuple[str, ...], bool]:
-    """The tokens of a line, the lexer's stack behind it, and whether a comment stays open.
+    """Return the tokens of a line, the lexer's stack after it, and True if a comment stays open.
 
     Most lexers know a comment over many lines only as a whole, so here one is closed at the end
     of each line, and opened at the start of the next.
@@ -70,14 +70,14 @@ def _lex(
 
 
 def _is_long_comment(kind: str) -> bool:
-    """Whether it is a comment that a line end does not end."""
+    """Return True for a comment that a line end does not end."""
     return "Comment" in kind and "Single" not in kind
 
 
 def _tokens(
     lexer: Any, text: str, stack: tuple[str, ...]
 ) -> tuple[list[tuple[Any, str]], tuple[str, ...]]:
-    """The tokens of a text and the stack behind it, as far as the lexer can be asked for that."""
+    """Return the tokens of a text and the stack after it, as far as the lexer can tell."""
     from pygments.lexer import ExtendedRegexLexer, LexerContext, RegexLexer
 
     if isinstance(lexer, RegexLexer) and _is_plain(type(lexer)):
@@ -93,7 +93,7 @@ def _tokens(
 
 
 def _is_plain(lexer: type) -> bool:
-    """Whether a lexer's rules are all there is to it, but for names that it looks up afterwards."""
+    """Return True if a lexer is its rules alone, but for names that it looks up afterwards."""
     from pygments.lexer import RegexLexer
     from pygments.lexers.c_cpp import CFamilyLexer
 
@@ -114,14 +114,14 @@ def _lexer(language: str) -> "Lexer | None":
 
 @cache
 def _name(kind: str) -> str:
-    """The theme's name for a token type: that of its nearest ancestor which has one."""
+    """Return the theme's name for a token type, or for its nearest ancestor that has one."""
     while kind and kind not in _NAMES:
         kind = kind.rpartition(".")[0]
     return _NAMES.get(kind, "")
 
 
 def _skip(spans: list[Span], count: int) -> list[Span]:
-    """The spans without their first characters."""
+    """Return the spans without their first characters."""
     kept = []
     for text, style in spans:
         if len(text) > count:

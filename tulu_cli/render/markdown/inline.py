@@ -30,7 +30,7 @@ _SPACE = {ord("\n"): " ", ord("\t"): " "}
 
 @lru_cache(1024)  # the tail is laid out again and again
 def spans(text: str, theme: Theme, style: str = "") -> tuple[Span, ...]:
-    """The piece as spans over a style; a line end in one is a line end on the screen.
+    """Return the piece as spans over a style; a line end in one is a line end on the screen.
 
     Formulas and HTML stand as they are, but for `<br>`. The address of a link follows its text.
     A character reference may name a control character, so the result is made safe once more.
@@ -67,14 +67,14 @@ _LEAF_STYLES = {"code_inline": "code", "formula": "math"}
 
 
 def _leaf(token: "Token") -> str:
-    """The text of a token that holds no other."""
+    """Return the text of a token that holds no other."""
     if token.type in ("softbreak", "hardbreak"):
         return "\n"
     return _BREAK.sub("\r", token.content).translate(_SPACE).replace("\r", "\n")
 
 
 def _address(target: str, shown: str, theme: Theme, style: str) -> "Iterator[Span]":
-    """Where a link goes, unless its text says so already."""
+    """Return the address of a link, unless its text is the address."""
     readable = _parser().normalizeLinkText(target)
     if not readable.isprintable():
         readable = target
@@ -96,7 +96,7 @@ def _parser() -> "MarkdownIt":
 
 
 def _formula(state: "StateInline", silent: bool) -> bool:
-    """A rule for markdown-it: nothing inside a formula is markup."""
+    """Apply a rule for markdown-it: nothing inside a formula is markup."""
     match = _FORMULA.match(state.src, state.pos)
     if match is None:
         return False
@@ -127,7 +127,7 @@ _STICKS = re.compile("[\u200d\ufe00-\ufe0f\u3001\u3002\uff01\uff09\uff0c\uff0e\u
 
 
 class Open(NamedTuple):
-    """What is open at a place: code by its backticks, a formula by what ends it, and so on."""
+    """Hold what is open at a place: code by its backticks, a formula by its end, and so on."""
 
     code: str = ""
     formula: str = ""
@@ -140,14 +140,14 @@ _NOTHING = Open()
 
 
 class Scanned(NamedTuple):
-    """How far a text has been read that nothing could be cut from, and what is open there."""
+    """Hold how far a text without a place to cut has been read, and what is open there."""
 
     place: int = 0
     open: Open = _NOTHING
 
 
 def cuts(text: str, so_far: Scanned, *, ended: bool = False) -> tuple[list[int], Scanned]:
-    """Every place where the text can be cut, and how far what is behind the last one was read.
+    """Return every place where the text can be cut, and how far the rest was read.
 
     The text is all that came since the last cut. Where nothing can be cut for PATIENCE characters,
     the cut is at the last space of those. Only what stands between two cuts is parsed as one, so
@@ -182,7 +182,7 @@ def cuts(text: str, so_far: Scanned, *, ended: bool = False) -> tuple[list[int],
 
 
 def closed(text: str, open_: Open) -> str:
-    """The text with what closes the emphasis or the code that it leaves open, if that is clear."""
+    """Return the text with the open emphasis or code closed, if it is clear how."""
     text = text.rstrip("*_~`")
     if open_.code:
         return text + open_.code
@@ -196,7 +196,7 @@ def _forced(text: str, cut: int) -> int:
 
 
 def _may_cut(text: str, place: int) -> bool:
-    """Whether an ideograph ends here that nothing holds on to."""
+    """Return True after an ideograph that does not belong to what follows."""
     if not place or not re.match(f"[{IDEOGRAPH}]", text[place - 1]):
         return False
     following = text[place]
@@ -204,7 +204,7 @@ def _may_cut(text: str, place: int) -> bool:
 
 
 def _after(open_: Open, token: str, before: str, after: str) -> Open:
-    """What is open behind a token that stands between two characters."""
+    """Return what is open after a token that stands between two characters."""
     first = token[0]
     if open_.code:
         return open_._replace(code="") if token == open_.code else open_
@@ -235,7 +235,7 @@ def _bracket(open_: Open, token: str) -> Open:
 def _emphasis(
     counts: tuple[int, int, int], run: str, before: str, after: str
 ) -> tuple[int, int, int]:
-    """The open delimiters behind a run of them, by the flanking rules of CommonMark."""
+    """Return the open delimiters after a run of them, by CommonMark's flanking rules."""
     which = "*_~".index(run[0])
     left = not _space(after) and (not _punctuation(after) or _space(before) or _punctuation(before))
     right = not _space(before) and (
@@ -273,7 +273,7 @@ _CJK_START = re.compile(f"[{_CJK}]")
 
 
 class Flow:
-    """A paragraph's text, of which all rows but the last come out as it is fed.
+    """Lay out a paragraph's text; all rows but the last come out as it is fed.
 
     All that it holds is immutable, so that a shallow copy is a Flow of its own.
     """
@@ -289,16 +289,16 @@ class Flow:
         self._word: tuple[Span, ...] = ()  # what may still grow, where a piece ends within a word
 
     def feed(self, text: str) -> list[Row]:
-        """The rows that are full."""
+        """Return the rows that are full."""
         self._waiting += text.replace("\t", " " * TAB)
         return self._settle(ended=False)
 
     def end(self) -> list[Row]:
-        """The line ends, and its last row is open still."""
+        """End the line; its last row stays open."""
         return []
 
     def finish(self) -> list[Row]:
-        """The rows that are left, the last one too."""
+        """Return the rows that are left, the last one too."""
         full = self._settle(ended=True)
         full += self._place(self._waiting)
         full += self._put_word()

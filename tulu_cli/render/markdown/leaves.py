@@ -19,7 +19,7 @@ PIECE = 1000  # characters of an endless line that are laid out at once
 
 
 class Verbatim:
-    """One line after the other, each as a whole or, where it is endless, in pieces."""
+    """Lay out lines, each as a whole or, if it is endless, in pieces."""
 
     def __init__(self, width: int, style: str = "") -> None:
         self.width = width
@@ -29,11 +29,11 @@ class Verbatim:
         self._waiting = ""
 
     def line(self, spans: list[Span]) -> list[Row]:
-        """The rows of a whole line."""
+        """Return the rows of a whole line."""
         return [*self._put(spans), *self.end()]
 
     def feed(self, text: str) -> list[Row]:
-        """The full rows of a line that goes on."""
+        """Return the full rows of a line that goes on."""
         self._waiting += text.replace("\t", " " * TAB)
         full = []
         while len(self._waiting) >= PIECE:
@@ -42,13 +42,13 @@ class Verbatim:
         return full
 
     def end(self) -> list[Row]:
-        """The rest of the line."""
+        """Return the rest of the line."""
         full = self._put([(self._waiting, self._style)])
         last, self._row, self._cells, self._waiting = self._row, (), 0, ""
         return [*full, row(last)]
 
     def finish(self) -> list[Row]:
-        """Nothing is left: each line has ended."""
+        """Return nothing: each line has ended."""
         return []
 
     def resize(self, width: int) -> list[Row]:
@@ -67,11 +67,11 @@ class Verbatim:
         return full
 
 
-HELD = 100  # characters; a longer line is no heading that only the next line would tell
+HELD = 100  # characters; a longer line is not held for the next one to make it a heading
 
 
 class Leaf(Protocol):
-    """A block of text that is open."""
+    """Take the lines of a block of text that is open."""
 
     def line(self, text: str, /, *, whole: bool) -> list[Row]: ...
 
@@ -92,7 +92,7 @@ Writer = TypeVar("Writer", Flow, Verbatim)
 
 
 class _Leaf(Generic[Writer]):
-    """What leaves do alike: they are as settled as their writer."""
+    """Share what leaves do alike: they are as settled as their writer."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer: Writer = writer
@@ -119,7 +119,7 @@ class _Leaf(Generic[Writer]):
 
 
 class Paragraph(_Leaf[Flow]):
-    """Lines of text. A line that the next one may make a heading or a table's head is held."""
+    """Hold lines of text. A line that the next one may make a heading or a table's head waits."""
 
     def __init__(self, theme: Theme, width: int) -> None:
         super().__init__(Flow(theme, width))
@@ -143,11 +143,11 @@ class Paragraph(_Leaf[Flow]):
 
     @property
     def title(self) -> str | None:
-        """The text that a line under it makes a heading."""
+        """Return the text that a line under it makes a heading."""
         return self.held if self._lines == 1 else None
 
     def head(self) -> tuple[list[Row], str]:
-        """The rows above the held line, and that line."""
+        """Return the rows above the held line, and that line."""
         held, self.held = self.held or "", None
         return ([] if self._lines == 1 else self._writer.finish()), held
 
@@ -161,7 +161,7 @@ class Paragraph(_Leaf[Flow]):
 
 
 class Heading(_Leaf[Flow]):
-    """One line, by its level."""
+    """Hold one line, drawn by its level."""
 
     def __init__(self, theme: Theme, width: int, level: int) -> None:
         super().__init__(Flow(theme, width, theme.style(f"heading{min(level, 3)}")))
@@ -171,7 +171,7 @@ class Heading(_Leaf[Flow]):
 
 
 class Indented(_Leaf[Verbatim]):
-    """A line of code that is code by its indentation, which it keeps."""
+    """Hold code that is code by its indentation, which it keeps."""
 
     def __init__(self, width: int) -> None:
         super().__init__(Verbatim(width))
@@ -181,7 +181,7 @@ class Indented(_Leaf[Verbatim]):
 
 
 class Html(_Leaf[Verbatim]):
-    """HTML as it is, up to the line that ends it."""
+    """Hold HTML as it is, up to the line that ends it."""
 
     def __init__(self, theme: Theme, width: int, end: re.Pattern[str]) -> None:
         super().__init__(Verbatim(width, theme.style("faint")))
@@ -195,12 +195,12 @@ class Html(_Leaf[Verbatim]):
 
     @property
     def ends_at_blank(self) -> bool:
-        """Whether a blank line is its end."""
+        """Return True if a blank line is its end."""
         return self._end is blocks.BLANK
 
 
 class Code(_Leaf[Verbatim]):
-    """A fenced block, its fences included: they say what it is where there is no colour."""
+    """Hold a fenced block, with its fences: they mark it where there is no colour."""
 
     def __init__(self, theme: Theme, width: int, fence: re.Match[str]) -> None:
         super().__init__(Verbatim(width))

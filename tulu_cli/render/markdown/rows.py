@@ -11,7 +11,7 @@ TAB = 4  # cells; terminals say 8, and code with 8 does not fit them
 
 
 def certain(text: str) -> bool:
-    """Whether all terminals agree on the cells of a text."""
+    """Return True if all terminals agree on the columns that a text takes."""
     if text.isascii():
         return True
     from wcwidth import wcswidth, wcwidth
@@ -28,7 +28,7 @@ _ANY_GAP = re.compile(r"( {2,})")
 
 
 def row(spans: Iterable[Span]) -> Row:
-    """Spans with equal neighbours joined and no space at the end.
+    """Return spans as a row, with equal neighbours joined and no space at the end.
 
     Space has no colour, so it takes that of what is before it where the same follows.
     """
@@ -55,23 +55,23 @@ def _invisible(span: Span) -> bool:
 
 
 def plain(line: Row) -> str:
-    """The text of a row."""
+    """Return the text of a row."""
     return "".join(text for text, _style in line)
 
 
 def unstyled(line: Row) -> Row:
-    """The row without its colours."""
+    """Return the row without its colours."""
     return row((text, "") for text, _style in line)
 
 
 def is_certain(line: Row) -> bool:
-    """Whether all terminals agree on where each character of the row stands."""
+    """Return True if all terminals agree on where each character of the row stands."""
     return certain(plain(line))
 
 
 @lru_cache(256)
 def encode(line: Row, column: int = 0, sure: bool = True) -> str:
-    """What draws a row from a column on, on cells that are blank, and ends without a style.
+    """Return what draws a row from a column on, over blank cells, and ends without a style.
 
     Wide gaps are jumped. Behind text on whose width terminals disagree (`sure` is False where it
     stands before the row) every gap is a jump to the column where it ends, so that the columns of
@@ -91,7 +91,7 @@ def encode(line: Row, column: int = 0, sure: bool = True) -> str:
 
 
 def _change(active: str, style: str) -> str:
-    """From one style to another: by what is added, or by taking all back first."""
+    """Return the SGR sequence from one style to another: what is added, or all anew."""
     if not style:
         return _RESET
     added = style.removeprefix(f"{active};") if active else style
@@ -144,7 +144,7 @@ _COLORS = {
 
 @dataclass(frozen=True, eq=False)
 class Theme:
-    """SGR parameters by name, "" for none, and signs that the terminal's character set has.
+    """Hold SGR parameters by name, "" for none, and signs of the terminal's character set.
 
     One is as good as itself, and so can be a key.
     """
@@ -155,12 +155,12 @@ class Theme:
     rule: str = "─"
 
     def style(self, name: str) -> str:
-        """The SGR parameters of a name."""
+        """Return the SGR parameters of a name."""
         return self.styles.get(name, "")
 
 
 def theme(*, color: bool, utf8: bool) -> Theme:
-    """The theme for a terminal: without colour what is bold stays bold."""
+    """Return the theme for a terminal; without colour, bold stays bold."""
     styles = _ATTRIBUTES | _COLORS if color else _ATTRIBUTES
     if utf8:
         return Theme(styles)

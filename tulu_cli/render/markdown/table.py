@@ -16,7 +16,7 @@ Cell = tuple[Row, ...]  # its lines, where there is room
 
 
 class Table:
-    """Rows of cells, the head first. `aligned` has l, c or r for each column."""
+    """Hold rows of cells, the head first. `aligned` has l, c or r for each column."""
 
     def __init__(self, theme: Theme, width: int, head: str, delimiters: str) -> None:
         self._theme = theme
@@ -27,7 +27,7 @@ class Table:
         self._streams = False
 
     def line(self, text: str, *, whole: bool) -> list[Row]:
-        assert whole, "a part of a line is no row"
+        assert whole, "a part of a line is not a row"
         texts = _fit(blocks.columns(text), len(self._aligned))
         self._natural = self._measure(texts, self._natural)
         if self._streams:
@@ -60,7 +60,7 @@ class Table:
         return copy(self)
 
     def _measure(self, texts: Sequence[str], widths: Sequence[int]) -> list[int]:
-        """The widths with one more row."""
+        """Return the widths with one more row."""
         longest = [max(map(cells, _plain(text, self._theme))) for text in texts]
         return [max(pair) for pair in zip(widths, longest, strict=False)]
 
@@ -96,7 +96,7 @@ class Table:
         return row(spans)
 
     def _as_list(self, texts: list[str]) -> list[Row]:
-        """A row as lines of "head: cell", for a screen that is too narrow for its columns."""
+        """Return a row as lines of "head: cell", for a screen too narrow for its columns."""
         rows: list[Row] = []
         for head, text in zip(self._sample[0], texts, strict=False):
             style = self._theme.style("" if rows else "bold")
@@ -109,7 +109,7 @@ class Table:
         return least + GAP * (len(self._natural) - 1) > self._width
 
     def _columns(self) -> list[int]:
-        """The widths of the columns: their own, the widest cut down to what there is."""
+        """Return the widths of the columns, the widest reduced until all fit."""
         room = self._width - GAP * (len(self._natural) - 1)
         widest = max(self._natural)
         low, high = NARROWEST, widest
@@ -128,7 +128,7 @@ def _alignment(delimiter: str) -> str:
 
 
 def _fit(texts: list[str], count: int) -> list[str]:
-    """As many cells as there are columns: empty ones added, those that are too many joined."""
+    """Return a cell for each column: empty ones added, surplus ones joined."""
     if len(texts) > count:
         return [*texts[: count - 1], " | ".join(texts[count - 1 :])]
     return texts + [""] * (count - len(texts))
@@ -140,5 +140,5 @@ def _laid_out(text: str, theme: Theme, width: int, style: str = "") -> list[Row]
 
 
 def _plain(text: str, theme: Theme) -> list[str]:
-    """The lines of a cell, if there were room for all of it."""
+    """Return the lines of a cell on a screen without an edge."""
     return [plain(line) for line in _laid_out(text, theme, 10_000)] or [""]
