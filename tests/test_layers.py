@@ -74,7 +74,6 @@ LAZY = {
     "tulu_cli.engines.transformers": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub"},
     "tulu_cli.prompt.environment": {"jinja2"},
-    "tulu_cli.prompt.opaque": {"jinja2"},
 }
 
 

@@ -16,6 +16,11 @@ class Message:
     content: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the message as the object that chat templates and OpenAI's API know."""
+        known = {"role": self.role, "content": self.content}
+        return {**known, **self.extra} if self.extra else known
+
 
 Conversation = tuple[Message, ...]
 TokenIds = tuple[int, ...]

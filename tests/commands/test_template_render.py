@@ -187,8 +187,8 @@ def test_a_kill_leaves_no_worker_behind() -> None:
     with running(*TEMPLATE, "--json", "--jobs", "2") as process:
         assert process.stdin
         process.stdin.write(b'{"prompt": "Hi"}\n')
-        # Two workers, and the process by which Python's multiprocessing cleans up.
-        assert eventually(lambda: len(children(process.pid)) >= 3)
+        # A worker, and the process by which Python's multiprocessing cleans up.
+        assert eventually(lambda: len(children(process.pid)) >= 2)
         workers = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()

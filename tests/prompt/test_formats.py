@@ -12,14 +12,13 @@ from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.inspect.formats import (
     FORMATS,
-    PlainRow,
     Row,
     format_named,
     read_row,
     recognise,
     tools_of,
 )
-from tulu_cli.prompt.inspect.rows import Chunk, read_chunks, read_common
+from tulu_cli.prompt.inspect.rows import Chunk, read_chunks
 
 from .pairs import turns
 from .strategies import conversations, texts
@@ -80,7 +79,7 @@ plain = conversations(texts).map(tuple)
 @given(messages=plain, names=st.permutations(["messages", "openai", "tulu", "sharegpt"]))
 @settings(deadline=None, max_examples=60)
 def test_around_all_formats_and_back(messages: tuple[Message, ...], names: list[str]) -> None:
-    row: Row | PlainRow = Row(messages)
+    row = Row(messages)
     for name in names:
         value = json.loads(json.dumps(format_named(name).write(row)))
         row = read_row(value, "f", name)
@@ -123,7 +122,7 @@ def test_what_is_no_pair(messages: list[Message]) -> None:
         format_named("pairs").write(Row(tuple(messages)))
 
 
-def read(data: bytes, name: str = "auto") -> list[tuple[str, Row | PlainRow]]:
+def read(data: bytes, name: str = "auto") -> list[tuple[str, Row]]:
     """Each row with its place."""
     return [
         (chunk.place(number), row)
@@ -180,17 +179,6 @@ def test_one_document(indent: int | None) -> None:
 def test_what_cannot_be_read_is_located(data: bytes, complaint: str) -> None:
     with pytest.raises(BadInput, match=complaint):
         read(data)
-
-
-def test_the_quick_way_gives_what_the_careful_way_gives() -> None:
-    odd = {"messages": [{"role": "user", "content": "x", "name": "n"}]}
-    for value in (*SHAPES.values(), odd, {"messages": []}, {"messages": [5]}, 5):
-        quick = read_common(line(value))
-        if quick is not None:
-            careful = read_row(value, "f")
-            assert (quick.messages, quick.rest) == (careful.messages, careful.rest)
-    assert read_common(line(SHAPES["openai"])) is not None
-    assert read_common(line(odd)) is None
 
 
 def test_a_long_file_is_read_in_pieces() -> None:

@@ -15,7 +15,7 @@ from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
 from tulu_cli.prompt.grammar import refuse_markers
 from tulu_cli.prompt.render import render_messages
-from tulu_cli.prompt.spoofing import ControlTexts, Shield, private_characters
+from tulu_cli.prompt.spoofing import ROLES, ControlTexts, safe_pieces, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
 
 Variables = Mapping[str, Any]
@@ -87,11 +87,9 @@ def chat_pieces(
     source = choose_template(vocabulary.chat_templates, template, with_tools=tools is not None)
     prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}
     trusted = {**vocabulary.named_tokens, **kwargs, **prompt}
-    data = {
-        "messages": [{"role": m.role, "content": m.content, **m.extra} for m in messages],
-        "tools": tools,
-        "documents": kwargs.get("documents"),
-    }
+    documents = kwargs.get("documents")
+    objects = [message.as_dict() for message in messages]
+    data = {"messages": objects, "tools": tools and list(tools), "documents": documents}
 
     def render(data: Variables) -> str:
         return render_messages(source, {**trusted, **data}, continue_final)
@@ -101,13 +99,16 @@ def chat_pieces(
         refuse_markers(messages, source, trusted, control)
     if allow_special:
         return control.split(render(data))
-    free = private_characters(data, source, trusted, control.joined)
-    return Shield(control, source, free).pieces(render, data)
+    texts = [message.content for message in messages]
+    texts += [message.role for message in messages if message.role not in ROLES]
+    others = [message.extra for message in messages if message.extra]
+    texts += texts_in([value for value in (*others, tools, documents) if value])
+    return safe_pieces(render, data, texts, control, source, trusted)
 
 
 def check(messages: Sequence[Message], kwargs: Variables) -> None:
     """Raise where there is nothing to say, or a variable has a name that is taken."""
     if not messages:
         raise BadInput("The conversation is empty: give at least one message.")
-    if OURS & kwargs.keys():
+    if not OURS.isdisjoint(kwargs):
         raise UsageError(f"A template variable cannot be named {min(OURS & kwargs.keys())}.")

@@ -1,6 +1,7 @@
 """The Jinja environment of transformers, rebuilt: the same source gives the same text.
 
-Import this module inside the call that renders: it loads jinja2.
+Compiled templates check the bounds of `limits` as they run. Import this module inside the call that
+renders: it loads jinja2.
 """
 
 import json
@@ -9,15 +10,22 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import Template
+from jinja2 import Template, filters, nodes, pass_eval_context
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import TemplateError
 from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import CallBlock, ContextReference
+from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
-from jinja2.runtime import Context
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import generate_lorem_ipsum
 
-from tulu_cli.prompt.limits import MARKS, check_characters, check_power, check_product
+from tulu_cli.prompt import limits
+
+# A variable that no template can name: the two characters to put around generation blocks.
+MARKS = "tulu generation marks"
+_DICT_ATTRIBUTES = frozenset(dir(dict))
+_LOOP_ATTRIBUTES = frozenset(name for name in dir(LoopContext) if not name.startswith("_"))
 
 
 class Generation(Extension):
@@ -25,43 +33,139 @@ class Generation(Extension):
 
     tags = {"generation"}  # noqa: RUF012
 
-    def parse(self, parser: Parser) -> CallBlock:
+    def parse(self, parser: Parser) -> nodes.CallBlock:
         """Parse the block. A call block, as in transformers, keeps its variables inside it."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        call = self.call_method("render", [ContextReference()])
-        return CallBlock(call, [], [], body, lineno=line)
+        call = self.call_method("render", [nodes.ContextReference()])
+        return nodes.CallBlock(call, [], [], body, lineno=line)
 
     def render(self, context: Context, caller: Callable[[], str]) -> str:
-        """The block's own text, between marks where the caller of the template gave some."""
+        """Return the block's own text, between marks if the caller of the template gave some."""
         start, end = context.get(MARKS) or ("", "")
         return start + caller() + end
 
 
-class Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, with bounds on what can grow without the interpreter noticing."""
+class Generator(CodeGenerator):
+    """Write code that checks its time at each iteration, and its sums and filters for length."""
 
-    intercepted_binops = frozenset(("*", "**"))
+    def blockvisit(self, body: Iterable[nodes.Node], frame: Frame) -> None:
+        """Write a block; the body of a loop begins with a look at the time."""
+        if frame.loop_frame and not frame.soft_frame:
+            self.writeline("environment.tick()")
+        super().blockvisit(body, frame)
+
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802
+        """Write a loop; what its `if` leaves out is an iteration too."""
+        if node.test is not None:
+            tick = nodes.Call(nodes.EnvironmentAttribute("tick"), [], [], None, None)
+            node.test = nodes.And(tick, node.test)
+        super().visit_For(node, frame)
+
+    _shown: nodes.Node | None = None
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self._shown = node
+        super()._output_child_pre(node, frame, finalize)
+
+    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:  # noqa: N802
+        """Write a sum, which is checked, unless it is put out at once and so checked there."""
+        if node is self._shown:
+            self._shown = node.left
+            super().visit_Add(node, frame)
+            return
+        self.write("environment.checked(")
+        super().visit_Add(node, frame)
+        self.write(")")
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:  # noqa: N802
+        """Write an attribute; that of a loop (`loop.last`) is nothing for the sandbox to forbid."""
+        if not (isinstance(node.node, nodes.Name) and node.attr in _LOOP_ATTRIBUTES):
+            super().visit_Getattr(node, frame)
+            return
+        self.write("(")
+        self.visit(node.node, frame)
+        self.write(f".{node.attr} if ")
+        self.visit(node.node, frame)
+        self.write(".__class__ is LoopContext else ")
+        super().visit_Getattr(node, frame)
+        self.write(")")
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
+        """Write a concatenation by `~`, which is checked."""
+        self.write("environment.checked(")
+        super().visit_Concat(node, frame)
+        self.write(")")
+
+    def visit_Filter(self, node: nodes.Filter, frame: Frame) -> None:  # noqa: N802
+        """Write a filtered value, which is checked."""
+        self.write("environment.checked(")
+        super().visit_Filter(node, frame)
+        self.write(")")
+
+
+class Environment(ImmutableSandboxedEnvironment):
+    """The sandbox, with bounds on what can run or grow without the interpreter noticing."""
+
+    code_generator_class = Generator
+    intercepted_binops = frozenset(("*", "**", "%"))
+    tick = staticmethod(limits.tick)
+    checked = staticmethod(limits.checked)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Multiply or raise to a power, unless the result would be beyond the bounds."""
-        (check_power if operator == "**" else check_product)(left, right)
-        return super().call_binop(context, operator, left, right)
+        """Compute `left operator right`, unless the result would be beyond the bounds."""
+        _CHECKS[operator](left, right)
+        return limits.checked(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a macro, a global or a method, within the time and the length that are allowed."""
+        limits.tick()
+        method = getattr(function, "__wrapped__", function)  # the sandbox wraps str.format
+        text = getattr(method, "__self__", None)
+        if isinstance(text, str):
+            args = limits.check_method(method.__name__, text, args)
+            if method is not function:
+                limits.check_format(text, [*args, *kwargs.values()])
+        return limits.checked(super().call(context, function, *args, **kwargs))
+
+    def call_filter(self, *args: Any, **kwargs: Any) -> Any:
+        """Call a filter for an item, as `map` does."""
+        limits.tick()
+        return limits.checked(super().call_filter(*args, **kwargs))
+
+    def call_test(self, *args: Any, **kwargs: Any) -> Any:
+        """Call a test for an item, as `select` does."""
+        limits.tick()
+        return super().call_test(*args, **kwargs)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Return an attribute or else an item; quickly where the sandbox has nothing to forbid."""
+        if type(obj) is dict and attribute not in _DICT_ATTRIBUTES and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
 
     @staticmethod
     def concat(pieces: Iterable[str]) -> str:
-        """The output of a template, a block or a macro in one text, unless it grows too long."""
+        """Return the output of a template, a block or a macro as one text."""
         kept: list[str] = []
         size = 0
         for piece in pieces:
             size += len(piece)
-            check_characters(size)
             kept.append(piece)
+            if size > limits.MOST_CHARACTERS:
+                limits.check_characters(size)
         return "".join(kept)
 
 
+_CHECKS: dict[str, Callable[[Any, Any], None]] = {
+    "*": limits.check_product,
+    "**": limits.check_power,
+    "%": limits.check_format,
+}
+
+
 def raise_exception(message: str) -> NoReturn:
-    """What a template calls to refuse a conversation."""
+    """Refuse a conversation, as a template does by calling this."""
     raise TemplateError(message)
 
 
@@ -72,28 +176,110 @@ def tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """JSON without Jinja's escaping of HTML."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    """Return JSON without Jinja's escaping of HTML."""
+    if isinstance(indent, int):
+        limits.check_characters(indent)
+    encoder = json.JSONEncoder(
+        ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
+    return Environment.concat(encoder.iterencode(value)) if indent else encoder.encode(value)
 
 
 def strftime_now(pattern: str) -> str:
-    """The local time by `pattern`."""
+    """Return the local time by `pattern`."""
     return datetime.now().strftime(pattern)
+
+
+def lipsum(n: int = 5, html: bool = True, min: int = 20, max: int = 100) -> str:  # noqa: A002
+    """Return `n` paragraphs of some words each, as Jinja does."""
+    limits.check_characters(n * max)
+    return generate_lorem_ipsum(n, html, min, max)
+
+
+def center(value: str, width: int = 80) -> str:
+    """Return the text in the middle of `width` characters."""
+    limits.check_characters(width)
+    return filters.do_center(value, width)
+
+
+def indent(s: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
+    """Return the text with each line indented."""
+    each = width if isinstance(width, int) else len(width)
+    limits.check_characters(each * (s.count("\n") + 1))
+    return filters.do_indent(s, width, first, blank)
+
+
+def format_(value: str, *args: Any, **kwargs: Any) -> str:
+    """Return the printf-style format `value` with the values filled in."""
+    limits.check_format(value, [*args, *kwargs.values()])
+    return filters.do_format(value, *args, **kwargs)
+
+
+@pass_eval_context
+def replace(eval_ctx: EvalContext, s: str, old: str, new: str, count: int | None = None) -> str:
+    """Return the text with `new` in place of `old`."""
+    limits.check_replacement(str(s), str(old), str(new))
+    return filters.do_replace(eval_ctx, s, old, new, count)
+
+
+@pass_eval_context
+def join(
+    eval_ctx: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None
+) -> str:
+    """Return the items, or one attribute of each, as one text with `d` between them."""
+    if attribute is not None:
+        value = map(filters.make_attrgetter(eval_ctx.environment, attribute), value)
+    items = list(value)
+    limits.check_join(str(d), items)
+    return filters.sync_do_join(eval_ctx, items, d)
 
 
 @lru_cache(maxsize=1)
 def environment() -> Environment:
-    """The one environment of this process."""
+    """Return the one environment of this process."""
     made = Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    made.filters["tojson"] = tojson
+    made.filters |= {"tojson": tojson, "center": center, "indent": indent, "format": format_}
+    made.filters |= {"replace": replace, "join": join}
     made.globals["raise_exception"] = raise_exception
     made.globals["strftime_now"] = strftime_now
+    made.globals["lipsum"] = lipsum
     return made
 
 
-@lru_cache(maxsize=64)
 def compile_template(source: str) -> Template:
-    """The compiled template; raises jinja2's TemplateSyntaxError."""
-    return environment().from_string(source)
+    """Return the compiled template; raise jinja2's TemplateSyntaxError."""
+    template = environment().from_string(source)
+    template.globals = dict(template.globals)  # Jinja's chain of maps is slow to copy
+    return template
+
+
+# What a template may do to a text without making another one of a part of it.
+_WHOLE: tuple[type[nodes.Node], ...] = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Operand),
+    *(nodes.If, nodes.Compare, nodes.And, nodes.Or, nodes.Not, nodes.Test, nodes.CondExpr),
+    *(nodes.Add, nodes.Concat),
+)
+
+
+def keeps_texts_whole(source: str) -> bool:
+    """Return True if the template only looks at the texts that it is given, joins and shows them.
+
+    It does if it takes messages one by one, and has nothing that makes a text of a part of another:
+    everything but a few kinds of expression counts as that.
+    """
+    try:
+        tree = environment().parse(source)
+    except TemplateError:
+        return False
+    return all(map(_keeps_whole, tree.find_all(nodes.Node)))
+
+
+def _keeps_whole(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.For):
+        loops = isinstance(node.iter, nodes.Name) and node.iter.name == "messages"
+        return loops and isinstance(node.target, nodes.Name) and node.target.name != "messages"
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
+    if isinstance(node, nodes.Filter):
+        return node.name == "trim" and not (node.args or node.kwargs)
+    return isinstance(node, (nodes.Getattr, *_WHOLE))

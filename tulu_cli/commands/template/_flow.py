@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import json
 
     from tulu_cli.commands.template._options import Input
-    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.prompt.inspect.rows import Chunk
     from tulu_cli.streams import Streams
 
@@ -21,7 +21,7 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 # What is printed of a row.
-RowWork = Callable[["Row | PlainRow"], str]
+RowWork = Callable[["Row"], str]
 
 
 @dataclass(frozen=True, slots=True)

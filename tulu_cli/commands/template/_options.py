@@ -13,7 +13,7 @@ from tulu_cli.commands import _options
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.prompt.inspect.rows import Chunk
     from tulu_cli.streams import Streams
 
@@ -333,7 +333,7 @@ def read_system(asked: str | None) -> str | None:
     return named.get(asked, asked)
 
 
-def with_prompt(row: "Row | PlainRow", system: str | None) -> "Row | PlainRow":
+def with_prompt(row: "Row", system: str | None) -> "Row":
     """The row behind the system prompt. Raises UsageError where it has one."""
     if system is None:
         return row

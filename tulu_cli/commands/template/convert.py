@@ -12,7 +12,7 @@ from tulu_cli.commands.template._flow import RowWork, json_encoder, process
 from tulu_cli.commands.template._options import Input, read_input
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.streams import Streams
 
 
@@ -79,7 +79,7 @@ def make_work(chosen: ConvertOptions) -> RowWork:
 
     encode, write = json_encoder().encode, format_named(chosen.target_format).write
 
-    def work(row: "Row | PlainRow") -> str:
+    def work(row: "Row") -> str:
         return encode(write(with_prompt(row, chosen.system))) + "\n"
 
     return work

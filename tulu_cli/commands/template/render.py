@@ -10,7 +10,7 @@ from tulu_cli.commands.template._options import Input, PromptOptions
 
 if TYPE_CHECKING:
     from tulu_cli.commands.template._subject import Opened
-    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.streams import Streams
 
 
@@ -72,12 +72,14 @@ def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
     """The work on one row: its prompt as text, or as a line of JSON."""
     from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.commands.template._subject import open_subject
+    from tulu_cli.prompt.inspect.formats import tools_of
 
     encode = json_encoder().encode
     writer = (opened or open_subject(chosen.subject)).writer(chosen.manner)
 
-    def work(row: "Row | PlainRow") -> str:
-        text = writer.text_of_row(with_prompt(row, chosen.system))
+    def work(row: "Row") -> str:
+        row = with_prompt(row, chosen.system)
+        text = writer.text(row.messages, tools_of(row))
         return f'{{"text": {encode(text)}}}\n' if chosen.json_output else text
 
     return work

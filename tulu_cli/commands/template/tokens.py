@@ -10,7 +10,7 @@ from tulu_cli.commands.template._options import PromptOptions
 
 if TYPE_CHECKING:
     from tulu_cli.commands.template._subject import Opened
-    from tulu_cli.prompt.inspect.formats import PlainRow, Row
+    from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.prompt.inspect.tokens import Explained
     from tulu_cli.render.tokens import Look
     from tulu_cli.streams import Streams
@@ -80,7 +80,7 @@ def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None
     writer, tokenizer = opened.writer(chosen.manner), opened.tokenizer
     encode = json_encoder().encode
 
-    def work(row: "Row | PlainRow") -> str:
+    def work(row: "Row") -> str:
         row = with_prompt(row, chosen.system)
         if look:
             return as_table(explain_row(tokenizer, writer, row), look)

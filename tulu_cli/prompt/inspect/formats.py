@@ -7,7 +7,6 @@ that are objects. Errors name the JSON path.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NoReturn
 
 from tulu_cli.core import Conversation, Message
@@ -19,12 +18,12 @@ DEEPEST = 100  # levels; far below where a recursive walk would fail
 
 
 def parse_messages(data: bytes, source: str) -> Conversation:
-    """The messages in a JSON document; `source` names it in errors.
+    """Return the messages in a JSON document; `source` names it in errors.
 
     A message is an object with role and content; its other keys go to the chat template. Content
     is a text or a list of text parts, which are joined; it may be null beside tool_calls. Other
-    keys of an object around `messages` are not read. Raises BadInput: byte, line and column, or
-    the path of what is wrong.
+    keys of an object around `messages` are not read. Raise BadInput with the byte, the line and
+    column, or the path of what is wrong.
     """
     text = decode_utf8(data, source).removeprefix("\ufeff")
     value = parse_json(text, source)
@@ -34,25 +33,25 @@ def parse_messages(data: bytes, source: str) -> Conversation:
     if not messages:
         raise BadInput(f"{source} has no message: the array is empty.")
     refuse_unusable(messages, source)
-    return tuple(
-        parse_message(message, f"messages[{index}]", source)
-        for index, message in enumerate(messages)
-    )
+    return read_messages(messages, "messages", source)
 
 
 def parse_message(value: Any, path: str, source: str) -> Message:
-    """One message; `path` is where it stands in the document."""
+    """Return one message; `path` is where it stands in the document."""
     if not isinstance(value, dict):
         refuse(source, path, "must be an object with role and content")
     extra = {key: item for key, item in value.items() if key not in ("role", "content")}
     return Message(parse_role(value, path, source), parse_content(value, path, source), extra)
 
 
-def is_plain(value: Any) -> bool:
-    """Whether a value is a message of role and text alone, as nearly all are."""
-    if type(value) is not dict or len(value) != 2 or not value.get("role"):
-        return False
-    return type(value["role"]) is str is type(value.get("content"))
+def plain_message(value: Any) -> Message | None:
+    """Return the message if it is role and text alone, as nearly all are; else None."""
+    if not isinstance(value, dict) or len(value) != 2:
+        return None
+    role, content = value.get("role"), value.get("content")
+    if role and isinstance(role, str) and isinstance(content, str):
+        return Message(role, content)
+    return None
 
 
 def parse_role(message: dict[str, Any], path: str, source: str) -> str:
@@ -141,19 +140,6 @@ class Row:
     rest: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class PlainRow:
-    """The same with its messages as they are in JSON, each of role and text alone."""
-
-    values: list[dict[str, str]]
-    rest: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def messages(self) -> Conversation:
-        """The messages."""
-        return tuple(Message(value["role"], value["content"]) for value in self.values)
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """A shape: what it looks like, and the two ways through it."""
@@ -162,7 +148,7 @@ class Format:
     looks: str
     recognises: Callable[[Any], bool]
     read: Callable[[Any, str], Row]
-    write: Callable[[Row | PlainRow], Any]
+    write: Callable[[Row], Any]
 
 
 def read_row(value: Any, source: str, name: str = "auto") -> Row:
@@ -185,7 +171,10 @@ def read_row(value: Any, source: str, name: str = "auto") -> Row:
 
 def recognise(value: Any) -> Format | None:
     """The format that a value is in."""
-    return next((one for one in FORMATS if one.recognises(value)), None)
+    for one in FORMATS:
+        if one.recognises(value):
+            return one
+    return None
 
 
 def format_named(name: str) -> Format:
@@ -202,16 +191,19 @@ def read_messages(messages: Any, path: str, source: str) -> Conversation:
     if not isinstance(messages, list):
         refuse(source, path, "must be an array of messages")
     return tuple(
-        parse_message(message, f"{path}[{index}]", source) for index, message in enumerate(messages)
+        [
+            plain_message(message) or parse_message(message, f"{path}[{index}]", source)
+            for index, message in enumerate(messages)
+        ]
     )
 
 
 def write_messages(messages: Conversation) -> list[dict[str, Any]]:
     """Messages as objects."""
-    return [{"role": m.role, "content": m.content, **m.extra} for m in messages]
+    return [message.as_dict() for message in messages]
 
 
-def tools_of(row: Row | PlainRow) -> list[Any] | None:
+def tools_of(row: Row) -> list[Any] | None:
     """The tools that a row of OpenAI's shape brings along."""
     tools = row.rest.get("tools")
     return tools if isinstance(tools, list) and tools else None
@@ -226,7 +218,7 @@ def _read_bare(value: Any, source: str) -> Row:
     return Row(read_messages(value, "messages", source))
 
 
-def _write_bare(row: Row | PlainRow) -> Any:
+def _write_bare(row: Row) -> Any:
     return write_messages(row.messages)
 
 
@@ -235,11 +227,11 @@ def _read_openai(value: Any, source: str) -> Row:
     return Row(messages, rest_of(value, "messages"))
 
 
-def _write_openai(row: Row | PlainRow) -> Any:
+def _write_openai(row: Row) -> Any:
     return {**row.rest, "messages": write_messages(row.messages)}
 
 
-def _write_tulu(row: Row | PlainRow) -> Any:
+def _write_tulu(row: Row) -> Any:
     """A row of the Tülu 3 SFT mixture: id, messages and source."""
     known = {"id": row.rest.get("id", ""), "messages": write_messages(row.messages)}
     return known | {"source": row.rest.get("source", "")} | rest_of(row.rest, "id", "source")
@@ -266,7 +258,7 @@ def _read_turn(turn: Any, path: str, source: str) -> Message:
     return Message(role, turn["value"], rest_of(turn, "from", "value"))
 
 
-def _write_sharegpt(row: Row | PlainRow) -> Any:
+def _write_sharegpt(row: Row) -> Any:
     turns = [
         {"from": _TO_SHAREGPT.get(m.role, m.role), "value": m.content, **m.extra}
         for m in row.messages
@@ -290,7 +282,7 @@ def _read_pair(value: Any, source: str) -> Row:
     return Row(tuple(messages), rest_of(value, *parts))
 
 
-def _write_pair(row: Row | PlainRow) -> Any:
+def _write_pair(row: Row) -> Any:
     roles = tuple(message.role for message in row.messages)
     keys = {"system": "system", "user": "prompt", "assistant": "response"}
     if roles[roles[0] == "system" :] not in (("user",), ("user", "assistant")):

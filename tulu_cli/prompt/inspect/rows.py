@@ -10,9 +10,7 @@ from tulu_cli.disk import decode_utf8, parse_json
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.inspect.formats import (
     DEEPEST,
-    PlainRow,
     Row,
-    is_plain,
     parts,
     read_row,
     recognise,
@@ -20,7 +18,6 @@ from tulu_cli.prompt.inspect.formats import (
 )
 
 CHUNK_BYTES = 2**18
-_SCALARS = {str, int, float, bool, type(None)}
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -36,13 +33,10 @@ class Chunk:
     lines: list[bytes]
     unit: str = "line"
 
-    def rows(self, name: str = "auto") -> Iterator[tuple[int, Row | PlainRow]]:
-        """Each conversation with the number of its line; blank lines are none."""
-        common = name in ("auto", "openai", "tulu")
+    def rows(self, name: str = "auto") -> Iterator[tuple[int, Row]]:
+        """Yield each conversation with the number of its line; blank lines are none."""
         for number, line in enumerate(self.lines, self.first):
-            if common and (row := read_common(line)):
-                yield number, row
-            elif line.strip():
+            if line.strip():
                 source = self.place(number)
                 yield number, read_row(parse_line(line, source), source, name)
 
@@ -119,23 +113,9 @@ def _encode(value: Any, source: str) -> bytes:
         raise BadInput(f"{source} is nested too deeply.") from error
 
 
-def read_common(line: bytes) -> PlainRow | None:
-    """The row of a line in the shape that nearly all have, quickly; None for every other."""
-    try:
-        value = json.loads(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    if type(value) is not dict or b"\\ud" in line or b"\\uD" in line:
-        return None
-    messages = value.pop("messages", None)
-    if type(messages) is not list or not {*map(type, value.values())} <= _SCALARS:
-        return None
-    return PlainRow(messages, value) if messages and all(map(is_plain, messages)) else None
-
-
 def is_suspicious(line: bytes) -> bool:
     """Whether a line may hold half a surrogate pair, or be nested too deeply."""
-    halves = b"\\ud" in line or b"\\uD" in line
+    halves = b"\\u" in line and (b"\\ud" in line or b"\\uD" in line)
     return halves or line.count(b"[") + line.count(b"{") > DEEPEST
 
 

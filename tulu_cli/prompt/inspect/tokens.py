@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
-from tulu_cli.prompt.chat import chat_pieces
 from tulu_cli.prompt.encode import encoding_of_pieces
-from tulu_cli.prompt.inspect.formats import PlainRow, Row, tools_of
+from tulu_cli.prompt.inspect.formats import Row, tools_of
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, Source, Turn
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.tokenizer import Tokenizer, encoding
@@ -44,12 +43,12 @@ class Explained:
         return None if self.source == "none" else [int(token.learnt) for token in self.tokens]
 
 
-def encode_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow) -> Sequence[int]:
+def encode_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Sequence[int]:
     """The token ids of a row's prompt. Raises BadInput, UsageError."""
     return _encoding(tokenizer, writer, row)[1]
 
 
-def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow) -> Explained:
+def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Explained:
     """The same with all that is known of each token."""
     text, ids, offsets = _encoding(tokenizer, writer, row)
     anatomy = writer.anatomy(row.messages, text, tools_of(row))
@@ -57,11 +56,11 @@ def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow)
 
 
 def _encoding(
-    tokenizer: Tokenizer, writer: PromptWriter, row: Row | PlainRow
+    tokenizer: Tokenizer, writer: PromptWriter, row: Row
 ) -> tuple[str, Sequence[int], Sequence[Range]]:
     """The text, the ids, and the characters of each."""
-    options = writer.options(asked=writer.asks(row.messages), tools=tools_of(row))
-    pieces = chat_pieces(tokenizer, row.messages, continue_final=writer.continue_final, **options)
+    asked, tools = writer.asks(row.messages), tools_of(row)
+    pieces = writer.pieces(row.messages, asked=asked, tools=tools)
     text = "".join(pieces)
     if writer.allow_special:
         found = encoding(tokenizer.backend, text, add_special_tokens=False)

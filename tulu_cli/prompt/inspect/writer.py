@@ -7,12 +7,9 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import choose_template
-from tulu_cli.prompt.chat import NOTHING, OURS, Variables, Vocabulary, render_chat
+from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, render_chat
 from tulu_cli.prompt.grammar import Grammar, learn
-from tulu_cli.prompt.inspect.formats import PlainRow, Row, tools_of
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, dissect, places
-from tulu_cli.prompt.limits import MARKS
-from tulu_cli.prompt.skeleton import Skeletons, has_stand_ins
 from tulu_cli.prompt.spoofing import private_characters
 
 
@@ -47,39 +44,14 @@ class PromptWriter:
 
     def asks(self, messages: Sequence[Message]) -> bool:
         """Whether the prompt of a conversation ends with the generation prompt."""
-        return self.asks_after(messages[-1].role if messages else "")
-
-    def asks_after(self, role: str) -> bool:
-        """The same of one whose last message is of this role."""
         if self.continue_final:
             return False
         wanted = self.add_generation_prompt
-        return role != "assistant" if wanted is None else wanted
+        return not messages or messages[-1].role != "assistant" if wanted is None else wanted
 
     def text(self, messages: Sequence[Message], tools: Sequence[Variables] | None = None) -> str:
-        """The prompt as text; `tools` are the conversation's own. Raises BadInput, UsageError."""
-        text = None
-        if tools is None and not any(message.extra for message in messages):
-            roles = tuple(message.role for message in messages)
-            text = self._filled(roles, [message.content for message in messages])
-        if text is not None:
-            return text
+        """Return the prompt; `tools` are the conversation's own. Raise BadInput, UsageError."""
         return self.render(messages, asked=self.asks(messages), tools=tools)
-
-    def text_of_row(self, row: Row | PlainRow) -> str:
-        """The prompt of a row, the quickest way that there is for it."""
-        if isinstance(row, PlainRow):
-            roles = tuple([value["role"] for value in row.values])
-            text = self._filled(roles, [value["content"] for value in row.values])
-            if text is not None:
-                return text
-        return self.text(row.messages, tools_of(row))
-
-    def _filled(self, roles: tuple[str, ...], contents: list[str]) -> str | None:
-        """The prompt without running the template, None where that cannot be."""
-        if self._skeletons is None or not roles:
-            return None
-        return self._skeletons.fill(roles, contents, asked=self.asks_after(roles[-1]))
 
     def render(
         self,
@@ -88,16 +60,22 @@ class PromptWriter:
         asked: bool,
         tools: Sequence[Variables] | None = None,
     ) -> str:
-        """The prompt as text, by running the template."""
-        return render_chat(
-            self.vocabulary,
-            messages,
-            continue_final=self.continue_final,
-            **self.options(asked=asked, tools=tools),
-        )
+        """Return the prompt, with a generation prompt if `asked`."""
+        return "".join(self.pieces(messages, asked=asked, tools=tools))
+
+    def pieces(
+        self,
+        messages: Sequence[Message],
+        *,
+        asked: bool,
+        tools: Sequence[Variables] | None = None,
+    ) -> list[str]:
+        """Return the plain texts of a prompt with the control tokens between them."""
+        options = self.options(asked=asked, tools=tools)
+        return chat_pieces(self.vocabulary, messages, continue_final=self.continue_final, **options)
 
     def options(self, *, asked: bool, tools: Sequence[Variables] | None = None) -> Any:
-        """The `ChatOptions` of one prompt, but for `continue_final`."""
+        """Return the `ChatOptions` of one prompt, but for `continue_final`."""
         return {
             "add_generation_prompt": asked,
             "template": self.template,
@@ -124,6 +102,8 @@ class PromptWriter:
     ) -> list[Range] | None:
         if "endgeneration" not in self.source:
             return None
+        from tulu_cli.prompt.environment import MARKS
+
         free = private_characters([message.content for message in messages], self.source)
         left, right = next(free), next(free)
         options = self.options(asked=self.asks(messages), tools=tools)
@@ -132,13 +112,3 @@ class PromptWriter:
         starts = [place - 2 * index for index, place in enumerate(places(marked, left))]
         ends = [place - 2 * index - 1 for index, place in enumerate(places(marked, right))]
         return list(zip(starts, ends, strict=True)) or None
-
-    @cached_property
-    def _skeletons(self) -> Skeletons | None:
-        if self.continue_final or self.strict_roles or OURS & self.kwargs.keys():
-            return None
-        if self.tools is not None or has_stand_ins([self.source, *map(str, self.tokens.values())]):
-            return None
-        from tulu_cli.prompt.opaque import copies_content
-
-        return Skeletons(self.render) if copies_content(self.source) else None
