@@ -15,6 +15,7 @@ from tulu_cli.loading import (
     with_weights,
 )
 from tulu_cli.machine import Machine
+from tulu_cli.prompt import ChatEncoder
 from tulu_cli.request.request import RequestMaker
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
@@ -34,6 +35,7 @@ class LoadedModel:
         self._machine = machine
         self._streams = streams
         self._engine: Engine | None = None
+        self._encoder: ChatEncoder | None = None
         self.prepared = prepare(options, machine, streams)
 
     @property
@@ -76,7 +78,10 @@ class LoadedModel:
 
     def requests(self, *, allow_special: bool) -> RequestMaker:
         """Return the maker of this model's requests."""
-        return RequestMaker(self.prepared.model, allow_special=allow_special)
+        model = self.prepared.model
+        if isinstance(model, TokenModel) and self._encoder is None:
+            self._encoder = ChatEncoder(model.tokenizer)
+        return RequestMaker(model, allow_special=allow_special, encoder=self._encoder)
 
     def engine(self) -> "Engine":
         """Return the loaded engine. Raise what fetching and loading raise."""
@@ -103,11 +108,12 @@ class LoadedModel:
         quiet = replace(options, verbose=False)
         prepared = with_weights(prepare(quiet, self._machine, self._streams), self._streams)
         self.unload()  # two models at a time would need the memory of two
-        self._options, self.prepared = options, prepared
+        self._options, self.prepared, self._encoder = options, prepared, None
         try:
             self.engine()
         except BaseException:
             self._options, self.prepared = before
+            self._encoder = None
             raise
 
     def unload(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack
 
-from tulu_cli.core import Message
+from tulu_cli.core import Message, TokenIds
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
@@ -68,6 +68,42 @@ def encode_chat(
     if options.get("allow_special", False):
         return tokenizer.encode_text("".join(pieces))
     return encode_pieces(tokenizer, pieces)
+
+
+class ChatEncoder:
+    """Encode a conversation that grows: what was encoded the last time is not encoded again.
+
+    The ids are those of `encode_chat`. A control token ends whatever the tokenizer merges, so a
+    prompt that begins as the one before it is encoded from the last control token that both have.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._control = tokenizer.special_ids
+        self._pieces: list[str] = []
+        self._ids: TokenIds = ()
+
+    def __call__(self, messages: Sequence[Message], **options: Unpack[ChatOptions]) -> TokenIds:
+        """Return the prompt's token ids, for `ChatOptions`. Raise BadInput or UsageError."""
+        if options.get("allow_special", False):
+            return encode_chat(self._tokenizer, messages, **options)
+        pieces = chat_pieces(self._tokenizer, messages, **options)
+        kept, begun = self._common(pieces)
+        rest = ["", *pieces[begun:]] if begun else pieces
+        self._ids = kept + encode_pieces(self._tokenizer, rest)
+        self._pieces = pieces
+        return self._ids
+
+    def _common(self, pieces: Sequence[str]) -> tuple[TokenIds, int]:
+        """Return the ids that can be kept, and the piece, a control token, that follows them."""
+        places = [place for place, token in enumerate(self._ids) if token in self._control]
+        if len(places) != len(self._pieces) // 2:  # plain text has become such a token: <unk>
+            return (), 0
+        both = zip(self._pieces, pieces, strict=False)
+        same = next((at for at, (old, new) in enumerate(both) if old != new), None)
+        shared = min(len(self._pieces), len(pieces)) if same is None else same
+        begun = (shared - 2) | 1 if shared >= 2 else 0  # the last odd one of those
+        return (self._ids[: places[begun // 2]], begun) if begun > 0 else ((), 0)
 
 
 def chat_pieces(

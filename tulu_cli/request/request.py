@@ -1,13 +1,14 @@
 """The one maker of requests: what is to be answered, by which model, and how, as a Request."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from tulu_cli.core import Conversation, Request, Sampling, TokenIds
 from tulu_cli.engines.base import bounded
 from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
 from tulu_cli.errors import UsageError
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
-from tulu_cli.prompt import encode_chat
+from tulu_cli.prompt import ChatEncoder, encode_chat
 from tulu_cli.request.inputs import with_system
 
 
@@ -15,7 +16,8 @@ from tulu_cli.request.inputs import with_system
 class RequestMaker:
     """Make the requests of a run, in the form that the model's engine takes.
 
-    Token ids are made here, or, for `one_shot`, by the warm engine that has the tokenizer loaded.
+    Token ids are made here, or, for `one_shot`, by the warm engine that has the tokenizer loaded; a
+    chat has an `encoder`, which encodes only what is new in its conversation.
     A server that makes its own prompt is given the messages. `system` is the system prompt of the
     run, `system_is_asked` that it was given on the command line.
     """
@@ -26,6 +28,7 @@ class RequestMaker:
     allow_special: bool = False
     strict_roles: bool = False
     one_shot: bool = False
+    encoder: ChatEncoder | None = None
 
     def conversation(self, messages: Conversation) -> Conversation:
         """Return the messages behind the system prompt that applies.
@@ -78,8 +81,8 @@ class RequestMaker:
                 allow_special=self.allow_special,
                 strict_roles=self.strict_roles,
             )
-        return encode_chat(
-            model.tokenizer,
+        encode = self.encoder or partial(encode_chat, model.tokenizer)
+        return encode(
             messages,
             continue_final=continue_final,
             add_generation_prompt=generation_prompt,
