@@ -123,7 +123,7 @@ def test_a_reader_that_leaves_is_quiet(demo_directory: Path, data: Path) -> None
         (["--continue"], "There is no session to continue yet."),
         (["--resume", "abc"], "There is no session 'abc'"),
         (["--resume", "a", "--continue"], "cannot be combined"),
-        (["--incognito", "--continue"], "--no-history has no session"),
+        (["--incognito", "--continue"], "--no-history keeps no session"),
         (["--greedy", "--temperature", "1"], "cannot be combined"),
         (["--overflow", "never"], "Invalid value"),
     ],
