@@ -13,7 +13,7 @@ from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
-from tulu_cli.prompt.grammar import refuse_markers
+from tulu_cli.prompt.inspect.grammar import refuse_markers
 from tulu_cli.prompt.render import render_messages
 from tulu_cli.prompt.spoofing import ROLES, ControlTexts, safe_pieces, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer

@@ -162,7 +162,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for ea
 
 
 @dataclass(frozen=True)
-class Subject:
+class TemplateSource:
     """Which template is meant, with which tokens: small enough to send to another process."""
 
     model: str | None = None
@@ -181,7 +181,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Manner:
+class RenderOptions:
     """How conversations are rendered."""
 
     add_generation_prompt: bool | None = None
@@ -214,8 +214,8 @@ def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:
 class PromptOptions:
     """What `render` and `tokens` are asked for, understood."""
 
-    subject: Subject = field(default_factory=Subject)
-    manner: Manner = field(default_factory=Manner)
+    source: TemplateSource = field(default_factory=TemplateSource)
+    rendering: RenderOptions = field(default_factory=RenderOptions)
     given: Input = field(default_factory=Input)
     system: str | None = None
     source_format: str = "auto"
@@ -227,8 +227,8 @@ class PromptOptions:
 def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
     """The flags of a verb by their names, understood. Raises UsageError, BadInput."""
     return PromptOptions(
-        subject=read_subject(flags),
-        manner=Manner(
+        source=read_source(flags),
+        rendering=RenderOptions(
             add_generation_prompt=flags["add_generation_prompt"],
             continue_final=flags["continue_final"],
             tools=read_tools(flags["tools"]),
@@ -245,10 +245,10 @@ def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
     )
 
 
-def read_subject(flags: dict[str, Any]) -> Subject:
+def read_source(flags: dict[str, Any]) -> TemplateSource:
     """The template that flags mean; a verb need not have them all."""
     names = ("model", "template", "tokenizer", "eos", "bos", "card", "offline")
-    return Subject(**{name: flags[name] for name in names if name in flags})
+    return TemplateSource(**{name: flags[name] for name in names if name in flags})
 
 
 def read_system(asked: str | None) -> str | None:

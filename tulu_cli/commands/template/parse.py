@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._options import Subject
+from tulu_cli.commands.template._options import TemplateSource
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ def parse(
     flags = dict(locals())
     from tulu_cli.streams import Streams
 
-    subject, kwargs = shared.read_subject(flags), shared.read_kwargs(kwarg)
-    run(subject, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
+    source, kwargs = shared.read_source(flags), shared.read_kwargs(kwarg)
+    run(source, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
 
 
 def run(
-    subject: Subject,
+    source: TemplateSource,
     file: str | None,
     streams: "Streams",
     *,
@@ -47,13 +47,13 @@ def run(
     verbose: bool = False,
 ) -> None:
     """Print the messages. Raises TuluError."""
-    from tulu_cli.commands.template._options import Manner, open_binary
-    from tulu_cli.commands.template._subject import open_aloud
+    from tulu_cli.commands.template._options import RenderOptions, open_binary
+    from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.disk import decode_utf8
 
     if file is None and streams.stdin_tty:
         raise UsageError("There is no prompt: give a file or -, or pipe one in.")
-    writer = open_aloud(subject, streams, verbose=verbose).writer(Manner(kwargs=kwargs or {}))
+    writer = open_aloud(source, streams, verbose=verbose).writer(RenderOptions(kwargs=kwargs or {}))
     with open_binary(file, streams) as (opened, name):
         first = opened.readline()
         if read_text_line(first) is None:

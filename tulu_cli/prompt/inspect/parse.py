@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import ASKED, END, START, Grammar
+from tulu_cli.prompt.inspect.grammar import ASKED, END, START, Grammar
 from tulu_cli.prompt.render import Render
 
 

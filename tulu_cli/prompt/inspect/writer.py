@@ -8,7 +8,7 @@ from typing import Any
 from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, render_chat
-from tulu_cli.prompt.grammar import Grammar, learn
+from tulu_cli.prompt.inspect.grammar import Grammar, learn
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, dissect, places
 from tulu_cli.prompt.spoofing import private_characters
 

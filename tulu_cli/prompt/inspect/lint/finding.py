@@ -7,7 +7,7 @@ from typing import Literal
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import role_markers
+from tulu_cli.prompt.inspect.grammar import role_markers
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Subject:
+class LintTarget:
     """A template with its tokens. `end_token_ids` are those of the model's generation_config."""
 
     writer: PromptWriter
@@ -68,4 +68,4 @@ class Subject:
             return None
 
 
-Rule = Callable[[Subject], Iterator[Finding]]
+Rule = Callable[[LintTarget], Iterator[Finding]]

@@ -139,7 +139,7 @@ def learn_source(source: str, named: Mapping[str, Any]) -> Grammar:
     """The grammar of a template's source with these variables."""
 
     def render(messages: Sequence[Message], *, asked: bool) -> str:
-        data = [{"role": message.role, "content": message.content} for message in messages]
+        data = [message.as_dict() for message in messages]
         variables = {**named, "messages": data, "add_generation_prompt": asked}
         return render_template(source, {"tools": None, "documents": None} | variables)
 
