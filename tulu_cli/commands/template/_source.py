@@ -28,7 +28,7 @@ class Opened:
     files: "ModelFiles | None" = None
 
     def writer(self, rendering: RenderOptions) -> PromptWriter:
-        """What renders conversations in this rendering."""
+        """Return a writer that renders conversations with these options."""
         return PromptWriter(
             vocabulary=self.vocabulary,
             template=self.template,
@@ -42,14 +42,14 @@ class Opened:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer. Raises UsageError where there is none."""
+        """Return the tokenizer. Raise UsageError if there is none."""
         if isinstance(self.vocabulary, Tokenizer):
             return self.vocabulary
         raise UsageError("Token ids need a tokenizer: give -m MODEL or --tokenizer DIR.")
 
 
 def open_source(source: TemplateSource, streams: "Streams | None" = None) -> Opened:
-    """Read the template and the tokens. Raises UsageError, ModelNotFound or BadInput."""
+    """Read the template and the tokens. Raise UsageError, ModelNotFound or BadInput."""
     files = _locate(source, streams) if source.model is not None else None
     directory = files.directory if files else Path(source.tokenizer) if source.tokenizer else None
     vocabulary = Tokenizer.load(directory) if directory else tulu_templates()
@@ -61,7 +61,7 @@ def open_source(source: TemplateSource, streams: "Streams | None" = None) -> Ope
 
 
 def open_aloud(source: TemplateSource, streams: "Streams", *, verbose: bool) -> Opened:
-    """The same, saying with -v where the template is from."""
+    """Read the template and the tokens; with -v, say where the template is from."""
     opened = open_source(source, streams)
     if verbose:
         streams.say(f"tulu: template: {opened.origin}")
@@ -81,7 +81,7 @@ def _locate(source: TemplateSource, streams: "Streams | None") -> "ModelFiles":
 
 
 def _template(source: TemplateSource, vocabulary: Tokenizer | Templates) -> tuple[str | None, str]:
-    """The template to use in place of the vocabulary's default, and where it is from."""
+    """Return the template to use in place of the vocabulary's default, and where it is from."""
     chosen = source.template
     if chosen is not None and chosen not in vocabulary.chat_templates:
         return read_template(chosen), chosen
@@ -93,7 +93,7 @@ def _template(source: TemplateSource, vocabulary: Tokenizer | Templates) -> tupl
 
 
 def read_template(name: str) -> str:
-    """The Jinja source in a file. Raises BadInput."""
+    """Return the Jinja source in a file. Raise BadInput."""
     from tulu_cli.disk import read_text
     from tulu_cli.prompt.builtin import universal_newlines
     from tulu_cli.request.inputs import shown

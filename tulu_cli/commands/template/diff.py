@@ -46,7 +46,7 @@ def diff(
 
 
 def meant(name: str, *, offline: bool) -> TemplateSource:
-    """The template that a name means."""
+    """Return the template that a name means."""
     from pathlib import Path
 
     if name == "tulu":
@@ -66,7 +66,7 @@ def run(
     json_output: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Print the differences; returns how many probes show one. Raises TuluError."""
+    """Print the differences; returns how many probes show one. Raise TuluError."""
     from tulu_cli.commands.template._flow import json_encoder
     from tulu_cli.commands.template._options import RenderOptions
     from tulu_cli.commands.template._source import open_aloud
@@ -88,7 +88,7 @@ def run(
 
 
 def shown(one: "Comparison", names: tuple[str, str], streams: "Streams") -> str:
-    """The difference on one conversation, safe for a terminal."""
+    """Return the difference on one conversation, safe for a terminal."""
     from tulu_cli.streams import terminal_safe
 
     lines = [f"{one.probe}:", *one.lines(*names)]

@@ -65,7 +65,7 @@ def run(
     json_output: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Print the findings; returns how many are errors. Raises TuluError."""
+    """Print the findings; returns how many are errors. Raise TuluError."""
     from tulu_cli.commands.template._options import RenderOptions
     from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.prompt.inspect.lint import LintTarget, lint_template
@@ -97,7 +97,7 @@ def run(
 def conversations(
     target: "LintTarget", given: Input, streams: "Streams", source_format: str
 ) -> "Iterator[Finding]":
-    """The findings of each conversation in turn. Raises TuluError for what is none."""
+    """Yield the findings of each conversation in turn. Raise TuluError for an unreadable one."""
     from tulu_cli.prompt.inspect.lint import lint_conversation
 
     for chunk in chunks_of(given, streams):
@@ -110,7 +110,7 @@ def conversations(
 
 
 def shown(finding: "Finding", streams: "Streams", *, as_json: bool) -> str:
-    """One finding: two lines for people, or one of JSON; safe for a terminal."""
+    """Return one finding as two lines for people or one of JSON, safe for a terminal."""
     from dataclasses import asdict
 
     from tulu_cli.commands.template._flow import json_encoder

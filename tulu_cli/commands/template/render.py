@@ -49,7 +49,7 @@ def render(
 
 
 def run(chosen: PromptOptions, streams: "Streams") -> None:
-    """Print the prompts. Raises TuluError; what stands before a bad line is printed."""
+    """Print the prompts. Raise TuluError; what stands before a bad line is printed."""
     from tulu_cli.commands.template._source import open_aloud
 
     opened = open_aloud(chosen.source, streams, verbose=chosen.verbose)
@@ -69,7 +69,7 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 
 def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
-    """The work on one row: its prompt as text, or as a line of JSON."""
+    """Return the work on one row: to its prompt as text, or as a line of JSON."""
     from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.commands.template._source import open_source
     from tulu_cli.prompt.inspect.formats import tools_of
@@ -86,7 +86,7 @@ def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
 
 
 def card_example(opened: "Opened") -> str:
-    """The conversation that the model card shows."""
+    """Return the conversation that the model card shows, rendered."""
     from tulu_cli.commands.template._options import RenderOptions
     from tulu_cli.prompt.builtin import CARD_EXAMPLE
 

@@ -26,7 +26,7 @@ def show(
 
 
 def run(source: TemplateSource, streams: "Streams", *, verbose: bool = False) -> None:
-    """Print the source. Raises TuluError."""
+    """Print the source. Raise TuluError."""
     from tulu_cli.commands.template._options import RenderOptions
     from tulu_cli.commands.template._source import open_aloud
 

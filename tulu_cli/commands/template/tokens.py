@@ -51,7 +51,7 @@ def tokens(
 
 
 def run(chosen: PromptOptions, streams: "Streams") -> None:
-    """Print the ids. Raises TuluError; what stands before a bad line is printed."""
+    """Print the ids. Raise TuluError; what stands before a bad line is printed."""
     from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.render.tokens import Look
 
@@ -71,7 +71,7 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 
 def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None") -> RowWork:
-    """The work on one row: a table for a terminal that looks so, a line of ids, or one of JSON."""
+    """Return the work on one row: to a table for a terminal, a line of ids, or one of JSON."""
     from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.commands.template._source import open_source
     from tulu_cli.prompt.inspect.tokens import encode_row, explain_row
@@ -92,7 +92,7 @@ def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None
 
 
 def as_table(explained: "Explained", look: "Look") -> str:
-    """One conversation as a table for a terminal."""
+    """Return one conversation as a table for a terminal."""
     from tulu_cli.render.tokens import Cells, token_table
 
     known = explained.source != "none"
@@ -111,7 +111,7 @@ def as_table(explained: "Explained", look: "Look") -> str:
 
 
 def as_json(explained: "Explained") -> dict[str, Any]:
-    """One conversation, its turns by the numbers of their tokens."""
+    """Return one conversation as an object, its turns by the numbers of their tokens."""
     return {
         "text": explained.text,
         "ids": [token.id for token in explained.tokens],

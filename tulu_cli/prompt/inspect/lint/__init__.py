@@ -17,7 +17,7 @@ _ORDER = ("error", "warning", "note")
 
 
 def lint_template(target: LintTarget) -> list[Finding]:
-    """All findings about a template, the worst first."""
+    """Return all findings about a template, the worst first."""
     broken = [finding for rule in RUNNING for finding in rule(target)]
     if broken:
         return broken

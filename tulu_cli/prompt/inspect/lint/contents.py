@@ -52,5 +52,5 @@ def order(messages: Sequence[Message], place: str) -> Iterator[Finding]:
 
 
 def misplaced(message: str, place: str) -> Finding:
-    """The finding for roles out of order."""
+    """Return the finding for roles out of order."""
     return Finding("T102", "warning", message, "Let user and assistant take turns.", place)

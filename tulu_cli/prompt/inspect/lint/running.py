@@ -18,7 +18,7 @@ def runs(target: LintTarget) -> Iterator[Finding]:
 
 
 def explained(error: BadInput) -> Finding:
-    """The finding for a template that fails."""
+    """Return the finding for a template that fails."""
     from jinja2 import TemplateSyntaxError
     from jinja2.exceptions import SecurityError
 

@@ -121,7 +121,7 @@ def borders_hold(target: LintTarget) -> Iterator[Finding]:
 
 
 def straddles(target: LintTarget, answer: Message) -> bool:
-    """Whether a token covers both the end of the header and the beginning of an answer."""
+    """Return True if a token covers both the end of the header and the start of an answer."""
     writer, tokenizer = target.writer, target.tokenizer
     text = target.text(USER, answer)
     header = target.text(USER, asked=True)
