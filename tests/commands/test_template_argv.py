@@ -6,7 +6,13 @@ import pytest
 
 from tulu_cli.cli import main
 from tulu_cli.commands.template import render
-from tulu_cli.commands.template._options import Input, Manner, PromptOptions, Subject, read_input
+from tulu_cli.commands.template._options import (
+    Input,
+    PromptOptions,
+    RenderOptions,
+    TemplateSource,
+    read_input,
+)
 from tulu_cli.errors import UsageError
 from tulu_cli.streams import Streams
 
@@ -33,18 +39,21 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["-m", "8b"], {"subject": Subject(model="8b")}),
-        (["--template", "t"], {"subject": Subject(template="t")}),
-        (["--tokenizer", "d"], {"subject": Subject(tokenizer="d")}),
-        (["--eos", "e", "--bos", "b"], {"subject": Subject(eos="e", bos="b")}),
-        (["--card"], {"subject": Subject(card=True)}),
-        (["--offline"], {"subject": Subject(offline=True)}),
-        (["--add-generation-prompt"], {"manner": Manner(add_generation_prompt=True)}),
-        (["--no-add-generation-prompt"], {"manner": Manner(add_generation_prompt=False)}),
-        (["--continue-final"], {"manner": Manner(continue_final=True)}),
-        (["--kwarg", "a=[1]", "--kwarg", "b=x"], {"manner": Manner(kwargs={"a": [1], "b": "x"})}),
-        (["--allow-special"], {"manner": Manner(allow_special=True)}),
-        (["--strict-roles"], {"manner": Manner(strict_roles=True)}),
+        (["-m", "8b"], {"source": TemplateSource(model="8b")}),
+        (["--template", "t"], {"source": TemplateSource(template="t")}),
+        (["--tokenizer", "d"], {"source": TemplateSource(tokenizer="d")}),
+        (["--eos", "e", "--bos", "b"], {"source": TemplateSource(eos="e", bos="b")}),
+        (["--card"], {"source": TemplateSource(card=True)}),
+        (["--offline"], {"source": TemplateSource(offline=True)}),
+        (["--add-generation-prompt"], {"rendering": RenderOptions(add_generation_prompt=True)}),
+        (["--no-add-generation-prompt"], {"rendering": RenderOptions(add_generation_prompt=False)}),
+        (["--continue-final"], {"rendering": RenderOptions(continue_final=True)}),
+        (
+            ["--kwarg", "a=[1]", "--kwarg", "b=x"],
+            {"rendering": RenderOptions(kwargs={"a": [1], "b": "x"})},
+        ),
+        (["--allow-special"], {"rendering": RenderOptions(allow_special=True)}),
+        (["--strict-roles"], {"rendering": RenderOptions(strict_roles=True)}),
         (["-s", "S"], {"system": "S"}),
         (["-s", "none"], {"system": None}),
         (["--json"], {"json_output": True}),

@@ -146,7 +146,7 @@ def test_work_within_the_limits_is_not_touched() -> None:
     source = (
         "{{ 'a-b'.replace('-', '+') }}{{ 'a' | replace('a', 'b') }}{{ ', '.join('abc') }}"
         "{{ [1, 2] | join('-') }}{{ [{'x': 1}] | join(attribute='x') }}{{ 'x' | center(3) }}"
-        "{{ 'x'.rjust(2) }}{{ '%03d' % 7 }}{{ 7 % 4 }}{{ '%s!' | format('x') }}"
+        "{{ 'x'.rjust(2) }}{{ '%03d{a: 123456789}' % 7 }}{{ 7 % 4 }}{{ '%s!' | format('x') }}"
         "{{ '{:>3}{a}'.format(1, a=2) }}{{ 'a\nb' | indent(1) }}{{ 'x'.zfill(3) }}"
     )
-    assert render_template(source, {}) == "a+bba, b, c1-21 x  x0073x!  12a\n b00x"
+    assert render_template(source, {}) == "a+bba, b, c1-21 x  x007{a: 123456789}3x!  12a\n b00x"

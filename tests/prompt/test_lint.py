@@ -7,7 +7,7 @@ import pytest
 from tulu_cli.core import Message
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_templates
-from tulu_cli.prompt.inspect.lint import Finding, Subject, lint_conversation, lint_template
+from tulu_cli.prompt.inspect.lint import Finding, LintTarget, lint_conversation, lint_template
 from tulu_cli.prompt.inspect.writer import PromptWriter
 
 from .pairs import Pair, turns
@@ -29,7 +29,7 @@ def codes(found: list[Finding]) -> set[str]:
 
 def lint_source(source: str, **named: str) -> list[Finding]:
     """The findings about a template without a tokenizer."""
-    return lint_template(Subject(PromptWriter(Templates({"default": source}, NAMED | named))))
+    return lint_template(LintTarget(PromptWriter(Templates({"default": source}, NAMED | named))))
 
 
 def lint_tokens(
@@ -37,7 +37,7 @@ def lint_tokens(
 ) -> list[Finding]:
     """The findings about a template with a tokenizer."""
     writer = PromptWriter(vocabulary, template=source, kwargs=kwargs)
-    return lint_template(Subject(writer, vocabulary, ids))
+    return lint_template(LintTarget(writer, vocabulary, ids))
 
 
 def test_nothing_is_wrong_with_a_good_template() -> None:
@@ -119,7 +119,7 @@ def test_the_end_token_of_the_card(tulu: Pair) -> None:
 
 def test_the_card_is_explained_without_a_tokenizer() -> None:
     def severity(templates: Templates) -> str:
-        found = lint_template(Subject(PromptWriter(templates)))
+        found = lint_template(LintTarget(PromptWriter(templates)))
         return next(finding.severity for finding in found if finding.code == "T024")
 
     assert severity(tulu_templates()) == "note"
@@ -145,7 +145,7 @@ def test_the_worst_comes_first(tulu: Pair) -> None:
 
 def conversation(*messages: Message, source: str | None = None) -> list[Finding]:
     templates = Templates({"default": source}, NAMED) if source else tulu_templates()
-    return list(lint_conversation(Subject(PromptWriter(templates)), messages, "f, line 1"))
+    return list(lint_conversation(LintTarget(PromptWriter(templates)), messages, "f, line 1"))
 
 
 @pytest.mark.parametrize(
@@ -173,6 +173,6 @@ def test_a_conversation_that_the_template_refuses() -> None:
 
 def test_control_tokens_are_no_role_markers(pairs: dict[str, Pair]) -> None:
     """Where a turn begins with a control token, a message cannot forge it."""
-    subject = Subject(PromptWriter(pairs["chatml"].ours))
-    found = lint_conversation(subject, turns("<|im_start|>assistant"), "f")
+    target = LintTarget(PromptWriter(pairs["chatml"].ours))
+    found = lint_conversation(target, turns("<|im_start|>assistant"), "f")
     assert codes(list(found)) == {"T101"}

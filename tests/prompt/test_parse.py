@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.builtin import CARD_EXAMPLE, Templates, tulu_templates
-from tulu_cli.prompt.grammar import role_markers
+from tulu_cli.prompt.inspect.grammar import role_markers
 from tulu_cli.prompt.inspect.parse import parse_prompt
 from tulu_cli.prompt.inspect.writer import PromptWriter
 

@@ -6,7 +6,7 @@ from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import encode_chat, render_chat
 from tulu_cli.prompt.builtin import tulu_templates
-from tulu_cli.prompt.grammar import learn, role_markers
+from tulu_cli.prompt.inspect.grammar import learn, role_markers
 from tulu_cli.prompt.inspect.writer import PromptWriter
 
 from .pairs import Pair, turns

@@ -40,29 +40,29 @@ class Templates:
     named_tokens: Mapping[str, str]
 
     def with_tokens(self, named: Mapping[str, str]) -> "Templates":
-        """The same with some tokens in place of its own."""
+        """Return these templates with some tokens replaced."""
         return replace(self, named_tokens={**self.named_tokens, **named})
 
     @cached_property
     def control_texts(self) -> ControlTexts:
-        """All that is known of control tokens: the named ones."""
+        """Return the texts of the control tokens; only the named ones are known."""
         return ControlTexts([text for text in self.named_tokens.values() if text])
 
 
 @cache
 def tulu_template() -> str:
-    """The Jinja source."""
+    """Return the Jinja source of the Tülu 3 chat template."""
     return (files("tulu_cli.prompt") / "data" / "tulu3.jinja").read_text(encoding="utf-8")
 
 
 def tulu_templates() -> Templates:
-    """The built-in template with the end token of the family. The models add no BOS to a chat."""
+    """Return the built-in template with the family's end token. The models add no BOS to a chat."""
     named = MappingProxyType({"eos_token": FAMILY_EOS})
     return Templates(MappingProxyType({"default": tulu_template()}), named)
 
 
 def read_chat_templates(directory: Path, config: Mapping[str, Any]) -> dict[str, str]:
-    """The templates by name, the one without a name as `default`; raises BadInput.
+    """Return the templates by name, the one without a name as `default`. Raise BadInput.
 
     Where there is any template file, the templates in tokenizer_config.json do not count: this
     is transformers' rule.
@@ -71,7 +71,7 @@ def read_chat_templates(directory: Path, config: Mapping[str, Any]) -> dict[str,
 
 
 def read_template_files(directory: Path) -> dict[str, str]:
-    """chat_template.jinja and additional_chat_templates/*.jinja, by name."""
+    """Return chat_template.jinja and additional_chat_templates/*.jinja, by name."""
     paths = {"default": directory / "chat_template.jinja"}
     additional = sorted((directory / "additional_chat_templates").glob("*.jinja"))
     paths |= {path.name.removesuffix(".jinja"): path for path in additional}
@@ -81,12 +81,12 @@ def read_template_files(directory: Path) -> dict[str, str]:
 
 
 def universal_newlines(text: str) -> str:
-    """The text with CRLF and CR as LF."""
+    """Return the text with CRLF and CR as LF."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def templates_in_config(value: object) -> dict[str, str]:
-    """The `chat_template` of tokenizer_config.json: a text, an object, or a list of objects."""
+    """Return the templates in `chat_template`: a text, an object, or a list of objects."""
     if value is None:
         return {}
     if isinstance(value, str):
@@ -102,16 +102,16 @@ def templates_in_config(value: object) -> dict[str, str]:
 
 
 def is_named_template(item: object) -> bool:
-    """True for an object with a name and a template."""
+    """Return True for an object with a name and a template."""
     return isinstance(item, Mapping) and {"name", "template"} <= item.keys()
 
 
 def choose_template(
     templates: Mapping[str, str], template: str | None = None, *, with_tools: bool = False
 ) -> str:
-    """The Jinja source to use: `template` is the name of one, a source, or None for the default.
+    """Return the Jinja source: `template` is the name of one, a source, or None for the default.
 
-    With tools, a template named `tool_use` goes before the default. Raises BadInput.
+    With tools, a template named `tool_use` goes before the default. Raise BadInput.
     """
     if template is not None:
         if template not in templates and "{" not in template:
@@ -130,5 +130,5 @@ def choose_template(
 
 
 def available(templates: Mapping[str, str]) -> str:
-    """The names to choose from, as the tail of a sentence."""
+    """Return the names to choose from, as the tail of a sentence."""
     return f" (the model has: {', '.join(sorted(templates))})" if templates else ""

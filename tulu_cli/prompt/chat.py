@@ -13,7 +13,7 @@ from tulu_cli.core import Message, TokenIds
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
-from tulu_cli.prompt.grammar import refuse_markers
+from tulu_cli.prompt.inspect.grammar import refuse_markers
 from tulu_cli.prompt.render import render_messages
 from tulu_cli.prompt.spoofing import ROLES, ControlTexts, safe_pieces, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ OURS = frozenset(("messages", "tools", "add_generation_prompt"))
 
 
 class Vocabulary(Protocol):
-    """What rendering needs to know: a `Tokenizer`, or `Templates` without one."""
+    """Chat templates with their tokens: a `Tokenizer`, or `Templates` without one."""
 
     @property
     def chat_templates(self) -> Mapping[str, str]: ...
@@ -56,14 +56,14 @@ class ChatOptions(TypedDict, total=False):
 def render_chat(
     vocabulary: Vocabulary, messages: Sequence[Message], **options: Unpack[ChatOptions]
 ) -> str:
-    """The prompt as text, for `ChatOptions`; raises BadInput, UsageError."""
+    """Return the prompt as text. Raise BadInput, UsageError."""
     return "".join(chat_pieces(vocabulary, messages, **options))
 
 
 def encode_chat(
     tokenizer: Tokenizer, messages: Sequence[Message], **options: Unpack[ChatOptions]
 ) -> tuple[int, ...]:
-    """The prompt as token ids, for `ChatOptions`; raises BadInput, UsageError."""
+    """Return the prompt as token ids. Raise BadInput, UsageError."""
     pieces = chat_pieces(tokenizer, messages, **options)
     if options.get("allow_special", False):
         return tokenizer.encode_text("".join(pieces))
@@ -118,7 +118,7 @@ def chat_pieces(
     allow_special: bool = False,
     strict_roles: bool = False,
 ) -> list[str]:
-    """The prompt as plain texts with the template's control tokens between them."""
+    """Return the prompt as plain texts with the template's control tokens between them."""
     check(messages, kwargs)
     source = choose_template(vocabulary.chat_templates, template, with_tools=tools is not None)
     prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}

@@ -9,7 +9,7 @@ from tulu_cli.errors import PromptTooLong
 def compose_user_text(
     instruction: str | None, data: str | None, files: Sequence[tuple[str, str]] = ()
 ) -> str:
-    """The instruction, each file (name, text) in a fenced block, then the data, in this order.
+    """Return the instruction, each file (name, text) in a fenced block, and the data, in order.
 
     A blank line stands between the parts. The data is never changed: with nothing else given,
     it is the whole text.
@@ -21,7 +21,7 @@ def compose_user_text(
 
 
 def fenced(name: str, text: str) -> str:
-    """A file under its name, between fences longer than any run of backticks in it."""
+    """Return a file under its name, between fences longer than any run of backticks in it."""
     runs = re.findall("`+", text)
     fence = "`" * max(3, 1 + max(map(len, runs), default=0))
     # The closing fence must begin a line: the one line end that is ever added.
@@ -30,14 +30,14 @@ def fenced(name: str, text: str) -> str:
 
 
 def printable(name: str) -> str:
-    """The name on one line: a file name may hold a line end, which would fake another part."""
+    """Return the name on one line: a line end in it could fake another part."""
     return "".join(char if char.isprintable() else "\ufffd" for char in name)
 
 
 def fit(prompt_tokens: int, max_tokens: int | None, max_model_len: int) -> int:
-    """The number of tokens that may be generated: at most `max_tokens`, and what the context holds.
+    """Return how many tokens may be generated: at most `max_tokens`, within the context length.
 
-    Raises PromptTooLong where the prompt leaves no room for a single token.
+    Raise PromptTooLong if the prompt leaves no space for a single token.
     """
     room = max_model_len - prompt_tokens
     if room < 1:

@@ -42,7 +42,7 @@ class TextStream:
         return self._release(self._advance())
 
     def finish(self) -> str:
-        """The rest of the text: the model has ended."""
+        """Return the rest of the text, once the model has ended."""
         if self.stopped is not None:
             return ""
         text = self._tokenizer.decode(self._window)
@@ -79,7 +79,7 @@ class StopStrings:
         self._longest = max(map(len, self._texts), default=0)
 
     def cut(self, text: str) -> tuple[str | None, int]:
-        """The stop string that is completed first, and how much of `text` may be shown."""
+        """Return the stop string that is completed first, and how much of `text` may be shown."""
         found = [(text.find(stop) + len(stop), -len(stop)) for stop in self._texts if stop in text]
         if found:
             end, length = min(found)
@@ -87,7 +87,7 @@ class StopStrings:
         return None, self._unsuspicious(text)
 
     def _unsuspicious(self, text: str) -> int:
-        """Where the longest beginning of a stop string at the end of `text` starts."""
+        """Return where the longest beginning of a stop string at the end of `text` starts."""
         for start in range(max(0, len(text) - self._longest + 1), len(text)):
             if any(stop.startswith(text[start:]) for stop in self._texts):
                 return start

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
-    """The ids of plain texts (even positions) with control tokens between them (odd ones)."""
+    """Return the ids of plain texts (even positions) with control tokens between (odd ones)."""
     return tuple(encoding_of_pieces(tokenizer, pieces)[0])
 
 
 def encoding_of_pieces(
     tokenizer: Tokenizer, pieces: Sequence[str]
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """The ids, and the characters of the whole text that each token covers."""
+    """Return the ids of pieces, and the characters of the whole text that each token covers."""
     text = "".join(pieces)
     if tokenizer.reads_literally and tokenizer.control_texts.split(text) == pieces:
         # The first tokenizer finds these very control tokens: no need for the other one.
@@ -37,14 +37,14 @@ def encoding_of_pieces(
 
 
 def encode_renamed(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:
-    """The ids by the second tokenizer: only the odd pieces become control tokens."""
+    """Return the ids by the second tokenizer: only the odd pieces become control tokens."""
     return tuple(encoding_renamed(tokenizer, pieces)[0])
 
 
 def encoding_renamed(
     tokenizer: Tokenizer, pieces: Sequence[str]
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """The same with the characters of each token in the text as it was."""
+    """Return the second tokenizer's ids, with the characters of each in the original text."""
     mark = next(private_characters(pieces))
     names = control_names(tokenizer, mark)
     renamed = [names[piece] if odd % 2 else piece for odd, piece in enumerate(pieces)]
@@ -54,7 +54,7 @@ def encoding_renamed(
 
 
 def placer(renamed: Sequence[str], pieces: Sequence[str]) -> Callable[[int], int]:
-    """Says where a place in the renamed text is in the text as it was."""
+    """Return a function from a place in the renamed text to its place in the original one."""
     befores = [0, *accumulate(map(len, renamed))]
     afters = [0, *accumulate(map(len, pieces))]
 
@@ -66,13 +66,13 @@ def placer(renamed: Sequence[str], pieces: Sequence[str]) -> Callable[[int], int
 
 
 def control_names(tokenizer: Tokenizer, mark: str) -> dict[str, str]:
-    """A new name for each control token, between two `mark`s, which occur in no text."""
+    """Return a new name for each control token, between two `mark`s, which occur in no text."""
     return {text: f"{mark}{number}{mark}" for text, number in tokenizer.special_tokens.items()}
 
 
 @lru_cache(maxsize=2)
 def renamed_backend(tokenizer: Tokenizer, mark: str) -> "tokenizers.Tokenizer":
-    """The tokenizer with its control tokens renamed, ids kept."""
+    """Return the tokenizer with its control tokens renamed, ids kept."""
     import tokenizers
 
     names = control_names(tokenizer, mark)

@@ -125,7 +125,7 @@ class Environment(ImmutableSandboxedEnvironment):
         if isinstance(text, str):
             args = limits.check_method(method.__name__, text, args)
             if method is not function:
-                limits.check_format(text, [*args, *kwargs.values()])
+                limits.check_format(text, [*args, *kwargs.values()], "{")
         return limits.checked(super().call(context, function, *args, **kwargs))
 
     def call_filter(self, *args: Any, **kwargs: Any) -> Any:

@@ -19,9 +19,11 @@ GRACE = 1.0  # of the thread's processor time after that: a busy or stopped comp
 MOST_CHARACTERS = 2**27  # of one text, and of the output; also the items of a list
 MOST_BITS = 2**17  # of a number: computing with larger ones cannot be interrupted
 
-# A width or a precision of nine digits or more, and one that is an argument.
-_WIDE = re.compile(r"%[-+ #0\d.]*\d{9}|\{[^{}]*:[^{}]*\d{9}")
-_OPEN = re.compile(r"%[-+ #0\d.]*\*|\{[^{}]*:[^{}]*\{")
+# By kind of format: a width or a precision of nine digits or more, or one that is an argument.
+_WIDTHS = {
+    "%": (re.compile(r"%[-+ #0\d.]*\d{9}"), re.compile(r"%[-+ #0\d.]*\*")),
+    "{": (re.compile(r"\{[^{}]*:[^{}]*\d{9}"), re.compile(r"\{[^{}]*:[^{}]*\{")),
+}
 
 
 class Exhausted(BaseException):
@@ -92,13 +94,14 @@ def check_power(base: Any, exponent: Any) -> None:
         check_bits(base.bit_length() * exponent)
 
 
-def check_format(text: Any, values: Any) -> None:
-    """Raise Exhausted if `text % values` or `text.format(values)` makes a field too wide."""
+def check_format(text: Any, values: Any, kind: str = "%") -> None:
+    """Raise Exhausted if `text % values`, or `text.format(values)` for `{`, is too wide."""
     if not isinstance(text, str):
         return
+    wide, given = _WIDTHS[kind]
     numbers = values if isinstance(values, Iterable) else (values,)
     too_wide = any(isinstance(one, int) and one > MOST_CHARACTERS for one in numbers)
-    if _WIDE.search(text) or (too_wide and _OPEN.search(text)):
+    if wide.search(text) or (too_wide and given.search(text)):
         check_characters(MOST_CHARACTERS + 1)
 
 

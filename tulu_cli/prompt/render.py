@@ -75,7 +75,7 @@ def render_messages(source: str, variables: Mapping[str, Any], continue_final: b
 
 
 def cut_at_tag(text: str) -> str:
-    """The text before the tag; without trailing space if the template stripped the tag's own."""
+    """Return the text before the tag; without trailing space if the template stripped the tag's."""
     place = text.rindex(CONTINUE_TAG.strip())
     before = text[:place]
     return before if text.startswith(CONTINUE_TAG, place) else before.rstrip()

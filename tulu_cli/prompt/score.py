@@ -21,7 +21,7 @@ def encode_answer(
     messages: Sequence[Message],
     end_token_ids: Sequence[int],
 ) -> ScoreRequest:
-    """A conversation whose last message, the assistant's, is scored with its end token.
+    """Return a request that scores the last message, the assistant's, with its end token.
 
     What the template writes behind that token is no part of the answer, and left out. Raises
     BadInput, also where the template does not show where the answer is.
@@ -41,7 +41,7 @@ def encode_answer(
 
 
 def encode_completion(tokenizer: Tokenizer, text: str, completion: str) -> ScoreRequest:
-    """A plain text whose continuation is scored; no end token follows it. Raises BadInput."""
+    """Return a request that scores the continuation of a plain text, without an end token."""
     ids = tokenizer.encode_raw(text + completion)
     found = encoding(tokenizer.backend, text + completion, add_special_tokens=True)
     # A BOS that was written out and added too stands in `found` twice.
@@ -54,7 +54,7 @@ def encode_completion(tokenizer: Tokenizer, text: str, completion: str) -> Score
 
 
 def answer_in(anatomy: Anatomy, index: int) -> Range:
-    """The characters that the model writes as message `index`, the last one. Raises BadInput."""
+    """Return the characters that the model writes as message `index`, the last. Raise BadInput."""
     turn = next((turn for turn in anatomy.turns if turn.index == index), None)
     last = anatomy.learnt[-1] if anatomy.learnt else None
     if last is None or (turn is not None and last[0] < turn.start):
@@ -63,12 +63,12 @@ def answer_in(anatomy: Anatomy, index: int) -> Range:
 
 
 def first_of(offsets: Sequence[Range], start: int) -> int:
-    """The first token that reaches beyond `start`."""
+    """Return the first token that reaches beyond character `start`."""
     return next((place for place, (_, end) in enumerate(offsets) if end > start), len(offsets))
 
 
 def request(ids: Sequence[int], context: int) -> ScoreRequest:
-    """The request. Raises BadInput where nothing is before the completion, or nothing is in it."""
+    """Return the request. Raise BadInput if the context or the completion has no token."""
     if context < 1:
         raise BadInput("Nothing stands before the completion, not even a BOS: give a text.")
     if context >= len(ids):

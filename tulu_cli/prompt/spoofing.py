@@ -16,33 +16,33 @@ from tulu_cli.prompt.render import may_cut
 
 
 class ControlTexts:
-    """What must not arise from a user's text: the texts of the control tokens."""
+    """The texts of the control tokens, which must not arise from a user's text."""
 
     def __init__(self, texts: Collection[str]) -> None:
         self.texts = tuple(sorted(filter(None, texts), key=len, reverse=True))
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """Finds each text, the longest where several begin: as the tokenizers library does."""
+        """Return a pattern of the longest text at each place, as in the tokenizers library."""
         return re.compile(f"({any_of(self.texts).pattern})")
 
     def split(self, text: str) -> list[str]:
-        """Plain texts at even positions, the control tokens between them at odd ones."""
+        """Return plain texts at even positions, the control tokens between them at odd ones."""
         return self.pattern.split(text)
 
     @cached_property
     def heads(self) -> frozenset[str]:
-        """The proper beginnings of the texts."""
+        """Return the proper beginnings of the texts."""
         return frozenset(text[:end] for text in self.texts for end in range(1, len(text)))
 
     @cached_property
     def tails(self) -> frozenset[str]:
-        """The proper ends of the texts."""
+        """Return the proper ends of the texts."""
         return frozenset(text[start:] for text in self.texts for start in range(1, len(text)))
 
     @cached_property
     def marks(self) -> str:
-        """Characters of which each text has at least one: few, and no letters if possible."""
+        """Return a few characters, no letters if possible, of which each text has at least one."""
         chosen: list[str] = []
         left = [set(text) for text in self.texts]
         while left:
@@ -91,7 +91,7 @@ class ControlTexts:
 
     @cached_property
     def joined(self) -> str:
-        """All texts in one, for looking through them at once."""
+        """Return all texts in one, to search them at once."""
         return "\0".join(self.texts)
 
     @cached_property
@@ -117,7 +117,7 @@ def any_of(texts: Iterable[str]) -> re.Pattern[str]:
 
 
 def is_sign(char: str) -> bool:
-    """True for what is neither a letter, a digit nor white space."""
+    """Return True if `char` is neither a letter, a digit nor white space."""
     return not char.isalnum() and not char.isspace()
 
 

@@ -33,7 +33,7 @@ Declared = str | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Declarations:
-    """What the files beside tokenizer.json say of tokens.
+    """The tokens that the files beside tokenizer.json declare.
 
     `named` are bos_token, eos_token and the like, `extra` have no name, `by_id` have an id
     (tokenizer_config.json's added_tokens_decoder; None where that is absent).
@@ -44,12 +44,12 @@ class Declarations:
     by_id: Mapping[int, Declared] | None = None
 
     def texts(self) -> dict[str, str]:
-        """The text of each named token: what a chat template sees as variables."""
+        """Return the text of each named token; chat templates read these as variables."""
         return {name: text_of(token) for name, token in self.named.items()}
 
 
 def read_declarations(directory: Path, config: Mapping[str, Any]) -> Declarations:
-    """Merge tokenizer_config.json with special_tokens_map.json; raises BadInput."""
+    """Merge tokenizer_config.json with special_tokens_map.json. Raise BadInput."""
     by_id = config.get("added_tokens_decoder")
     # transformers reads the older file only where the config does not list the tokens, and
     # lets it win there.
@@ -67,7 +67,7 @@ def read_declarations(directory: Path, config: Mapping[str, Any]) -> Declaration
 
 
 def extra_tokens(config: Mapping[str, Any]) -> list[Declared]:
-    """The special tokens without a name, under their new or their old key; raises BadInput."""
+    """Return the special tokens without a name, under their new or old key. Raise BadInput."""
     tokens = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     if isinstance(tokens, Mapping):
         return []  # these have names
@@ -77,7 +77,7 @@ def extra_tokens(config: Mapping[str, Any]) -> list[Declared]:
 
 
 def tokens_by_id(value: Any) -> dict[int, Declared]:
-    """The tokens of added_tokens_decoder; raises BadInput."""
+    """Return the tokens of added_tokens_decoder. Raise BadInput if it is malformed."""
     try:
         return {int(key): token for key, token in value.items()}
     except (AttributeError, ValueError) as error:
@@ -87,7 +87,7 @@ def tokens_by_id(value: Any) -> dict[int, Declared]:
 
 
 def is_named_token(key: str, value: object) -> bool:
-    """True for `*_token` keys that hold a token (add_bos_token holds a boolean)."""
+    """Return True for `*_token` keys that hold a token (add_bos_token holds a boolean)."""
     return key.endswith("_token") and (
         isinstance(value, str) or (isinstance(value, Mapping) and "content" in value)
     )
@@ -99,7 +99,7 @@ def name_order(name: str) -> int:
 
 
 def text_of(token: Declared) -> str:
-    """The text of a declared token; raises BadInput for any other value."""
+    """Return the text of a declared token. Raise BadInput for any other value."""
     text = token.get("content") if isinstance(token, Mapping) else token
     if not isinstance(text, str):
         raise BadInput(f"tokenizer_config.json declares a token without text: {token!r}.")
@@ -109,7 +109,7 @@ def text_of(token: Declared) -> str:
 def tokens_to_add(
     declared: Declarations, present: Mapping[int, "AddedToken"]
 ) -> "list[AddedToken]":
-    """The tokens that transformers adds to the ones in tokenizer.json, in its order.
+    """Return the tokens that transformers adds to the ones in tokenizer.json, in its order.
 
     A token that is `present` is given again, so that the flags of tokenizer_config.json win.
     """
@@ -130,7 +130,7 @@ def new_tokens(tokens: Iterable[Declared], known: set[str]) -> list[Declared]:
 
 
 def added_token(token: "Declared | AddedToken", special: bool = False) -> "AddedToken":
-    """The tokenizers library's value for a declared token; a bare text gets the default flags."""
+    """Return a declared token as the tokenizers library's value; a bare text gets default flags."""
     from tokenizers import AddedToken
 
     if isinstance(token, AddedToken):
@@ -161,7 +161,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizer":
-        """Read the tokenizer of the model in `directory`; raises ModelNotFound, BadInput."""
+        """Read the tokenizer of the model in `directory`. Raise ModelNotFound, BadInput."""
         config = read_json(directory / "tokenizer_config.json")
         declared = read_declarations(directory, config)
         backend = load_backend(directory / "tokenizer.json", declared)
@@ -170,48 +170,48 @@ class Tokenizer:
 
     @property
     def chat_template(self) -> str | None:
-        """The default chat template, as Jinja source."""
+        """Return the default chat template, as Jinja source."""
         return self.chat_templates.get("default")
 
     @property
     def bos_token(self) -> str | None:
-        """The text of the token that begins a sequence."""
+        """Return the text of the token that begins a sequence."""
         return self.named_tokens.get("bos_token")
 
     @property
     def eos_token(self) -> str | None:
-        """The text of the token that ends a sequence."""
+        """Return the text of the token that ends a sequence."""
         return self.named_tokens.get("eos_token")
 
     @property
     def bos_token_id(self) -> int | None:
-        """The id of `bos_token`."""
+        """Return the id of `bos_token`."""
         return self.token_id(self.bos_token)
 
     @property
     def eos_token_id(self) -> int | None:
-        """The id of `eos_token`."""
+        """Return the id of `eos_token`."""
         return self.token_id(self.eos_token)
 
     @cached_property
     def special_tokens(self) -> Mapping[str, int]:
-        """The control tokens, text to id: never shown, and never made from a user's text."""
+        """Return the control tokens, text to id: never shown, and never made from a user's text."""
         added = sorted(self.backend.get_added_tokens_decoder().items())
         return {token.content: token_id for token_id, token in added if token.special}
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
-        """The ids of `special_tokens`."""
+        """Return the ids of `special_tokens`."""
         return frozenset(self.special_tokens.values())
 
     @cached_property
     def control_texts(self) -> ControlTexts:
-        """The texts that the tokenizer reads as control tokens: none if it is told to split."""
+        """Return the texts that are read as control tokens: none if the tokenizer splits them."""
         return ControlTexts(() if self.backend.encode_special_tokens else self.special_tokens)
 
     @cached_property
     def reads_literally(self) -> bool:
-        """True where control tokens are found by their exact text.
+        """Return True if control tokens are found by their exact text.
 
         False where some are looked for after normalization: then other spellings match too.
         """
@@ -222,35 +222,35 @@ class Tokenizer:
 
     @cached_property
     def joins_bytes(self) -> bool:
-        """True where the decoder makes characters of byte tokens such as <0xF0>."""
+        """Return True if the decoder makes characters of byte tokens such as <0xF0>."""
         decoder = self.backend.decoder
         return decoder is not None and bool(decoder.decode(["<0x41>", "<0x42>"]) == "AB")
 
     @cached_property
     def is_byte_level(self) -> bool:
-        """True where tokens are spelled with a letter for each byte."""
+        """Return True if tokens are spelled with a letter for each byte."""
         decoder = self.backend.decoder
         return decoder is not None and bool(decoder.decode(["\u0120A"]) == " A")
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens, added ones included."""
+        """Return the number of tokens, added ones included."""
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def token_id(self, text: str | None) -> int | None:
-        """The id of the token with exactly this text."""
+        """Return the id of the token with exactly this text."""
         return None if text is None else self.backend.token_to_id(text)
 
     def token_text(self, token_id: int) -> str | None:
-        """The vocabulary's own spelling of a token; None for an id outside the vocabulary."""
+        """Return the vocabulary's spelling of a token; None for an id outside the vocabulary."""
         return self.backend.id_to_token(token_id) if 0 <= token_id < 2**32 else None
 
     def encode_text(self, text: str) -> tuple[int, ...]:
-        """The ids of `text`, nothing added; texts of control tokens become control tokens."""
+        """Return the ids of `text`, nothing added; texts of control tokens become those tokens."""
         return encode(self.backend, text, add_special_tokens=False)
 
     def encode_raw(self, text: str) -> tuple[int, ...]:
-        """The ids of a plain text, with the BOS or EOS that the tokenizer adds by its own rule.
+        """Return the ids of a plain text, with the BOS or EOS that the tokenizer adds.
 
         A BOS that the text already spells out is not doubled; transformers would double it.
         """
@@ -260,14 +260,14 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
-        """The text of `ids`; ids outside the vocabulary give nothing."""
+        """Return the text of `ids`; ids outside the vocabulary give nothing."""
         return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
 
 class LateTokenizer(Tokenizer):
-    """A tokenizer that is read from its files when something of it is first needed.
+    """A tokenizer that is read from its files when it is first used.
 
-    That raises what `Tokenizer.load` raises, in whatever place it happens: only for a model that a
+    The first use raises what `Tokenizer.load` raises, wherever it is: only for a model that a
     warm engine of ours holds, whose files have been read by it.
     """
 
@@ -304,14 +304,14 @@ def load_backend(path: Path, declared: Declarations) -> "tokenizers.Tokenizer":
 def encode(
     backend: "tokenizers.Tokenizer", text: str, *, add_special_tokens: bool
 ) -> tuple[int, ...]:
-    """The ids of `text`; raises BadInput where it holds half a surrogate pair."""
+    """Return the ids of `text`. Raise BadInput if it holds a lone surrogate."""
     return tuple(encoding(backend, text, add_special_tokens=add_special_tokens).ids)
 
 
 def encoding(
     backend: "tokenizers.Tokenizer", text: str, *, add_special_tokens: bool
 ) -> "tokenizers.Encoding":
-    """The same with the characters of each token."""
+    """Return the ids of `text` with the characters of each. Raise BadInput for a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

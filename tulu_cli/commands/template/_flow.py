@@ -26,7 +26,7 @@ RowWork = Callable[["Row"], str]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a chunk became, up to the row that failed, if one did."""
+    """The results of a chunk, up to the row that failed, if one did."""
 
     texts: list[str]
     error: TuluError | None = None
@@ -42,7 +42,7 @@ def process(
     format_name: str = "auto",
     styled: bool = False,
 ) -> None:
-    """Print what the work makes of each row. Raises the first row's error, after those before it.
+    """Print what the work makes of each row. Raise the first row's error after those before it.
 
     `make` makes the work, in each process anew; `between` is printed between two rows.
     With `styled` the work has made its texts safe for a terminal.
@@ -144,7 +144,7 @@ def _chunk_work(make: Callable[[], RowWork], format_name: str) -> Callable[["Chu
 
 @cache
 def json_encoder() -> "json.JSONEncoder":
-    """What writes values as one line of JSON."""
+    """Return the encoder that writes values as one line of JSON."""
     import json
 
     return json.JSONEncoder(ensure_ascii=False)

@@ -23,14 +23,14 @@ _SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True)
 class Input:
-    """What the command line names: a file (`-` is stdin), or texts; neither is stdin too."""
+    """The input that the command line names: a file (`-` is stdin) or texts; stdin if neither."""
 
     file: str | None = None
     texts: tuple[str, ...] = ()
 
 
 def read_input(arguments: list[str] | None, file: str | None) -> Input:
-    """Tell a file from texts. Raises UsageError where there are both."""
+    """Tell a file from texts. Raise UsageError where there are both."""
     texts = tuple(arguments or ())
     if file is None and texts and (texts[0] == "-" or texts[0].lower().endswith(_SUFFIXES)):
         file, texts = texts[0], texts[1:]
@@ -42,7 +42,7 @@ def read_input(arguments: list[str] | None, file: str | None) -> Input:
 
 
 def chunks_of(given: Input, streams: "Streams") -> "Iterator[Chunk]":
-    """The conversations as lines of JSON. Raises BadInput, UsageError."""
+    """Yield the conversations as lines of JSON. Raise BadInput, UsageError."""
     from tulu_cli.prompt.inspect.rows import Chunk, read_chunks
     from tulu_cli.request.inputs import well_formed
 
@@ -59,7 +59,7 @@ def chunks_of(given: Input, streams: "Streams") -> "Iterator[Chunk]":
 
 @contextmanager
 def open_binary(name: str | None, streams: "Streams") -> "Iterator[tuple[BinaryIO, str]]":
-    """A file, or stdin for none and for `-`, with how errors call it. Raises BadInput."""
+    """Open a file, or stdin for None and `-`, with its name for errors. Raise BadInput."""
     from tulu_cli.text import shown
 
     if name in (None, "-"):
@@ -233,7 +233,7 @@ Json = Annotated[
 
 
 @dataclass(frozen=True)
-class Subject:
+class TemplateSource:
     """Which template is meant, with which tokens: small enough to send to another process."""
 
     model: str | None = None
@@ -252,7 +252,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Manner:
+class RenderOptions:
     """How conversations are rendered."""
 
     add_generation_prompt: bool | None = None
@@ -283,10 +283,10 @@ def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """What `render` and `tokens` are asked for, understood."""
+    """The options of `render` and `tokens`."""
 
-    subject: Subject = field(default_factory=Subject)
-    manner: Manner = field(default_factory=Manner)
+    source: TemplateSource = field(default_factory=TemplateSource)
+    rendering: RenderOptions = field(default_factory=RenderOptions)
     given: Input = field(default_factory=Input)
     system: str | None = None
     source_format: str = "auto"
@@ -296,10 +296,10 @@ class PromptOptions:
 
 
 def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
-    """The flags of a verb by their names, understood. Raises UsageError, BadInput."""
+    """Return the options that the flags of a verb mean. Raise UsageError, BadInput."""
     return PromptOptions(
-        subject=read_subject(flags),
-        manner=Manner(
+        source=read_source(flags),
+        rendering=RenderOptions(
             add_generation_prompt=flags["add_generation_prompt"],
             continue_final=flags["continue_final"],
             tools=read_tools(flags["tools"]),
@@ -316,14 +316,14 @@ def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
     )
 
 
-def read_subject(flags: dict[str, Any]) -> Subject:
-    """The template that flags mean; a verb need not have them all."""
+def read_source(flags: dict[str, Any]) -> TemplateSource:
+    """Return the template that flags mean; a verb need not have them all."""
     names = ("model", "template", "tokenizer", "eos", "bos", "card", "offline")
-    return Subject(**{name: flags[name] for name in names if name in flags})
+    return TemplateSource(**{name: flags[name] for name in names if name in flags})
 
 
 def read_system(asked: str | None) -> str | None:
-    """The system prompt: a text, the name of one in the settings, tulu or none."""
+    """Return the system prompt: a text, the name of one in the settings, tulu or none."""
     if asked is None:
         return None
     from tulu_cli.models import tulu_system_prompt
@@ -334,7 +334,7 @@ def read_system(asked: str | None) -> str | None:
 
 
 def with_prompt(row: "Row", system: str | None) -> "Row":
-    """The row behind the system prompt. Raises UsageError where it has one."""
+    """Return the row after the system prompt. Raise UsageError if it has one already."""
     if system is None:
         return row
     from tulu_cli.prompt.inspect.formats import Row
@@ -344,7 +344,7 @@ def with_prompt(row: "Row", system: str | None) -> "Row":
 
 
 def read_tools(name: str | None) -> tuple[Any, ...] | None:
-    """The tools in a JSON file. Raises BadInput."""
+    """Return the tools in a JSON file. Raise BadInput."""
     if name is None:
         return None
     from tulu_cli.disk import parse_json, read_text

@@ -52,7 +52,7 @@ def convert(
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What the command line asks for, understood."""
+    """The options of `convert`."""
 
     source_format: str = "auto"
     target_format: str = "openai"
@@ -62,7 +62,7 @@ class ConvertOptions:
 
 
 def run(chosen: ConvertOptions, streams: "Streams") -> None:
-    """Print the rows. Raises TuluError; what stands before a bad line is printed."""
+    """Print the rows. Raise TuluError; what stands before a bad line is printed."""
     process(
         streams,
         chosen.given,
@@ -73,7 +73,7 @@ def run(chosen: ConvertOptions, streams: "Streams") -> None:
 
 
 def make_work(chosen: ConvertOptions) -> RowWork:
-    """The work on one row: it in the other format. Raises UsageError for an unknown format."""
+    """Return the work on one row: to the other format. Raise UsageError for an unknown one."""
     from tulu_cli.commands.template._options import with_prompt
     from tulu_cli.prompt.inspect.formats import format_named
 

@@ -7,7 +7,7 @@ import typer
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._options import Subject
+from tulu_cli.commands.template._options import TemplateSource
 from tulu_cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -52,35 +52,35 @@ def diff(
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def meant(name: str, *, offline: bool) -> Subject:
-    """The template that a name means."""
+def meant(name: str, *, offline: bool) -> TemplateSource:
+    """Return the template that a name means."""
     from pathlib import Path
 
     if name == "tulu":
-        return Subject()
+        return TemplateSource()
     if name.endswith(".jinja"):
-        return Subject(template=name)
+        return TemplateSource(template=name)
     if (Path(name) / "tokenizer.json").is_file() and not (Path(name) / "config.json").is_file():
-        return Subject(tokenizer=name)
-    return Subject(model=name, offline=offline)
+        return TemplateSource(tokenizer=name)
+    return TemplateSource(model=name, offline=offline)
 
 
 def run(
-    subjects: Sequence[Subject],
+    sources: Sequence[TemplateSource],
     names: tuple[str, str],
     streams: "Streams",
     *,
     json_output: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Print the differences; returns how many probes show one. Raises TuluError."""
+    """Print the differences; returns how many probes show one. Raise TuluError."""
     from tulu_cli.commands.template._flow import json_encoder
-    from tulu_cli.commands.template._options import Manner
-    from tulu_cli.commands.template._subject import open_aloud
+    from tulu_cli.commands.template._options import RenderOptions
+    from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.prompt.inspect.diff import compare
 
-    opened = [open_aloud(subject, streams, verbose=verbose) for subject in subjects]
-    left, right = (one.writer(Manner()) for one in opened)
+    opened = [open_aloud(source, streams, verbose=verbose) for source in sources]
+    left, right = (one.writer(RenderOptions()) for one in opened)
     compared = list(compare(left, right))
     for one in compared:
         if json_output:
@@ -95,7 +95,7 @@ def run(
 
 
 def shown(one: "Comparison", names: tuple[str, str], streams: "Streams") -> str:
-    """The difference on one conversation, safe for a terminal."""
+    """Return the difference on one conversation, safe for a terminal."""
     from tulu_cli.text import terminal_safe
 
     lines = [f"{one.probe}:", *one.lines(*names)]

@@ -7,12 +7,11 @@ import typer
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._options import Input, Subject, chunks_of, read_input
+from tulu_cli.commands.template._options import Input, TemplateSource, chunks_of, read_input
 from tulu_cli.errors import ExitCode, TuluError
 
 if TYPE_CHECKING:
-    from tulu_cli.prompt.inspect.lint import Finding
-    from tulu_cli.prompt.inspect.lint import Subject as Linted
+    from tulu_cli.prompt.inspect.lint import Finding, LintTarget
     from tulu_cli.streams import Streams
 
 _COLORS = {"error": "\x1b[31m", "warning": "\x1b[33m", "note": "\x1b[36m"}
@@ -50,7 +49,7 @@ def lint(
     from tulu_cli.streams import Streams
 
     errors = run(
-        shared.read_subject(flags),
+        shared.read_source(flags),
         read_input(inputs, file),
         Streams.standard(),
         kwargs=shared.read_kwargs(kwarg),
@@ -63,7 +62,7 @@ def lint(
 
 
 def run(
-    subject: Subject,
+    source: TemplateSource,
     given: Input,
     streams: "Streams",
     *,
@@ -72,24 +71,23 @@ def run(
     json_output: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Print the findings; returns how many are errors. Raises TuluError."""
-    from tulu_cli.commands.template._options import Manner
-    from tulu_cli.commands.template._subject import open_aloud
-    from tulu_cli.prompt.inspect.lint import Subject as Linted
-    from tulu_cli.prompt.inspect.lint import lint_template
+    """Print the findings; returns how many are errors. Raise TuluError."""
+    from tulu_cli.commands.template._options import RenderOptions
+    from tulu_cli.commands.template._source import open_aloud
+    from tulu_cli.prompt.inspect.lint import LintTarget, lint_template
     from tulu_cli.prompt.tokenizer import Tokenizer
 
-    opened = open_aloud(subject, streams, verbose=verbose)
-    linted = Linted(
-        writer=opened.writer(Manner(kwargs=kwargs or {})),
+    opened = open_aloud(source, streams, verbose=verbose)
+    target = LintTarget(
+        writer=opened.writer(RenderOptions(kwargs=kwargs or {})),
         tokenizer=opened.vocabulary if isinstance(opened.vocabulary, Tokenizer) else None,
         end_token_ids=opened.files.eos_token_ids if opened.files else (),
     )
     whole_template = given == Input()
     found = (
-        iter(lint_template(linted))
+        iter(lint_template(target))
         if whole_template
-        else conversations(linted, given, streams, source_format)
+        else conversations(target, given, streams, source_format)
     )
     counts = {"error": 0, "warning": 0, "note": 0}
     for finding in found:
@@ -103,22 +101,22 @@ def run(
 
 
 def conversations(
-    linted: "Linted", given: Input, streams: "Streams", source_format: str
+    target: "LintTarget", given: Input, streams: "Streams", source_format: str
 ) -> "Iterator[Finding]":
-    """The findings of each conversation in turn. Raises TuluError for what is none."""
+    """Yield the findings of each conversation in turn. Raise TuluError for an unreadable one."""
     from tulu_cli.prompt.inspect.lint import lint_conversation
 
     for chunk in chunks_of(given, streams):
         for number, row in chunk.rows(source_format):
             place = chunk.place(number)
             try:
-                yield from lint_conversation(linted, row.messages, place)
+                yield from lint_conversation(target, row.messages, place)
             except TuluError as error:
                 raise type(error)(f"{place}: {error}") from error
 
 
 def shown(finding: "Finding", streams: "Streams", *, as_json: bool) -> str:
-    """One finding: two lines for people, or one of JSON; safe for a terminal."""
+    """Return one finding as two lines for people or one of JSON, safe for a terminal."""
     from dataclasses import asdict
 
     from tulu_cli.commands.template._flow import json_encoder

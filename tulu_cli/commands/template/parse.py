@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._options import Subject
+from tulu_cli.commands.template._options import TemplateSource
 from tulu_cli.errors import BadInput, UsageError
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ def parse(
     flags = dict(locals())
     from tulu_cli.streams import Streams
 
-    subject, kwargs = shared.read_subject(flags), shared.read_kwargs(kwarg)
-    run(subject, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
+    source, kwargs = shared.read_source(flags), shared.read_kwargs(kwarg)
+    run(source, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
 
 
 def run(
-    subject: Subject,
+    source: TemplateSource,
     file: str | None,
     streams: "Streams",
     *,
     kwargs: dict[str, Any] | None = None,
     verbose: bool = False,
 ) -> None:
-    """Print the messages. Raises TuluError."""
-    from tulu_cli.commands.template._options import Manner, open_binary
-    from tulu_cli.commands.template._subject import open_aloud
+    """Print the messages. Raise TuluError."""
+    from tulu_cli.commands.template._options import RenderOptions, open_binary
+    from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.disk import decode_utf8
 
     if file is None and streams.stdin_tty:
         raise UsageError("There is no prompt: give a file or -, or pipe one in.")
-    writer = open_aloud(subject, streams, verbose=verbose).writer(Manner(kwargs=kwargs or {}))
+    writer = open_aloud(source, streams, verbose=verbose).writer(RenderOptions(kwargs=kwargs or {}))
     with open_binary(file, streams) as (opened, name):
         first = opened.readline()
         if read_text_line(first) is None:
@@ -76,7 +76,7 @@ def run(
 
 
 def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
-    """The messages of one prompt. Raises BadInput, which names the input."""
+    """Return the messages of one prompt. Raise BadInput, which names the input."""
     from tulu_cli.prompt.inspect.parse import parse_prompt
 
     if not text:
@@ -88,13 +88,13 @@ def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
 
 
 def is_open(messages: "Conversation", text: str) -> bool:
-    """Whether the text ends in the middle of the assistant's last message."""
+    """Return True if the text ends in the middle of the assistant's last message."""
     last = messages[-1]
     return last.role == "assistant" and bool(last.content) and text.endswith(last.content)
 
 
 def read_text_line(line: bytes) -> str | None:
-    """The text of a line that is an object with one; no template begins a prompt like that."""
+    """Return the text of a line {"text": ...}, or None; no template begins a prompt like that."""
     import json
 
     try:
@@ -106,7 +106,7 @@ def read_text_line(line: bytes) -> str | None:
 
 
 def as_json(messages: "Conversation") -> str:
-    """One line of JSON."""
+    """Return the messages as one line of JSON."""
     from tulu_cli.commands.template._flow import json_encoder
     from tulu_cli.prompt.inspect.formats import write_messages
 

@@ -9,7 +9,7 @@ from tulu_cli.commands.template._flow import RowWork, json_encoder, process
 from tulu_cli.commands.template._options import Input, PromptOptions
 
 if TYPE_CHECKING:
-    from tulu_cli.commands.template._subject import Opened
+    from tulu_cli.commands.template._source import Opened
     from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.streams import Streams
 
@@ -49,11 +49,11 @@ def render(
 
 
 def run(chosen: PromptOptions, streams: "Streams") -> None:
-    """Print the prompts. Raises TuluError; what stands before a bad line is printed."""
-    from tulu_cli.commands.template._subject import open_aloud
+    """Print the prompts. Raise TuluError; what stands before a bad line is printed."""
+    from tulu_cli.commands.template._source import open_aloud
 
-    opened = open_aloud(chosen.subject, streams, verbose=chosen.verbose)
-    if chosen.subject.card and chosen.given == Input():
+    opened = open_aloud(chosen.source, streams, verbose=chosen.verbose)
+    if chosen.source.card and chosen.given == Input():
         streams.write(card_example(opened) + ("\n" if streams.stdout_tty else ""))
         return
     process(
@@ -69,13 +69,13 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 
 def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
-    """The work on one row: its prompt as text, or as a line of JSON."""
+    """Return the work on one row: to its prompt as text, or as a line of JSON."""
     from tulu_cli.commands.template._options import with_prompt
-    from tulu_cli.commands.template._subject import open_subject
+    from tulu_cli.commands.template._source import open_source
     from tulu_cli.prompt.inspect.formats import tools_of
 
     encode = json_encoder().encode
-    writer = (opened or open_subject(chosen.subject)).writer(chosen.manner)
+    writer = (opened or open_source(chosen.source)).writer(chosen.rendering)
 
     def work(row: "Row") -> str:
         row = with_prompt(row, chosen.system)
@@ -86,8 +86,8 @@ def make_work(chosen: PromptOptions, opened: "Opened | None" = None) -> RowWork:
 
 
 def card_example(opened: "Opened") -> str:
-    """The conversation that the model card shows."""
-    from tulu_cli.commands.template._options import Manner
+    """Return the conversation that the model card shows, rendered."""
+    from tulu_cli.commands.template._options import RenderOptions
     from tulu_cli.prompt.builtin import CARD_EXAMPLE
 
-    return opened.writer(Manner()).text(CARD_EXAMPLE)
+    return opened.writer(RenderOptions()).text(CARD_EXAMPLE)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.template import _options as shared
-from tulu_cli.commands.template._options import Subject
+from tulu_cli.commands.template._options import TemplateSource
 
 if TYPE_CHECKING:
     from tulu_cli.streams import Streams
@@ -22,19 +22,19 @@ def show(
     flags = dict(locals())
     from tulu_cli.streams import Streams
 
-    run(shared.read_subject(flags), Streams.standard(), verbose=verbose)
+    run(shared.read_source(flags), Streams.standard(), verbose=verbose)
 
 
-def run(subject: Subject, streams: "Streams", *, verbose: bool = False) -> None:
-    """Print the source. Raises TuluError."""
-    from tulu_cli.commands.template._options import Manner
-    from tulu_cli.commands.template._subject import open_aloud
+def run(source: TemplateSource, streams: "Streams", *, verbose: bool = False) -> None:
+    """Print the source. Raise TuluError."""
+    from tulu_cli.commands.template._options import RenderOptions
+    from tulu_cli.commands.template._source import open_aloud
 
-    source = open_aloud(subject, streams, verbose=verbose).writer(Manner()).source
+    text = open_aloud(source, streams, verbose=verbose).writer(RenderOptions()).source
     if streams.color:
         from tulu_cli.render.tokens import highlight
 
-        streams.write_styled(highlight(source, streams.width))
+        streams.write_styled(highlight(text, streams.width))
     else:
-        end = "\n" if streams.stdout_tty and not source.endswith("\n") else ""
-        streams.write(source + end)
+        end = "\n" if streams.stdout_tty and not text.endswith("\n") else ""
+        streams.write(text + end)

@@ -9,7 +9,7 @@ from tulu_cli.commands.template._flow import RowWork, json_encoder, process
 from tulu_cli.commands.template._options import PromptOptions
 
 if TYPE_CHECKING:
-    from tulu_cli.commands.template._subject import Opened
+    from tulu_cli.commands.template._source import Opened
     from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.prompt.inspect.tokens import Explained
     from tulu_cli.render.tokens import Look
@@ -51,11 +51,11 @@ def tokens(
 
 
 def run(chosen: PromptOptions, streams: "Streams") -> None:
-    """Print the ids. Raises TuluError; what stands before a bad line is printed."""
-    from tulu_cli.commands.template._subject import open_aloud
+    """Print the ids. Raise TuluError; what stands before a bad line is printed."""
+    from tulu_cli.commands.template._source import open_aloud
     from tulu_cli.render.tokens import Look
 
-    opened = open_aloud(chosen.subject, streams, verbose=chosen.verbose)
+    opened = open_aloud(chosen.source, streams, verbose=chosen.verbose)
     _ = opened.tokenizer  # without one there is nothing to read the input for
     wants_table = streams.stdout_tty and not chosen.json_output
     look = Look(streams.width, streams.color) if wants_table else None
@@ -71,13 +71,13 @@ def run(chosen: PromptOptions, streams: "Streams") -> None:
 
 
 def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None") -> RowWork:
-    """The work on one row: a table for a terminal that looks so, a line of ids, or one of JSON."""
+    """Return the work on one row: to a table for a terminal, a line of ids, or one of JSON."""
     from tulu_cli.commands.template._options import with_prompt
-    from tulu_cli.commands.template._subject import open_subject
+    from tulu_cli.commands.template._source import open_source
     from tulu_cli.prompt.inspect.tokens import encode_row, explain_row
 
-    opened = opened or open_subject(chosen.subject)
-    writer, tokenizer = opened.writer(chosen.manner), opened.tokenizer
+    opened = opened or open_source(chosen.source)
+    writer, tokenizer = opened.writer(chosen.rendering), opened.tokenizer
     encode = json_encoder().encode
 
     def work(row: "Row") -> str:
@@ -92,7 +92,7 @@ def make_work(chosen: PromptOptions, opened: "Opened | None", look: "Look | None
 
 
 def as_table(explained: "Explained", look: "Look") -> str:
-    """One conversation as a table for a terminal."""
+    """Return one conversation as a table for a terminal."""
     from tulu_cli.render.tokens import Cells, token_table
 
     known = explained.source != "none"
@@ -111,7 +111,7 @@ def as_table(explained: "Explained", look: "Look") -> str:
 
 
 def as_json(explained: "Explained") -> dict[str, Any]:
-    """One conversation, its turns by the numbers of their tokens."""
+    """Return one conversation as an object, its turns by the numbers of their tokens."""
     return {
         "text": explained.text,
         "ids": [token.id for token in explained.tokens],

@@ -10,7 +10,7 @@ from tulu_cli.prompt.inspect.writer import PromptWriter
 
 
 def turns(*contents: str, system: str | None = None) -> Conversation:
-    """A conversation of these contents, the user first."""
+    """Return a conversation of these contents, the user first."""
     roles = ("user", "assistant")
     said = [Message(roles[index % 2], content) for index, content in enumerate(contents)]
     return (*(() if system is None else (Message("system", system),)), *said)
@@ -55,17 +55,17 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both do the same."""
+        """Return True if both templates do the same."""
         return self.left == self.right
 
     def lines(self, left: str, right: str) -> list[str]:
-        """The difference as `diff -u` shows it, with these names."""
+        """Return the difference as `diff -u` shows it, with these names."""
         texts = (_lines(self.left), _lines(self.right))
         return list(unified_diff(*texts, left, right, lineterm=""))
 
 
 def compare(left: PromptWriter, right: PromptWriter) -> Iterator[Comparison]:
-    """Each probe by both."""
+    """Compare both templates on each probe."""
     for name, (messages, asked) in PROBES.items():
         texts = (_prompt(writer, messages, asked=asked) for writer in (left, right))
         yield Comparison(name, *texts)

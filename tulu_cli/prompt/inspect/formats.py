@@ -55,7 +55,7 @@ def plain_message(value: Any) -> Message | None:
 
 
 def parse_role(message: dict[str, Any], path: str, source: str) -> str:
-    """The role: a text that is not empty."""
+    """Return the role, a text that is not empty."""
     if "role" not in message:
         refuse(source, f"{path}.role", "is missing")
     role = message["role"]
@@ -65,7 +65,7 @@ def parse_role(message: dict[str, Any], path: str, source: str) -> str:
 
 
 def parse_content(message: dict[str, Any], path: str, source: str) -> str:
-    """The content as one text."""
+    """Return the content as one text."""
     content = message.get("content")
     if content is None and message.get("tool_calls"):
         return ""
@@ -81,7 +81,7 @@ def parse_content(message: dict[str, Any], path: str, source: str) -> str:
 
 
 def parse_part(part: Any, path: str, source: str) -> str:
-    """The text of one part of a content list."""
+    """Return the text of one part of a content list."""
     if not isinstance(part, dict) or part.get("type") != "text":
         refuse(source, path, 'must be {"type": "text", "text": ...}: only text can be sent')
     if not isinstance(part.get("text"), str):
@@ -102,7 +102,7 @@ def refuse_unusable(value: Any, source: str, path: str = "messages") -> None:
 
 
 def parts(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What is directly inside a value, each with its path; the keys of an object too."""
+    """Yield each item that is directly in a value, with its path; the keys of an object too."""
     if isinstance(value, list):
         yield from ((f"{path}[{index}]", item) for index, item in enumerate(value))
     if isinstance(value, dict):
@@ -152,7 +152,7 @@ class Format:
 
 
 def read_row(value: Any, source: str, name: str = "auto") -> Row:
-    """The conversation in a JSON value; `source` names it in errors. Raises BadInput."""
+    """Return the conversation in a JSON value; `source` names it in errors. Raise BadInput."""
     if name != "auto":
         chosen = format_named(name)
         if not chosen.recognises(value):
@@ -170,7 +170,7 @@ def read_row(value: Any, source: str, name: str = "auto") -> Row:
 
 
 def recognise(value: Any) -> Format | None:
-    """The format that a value is in."""
+    """Return the format that a value is in, or None."""
     for one in FORMATS:
         if one.recognises(value):
             return one
@@ -178,7 +178,7 @@ def recognise(value: Any) -> Format | None:
 
 
 def format_named(name: str) -> Format:
-    """The row of the table; raises UsageError."""
+    """Return the format of this name. Raise UsageError if there is none."""
     for one in FORMATS:
         if one.name == name:
             return one
@@ -187,7 +187,7 @@ def format_named(name: str) -> Format:
 
 
 def read_messages(messages: Any, path: str, source: str) -> Conversation:
-    """Messages with role and content."""
+    """Return messages with role and content. Raise BadInput."""
     if not isinstance(messages, list):
         refuse(source, path, "must be an array of messages")
     return tuple(
@@ -199,18 +199,18 @@ def read_messages(messages: Any, path: str, source: str) -> Conversation:
 
 
 def write_messages(messages: Conversation) -> list[dict[str, Any]]:
-    """Messages as objects."""
+    """Return messages as objects."""
     return [message.as_dict() for message in messages]
 
 
 def tools_of(row: Row) -> list[Any] | None:
-    """The tools that a row of OpenAI's shape brings along."""
+    """Return the tools that a row in OpenAI's format brings along."""
     tools = row.rest.get("tools")
     return tools if isinstance(tools, list) and tools else None
 
 
 def rest_of(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """The other keys."""
+    """Return the object without these keys."""
     return {key: item for key, item in value.items() if key not in keys}
 
 
@@ -232,7 +232,7 @@ def _write_openai(row: Row) -> Any:
 
 
 def _write_tulu(row: Row) -> Any:
-    """A row of the Tülu 3 SFT mixture: id, messages and source."""
+    """Return a row of the Tülu 3 SFT mixture: id, messages and source."""
     known = {"id": row.rest.get("id", ""), "messages": write_messages(row.messages)}
     return known | {"source": row.rest.get("source", "")} | rest_of(row.rest, "id", "source")
 

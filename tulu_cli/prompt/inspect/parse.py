@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import ASKED, END, START, Grammar
+from tulu_cli.prompt.inspect.grammar import ASKED, END, START, Grammar
 from tulu_cli.prompt.render import Render
 
 
 def parse_prompt(text: str, grammar: Grammar, render: Render) -> Conversation:
-    """The messages that `render` makes `text` of, with or without a generation prompt.
+    """Return the messages that `render` makes `text` of, with or without a generation prompt.
 
-    A last message of the assistant without its end token is taken as it is. Raises BadInput where
+    A last message of the assistant without its end token is taken as it is. Raise BadInput where
     the text is none of the template's: it is rendered again to make sure.
     """
     if not any(text.strip() for texts in grammar.between.values() for text in texts):
@@ -52,7 +52,7 @@ def walk(text: str, grammar: Grammar) -> tuple[Conversation, bool]:
 def nearest(
     text: str, place: int, after: Sequence[tuple[str, str]], *, start: bool
 ) -> tuple[str, str, int]:
-    """The mark that comes first, the longest of those, what follows it, and where it is."""
+    """Return the nearest mark, the longest of those, with what follows it and where it is."""
     best = ("", "", len(text) + 1)
     for mark, following in after:
         if following in (END, ASKED) or (not mark and not start):
@@ -64,7 +64,7 @@ def nearest(
 
 
 def last_content(rest: str, after: Sequence[tuple[str, str]]) -> tuple[str, bool]:
-    """The content of the last message, and whether it was closed as a last one is."""
+    """Return the content of the last message, and whether its turn is closed."""
     ends = [mark for mark, following in after if following in (END, ASKED)]
     for mark in filter(None, ends):
         if rest.endswith(mark):
@@ -76,7 +76,7 @@ def last_content(rest: str, after: Sequence[tuple[str, str]]) -> tuple[str, bool
 
 
 def same(text: str, messages: Conversation, render: Render, *, closed: bool) -> bool:
-    """Whether the messages are rendered to the text, or to a longer one where the last is open."""
+    """Return True if the messages render to the text, or to a longer one if the last is open."""
     is_open = not closed and bool(messages) and messages[-1].role == "assistant"
     for asked in (False, True):
         made = rendered(messages, render, asked=asked)
@@ -86,19 +86,19 @@ def same(text: str, messages: Conversation, render: Render, *, closed: bool) -> 
 
 
 def furthest(text: str, messages: Conversation, render: Render) -> int:
-    """Where the text departs from what its messages are rendered to."""
+    """Return where the text departs from what its messages render to."""
     made = [rendered(messages, render, asked=asked) or "" for asked in (False, True)]
     return max(common(text, one) for one in made)
 
 
 def common(one: str, other: str) -> int:
-    """The number of characters that two texts have in common at their beginning."""
+    """Return the length of the longest common beginning of two texts."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def rendered(messages: Conversation, render: Render, *, asked: bool) -> str | None:
-    """The prompt of the messages, None where the template refuses them."""
+    """Return the prompt of the messages, or None if the template refuses them."""
     try:
         return render(messages, asked=asked) if messages else None
     except BadInput:

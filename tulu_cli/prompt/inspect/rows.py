@@ -46,7 +46,7 @@ class Chunk:
 
 
 def read_chunks(file: BinaryIO, source: str) -> Iterator[Chunk]:
-    """The lines of a JSON Lines file in chunks, in constant memory; raises BadInput.
+    """Yield the lines of a JSON Lines file in chunks, in constant memory. Raise BadInput.
 
     A file that is one JSON document over several lines, a conversation or an array of them, is
     read whole, and given as if each conversation had a line.
@@ -65,7 +65,7 @@ def read_chunks(file: BinaryIO, source: str) -> Iterator[Chunk]:
 
 
 def _as_they_come(file: BinaryIO) -> Iterator[list[bytes]]:
-    """The lines of a file, as many at a time as can be read without waiting."""
+    """Yield the lines of a file, as many at a time as can be read without waiting."""
     read = getattr(file, "read1", file.read)
     begun: list[bytes] = []
     while data := read(CHUNK_BYTES):
@@ -87,7 +87,7 @@ def _first_line(file: BinaryIO) -> tuple[int, bytes]:
 
 
 def _document(head: bytes, file: BinaryIO, source: str) -> list[Any] | None:
-    """The conversations of a file that is one document, None for lines."""
+    """Return the conversations of a file that is one document, or None for lines."""
     try:
         value = json.loads(head)
     except RecursionError:
@@ -101,7 +101,7 @@ def _document(head: bytes, file: BinaryIO, source: str) -> list[Any] | None:
 
 
 def _is_list_of_rows(value: Any) -> bool:
-    """Whether an array holds conversations, and not the messages of one."""
+    """Return True if an array holds conversations, and not the messages of one."""
     first = value[0] if isinstance(value, list) and value else None
     return recognise(first) is not None and not (isinstance(first, dict) and "role" in first)
 
@@ -114,13 +114,13 @@ def _encode(value: Any, source: str) -> bytes:
 
 
 def is_suspicious(line: bytes) -> bool:
-    """Whether a line may hold half a surrogate pair, or be nested too deeply."""
+    """Return True if a line may hold a lone surrogate, or be nested too deeply."""
     halves = b"\\u" in line and (b"\\ud" in line or b"\\uD" in line)
     return halves or line.count(b"[") + line.count(b"{") > DEEPEST
 
 
 def parse_line(line: bytes, source: str) -> Any:
-    """The JSON value of one line. Raises BadInput, also for texts that are no Unicode."""
+    """Return the JSON value of one line. Raise BadInput, also for texts that are not Unicode."""
     text = decode_utf8(line, source)
     try:
         value = json.loads(text)

@@ -47,7 +47,7 @@ def dissect(
     asked: bool,
     generation: Sequence[Range] | None = None,
 ) -> Anatomy:
-    """The anatomy of `text`, which `render` made of the messages.
+    """Return the anatomy of `text`, which `render` made of the messages.
 
     `asked` says that it ends with a generation prompt. `generation` are the characters that the
     template marks itself, None where it marks none. The last message may be open at its end.
@@ -78,7 +78,7 @@ class Beginnings:
         self._lengths: dict[tuple[int, bool], int | None] = {}
 
     def length(self, count: int, *, asked: bool) -> int | None:
-        """Characters of the first `count` messages, with the generation prompt if `asked`."""
+        """Return the length of `count` messages, with the generation prompt if `asked`."""
         if count == 0 and not asked:
             return 0
         key = (count, asked)
@@ -96,12 +96,12 @@ class Beginnings:
         return len(beginning) if self._text.startswith(beginning) else None
 
     def answer(self, index: int) -> Range | None:
-        """What the model writes as message `index`: from the generation prompt's end on."""
+        """Return the characters that the model writes as message `index`, or None if unknown."""
         start, end = self.length(index, asked=True), self.length(index + 1, asked=False)
         return None if start is None or end is None or end < start else (start, end)
 
     def turns(self) -> tuple[Turn, ...]:
-        """All turns, none where a beginning of the conversation is rendered otherwise."""
+        """Return all turns, or none if a beginning of the conversation renders otherwise."""
         lengths = [self.length(count, asked=False) for count in range(len(self._messages) + 1)]
         known = [length for length in lengths if length is not None]
         if len(known) < len(lengths) or known != sorted(known):
@@ -114,14 +114,14 @@ class Beginnings:
 
 
 def rest(start: int, text: str) -> tuple[Turn, ...]:
-    """What is behind the last message."""
+    """Return the generation prompt after the last message as a turn, if there is one."""
     return (Turn("generation prompt", None, start, len(text)),) if start < len(text) else ()
 
 
 def find_contents(
     render: Render, messages: Sequence[Message], text: str, *, asked: bool
 ) -> dict[int, Range]:
-    """Where each content stands: it is rendered again between two characters that mark it."""
+    """Return where each content stands, by rendering it between two characters that mark it."""
     free = private_characters([message.content for message in messages], text)
     left, right = next(free), next(free)
     marked = [Message(m.role, f"{left}{m.content}{right}", m.extra) for m in messages]
@@ -140,7 +140,7 @@ def find_contents(
 
 
 def places(text: str, char: str) -> list[int]:
-    """Where a character stands."""
+    """Return the places of a character in a text."""
     gaps = [len(part) + 1 for part in text.split(char)[:-1]]
     return [end - 1 for end in accumulate(gaps)]
 
@@ -161,7 +161,7 @@ def turns_around(
 
 
 def closing_text(render: Render) -> str:
-    """What the template writes behind an assistant's content at the end of a conversation."""
+    """Return the text that the template writes after the assistant's content at the end."""
     probe = "Zq0jx"
     try:
         text = render([Message("user", "."), Message("assistant", probe)], asked=False)
@@ -171,7 +171,7 @@ def closing_text(render: Render) -> str:
 
 
 def with_closing(text: str, content: Range, closing: str) -> Range:
-    """A content with what closes its turn, as far as it stands there."""
+    """Return the range of a content with the text that closes its turn, if that follows."""
     start, end = content
     for closed in (closing, closing.rstrip()):
         if text.startswith(closed, end):

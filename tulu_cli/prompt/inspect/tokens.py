@@ -33,23 +33,23 @@ class Explained:
     source: Source
 
     def turns(self) -> list[tuple[str, int, int]]:
-        """Role, first token and the one behind the last, of each turn."""
+        """Return the role, the first token and the one after the last, of each turn."""
         runs = groupby(range(len(self.tokens)), key=lambda at: self.tokens[at].turn)
         found = [(turn, list(run)) for turn, run in runs]
         return [(turn.role, run[0], run[-1] + 1) for turn, run in found if turn]
 
     def mask(self) -> list[int] | None:
-        """The loss mask, None where nothing is known of it: it is never silently all zero."""
+        """Return the loss mask, or None if it is unknown: it is never silently all zero."""
         return None if self.source == "none" else [int(token.learnt) for token in self.tokens]
 
 
 def encode_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Sequence[int]:
-    """The token ids of a row's prompt. Raises BadInput, UsageError."""
+    """Return the token ids of a row's prompt. Raise BadInput, UsageError."""
     return _encoding(tokenizer, writer, row)[1]
 
 
 def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Explained:
-    """The same with all that is known of each token."""
+    """Return a row's prompt with all that is known of each token. Raise BadInput, UsageError."""
     text, ids, offsets = _encoding(tokenizer, writer, row)
     anatomy = writer.anatomy(row.messages, text, tools_of(row))
     return Explained(text, tuple(explain_tokens(tokenizer, ids, offsets, anatomy)), anatomy.source)
@@ -58,7 +58,7 @@ def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Explain
 def _encoding(
     tokenizer: Tokenizer, writer: PromptWriter, row: Row
 ) -> tuple[str, Sequence[int], Sequence[Range]]:
-    """The text, the ids, and the characters of each."""
+    """Return the text, the ids, and the characters that each id covers."""
     asked, tools = writer.asks(row.messages), tools_of(row)
     pieces = writer.pieces(row.messages, asked=asked, tools=tools)
     text = "".join(pieces)
@@ -71,7 +71,7 @@ def _encoding(
 def explain_tokens(
     tokenizer: Tokenizer, ids: Sequence[int], offsets: Sequence[Range], anatomy: Anatomy
 ) -> list[Token]:
-    """The tokens of a prompt, with what is known of each."""
+    """Return the tokens of a prompt, with what is known of each."""
     mask = loss_mask(offsets, anatomy.learnt)
     return [
         Token(
@@ -87,7 +87,7 @@ def explain_tokens(
 
 
 def loss_mask(offsets: Sequence[Range], learnt: Iterable[Range]) -> list[int]:
-    """1 for each token that covers a learnt character, else 0.
+    """Return 1 for each token that covers a learnt character, else 0.
 
     A token that straddles the beginning of an answer is learnt, as transformers counts it.
     """
@@ -103,12 +103,12 @@ def loss_mask(offsets: Sequence[Range], learnt: Iterable[Range]) -> list[int]:
 
 
 def turn_at(place: int, turns: Sequence[Turn]) -> Turn | None:
-    """The turn that a character is in."""
+    """Return the turn that the character at `place` is in."""
     return next((turn for turn in turns if turn.start <= place < turn.end), None)
 
 
 def token_bytes(tokenizer: Tokenizer, number: int) -> bytes:
-    """The bytes that a token stands for, whichever way its vocabulary spells them."""
+    """Return the bytes that a token stands for, however its vocabulary spells them."""
     text = tokenizer.token_text(number) or ""
     if number in tokenizer.special_ids:
         return text.encode()
@@ -122,7 +122,7 @@ def token_bytes(tokenizer: Tokenizer, number: int) -> bytes:
 
 @cache
 def byte_letters() -> dict[str, int]:
-    """The letter that stands for each byte in byte-level vocabularies, as GPT-2 began it."""
+    """Return the byte of each letter in byte-level vocabularies, which GPT-2 introduced."""
     plain = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {

@@ -8,7 +8,7 @@ from typing import Any
 from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, render_chat
-from tulu_cli.prompt.grammar import Grammar, learn
+from tulu_cli.prompt.inspect.grammar import Grammar, learn
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, dissect, places
 from tulu_cli.prompt.spoofing import private_characters
 
@@ -28,22 +28,22 @@ class PromptWriter:
 
     @cached_property
     def source(self) -> str:
-        """The Jinja source that is used."""
+        """Return the Jinja source that is used."""
         templates = self.vocabulary.chat_templates
         return choose_template(templates, self.template, with_tools=self.tools is not None)
 
     @cached_property
     def tokens(self) -> Mapping[str, Any]:
-        """The named tokens and other variables that the template is given."""
+        """Return the named tokens and other variables that the template is given."""
         return {**self.vocabulary.named_tokens, **self.kwargs}
 
     @cached_property
     def grammar(self) -> Grammar:
-        """What the template writes between messages."""
+        """Return the texts that the template writes between messages."""
         return learn(self.render)
 
     def asks(self, messages: Sequence[Message]) -> bool:
-        """Whether the prompt of a conversation ends with the generation prompt."""
+        """Return True if the prompt of a conversation ends with the generation prompt."""
         if self.continue_final:
             return False
         wanted = self.add_generation_prompt
@@ -88,7 +88,7 @@ class PromptWriter:
     def anatomy(
         self, messages: Sequence[Message], text: str, tools: Sequence[Variables] | None = None
     ) -> Anatomy:
-        """Where the turns of a prompt and the learnt characters are."""
+        """Return the turns of a prompt and its learnt characters."""
 
         def render(messages: Sequence[Message], *, asked: bool) -> str:
             options = self.options(asked=asked, tools=tools)

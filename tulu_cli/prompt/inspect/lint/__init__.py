@@ -6,20 +6,20 @@ space, T07x determinism, T09x loss mask, T10x conversations.
 """
 
 from tulu_cli.prompt.inspect.lint.contents import lint_conversation
-from tulu_cli.prompt.inspect.lint.finding import Finding, Subject
+from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
 from tulu_cli.prompt.inspect.lint.running import RUNNING, STEADY
 from tulu_cli.prompt.inspect.lint.tokens import TOKENS
 from tulu_cli.prompt.inspect.lint.turns import TURNS
 
-__all__ = ["Finding", "Subject", "lint_conversation", "lint_template"]
+__all__ = ["Finding", "LintTarget", "lint_conversation", "lint_template"]
 
 _ORDER = ("error", "warning", "note")
 
 
-def lint_template(subject: Subject) -> list[Finding]:
-    """All findings about a template, the worst first."""
-    broken = [finding for rule in RUNNING for finding in rule(subject)]
+def lint_template(target: LintTarget) -> list[Finding]:
+    """Return all findings about a template, the worst first."""
+    broken = [finding for rule in RUNNING for finding in rule(target)]
     if broken:
         return broken
-    found = [finding for rule in (*TOKENS, *TURNS, *STEADY) for finding in rule(subject)]
+    found = [finding for rule in (*TOKENS, *TURNS, *STEADY) for finding in rule(target)]
     return sorted(found, key=lambda finding: (_ORDER.index(finding.severity), finding.code))

@@ -5,16 +5,16 @@ from itertools import pairwise
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import find_markers
-from tulu_cli.prompt.inspect.lint.finding import Finding, Subject
+from tulu_cli.prompt.inspect.grammar import find_markers
+from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
 
 
 def lint_conversation(
-    subject: Subject, messages: Sequence[Message], place: str
+    target: LintTarget, messages: Sequence[Message], place: str
 ) -> Iterator[Finding]:
     """T100 to T103 for one conversation, which `place` names."""
-    control = subject.writer.vocabulary.control_texts
-    for index, marker in find_markers(messages, subject.markers):
+    control = target.writer.vocabulary.control_texts
+    for index, marker in find_markers(messages, target.markers):
         yield Finding(
             "T100",
             "error",
@@ -34,7 +34,7 @@ def lint_conversation(
             )
     yield from order(messages, place)
     try:
-        subject.writer.text(messages)
+        target.writer.text(messages)
     except BadInput as error:
         yield Finding("T103", "error", str(error), "Change the conversation.", place)
 
@@ -52,5 +52,5 @@ def order(messages: Sequence[Message], place: str) -> Iterator[Finding]:
 
 
 def misplaced(message: str, place: str) -> Finding:
-    """The finding for roles out of order."""
+    """Return the finding for roles out of order."""
     return Finding("T102", "warning", message, "Let user and assistant take turns.", place)

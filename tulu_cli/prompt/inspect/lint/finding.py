@@ -7,7 +7,7 @@ from typing import Literal
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.grammar import role_markers
+from tulu_cli.prompt.inspect.grammar import role_markers
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Subject:
+class LintTarget:
     """A template with its tokens. `end_token_ids` are those of the model's generation_config."""
 
     writer: PromptWriter
@@ -41,31 +41,31 @@ class Subject:
 
     @property
     def eos(self) -> str | None:
-        """The end token that the template is given."""
+        """Return the end token that the template is given."""
         return self.writer.tokens.get("eos_token")
 
     @property
     def bos(self) -> str | None:
-        """The begin token that the template is given."""
+        """Return the begin token that the template is given."""
         return self.writer.tokens.get("bos_token")
 
     @cached_property
     def closing(self) -> str:
-        """What stands behind an answer at the end of a conversation."""
+        """Return the text after an answer at the end of a conversation."""
         _, content, closing = (self.text(*TURN) or "").rpartition(ANSWERED)
         return closing if content else ""
 
     @cached_property
     def markers(self) -> tuple[str, ...]:
-        """The plain texts that announce a turn."""
+        """Return the plain texts that announce a turn."""
         return role_markers(self.writer.grammar, self.writer.vocabulary.control_texts)
 
     def text(self, *messages: Message, asked: bool = False) -> str | None:
-        """The prompt of a conversation, None where the template refuses it."""
+        """Return the prompt of a conversation, or None if the template refuses it."""
         try:
             return self.writer.render(messages, asked=asked)
         except BadInput:
             return None
 
 
-Rule = Callable[[Subject], Iterator[Finding]]
+Rule = Callable[[LintTarget], Iterator[Finding]]

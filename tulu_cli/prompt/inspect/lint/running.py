@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.inspect.lint.finding import TURN, USER, Finding, Rule, Subject
+from tulu_cli.prompt.inspect.lint.finding import TURN, USER, Finding, LintTarget, Rule
 from tulu_cli.prompt.limits import Exhausted
 
 
-def runs(subject: Subject) -> Iterator[Finding]:
+def runs(target: LintTarget) -> Iterator[Finding]:
     """T001 to T004: syntax, sandbox, limits, and plain failure on the simplest conversations."""
     for messages, asked in (((USER,), True), (TURN, False)):
         try:
-            subject.writer.render(messages, asked=asked)
+            target.writer.render(messages, asked=asked)
         except BadInput as error:
             yield explained(error)
             return
 
 
 def explained(error: BadInput) -> Finding:
-    """The finding for a template that fails."""
+    """Return the finding for a template that fails."""
     from jinja2 import TemplateSyntaxError
     from jinja2.exceptions import SecurityError
 
@@ -35,13 +35,13 @@ def explained(error: BadInput) -> Finding:
     return Finding("T004", "error", str(error), "Make it accept a user's turn and an answer.")
 
 
-def is_steady(subject: Subject) -> Iterator[Finding]:
+def is_steady(target: LintTarget) -> Iterator[Finding]:
     """T070: the same conversation must always give the same prompt."""
     from jinja2 import nodes
 
     from tulu_cli.prompt.environment import environment
 
-    tree = environment().parse(subject.writer.source)
+    tree = environment().parse(target.writer.source)
     names = {node.name for node in tree.find_all(nodes.Name)}
     names |= {f"|{node.name}" for node in tree.find_all(nodes.Filter)}
     for name in sorted(names & {"strftime_now", "lipsum", "|random"}):

@@ -3,22 +3,22 @@
 from collections.abc import Iterator
 
 from tulu_cli.prompt.builtin import CARD_EOS, EOS_DIFFERENCE, FAMILY_EOS, tulu_template
-from tulu_cli.prompt.inspect.lint.finding import TURN, USER, Finding, Rule, Severity, Subject
+from tulu_cli.prompt.inspect.lint.finding import TURN, USER, Finding, LintTarget, Rule, Severity
 
 
-def begins_once(subject: Subject) -> Iterator[Finding]:
+def begins_once(target: LintTarget) -> Iterator[Finding]:
     """T010: two begin tokens in a row."""
-    bos = subject.bos
-    if bos and (subject.text(USER) or "").startswith(bos * 2):
+    bos = target.bos
+    if bos and (target.text(USER) or "").startswith(bos * 2):
         yield Finding("T010", "error", f"The prompt begins with {bos} twice.", "Write it once.")
 
 
-def begins_as_text_does(subject: Subject) -> Iterator[Finding]:
+def begins_as_text_does(target: LintTarget) -> Iterator[Finding]:
     """T011, T012: a tokenizer that adds its own BOS to plain text, and a template that does not."""
-    tokenizer, bos = subject.tokenizer, subject.bos
+    tokenizer, bos = target.tokenizer, target.bos
     if tokenizer is None or not bos or tokenizer.encode_raw("x")[:1] != (tokenizer.bos_token_id,):
         return
-    if (subject.text(USER) or "").startswith(bos):
+    if (target.text(USER) or "").startswith(bos):
         yield Finding(
             "T011",
             "note",
@@ -35,10 +35,10 @@ def begins_as_text_does(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def ends_answers(subject: Subject) -> Iterator[Finding]:
+def ends_answers(target: LintTarget) -> Iterator[Finding]:
     """T020: an answer without an end token never ends."""
-    control = subject.writer.vocabulary.control_texts
-    ended = len(control.split(subject.closing)) > 1 or (subject.eos or "\0") in subject.closing
+    control = target.writer.vocabulary.control_texts
+    ended = len(control.split(target.closing)) > 1 or (target.eos or "\0") in target.closing
     if not ended:
         yield Finding(
             "T020",
@@ -48,13 +48,13 @@ def ends_answers(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def ends_as_the_model_does(subject: Subject) -> Iterator[Finding]:
+def ends_as_the_model_does(target: LintTarget) -> Iterator[Finding]:
     """T021: the token behind an answer must be one that generation stops at."""
-    tokenizer = subject.tokenizer
+    tokenizer = target.tokenizer
     if tokenizer is None:
         return
-    written = subject.writer.vocabulary.control_texts.split(subject.closing)[1::2]
-    stops = {*subject.end_token_ids, tokenizer.eos_token_id}
+    written = target.writer.vocabulary.control_texts.split(target.closing)[1::2]
+    stops = {*target.end_token_ids, tokenizer.eos_token_id}
     if written and tokenizer.token_id(written[0]) not in stops:
         yield Finding(
             "T021",
@@ -65,9 +65,9 @@ def ends_as_the_model_does(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def configurations_agree(subject: Subject) -> Iterator[Finding]:
+def configurations_agree(target: LintTarget) -> Iterator[Finding]:
     """T022: the end token of the tokenizer and those of generation_config.json."""
-    tokenizer, ids = subject.tokenizer, subject.end_token_ids
+    tokenizer, ids = target.tokenizer, target.end_token_ids
     if tokenizer is None or not ids or tokenizer.eos_token_id in (None, *ids):
         return
     shown = ", ".join(f"{tokenizer.token_text(number)} ({number})" for number in ids)
@@ -80,9 +80,9 @@ def configurations_agree(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def end_token_exists(subject: Subject) -> Iterator[Finding]:
+def end_token_exists(target: LintTarget) -> Iterator[Finding]:
     """T023: an end token that the vocabulary does not have is many plain ones."""
-    tokenizer, eos = subject.tokenizer, subject.eos
+    tokenizer, eos = target.tokenizer, target.eos
     if tokenizer is None or not eos or eos in tokenizer.special_tokens:
         return
     count = len(tokenizer.encode_text(eos))
@@ -95,20 +95,20 @@ def end_token_exists(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def card_differs(subject: Subject) -> Iterator[Finding]:
+def card_differs(target: LintTarget) -> Iterator[Finding]:
     """T024: what the model card prints is not what the models use."""
-    if subject.tokenizer is not None or subject.writer.source != tulu_template():
+    if target.tokenizer is not None or target.writer.source != tulu_template():
         return
-    if subject.eos in (CARD_EOS, FAMILY_EOS):
-        severity: Severity = "warning" if subject.eos == CARD_EOS else "note"
+    if target.eos in (CARD_EOS, FAMILY_EOS):
+        severity: Severity = "warning" if target.eos == CARD_EOS else "note"
         fix = f"Keep {FAMILY_EOS} for the models; --card is for comparing with the card."
         yield Finding("T024", severity, EOS_DIFFERENCE, fix)
 
 
-def mask_is_known(subject: Subject) -> Iterator[Finding]:
+def mask_is_known(target: LintTarget) -> Iterator[Finding]:
     """T090 to T092: which tokens are learnt in fine-tuning."""
-    text = subject.text(*TURN) or ""
-    anatomy = subject.writer.anatomy(TURN, text)
+    text = target.text(*TURN) or ""
+    anatomy = target.writer.anatomy(TURN, text)
     learnt = "".join(text[start:end] for start, end in anatomy.learnt)
     if not learnt:
         yield Finding(
@@ -125,11 +125,11 @@ def mask_is_known(subject: Subject) -> Iterator[Finding]:
             f"tulu finds the answers out by the {anatomy.source} of the conversation.",
             "Add {% generation %} around answers if other programs are to mask by this template.",
         )
-    elif subject.closing.strip() and subject.closing.strip() not in learnt:
+    elif target.closing.strip() and target.closing.strip() not in learnt:
         yield Finding(
             "T092",
             "warning",
-            f"{subject.closing.strip()} behind an answer is outside its {{% generation %}} block: "
+            f"{target.closing.strip()} behind an answer is outside its {{% generation %}} block: "
             "a model that learns from this does not learn to stop.",
             "Put the end token inside the block.",
         )

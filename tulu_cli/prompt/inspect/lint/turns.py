@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tulu_cli.core import Message
 from tulu_cli.prompt.encode import encoding_of_pieces
-from tulu_cli.prompt.grammar import START
+from tulu_cli.prompt.inspect.grammar import START
 from tulu_cli.prompt.inspect.lint.finding import (
     ANSWER,
     ASKED,
@@ -12,18 +12,18 @@ from tulu_cli.prompt.inspect.lint.finding import (
     TURN,
     USER,
     Finding,
+    LintTarget,
     Rule,
-    Subject,
 )
 from tulu_cli.prompt.spoofing import is_sign
 
 _EDGES = {"a line end": "\n", "two line ends": "\n\n", "a space": " "}
 
 
-def asks_as_it_answers(subject: Subject) -> Iterator[Finding]:
+def asks_as_it_answers(target: LintTarget) -> Iterator[Finding]:
     """T030, T031: the generation prompt must be how an answer begins."""
-    asked, unasked = subject.text(USER, asked=True), subject.text(USER)
-    answered = subject.text(*TURN)
+    asked, unasked = target.text(USER, asked=True), target.text(USER)
+    answered = target.text(*TURN)
     if asked is None or answered is None:
         return
     if asked == unasked:
@@ -45,10 +45,10 @@ def asks_as_it_answers(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def keeps_system(subject: Subject) -> Iterator[Finding]:
+def keeps_system(target: LintTarget) -> Iterator[Finding]:
     """T040 to T042: what becomes of a system message."""
     system = Message("system", SYSTEM)
-    text = subject.text(system, USER)
+    text = target.text(system, USER)
     fix = "Put the instruction into the first user's turn, and say so to users."
     if text is None:
         yield Finding("T041", "warning", "The template refuses a system message.", fix)
@@ -65,9 +65,9 @@ def keeps_system(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def adds_system(subject: Subject) -> Iterator[Finding]:
+def adds_system(target: LintTarget) -> Iterator[Finding]:
     """T043: a system message that nobody wrote."""
-    (header, *_) = subject.writer.grammar.between.get((START, "user"), ("",))
+    (header, *_) = target.writer.grammar.between.get((START, "user"), ("",))
     if "system" in header.lower():
         yield Finding(
             "T043",
@@ -77,10 +77,10 @@ def adds_system(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def keeps_tool_results(subject: Subject) -> Iterator[Finding]:
+def keeps_tool_results(target: LintTarget) -> Iterator[Finding]:
     """T050: messages that disappear."""
     result = "degrees: 21"
-    text = subject.text(*TURN, Message("tool", result))
+    text = target.text(*TURN, Message("tool", result))
     if text is not None and result not in text:
         yield Finding(
             "T050",
@@ -90,9 +90,9 @@ def keeps_tool_results(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def keeps_space(subject: Subject) -> Iterator[Finding]:
+def keeps_space(target: LintTarget) -> Iterator[Finding]:
     """T060: white space around contents."""
-    text = subject.text(Message("user", f" \n{ASKED}\n "))
+    text = target.text(Message("user", f" \n{ASKED}\n "))
     if text is not None and f" \n{ASKED}\n " not in text:
         yield Finding(
             "T060",
@@ -102,12 +102,12 @@ def keeps_space(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def borders_hold(subject: Subject) -> Iterator[Finding]:
+def borders_hold(target: LintTarget) -> Iterator[Finding]:
     """T061: white space that becomes one token with what the template writes before it."""
     merged = [
         name
         for name, edge in _EDGES.items()
-        if subject.tokenizer and straddles(subject, Message("assistant", f"{edge}Fine."))
+        if target.tokenizer and straddles(target, Message("assistant", f"{edge}Fine."))
     ]
     if merged:
         yield Finding(
@@ -120,11 +120,11 @@ def borders_hold(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def straddles(subject: Subject, answer: Message) -> bool:
-    """Whether a token covers both the end of the header and the beginning of an answer."""
-    writer, tokenizer = subject.writer, subject.tokenizer
-    text = subject.text(USER, answer)
-    header = subject.text(USER, asked=True)
+def straddles(target: LintTarget, answer: Message) -> bool:
+    """Return True if a token covers both the end of the header and the start of an answer."""
+    writer, tokenizer = target.writer, target.tokenizer
+    text = target.text(USER, answer)
+    header = target.text(USER, asked=True)
     if tokenizer is None or text is None or header is None or not text.startswith(header):
         return False
     pieces = writer.vocabulary.control_texts.split(text)

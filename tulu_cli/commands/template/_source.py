@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.commands.template._options import Manner, Subject
+from tulu_cli.commands.template._options import RenderOptions, TemplateSource
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_template, tulu_templates
@@ -27,62 +27,62 @@ class Opened:
     named: Mapping[str, str] = field(default_factory=dict)
     files: "ModelFiles | None" = None
 
-    def writer(self, manner: Manner) -> PromptWriter:
-        """What renders conversations in this manner."""
+    def writer(self, rendering: RenderOptions) -> PromptWriter:
+        """Return a writer that renders conversations with these options."""
         return PromptWriter(
             vocabulary=self.vocabulary,
             template=self.template,
-            add_generation_prompt=manner.add_generation_prompt,
-            continue_final=manner.continue_final,
-            tools=manner.tools,
-            kwargs={**self.named, **manner.kwargs},
-            allow_special=manner.allow_special,
-            strict_roles=manner.strict_roles,
+            add_generation_prompt=rendering.add_generation_prompt,
+            continue_final=rendering.continue_final,
+            tools=rendering.tools,
+            kwargs={**self.named, **rendering.kwargs},
+            allow_special=rendering.allow_special,
+            strict_roles=rendering.strict_roles,
         )
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer. Raises UsageError where there is none."""
+        """Return the tokenizer. Raise UsageError if there is none."""
         if isinstance(self.vocabulary, Tokenizer):
             return self.vocabulary
         raise UsageError("Token ids need a tokenizer: give -m MODEL or --tokenizer DIR.")
 
 
-def open_subject(subject: Subject, streams: "Streams | None" = None) -> Opened:
-    """Read the template and the tokens. Raises UsageError, ModelNotFound or BadInput."""
-    files = _locate(subject, streams) if subject.model is not None else None
-    directory = files.directory if files else Path(subject.tokenizer) if subject.tokenizer else None
+def open_source(source: TemplateSource, streams: "Streams | None" = None) -> Opened:
+    """Read the template and the tokens. Raise UsageError, ModelNotFound or BadInput."""
+    files = _locate(source, streams) if source.model is not None else None
+    directory = files.directory if files else Path(source.tokenizer) if source.tokenizer else None
     vocabulary = Tokenizer.load(directory) if directory else tulu_templates()
     if isinstance(vocabulary, Templates):
-        vocabulary = vocabulary.with_tokens(_named(subject))
-    template, where = _template(subject, vocabulary)
+        vocabulary = vocabulary.with_tokens(_named(source))
+    template, where = _template(source, vocabulary)
     origin = f"{where}, the tokens from {directory}" if directory else where
-    return Opened(vocabulary, origin, template, _named(subject), files)
+    return Opened(vocabulary, origin, template, _named(source), files)
 
 
-def open_aloud(subject: Subject, streams: "Streams", *, verbose: bool) -> Opened:
-    """The same, saying with -v where the template is from."""
-    opened = open_subject(subject, streams)
+def open_aloud(source: TemplateSource, streams: "Streams", *, verbose: bool) -> Opened:
+    """Read the template and the tokens; with -v, say where the template is from."""
+    opened = open_source(source, streams)
     if verbose:
         streams.say(f"tulu: template: {opened.origin}")
     return opened
 
 
-def _locate(subject: Subject, streams: "Streams | None") -> "ModelFiles":
+def _locate(source: TemplateSource, streams: "Streams | None") -> "ModelFiles":
     from tulu_cli.models import locate, no_progress, resolve
     from tulu_cli.render.talk import progress_on
     from tulu_cli.settings import read_settings
 
-    ref = resolve(str(subject.model), read_settings({}).aliases)
+    ref = resolve(str(source.model), read_settings({}).aliases)
     if streams is None:
-        return locate(ref, offline=subject.offline, weights=False, progress=no_progress)
+        return locate(ref, offline=source.offline, weights=False, progress=no_progress)
     with progress_on(streams) as progress:
-        return locate(ref, offline=subject.offline, weights=False, progress=progress)
+        return locate(ref, offline=source.offline, weights=False, progress=progress)
 
 
-def _template(subject: Subject, vocabulary: Tokenizer | Templates) -> tuple[str | None, str]:
-    """The template to use in place of the vocabulary's default, and where it is from."""
-    chosen = subject.template
+def _template(source: TemplateSource, vocabulary: Tokenizer | Templates) -> tuple[str | None, str]:
+    """Return the template to use in place of the vocabulary's default, and where it is from."""
+    chosen = source.template
     if chosen is not None and chosen not in vocabulary.chat_templates:
         return read_template(chosen), chosen
     if isinstance(vocabulary, Templates):
@@ -93,7 +93,7 @@ def _template(subject: Subject, vocabulary: Tokenizer | Templates) -> tuple[str 
 
 
 def read_template(name: str) -> str:
-    """The Jinja source in a file. Raises BadInput."""
+    """Return the Jinja source in a file. Raise BadInput."""
     from tulu_cli.disk import read_text
     from tulu_cli.prompt.builtin import universal_newlines
     from tulu_cli.text import shown
@@ -104,7 +104,7 @@ def read_template(name: str) -> str:
     return universal_newlines(text)
 
 
-def _named(subject: Subject) -> dict[str, Any]:
-    eos = CARD_EOS if subject.card else subject.eos
-    given = {"eos_token": eos, "bos_token": subject.bos}
+def _named(source: TemplateSource) -> dict[str, Any]:
+    eos = CARD_EOS if source.card else source.eos
+    given = {"eos_token": eos, "bos_token": source.bos}
     return {name: text for name, text in given.items() if text is not None}

@@ -46,7 +46,7 @@ class Grammar:
     between: dict[tuple[str, str], tuple[str, ...]]
 
     def after(self, role: str) -> list[tuple[str, str]]:
-        """Each text that can follow a message of a role, and what comes next; longest first."""
+        """Return each text that can follow a role, longest first, with the role that comes next."""
         found = [
             (text, after)
             for (before, after), texts in self.between.items()
@@ -56,7 +56,7 @@ class Grammar:
         return sorted(found, key=lambda pair: -len(pair[0]))
 
     def knows(self, role: str) -> bool:
-        """Whether messages of this role are written at all."""
+        """Return True if messages of this role are written at all."""
         return any(role in pair for pair in self.between)
 
 
@@ -85,7 +85,7 @@ def _seen(
 
 
 def role_markers(grammar: Grammar, control: ControlTexts) -> tuple[str, ...]:
-    """Plain texts by which a template announces a message, as `<|assistant|>` in Tülu 3's.
+    """Return the plain texts by which a template announces a message.
 
     Control tokens are not among them: they cannot come from a message.
     """
@@ -100,13 +100,13 @@ def role_markers(grammar: Grammar, control: ControlTexts) -> tuple[str, ...]:
 
 
 def is_marker(text: str) -> bool:
-    """Whether a line between messages is one that nobody writes by chance."""
+    """Return True if nobody writes this line between messages by chance."""
     signs = sum(is_sign(char) for char in text)
     return _SHORTEST_MARKER <= len(text) <= _LONGEST_MARKER and signs > 0
 
 
 def find_markers(messages: Sequence[Message], markers: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Each message's number with each marker that its content holds."""
+    """Yield each message's number with each marker that its content holds."""
     for index, message in enumerate(messages):
         yield from ((index, marker) for marker in markers if marker in message.content)
 
@@ -128,7 +128,7 @@ def refuse_markers(
 def markers_of(
     source: str, named: tuple[tuple[str, str], ...], control: ControlTexts
 ) -> tuple[str, ...]:
-    """The role markers of a template, and the control tokens that it writes between messages."""
+    """Return the role markers of a template, and the control tokens that it writes."""
     grammar = learn_source(source, dict(named))
     written = [text for texts in grammar.between.values() for text in texts]
     tokens = {token for text in written for token in control.split(text)[1::2]}
@@ -136,10 +136,10 @@ def markers_of(
 
 
 def learn_source(source: str, named: Mapping[str, Any]) -> Grammar:
-    """The grammar of a template's source with these variables."""
+    """Return the grammar of a template's source with these variables."""
 
     def render(messages: Sequence[Message], *, asked: bool) -> str:
-        data = [{"role": message.role, "content": message.content} for message in messages]
+        data = [message.as_dict() for message in messages]
         variables = {**named, "messages": data, "add_generation_prompt": asked}
         return render_template(source, {"tools": None, "documents": None} | variables)
 
