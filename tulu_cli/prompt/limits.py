@@ -99,7 +99,7 @@ def check_format(text: Any, values: Any, kind: str = "%") -> None:
     if not isinstance(text, str):
         return
     wide, given = _WIDTHS[kind]
-    numbers = values if isinstance(values, Iterable) else (values,)
+    numbers = values if isinstance(values, (list, tuple)) else [values]
     too_wide = any(isinstance(one, int) and one > MOST_CHARACTERS for one in numbers)
     if wide.search(text) or (too_wide and given.search(text)):
         check_characters(MOST_CHARACTERS + 1)
