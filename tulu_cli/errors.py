@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
     meaning: str
 
     def __new__(cls, code: int, meaning: str) -> "ExitCode":
-        """An int that knows its meaning."""
+        """Make an int that knows its meaning."""
         member = int.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning

@@ -37,7 +37,7 @@ class Key:
 
 
 def read_key(record: Any) -> Key | None:
-    """The key that a record of ours has under `key`, or under `id` in OpenAI's format."""
+    """Return what a record of ours has under `key`, or under `id` in OpenAI's format."""
     value = record.get("key", record.get("id")) if isinstance(record, dict) else None
     match = _KEY.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else Key(int(match[1]), int(match[2], 16), int(match[3], 16))
@@ -58,7 +58,7 @@ class Journal:
         self._rows = array("Q")  # the hash of each finished row, by its line; 0 is none
 
     def has(self, line: int, row: int) -> bool:
-        """Whether that row is answered already. Raises BadInput where its line held another one."""
+        """Return True if that row is answered already. Raise BadInput if its line held another row."""
         known = self._rows[line] if line < len(self._rows) else 0
         if known not in (0, row):
             raise BadInput(
@@ -135,7 +135,7 @@ _being_written: WeakSet[Journal] = WeakSet()
 
 
 def _let_go_in_child() -> None:
-    """A worker that vLLM forks outlives a kill -9 by a moment, and must not hold the lock then."""
+    """Release the lock in a forked child: vLLM's worker outlives a kill -9."""
     for journal in list(_being_written):
         journal.let_go()
 
@@ -144,10 +144,11 @@ os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) -> Journal:
-    """The journal at `path`, made if need be.
+    """Open the journal at `path`, and create it if needed.
 
-    Raises UsageError for a file with something in it that neither option is for, and for one that
-    another batch is writing; BadInput for one that is not ours; TuluError for a disk that fails.
+    Raise UsageError for an output that is not empty and that no option allows to be used, and for
+    one that another batch is writing; BadInput if it is not an output of ours; TuluError if the
+    disk fails.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)

@@ -28,7 +28,7 @@ class Line:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """The lines of a JSONL input that are not blank. Raises BadInput where it cannot be read."""
+    """Yield the lines of a JSONL input that are not blank. Raise BadInput if it cannot be read."""
     number = 0
     while piece := _readline(stream):
         number += 1
@@ -41,9 +41,9 @@ def read_lines(stream: BinaryIO) -> Iterator[Line]:
 
 
 def read_csv(stream: BinaryIO, source: str) -> Iterator[Line]:
-    """The rows of a CSV file with a header, each as a JSON object. Raises BadInput.
+    """Yield the rows of a CSV file with a header, each as a JSON object. Raise BadInput.
 
-    A row with more or fewer cells than the header has becomes an array, which asks nothing.
+    A row with more or fewer cells than the header becomes an array, which is not a prompt.
     """
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)

@@ -18,7 +18,7 @@ class LogprobForms:
         self._openai = openai
 
     def __call__(self, choice: Completion, *, is_plain: bool) -> Any:
-        """The logprobs of a choice."""
+        """Return the logprobs of a choice for JSON."""
         if not self._openai:
             token_text = self._tokenizer.token_text if self._tokenizer else str
             return [logprob_object(entry, token_text) for entry in choice.logprobs]

@@ -23,12 +23,12 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
 
 
 def is_openai(value: Any) -> bool:
-    """Whether a record is a request of a batch file."""
+    """Return True for a request of an OpenAI batch file."""
     return isinstance(value, dict) and "body" in value and ("custom_id" in value or "url" in value)
 
 
 def read_request(value: Mapping[str, Any], source: str) -> tuple[str, dict[str, Any]]:
-    """The URL and the body of a request. Raises BadInput."""
+    """Return the URL and the body of a request. Raise BadInput."""
     body, url = value["body"], value.get("url", CHAT)
     if not isinstance(body, dict):
         raise BadInput(f"{source}: body must be an object.")
@@ -38,7 +38,7 @@ def read_request(value: Mapping[str, Any], source: str) -> tuple[str, dict[str, 
 
 
 def read_prompt(url: str, body: Mapping[str, Any], source: str) -> Conversation | str:
-    """The messages of a chat, or the plain text of a completion. Raises BadInput."""
+    """Return the messages of a chat, or the plain text of a completion. Raise BadInput."""
     if url == CHAT:
         return read_messages(body.get("messages"), "body.messages", source)
     if not isinstance(body.get("prompt"), str):

@@ -91,5 +91,5 @@ def _check_scoring(chosen: BatchOptions) -> None:
 
 
 def _same_file(one: str, other: str) -> bool:
-    """Whether both names are of one file that is there."""
+    """Return True if both names are of one existing file."""
     return Path(one).exists() and Path(other).exists() and Path(one).samefile(other)

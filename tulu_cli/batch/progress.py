@@ -37,7 +37,7 @@ class Counts:
         return self.prompt_tokens > 0 or not self.answered
 
     def add(self, answer: Answer) -> None:
-        """One more answer."""
+        """Count one more answer."""
         if isinstance(answer, TuluError):
             self.errors += 1
             return
@@ -47,7 +47,7 @@ class Counts:
             self.completion_tokens += usage["completion_tokens"]
 
     def line(self, now: float) -> str:
-        """The counts, speeds and the time left, for a person."""
+        """Return the counts, the speeds and the time left, for a person."""
         seconds = max(now - self.started, 1e-9)
         parts = [plural(self.rows, "row")]
         if self.finished_before:
@@ -63,7 +63,7 @@ class Counts:
         return ", ".join(parts)
 
     def summary(self, now: float) -> dict[str, Any]:
-        """The same as values, for `--stats`."""
+        """Return the counts, speeds and times as values for `--stats`."""
         seconds = now - self.started
         return {
             "rows": self.rows,
@@ -105,6 +105,6 @@ class Reporter:
                 self._streams.say(f"tulu: {line}")
 
     def end(self, how: str = "") -> None:
-        """The last line, which stays."""
+        """Write the last line, which stays."""
         self._streams.show_status("")
         self._streams.say(f"tulu: {self._counts.line(self._clock())}{how}")

@@ -47,7 +47,7 @@ class Writer:
     clock: Callable[[], float] = time.time
 
     def line(self, row: Row | BadRow, answer: Answer, problem: TuluError | None) -> str:
-        """The record as one line of JSON. `problem` is what is wrong with the answer, if it is."""
+        """Return the record as one line of JSON; `problem` is what is wrong with the answer."""
         key = Key(row.line, row.digest, self.settings)
         if self.openai:
             made = self._openai_record(row, answer, key)
@@ -60,7 +60,7 @@ class Writer:
         return json.dumps(made, ensure_ascii=False)
 
     def _openai_record(self, row: Row | BadRow, answer: Answer, key: Key) -> dict[str, Any]:
-        """A line as OpenAI's batch output has it, the result of a chat or of a completion."""
+        """Return a line of OpenAI's batch output, the result of a chat or of a completion."""
         made: dict[str, Any] = {"id": f"tulu-{key}", "custom_id": row.id}
         if isinstance(answer, TuluError):
             return made | {"response": None, "error": None}
@@ -96,7 +96,7 @@ def record(row: Row | BadRow, answer: Answer, logprobs: Logprobs | None = None) 
 
 
 def choice_object(choice: Completion, logprobs: Logprobs | None = None) -> dict[str, Any]:
-    """One answer; its seed where it was drawn by one."""
+    """Return one answer for JSON, with its seed if it was drawn."""
     made = {
         "text": choice.text,
         "finish_reason": choice.done.finish_reason,
@@ -115,10 +115,10 @@ def openai_choice(
 
 
 def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:
-    """The score of a row's completion; of several each, and the best one's number, from 0.
+    """Return the score of a row's completion; of several each, and the best one's number, from 0.
 
-    The best is named by the sum, by its share for a token, and by that for a character, since
-    evaluations differ in what they compare. Of a tie it is the first.
+    The best is named by the sum, by the mean for a token, and by the mean for a character, since
+    evaluations differ in what they compare. In a tie it is the first.
     """
     made = [
         score_object(message, score) for message, score in zip(row.completions, scores, strict=True)
@@ -133,7 +133,7 @@ def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def score_object(completion: Message, score: Score) -> dict[str, Any]:
-    """The log-probability of a completion, and of each of its tokens."""
+    """Return the log-probability of a completion, and of each of its tokens."""
     characters = len(completion.content)
     return {
         "logprob": json_number(score.logprob),
@@ -160,5 +160,5 @@ def usage_object(answer: list[Completion] | Scored) -> Mapping[str, Any] | None:
 
 
 def error_object(error: TuluError) -> dict[str, str]:
-    """Why there is no answer."""
+    """Return the reason why there is no answer, for JSON."""
     return {"code": _CODES.get(error.exit_code, "engine_error"), "message": str(error)}

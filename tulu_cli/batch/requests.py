@@ -73,16 +73,19 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
 
 
 def with_seed(settings: Settings, row: "Row") -> Settings:
-    """The settings with a seed that follows from the row and its line, unless one was given.
+    """Return the settings with a seed that follows from the row and its line, unless one is set.
 
-    So the same file is answered in the same way again, and rows that are alike differ.
+    The same file is so answered in the same way again, and equal rows differ.
     """
     seed = Setting((row.digest + 0x9E3779B97F4A7C15 * row.line) % 2**31, "row")
     return replace(settings, values={"seed": seed, **settings.values})
 
 
 def override(settings: Settings, sampling: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """The settings with a row's own values, and what of those is no setting. Raises BadInput."""
+    """Return the settings with a row's own values, and the values that are not settings.
+
+    Raise BadInput for a value that its parameter does not take.
+    """
     values, own = {}, {}
     for name, value in sampling.items():
         if name in _KEYS:

@@ -16,7 +16,7 @@ ONE, SEVERAL = "completion", "completions"
 
 
 def with_completions(row: "Row", value: Any, source: str) -> "Row":
-    """The row with what is to be scored. Raises BadInput.
+    """Return the row with what is to be scored. Raise BadInput if it has nothing.
 
     That is the assistant's message at the end of its conversation, or what it holds under
     `completion` or, several to be compared, under `completions`.
@@ -45,7 +45,7 @@ def with_completions(row: "Row", value: Any, source: str) -> "Row":
 
 
 def texts(value: Mapping[str, Any], key: str, source: str) -> tuple[Message, ...]:
-    """The completions under a key. Raises BadInput."""
+    """Return the completions under a key. Raise BadInput."""
     found = [value[key]] if key == ONE else value[key]
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
         kind = "a text" if key == ONE else "a list of texts"
@@ -60,7 +60,7 @@ class Template:
     pieces: tuple[tuple[str, str | None], ...]
 
     def fill(self, columns: Mapping[str, Any], source: str) -> str:
-        """The text for a row; raises BadInput for a column that the row has not as a text."""
+        """Return the text for a row. Raise BadInput if a column is missing or not a text."""
         return "".join(
             text + ("" if column is None else _cell(columns, column, source))
             for text, column in self.pieces
@@ -132,7 +132,7 @@ class BadRow:
 def read_row(
     line: Line, kind: str = "auto", template: Template | None = None, *, scored: bool = False
 ) -> Row | BadRow:
-    """The row of a record in the format `kind`, one of FORMATS. Never raises for what is in it.
+    """Return the row of a record in the format `kind` of FORMATS, or a BadRow that says why not.
 
     A row that is to be `scored` holds the answer too.
     """
@@ -173,7 +173,7 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
 def _prompt(
     value: Mapping[str, Any], kind: str, source: str
 ) -> tuple[Conversation | str, tuple[str, ...]]:
-    """What is asked, and the keys that say it."""
+    """Return the prompt of a record, and the keys that hold it."""
     for key, kinds in (
         ("messages", ("auto", "messages")),
         ("conversations", ("auto", "sharegpt")),

@@ -76,7 +76,7 @@ class Feed(Generic[Asked]):
 
 
 def windows(rows: Iterable[Row | BadRow], size: int | None) -> Iterator[Iterable[Row | BadRow]]:
-    """The rows in groups of `size`, each read as it is used; None is one group of all."""
+    """Yield the rows in groups of `size`, each read as it is used; None is one group of all."""
     if size is None:
         yield rows
         return
@@ -94,11 +94,11 @@ class InOrder:
         self._held: dict[int, tuple[Row | BadRow, Answer]] = {}
 
     def expect(self, line: int) -> None:
-        """A line has been begun; they are begun in order."""
+        """Note that a line has been begun; they are begun in order."""
         self._begun.append(line)
 
     def take(self, row: Row | BadRow, answer: Answer) -> None:
-        """An answer has come: pass on whatever is next."""
+        """Take an answer, and pass on every answer whose turn has come."""
         self._held[row.line] = row, answer
         while self._begun and self._begun[0] in self._held:
             self._emit(*self._held.pop(self._begun.popleft()))

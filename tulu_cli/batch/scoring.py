@@ -42,7 +42,7 @@ class RowScorer:
     def batch(
         self, rows: Iterable[Sequence[ScoreRequest]]
     ) -> Iterator[tuple[int, Scored | TuluError]]:
-        """Each row's scores, with its position; the first error of one is the row's."""
+        """Yield each row's scores with its position; a row's first error is its answer."""
         waiting: dict[int, dict[int, Score | TuluError]] = {}
         asked: dict[int, Sequence[ScoreRequest]] = {}
         owners: dict[int, tuple[int, int]] = {}
@@ -67,7 +67,7 @@ class RowScorer:
 def scored(
     row: Sequence[ScoreRequest], answers: Mapping[int, Score | TuluError]
 ) -> Scored | TuluError:
-    """A row's answer, from those of its completions by their number."""
+    """Return a row's answer, made of the scores of its completions by their number."""
     scores = []
     for index in range(len(row)):
         answer = answers[index]

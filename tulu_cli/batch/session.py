@@ -132,7 +132,7 @@ class BatchSession:
         self._size: int | None = None
 
     def open_rows(self, source: BinaryIO) -> "Iterator[Row | BadRow]":
-        """The rows that have no record yet."""
+        """Yield the rows that have no record yet."""
         self._source, self._size = source, size_of(source)
         for line in self._lines(source):
             if self.journal is None or not self.journal.has(line.number, line.digest):
@@ -144,7 +144,7 @@ class BatchSession:
                 )
 
     def begin(self) -> None:
-        """The engine is there: its loading is no time of the batch."""
+        """Start the clock: loading the engine does not count."""
         self.counts.started = time.monotonic()
 
     def serve(self, feed: Feed[Any], rows: "Iterable[Row | BadRow]") -> None:
@@ -174,7 +174,7 @@ class BatchSession:
             write_stats(Path(self.chosen.stats), {"model": self.writer.model, **summary})
 
     def conclude(self) -> None:
-        """The end of a batch that ran through. Raises BadInput where rows had errors."""
+        """Raise BadInput if the batch is over and rows had errors."""
         if self.counts.errors:
             where = "the output" if self.journal is None else shown(self.chosen.output)
             raise BadInput(
@@ -205,7 +205,7 @@ class BatchSession:
             )
 
     def _problem(self, answer: "Answer") -> TuluError | None:
-        """Why an answer is none, or not what was asked for."""
+        """Return why an answer is missing or not as asked, or None."""
         if isinstance(answer, TuluError):
             return answer
         constraint = self.chosen.constraint
@@ -224,7 +224,7 @@ class BatchSession:
 
 
 def size_of(source: BinaryIO) -> int | None:
-    """The bytes of a file; None for a pipe, which ends nobody knows when."""
+    """Return the bytes of a file, or None for a pipe."""
     try:
         status = os.fstat(source.fileno())
     except (OSError, ValueError):
@@ -233,7 +233,7 @@ def size_of(source: BinaryIO) -> int | None:
 
 
 def write_stats(path: Path, summary: dict[str, object]) -> None:
-    """The summary as JSON. Raises TuluError where the file cannot be written."""
+    """Write the summary as JSON. Raise TuluError if the file cannot be written."""
     try:
         path.write_text(json.dumps(summary) + "\n", encoding="utf-8")
     except OSError as error:

@@ -88,19 +88,19 @@ class Chat:
         return anew if self.model.tokens is None else f"/continue goes on, {anew}"
 
     def keep(self, session: Session, *changed: Node) -> None:
-        """The session stands like this now, in the store too. Raises UsageError, as that does."""
+        """Make this the session, in the store too. Raise UsageError as the store does."""
         if session.nodes:  # a session begins with its first turn
             self.store.write(session, *changed)
         self.session, self.editing = session, None
 
     def begin(self, system: str | None, name: str | None = None) -> None:
-        """A new session; it is stored with its first turn."""
+        """Begin a new session; it is stored with its first turn."""
         stamp = new_stamp()
         self.session = Session(stamp.id, stamp.at, name, system)
         self.editing, self.left_out = None, 0
 
     def resume(self, session: Session) -> None:
-        """An old session; says where it stands."""
+        """Continue an old session, and say where it stands."""
         self.session, self.editing, self.left_out = session, None, 0
         path = session.path()
         self.say(f"Session {self.title}, {plural(len(path), 'turn')}.")
@@ -108,7 +108,7 @@ class Chat:
             self.say(f"Its last answer was cut: {self.ways_on}.")
 
     def sampling(self) -> Sampling:
-        """How to answer now. Raises BadInput for advice of the model that makes no sense."""
+        """Return how to answer now. Raise BadInput if the advice of the model makes no sense."""
         return decide(
             self.settings, self.model.generation_config, stop=self.stop, ignore_eos=self.ignore_eos
         )

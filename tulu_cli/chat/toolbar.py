@@ -18,7 +18,7 @@ class Toolbar:
     _tokens: str = field(default="", init=False)
 
     def __call__(self, width: int) -> str:
-        """The line, without the parts that matter least where it would be too long."""
+        """Return the line, without the parts that matter least if it would be too long."""
         chat = self.chat
         speed = chat.last.tokens_per_second if chat.last else 0.0
         # In the order in which they are shown, each with the order in which it gives way.
@@ -48,7 +48,7 @@ class Toolbar:
         return self._tokens
 
     def _told(self) -> str:
-        """What the server counted for the last answer, the only one who can."""
+        """Return what the server counted for the last answer."""
         path = reversed(self.chat.session.path())
         done = next((node.record.done for node in path if node.record), None)
         if done is None or not done.usage.is_known:
@@ -65,5 +65,5 @@ class Toolbar:
 
 
 def joined(parts: list[tuple[int, str]]) -> str:
-    """The parts as one line."""
+    """Return the parts as one line."""
     return _BETWEEN.join(text for _, text in parts)

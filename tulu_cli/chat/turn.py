@@ -52,12 +52,12 @@ class Writing:
             return self._session
 
     def add(self, node_id: str, text: str) -> None:
-        """More text of an answer; costs next to nothing."""
+        """Add text to an answer; this costs next to nothing."""
         with self._lock:
             self._pieces.setdefault(node_id, []).append(text)
 
     def end(self, node_id: str, done: Done) -> None:
-        """An answer has come to its end."""
+        """End an answer."""
         with self._lock:
             self._take()
             self._session = self._session.extend(node_id, "", done)
@@ -104,7 +104,7 @@ class Writing:
 
 
 def send(chat: Chat, text: str) -> None:
-    """The user says something, with what is attached, and the model answers."""
+    """Send what the user says, with what is attached, and have the model answer."""
     content = compose_user_text(text, None, chat.attached)
     editing = chat.editing
     if editing is None:
@@ -233,14 +233,14 @@ def stream(chat: Chat, request: Request) -> None:
 
 
 def ended(renderer: Renderer, cut: FinishReason) -> Done:
-    """How the answer ended, with all of it shown, if there is still somebody who reads it."""
+    """Show what is left of the answer, if anybody still reads it, and return how it ended."""
     with suppress(BrokenPipeError):  # the error that ends the answer has said so
         renderer.finish(cut)
     return renderer.completions[0].done
 
 
 def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None]:
-    """The events of the answer. A Ctrl-C comes while one is waited for, not in between."""
+    """Yield the events of the answer. A Ctrl-C comes while one is waited for, not in between."""
     tokens = prompt_tokens(request)
     status = f"Reading {plural(tokens, 'token')} ..." if tokens else "Waiting for the server ..."
     status = status if chat.is_watched else ""
@@ -258,7 +258,7 @@ def events_of(chat: Chat, request: Request) -> Generator[Text | Done, None, None
 
 
 def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
-    """The next event, None at the end. Raises KeyboardInterrupt for a Ctrl-C since the last."""
+    """Return the next event, None at the end. Raise KeyboardInterrupt for a Ctrl-C since."""
     with chat.interrupts.welcome():
         return next(events, None)
 

@@ -24,7 +24,7 @@ class Fit:
 
 
 def answer_room(max_tokens: int | None, max_model_len: int) -> int:
-    """The tokens that have to be free for an answer."""
+    """Return how many tokens must be free for an answer."""
     return max(1, min(max_tokens or _ANSWER_TOKENS, _ANSWER_TOKENS, max_model_len // 8))
 
 
@@ -68,7 +68,7 @@ def complaint(tokens: int, room: int, max_model_len: int) -> str:
 
 
 def too_long(tokens: int, room: int, max_model_len: int) -> PromptTooLong:
-    """The refusal of a conversation that nobody may shorten, or that cannot be shortened."""
+    """Return the refusal of a conversation that cannot or must not be shortened."""
     return PromptTooLong(
         f"{complaint(tokens, room, max_model_len)} Shorten it, or start anew with /new."
     )

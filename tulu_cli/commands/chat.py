@@ -202,7 +202,7 @@ def ending(model: "LoadedModel") -> "Iterator[None]":
 
 
 def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
-    """The session to go on with, None for a new one. Raises UsageError where it is not there."""
+    """Return the session to continue, None for a new one. Raise UsageError if it does not exist."""
     from tulu_cli.chat.store.base import checked_name, find_session
 
     summaries = store.summaries()
@@ -221,7 +221,7 @@ def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
 def make_chat(
     chosen: ChatOptions, model: "LoadedModel", store: "Store", streams: "Streams"
 ) -> "Chat":
-    """The chat with all that it is handed."""
+    """Return the chat with everything that it needs."""
     from tulu_cli.chat.chat import Chat
     from tulu_cli.chat.line.plain import Lines
     from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
@@ -254,13 +254,13 @@ def make_chat(
 
 
 def has_prompt_line(streams: "Streams") -> bool:
-    """Whether lines are typed on a terminal on which they can be edited."""
+    """Return True if lines are typed on a terminal that can edit them."""
     is_dumb = os.environ.get("TERM", "dumb") == "dumb"
     return streams.stdin_tty and streams.stdout_tty and not is_dumb
 
 
 def make_prompt_line(chat: "Chat", *, incognito: bool) -> "Reader":
-    """The line that a user types on, which knows what the chat could be told."""
+    """Return the prompt line, with completion for the slash commands of this chat."""
     from tulu_cli.chat import slash
     from tulu_cli.chat.line.history import InputHistory
     from tulu_cli.chat.line.line import PromptLine
@@ -278,7 +278,7 @@ def make_prompt_line(chat: "Chat", *, incognito: bool) -> "Reader":
 
 
 def begin(chat: "Chat", session: "Session | None", chosen: ChatOptions) -> None:
-    """The first session of the chat, and what a user should know at first."""
+    """Begin the first session of the chat, and say what a user should know."""
     model = chat.model
     if chat.is_watched:
         chat.say(f"{model.name} on {model.engine_name}. /help lists the commands, Ctrl-D leaves.")

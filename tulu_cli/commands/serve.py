@@ -171,7 +171,7 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
 
 
 def check_combinations(chosen: ServeOptions) -> None:
-    """Raises UsageError for options that contradict one another."""
+    """Raise UsageError for options that contradict one another."""
     if chosen.host is None and chosen.api_key_file is not None:
         raise UsageError("--api-key-file goes with --host: a private socket needs no key.")
     if chosen.host is not None and chosen.detach:
@@ -181,7 +181,7 @@ def check_combinations(chosen: ServeOptions) -> None:
 
 
 def check_engine(chosen: ServeOptions, engine: str) -> None:
-    """Raises UsageError for what only vLLM does, NoEngine where Ray is asked for and missing."""
+    """Raise UsageError for what only vLLM does, NoEngine if Ray is asked for and missing."""
     from importlib.util import find_spec
 
     from tulu_cli.serving.public import INSTALL_RAY
@@ -194,17 +194,17 @@ def check_engine(chosen: ServeOptions, engine: str) -> None:
 
 
 def ray_args(chosen: ServeOptions) -> dict[str, Any]:
-    """The engine's arguments that --ray stands for."""
+    """Return the engine's arguments that --ray stands for."""
     return {"distributed_executor_backend": "ray"} if chosen.ray else {}
 
 
 def ray_environment(chosen: ServeOptions) -> dict[str, str]:
-    """The environment in which the engine finds its Ray cluster."""
+    """Return the environment in which the engine finds its Ray cluster."""
     return {"RAY_ADDRESS": chosen.ray} if chosen.ray else {}
 
 
 def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
-    """What to type on several machines; nothing is loaded here, and no engine is needed."""
+    """Return the commands to run on several machines; this loads nothing and needs no engine."""
     from tulu_cli.models import resolve
     from tulu_cli.models.config import ADVISED_CONTEXT
     from tulu_cli.serving.public import cluster_commands

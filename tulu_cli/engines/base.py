@@ -102,13 +102,13 @@ def check_room(request: ScoreRequest, max_model_len: int | None) -> None:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """The versions of those packages that are installed."""
+    """Return the versions of those packages that are installed."""
     found = read_packages()
     return {package: found[package] for package in packages if package in found}
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a foreign error's text that says something, without its full stop.
+    """Return the first line of a foreign error's text that says something, without its full stop.
 
     The heading of pydantic's errors does not, and what it has in brackets says nothing to a user.
     """

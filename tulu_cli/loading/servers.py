@@ -44,7 +44,7 @@ _MODULES = {"vllm": "tulu_cli.serving.vllm_server"}
 
 
 def seconds(text: str) -> float:
-    """A time such as 90, 30s, 10m or 2h, in seconds. Raises UsageError."""
+    """Return a time such as 90, 30s, 10m or 2h in seconds. Raise UsageError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if match is None or not math.isfinite(float(match[1])):
         raise UsageError(f"--keep-alive takes a time such as 30s, 10m or 2h, not {text!r}.")
@@ -54,7 +54,7 @@ def seconds(text: str) -> float:
 def find(
     spec: EngineSpec, settings: Settings, machine: Machine, say: Callable[[str], None]
 ) -> Endpoint | None:
-    """A warm engine of this user that may answer in the place of `spec`, with a lease on it.
+    """Return a warm engine of this user that may answer in place of `spec`, with a lease on it.
 
     One that holds the same model but differs in what was asked for is mentioned, and not used.
     """
@@ -79,7 +79,7 @@ def find(
 
 
 def wanted_of(spec: EngineSpec, settings: Settings, machine: Machine) -> Wanted:
-    """What this command needs: only what was set is insisted on."""
+    """Return what this command needs of a warm engine: only what was set is insisted on."""
     given = {name for name in _SETTINGS if name in settings.values}
     given |= {name for name in ("trust_remote_code", "engine_args") if getattr(spec, name)}
     return Wanted(
@@ -102,7 +102,7 @@ def order_of(
     keep_alive: float,
     leashed: bool = False,
 ) -> LaunchOrder:
-    """What a supervisor has to be told to hold this model; `spec` has its weights on the disk."""
+    """Return what tells a supervisor to hold this model, whose weights `spec` has on the disk."""
     identity = Identity(
         model=spec.name,
         directory=str(spec.directory),
@@ -123,13 +123,16 @@ def order_of(
 
 
 def host_command(engine: str) -> tuple[str, ...]:
-    """The command that serves an engine; the supervisor adds the folder to it."""
+    """Return the command that serves an engine; the supervisor adds the folder to it."""
     # -P: no module of the working directory may take the place of one of ours.
     return (sys.executable, "-P", "-m", _MODULES.get(engine, "tulu_cli.serving.host"))
 
 
 def start(order: LaunchOrder, progress: Progress) -> Endpoint:
-    """The engine of an order, ready, and a lease on it. Raises what loading it raises."""
+    """Start the engine of an order, and return it ready, with a lease on it.
+
+    Raise what loading it raises, and EngineError if it keeps exiting.
+    """
     from tulu_cli.warm import starter
 
     for _ in range(_ATTEMPTS):
@@ -167,7 +170,7 @@ def at_url(url: str, key_variable: str | None) -> Endpoint | ChatServer:
 
 
 def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
-    """Raises UsageError where a server runs another model than the one whose tokens it gets."""
+    """Raise UsageError if a server runs another model than the one whose tokens it is given."""
     names = (endpoint.info.model, endpoint.root)
     if not {spec.name, str(spec.directory)} & set(names):
         raise UsageError(
@@ -177,7 +180,7 @@ def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
 
 
 def _models(wire: "Wire") -> Any:
-    """What a server says of its models; None where it has no word for that."""
+    """Return what a server says of its models, or None if it does not have the route."""
     from tulu_cli.protocol.errors import Refused
 
     try:
@@ -189,7 +192,7 @@ def _models(wire: "Wire") -> Any:
 
 
 def with_hint(error: DoesNotFit) -> DoesNotFit:
-    """The same error; if warm engines of ours take memory, with how to stop them."""
+    """Return the error with how to stop the warm engines that take memory, if there are any."""
     held = ", ".join(dict.fromkeys(warm.order.asked for warm in warm_engines()))
     if not held:
         return error
@@ -208,7 +211,7 @@ def _versions(machine: Machine) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as it is written down and read back."""
+    """Return a setting as it is written down and read back."""
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -219,9 +222,9 @@ _MEANT = ("flag", "/model")
 
 
 def chosen_model(endpoint: ChatServer, settings: Settings) -> str:
-    """The server's name of the model that is asked for, or of the only one that it has.
+    """Return the server's name of the model that is asked for, or of the only one that it has.
 
-    Raises UsageError where that leaves a choice.
+    Raise UsageError if that leaves a choice.
     """
     asked, models = settings.values.get("model"), endpoint.models
     if asked is not None:
@@ -236,9 +239,9 @@ def chosen_model(endpoint: ChatServer, settings: Settings) -> str:
 
 
 def applicable(settings: Settings, url: str | None, say: Callable[[str], None]) -> Settings:
-    """The settings without the sampling that the server cannot be told, each of which is said.
+    """Return the settings without the sampling that the server cannot be told, and say which.
 
-    Raises UsageError for what was asked for on the command line.
+    Raise UsageError for what was asked for on the command line.
     """
     for name in CANNOT:
         if settings.is_flag(name):
@@ -251,7 +254,7 @@ def applicable(settings: Settings, url: str | None, say: Callable[[str], None]) 
 
 
 def refuse(options: Mapping[str, object], constraint: Constraint | None, url: str | None) -> None:
-    """Raises UsageError for the first of these options, by name, that was given."""
+    """Raise UsageError for the first of these options, by name, that was given."""
     for name in filter(options.get, options):
         raise cannot(name, url)
     if constraint is not None and constraint.kind in CANNOT:
@@ -259,5 +262,5 @@ def refuse(options: Mapping[str, object], constraint: Constraint | None, url: st
 
 
 def without(values: Mapping[str, Setting], names: Mapping[str, Setting]) -> dict[str, Setting]:
-    """The values of other names."""
+    """Return the values of all other names."""
     return {name: setting for name, setting in values.items() if name not in names}

@@ -20,9 +20,10 @@ from tulu_cli.text import plural
 def read_constraint(
     schema: str | None, regex: str | None, choices: tuple[str, ...]
 ) -> Constraint | None:
-    """The constraint that was asked for, if any. Raises UsageError for several, BadInput for bad.
+    """Return the constraint that was asked for, if any.
 
-    `schema` is JSON where it begins with a brace, else the name of a file.
+    `schema` is JSON if it begins with a brace, else the name of a file. Raise UsageError for more
+    than one constraint, BadInput for a broken one.
     """
     if (schema is not None) + (regex is not None) + bool(choices) > 1:
         raise UsageError("--schema, --regex and --choice cannot be combined.")
@@ -38,7 +39,7 @@ def read_constraint(
 
 
 def read_regex(regex: str) -> str:
-    """The regular expression, known to be one: the answer is checked with Python's `re`."""
+    """Return the regular expression, checked with Python's `re`. Raise BadInput."""
     try:
         re.compile(regex)
     except (re.error, RecursionError, OverflowError) as error:
@@ -47,7 +48,7 @@ def read_regex(regex: str) -> str:
 
 
 def read_schema(schema: str) -> str:
-    """The schema's text, known to be JSON and a JSON schema. Raises BadInput."""
+    """Return the schema's text, checked to be JSON and a JSON Schema. Raise BadInput."""
     try:
         import jsonschema
     except ImportError as error:
@@ -77,7 +78,7 @@ def read_schema(schema: str) -> str:
 
 
 def check(constraint: Constraint, completion: Completion) -> None:
-    """Raises StoppedByLength for an answer that was cut, ConstraintNotMet for one that is wrong."""
+    """Raise StoppedByLength for an answer that was cut, ConstraintNotMet for one that is wrong."""
     try:
         problem = _problem(constraint, completion.text)
     except RecursionError:

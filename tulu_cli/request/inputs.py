@@ -38,7 +38,7 @@ class Given:
 
 
 def check_given(given: Given, streams: Streams) -> None:
-    """Raises UsageError where stdin would be read twice, or a terminal that nobody named."""
+    """Raise UsageError if stdin would be read twice, or is a terminal that nobody named."""
     if given.dashes > 1:
         raise UsageError("stdin can be read only once: give one - and name the other inputs.")
     if given.needs_stdin and streams.stdin_tty and not given.dashes:
@@ -46,9 +46,9 @@ def check_given(given: Given, streams: Streams) -> None:
 
 
 def read_stdin(given: Given, streams: Streams, patience: float) -> bytes | None:
-    """All of stdin where it is part of the prompt; None where it is not, or stays silent.
+    """Return all of stdin if it is part of the prompt, or None if it is not or stays silent.
 
-    An open stdin that nobody writes to (cron, ssh, a subprocess) is given `patience` seconds where
+    An open stdin that nobody writes to (cron, ssh, a subprocess) is given `patience` seconds if
     the command can do without it.
     """
     if given.needs_stdin:
@@ -59,12 +59,12 @@ def read_stdin(given: Given, streams: Streams, patience: float) -> bytes | None:
 
 
 def stdin_is_idle(given: Given, streams: Streams, data: bytes | None) -> bool:
-    """Whether a stdin that could have been part of the prompt has said nothing yet."""
+    """Return True if a stdin that could have been part of the prompt has said nothing yet."""
     return data is None and given.may_use_stdin and not streams.stdin_tty
 
 
 def user_text(given: Given, data: bytes | None) -> str:
-    """The text of the user's turn. Raises BadInput for what is not UTF-8, with the byte offset."""
+    """Return the text of the user's turn. Raise BadInput if it is not UTF-8, with the byte."""
     data = data or b""
     files = [_read_file(name, data) for name in given.files]
     if given.argument == "-":
@@ -75,7 +75,7 @@ def user_text(given: Given, data: bytes | None) -> str:
 
 
 def conversation(given: Given, data: bytes | None, prefill: str | None = None) -> Conversation:
-    """The messages to answer. Raises BadInput, or UsageError where there is nothing to answer."""
+    """Return the messages to answer. Raise BadInput, or UsageError if there are none."""
     earlier = _read_messages(given.messages, data or b"")
     text = user_text(given, data)
     if not text and not earlier:
@@ -86,14 +86,14 @@ def conversation(given: Given, data: bytes | None, prefill: str | None = None) -
 
 
 def empty_prompt() -> UsageError:
-    """The error for a command that was given nothing to answer."""
+    """Return the error for a command that was given nothing to answer."""
     return UsageError("The prompt is empty: give one as an argument, or pipe it in.")
 
 
 def with_system(messages: Conversation, system: str | None, *, asked: bool) -> Conversation:
-    """The messages behind a system prompt; their own, if they have one, goes before a default.
+    """Return the messages behind a system prompt; a system message of their own replaces a default.
 
-    `asked` says that the prompt is none: UsageError is raised where both are there.
+    Raise UsageError if they have one and `asked` says that the prompt is not a default.
     """
     if any(message.role == "system" for message in messages):
         if asked:
@@ -105,7 +105,7 @@ def with_system(messages: Conversation, system: str | None, *, asked: bool) -> C
 
 
 def well_formed(text: str, source: str) -> str:
-    """A text of the command line or the environment; raises BadInput where it was not UTF-8."""
+    """Return a text of the command line or the environment. Raise BadInput if it is not UTF-8."""
     return decode_utf8(text.encode("utf-8", "surrogateescape"), source)
 
 
@@ -118,7 +118,7 @@ def _read_messages(source: str | None, data: bytes) -> Conversation:
 
 
 def _read_file(name: str, data: bytes) -> tuple[str, str]:
-    """What a file is called in the prompt, and its text."""
+    """Return what a file is called in the prompt, and its text."""
     if name == "-":
         return "stdin", decode_utf8(data, "stdin")
     return name, decode_utf8(_bytes_of(name), shown(name))

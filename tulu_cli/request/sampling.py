@@ -25,9 +25,9 @@ def decide(
     ignore_eos: bool = False,
     constraint: Constraint | None = None,
 ) -> Sampling:
-    """The sampling of one request. A seed that nobody set is drawn, so that it can be reported.
+    """Return the sampling of one request. A seed that nobody set is drawn, and so can be reported.
 
-    `generation_config` is the model's own file of that name. Raises BadInput for a value in it
+    `generation_config` is the model's own file of that name. Raise BadInput for a value in it
     that makes no sense and that no setting overrides.
     """
     advice = advised(generation_config)
@@ -48,7 +48,7 @@ def decide(
 
 
 def advised(generation_config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a generation_config.json says about choosing tokens, as transformers reads it.
+    """Return what a generation_config.json says about choosing tokens, as transformers reads it.
 
     With `do_sample` false it asks for greedy decoding: transformers then ignores the values for
     drawing, and applies the penalty all the same.

@@ -52,7 +52,7 @@ SCRIPTS: Mapping[ShellName, Script] = {
 
 
 def shell_of(chosen: ShellName | None, environ: Mapping[str, str] = os.environ) -> ShellName:
-    """The shell that was chosen, else the user's own. Raises UsageError for one we do not know."""
+    """Return the chosen shell, else the user's own. Raise UsageError for an unknown one."""
     name = chosen or Path(environ.get("SHELL", "")).name
     for shell in SCRIPTS:
         if shell == name:
@@ -62,14 +62,14 @@ def shell_of(chosen: ShellName | None, environ: Mapping[str, str] = os.environ) 
 
 
 def checkout_of(shell: ShellName) -> Path:
-    """The script as it is in the project, if it is from there that we run."""
+    """Return the path of the script in the project, if tulu runs from there."""
     return Path(tulu_cli.__file__).parent.parent / "completions" / SCRIPTS[shell].file
 
 
 def script_of(shell: ShellName) -> Path:
-    """The script: in the checkout that we run from, else where the wheel was installed.
+    """Return the script: of the checkout that tulu runs from, else of the installed wheel.
 
-    Raises TuluError where it is in neither.
+    Raise TuluError if it is in neither.
     """
     if (checkout := checkout_of(shell)).is_file():
         return checkout
@@ -81,7 +81,7 @@ def script_of(shell: ShellName) -> Path:
 
 
 def place_of(shell: ShellName, environ: Mapping[str, str] = os.environ) -> Path:
-    """The file of the user's own that the shell looks for, there or not."""
+    """Return the user's own file that the shell looks for; it need not exist."""
     home = Path(environ.get("HOME") or Path.home())
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
     if shell == "bash":

@@ -41,7 +41,7 @@ class Chunk:
                 yield number, read_row(parse_line(line, source), source, name)
 
     def place(self, number: int) -> str:
-        """How to call a line in errors."""
+        """Return how errors call a line."""
         return f"{self.source}, {self.unit} {number:,}" if self.unit else self.source
 
 
