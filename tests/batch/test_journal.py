@@ -64,7 +64,7 @@ def test_a_torn_last_line_is_cut_off(path: Path, tail: str) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1}\n', "hello\n", f"x\n{record(1)}\n", f"\n{record(1)}\n"])
 def test_a_file_of_somebody_elses_is_left_alone(path: Path, text: str) -> None:
     path.write_text(text)
-    with pytest.raises(BadInput, match="line 1, is no record of tulu batch"):
+    with pytest.raises(BadInput, match="line 1, is not a record of tulu batch"):
         resumed(path)
     assert path.read_text() == text
 

@@ -97,11 +97,11 @@ def test_an_open_answer_is_a_message() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("Hello", r"no prompt of this chat template\.$"),
+        ("Hello", r"not a prompt of this chat template\.$"),
         ("<|user|>\nHi", r"from character 11 on \(''\)"),
         ("<|user|>\nHi\n<|assistant|>\nA<|end_of_text|>\n", r"from character 42 on \('\\n'\)"),
         ("<|user|>\nHi\n<|assistant|>\nA<|end_of_text|>x<|user|>\nB\n", "from character 42 on"),
-        ("\n<|user|>\nHi\n", "no prompt"),
+        ("\n<|user|>\nHi\n", "not a prompt"),
     ],
 )
 def test_what_is_no_prompt(text: str, complaint: str) -> None:

@@ -58,7 +58,7 @@ class Journal:
         self._rows = array("Q")  # the hash of each finished row, by its line; 0 is none
 
     def has(self, line: int, row: int) -> bool:
-        """Return True if that row is answered already. Raise BadInput if its line held another row."""
+        """Return True if that row is answered. Raise BadInput if its line held another row."""
         known = self._rows[line] if line < len(self._rows) else 0
         if known not in (0, row):
             raise BadInput(
@@ -120,7 +120,7 @@ class Journal:
                 key = read_key(_parsed(line))
                 if key is None and (file.peek(1) or line.endswith(b"\n")):
                     raise BadInput(
-                        f"{str(self._path)!r}, line {number:,}, is no record of tulu batch: "
+                        f"{str(self._path)!r}, line {number:,}, is not a record of tulu batch: "
                         "--resume takes up its own output only."
                     )
                 if key is None or not line.endswith(b"\n"):
@@ -135,7 +135,7 @@ _being_written: WeakSet[Journal] = WeakSet()
 
 
 def _let_go_in_child() -> None:
-    """Release the lock in a forked child: vLLM's worker outlives a kill -9."""
+    """Release the lock in a forked child: the worker of vLLM outlives a kill -9."""
     for journal in list(_being_written):
         journal.let_go()
 

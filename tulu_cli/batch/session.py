@@ -150,7 +150,7 @@ class BatchSession:
     def serve(self, feed: Feed[Any], rows: "Iterable[Row | BadRow]") -> None:
         """Have the rows answered, write what comes, and say how far that went.
 
-        The engine's own end, which takes vLLM a second, is no time of the batch either.
+        The engine's own end, which takes vLLM a second, does not count as time of the batch either.
         """
         order = InOrder(self._write)
         in_order = self.chosen.in_order

@@ -15,7 +15,7 @@ from tulu_cli.prompt.spoofing import ControlTexts
 
 # The end token of the Tülu 3 models' tokenizers, which are Llama 3.1's: id 128001.
 FAMILY_EOS = "<|end_of_text|>"
-# What the model card prints in its place. It is no token of that vocabulary.
+# What the model card prints in its place. It is not a token of that vocabulary.
 CARD_EOS = "<|endoftext|>"
 EOS_DIFFERENCE = (
     f"The model card prints {CARD_EOS}, but the Llama 3.1 tokenizers of the Tülu 3 models end a "

@@ -23,7 +23,7 @@ def encode_answer(
 ) -> ScoreRequest:
     """Return a request that scores the last message, the assistant's, with its end token.
 
-    What the template writes behind that token is no part of the answer, and left out. Raises
+    What the template writes behind that token is not part of the answer, and left out. Raises
     BadInput, also where the template does not show where the answer is.
     """
     pieces = chat_pieces(tokenizer, messages, **writer.options(asked=False))

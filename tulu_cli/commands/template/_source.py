@@ -100,7 +100,7 @@ def read_template(name: str) -> str:
 
     text = read_text(Path(name))
     if text is None:
-        raise BadInput(f"{shown(name)} is no file, and no template of the model has that name.")
+        raise BadInput(f"{shown(name)} is not a file, and no template of the model has that name.")
     return universal_newlines(text)
 
 

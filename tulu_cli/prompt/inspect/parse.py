@@ -26,7 +26,7 @@ def parse_prompt(text: str, grammar: Grammar, render: Render) -> Conversation:
         return messages
     at = furthest(text, messages, render)
     where = f" from character {at:,} on ({text[at : at + 20]!r})" if at else ""
-    raise BadInput(f"The text is no prompt of this chat template{where}.")
+    raise BadInput(f"The text is not a prompt of this chat template{where}.")
 
 
 def walk(text: str, grammar: Grammar) -> tuple[Conversation, bool]:

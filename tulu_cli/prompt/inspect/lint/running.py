@@ -29,7 +29,7 @@ def explained(error: BadInput) -> Finding:
         return Finding("T001", "error", str(error), "Mend the Jinja syntax.")
     if isinstance(cause, SecurityError):
         what = f"The chat template reaches outside the sandbox: {cause}."
-        return Finding("T002", "error", what, "Do not use this template: it is no chat template.")
+        return Finding("T002", "error", what, "Do not use it: it is not a chat template.")
     if isinstance(cause, Exhausted | MemoryError):
         return Finding("T003", "error", str(error), "Do not use this template.")
     return Finding("T004", "error", str(error), "Make it accept a user's turn and an answer.")

@@ -89,7 +89,7 @@ def end_token_exists(target: LintTarget) -> Iterator[Finding]:
     yield Finding(
         "T023",
         "error",
-        f"The end token {eos} is no control token of this tokenizer, but {count} plain tokens."
+        f"The end token {eos} is not a control token of this tokenizer, but {count} plain tokens."
         + (f" {EOS_DIFFERENCE}" if eos == CARD_EOS else ""),
         f"Use the tokenizer's own: --eos '{tokenizer.eos_token}'.",
     )
