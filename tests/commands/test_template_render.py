@@ -104,7 +104,7 @@ def test_verbose_says_which_template(demo_directory: Path) -> None:
         (["render", "nowhere.json"], 65, "nowhere.json cannot be read: No such file"),
         (["render", "."], 0, ""),
         (["render", "-f", "."], 65, ". cannot be read: Is a directory"),
-        (["render", "--template", "nowhere.jinja", "x"], 65, "nowhere.jinja is no file"),
+        (["render", "--template", "nowhere.jinja", "x"], 65, "nowhere.jinja is not a file"),
         (["render", "--tools", "nowhere", "x"], 65, "nowhere does not exist"),
         (["render", "--tokenizer", "nowhere", "x"], 5, "has no tokenizer.json"),
         (["render", "-m", "no/such@@", "x"], 5, "is not a model"),
