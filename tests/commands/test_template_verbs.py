@@ -59,7 +59,10 @@ def test_an_open_end_is_said() -> None:
         (b"Hello", "stdin: The text is not a prompt of this chat template."),
         (b"<|user|>\n\xff", "stdin is not UTF-8: byte 9"),
         (b'{"text": "<|user|>\\nHi\\n"}\nx\n', "stdin, line 2 must be an object"),
-        (b'{"text": "<|user|>\\nHi\\n"}\n{"text": "x"}\n', "stdin, line 2: The text is not a prompt"),
+        (
+            b'{"text": "<|user|>\\nHi\\n"}\n{"text": "x"}\n',
+            "stdin, line 2: The text is not a prompt",
+        ),
     ],
 )
 def test_what_cannot_be_parsed(text: bytes, complaint: str) -> None:

@@ -21,6 +21,7 @@ from tulu_cli.batch.requests import identity, row_requests, row_scores
 from tulu_cli.batch.rows import read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
+from tulu_cli.disk import reading, writing
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.loading import TokenModel, open_engine, prepare
 from tulu_cli.request.constraint import check
@@ -55,10 +56,8 @@ def opened(name: str, streams: "Streams") -> Iterator[BinaryIO]:
             raise UsageError("There is no input: name a file, or pipe the rows in.")
         yield streams.stdin
         return
-    try:
+    with reading(repr(name)):
         file = Path(name).open("rb")  # noqa: SIM115 (closed below; its errors are translated here)
-    except OSError as error:
-        raise BadInput(f"{name!r} cannot be read: {error.strerror or error}.") from error
     with file:
         yield file
 
@@ -234,7 +233,5 @@ def size_of(source: BinaryIO) -> int | None:
 
 def write_stats(path: Path, summary: dict[str, object]) -> None:
     """Write the summary as JSON. Raise TuluError if the file cannot be written."""
-    try:
+    with writing(path):
         path.write_text(json.dumps(summary) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise TuluError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from tulu_cli.errors import DoesNotFit, TuluError, UsageError
+from tulu_cli.disk import writing
+from tulu_cli.errors import DoesNotFit, UsageError
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
 from tulu_cli.plan.quantization import without_plugin
 from tulu_cli.plan.search import (
@@ -380,8 +381,6 @@ def _draw(plot: str, streams: "Streams", plans: Sequence[Plan]) -> None:
         up="requests at once",
     )
     path = Path(plot)
-    try:
+    with writing(path):
         path.write_text(svg, encoding="utf-8")
-    except OSError as error:
-        raise TuluError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
     streams.say(f"tulu: drew {path}")

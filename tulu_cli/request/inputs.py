@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tulu_cli.core import Conversation, Message
-from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.disk import reading
+from tulu_cli.errors import UsageError
 from tulu_cli.prompt import compose_user_text, decode_utf8, parse_messages
 from tulu_cli.streams import Streams
 from tulu_cli.text import shown
@@ -125,7 +126,5 @@ def _read_file(name: str, data: bytes) -> tuple[str, str]:
 
 
 def _bytes_of(name: str) -> bytes:
-    try:
+    with reading(shown(name)):
         return Path(name).read_bytes()
-    except OSError as error:
-        raise BadInput(f"{shown(name)} cannot be read: {error.strerror or error}.") from error

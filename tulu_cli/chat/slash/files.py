@@ -7,6 +7,7 @@ from pathlib import Path
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.arguments import path_words, paths_in
 from tulu_cli.chat.slash.row import slash
+from tulu_cli.disk import reading
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt import decode_utf8
 from tulu_cli.text import plural
@@ -53,11 +54,8 @@ def shell(chat: Chat, argument: str) -> None:
 def read(path: str) -> tuple[str, str]:
     """Return a file's name and its text. Raise BadInput if it is not text or cannot be read."""
     place = Path(os.path.expanduser(path))
-    try:
-        with place.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"{path!r} cannot be read: {error.strerror or error}.") from error
+    with reading(repr(path)), place.open("rb") as opened:
+        data = opened.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise BadInput(f"{path!r} has more than {_MOST_BYTES // 2**20} MiB: attach a part of it.")
     return path, decode_utf8(data, repr(path))

@@ -11,6 +11,7 @@ from tulu_cli.chat.session import Session, new_stamp
 from tulu_cli.chat.slash.arguments import path_words, paths_in
 from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.chat.store.base import find_session
+from tulu_cli.disk import reading
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.text import clip, one_line, plural, to_the_minute
 
@@ -85,10 +86,8 @@ def one_path(argument: str, command: str) -> Path:
 
 def from_file(path: Path) -> Session:
     """Return the conversation in a file, as a new session. Raise BadInput or TuluError."""
-    try:
+    with reading(path, TuluError):
         data = path.read_bytes()
-    except OSError as error:
-        raise TuluError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     found = format_of(path.name, "jsonl").read(data, repr(str(path)))
     if len(found) != 1:
         raise UsageError(f"{str(path)!r} holds {len(found)} conversations: tulu history import.")

@@ -1,6 +1,5 @@
 """`tulu history export`: write sessions to a file, for people or other programs."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 
 from tulu_cli.commands import _options
 from tulu_cli.commands.history._shared import history
-from tulu_cli.errors import TuluError, UsageError
+from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.chat.export import Format
@@ -127,11 +126,7 @@ def save(text: str, path: Path, *, force: bool) -> None:
     """Write the file, whole or not at all. Raise UsageError if it exists."""
     if path.exists() and not force:
         raise UsageError(f"{str(path)!r} exists: --force writes over it.")
-    begun = path.with_name(f"{path.name}.part")
-    try:
-        begun.write_text(text, encoding="utf-8", newline="")
-        begun.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            begun.unlink()
-        raise TuluError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+    from tulu_cli.disk import replace_atomically, writing
+
+    with writing(path):
+        replace_atomically(path, text.encode(), mode=0o644)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.chat.session import Session
@@ -73,13 +73,12 @@ def run(
 def read(file: str, form: str | None, streams: "Streams") -> "list[Session]":
     """Return the sessions in a file. Raise BadInput, which says where it is wrong."""
     from tulu_cli.chat.export import format_named, format_of
+    from tulu_cli.disk import reading
     from tulu_cli.text import shown
 
     chosen = format_named(form) if form else format_of(file, "jsonl")
     if file == "-":
         return chosen.read(streams.read(), "stdin")
-    try:
+    with reading(shown(file)):
         data = Path(file).read_bytes()
-    except OSError as error:
-        raise BadInput(f"{shown(file)} cannot be read: {error.strerror or error}.") from error
     return chosen.read(data, shown(file))
