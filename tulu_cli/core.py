@@ -1,7 +1,7 @@
 """The values that flow through the program. All are frozen; none knows how it is made or shown."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, cast
 
@@ -164,7 +164,7 @@ class Text:
 class Usage:
     """Token counts; `cached_tokens` of the prompt were not computed again.
 
-    A server that makes its own prompt counts all choices together, in the first of them, if at all.
+    A server that makes its own prompt counts all choices together, in the first of them.
     """
 
     prompt_tokens: int
@@ -172,15 +172,16 @@ class Usage:
     cached_tokens: int = 0
 
     @classmethod
-    def total(cls, choices: Sequence["Usage"]) -> "Usage":
-        """Return the counts of a request: its prompt once, the completions of all choices."""
-        first, tokens = choices[0], sum(choice.completion_tokens for choice in choices)
-        return cls(first.prompt_tokens, tokens, first.cached_tokens)
+    def total(cls, choices: Iterable["Usage | None"]) -> "Usage | None":
+        """Return the counts of a request: its prompt once, the completions of all choices.
 
-    @property
-    def is_known(self) -> bool:
-        """False where nobody has counted: no prompt has no tokens."""
-        return self.prompt_tokens > 0
+        Return None if nobody has counted.
+        """
+        counted = [choice for choice in choices if choice is not None]
+        if not counted:
+            return None
+        first, tokens = counted[0], sum(choice.completion_tokens for choice in counted)
+        return cls(first.prompt_tokens, tokens, first.cached_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +198,13 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The end of choice `index`. `stop` is the stop string or end token that ended it, if any."""
+    """The end of choice `index`. `stop` is the stop string or end token that ended it, if any.
+
+    `usage` is None if a server that makes its own prompt has not counted the tokens.
+    """
 
     finish_reason: FinishReason
-    usage: Usage
+    usage: Usage | None
     timings: Timings
     seed: int
     stop: str | int | None = None
@@ -208,9 +212,10 @@ class Done:
 
     @property
     def tokens_per_second(self) -> float:
-        """Decoding speed after the first token; 0 where no second one is known of."""
+        """Return the decoding speed after the first token; 0 if no second one is known of."""
         seconds = self.timings.total - self.timings.first_token
-        return max(0, self.usage.completion_tokens - 1) / seconds if seconds > 0 else 0.0
+        later = self.usage.completion_tokens - 1 if self.usage else 0
+        return max(0, later) / seconds if seconds > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

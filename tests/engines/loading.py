@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.core import Message, Request, Sampling
+from tulu_cli.core import Done, Message, Request, Sampling, Usage
 from tulu_cli.engines.base import Engine, EngineSpec
 from tulu_cli.engines.choose import choose, load
 from tulu_cli.machine import read_machine
@@ -36,3 +36,9 @@ class Asker:
         """A greedy request of at most 16 tokens, unless `sampling` says otherwise."""
         values: dict[str, Any] = {"temperature": 0.0, "max_tokens": 16} | sampling
         return Request(self.ids(text), Sampling(**values), END)
+
+
+def usage_of(end: Done) -> Usage:
+    """The token counts of an answer, which are known."""
+    assert end.usage is not None
+    return end.usage

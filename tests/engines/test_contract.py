@@ -14,7 +14,7 @@ from tulu_cli.engines.base import Engine
 from tulu_cli.errors import BadInput, PromptTooLong
 from tulu_cli.request.constraint import check
 
-from .loading import CONTEXT, END, Asker
+from .loading import CONTEXT, END, Asker, usage_of
 
 SCHEMA = {
     "type": "object",
@@ -35,8 +35,8 @@ def test_the_pieces_add_up_to_what_was_generated(engine: Engine, asker: Asker) -
     done = events[-1]
     assert isinstance(done, Done)
     assert "".join(piece.text for piece in pieces) == asker.tokenizer.decode(ids)
-    assert done.usage.completion_tokens == len(ids) == 16
-    assert done.usage.prompt_tokens == len(request.prompt_token_ids)
+    assert usage_of(done).completion_tokens == len(ids) == 16
+    assert usage_of(done).prompt_tokens == len(request.prompt_token_ids)
     assert done.finish_reason == "length"
     assert 0 <= done.timings.first_token <= done.timings.total
 
@@ -235,8 +235,8 @@ def test_a_second_turn_finds_the_first_in_the_cache(real_engine: Engine, asker: 
     (answer,) = collect(real_engine.stream(first))
     ids = asker.ids("And then?", story, answer.text)
     (second,) = collect(real_engine.stream(replace(first, prompt=ids)))
-    assert second.done.usage.cached_tokens >= 256
-    assert second.done.usage.prompt_tokens == len(ids)
+    assert usage_of(second.done).cached_tokens >= 256
+    assert usage_of(second.done).prompt_tokens == len(ids)
 
 
 def test_a_batch_gives_every_request_its_own_answer(engine: Engine, asker: Asker) -> None:

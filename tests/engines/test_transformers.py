@@ -22,7 +22,7 @@ from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
 
-from .loading import END, Asker, load_engine
+from .loading import END, Asker, load_engine, usage_of
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_three_turns_from_the_kept_cache_are_those_without_it(engine: Any, asker
         ids = asker.ids(turns[-1], *turns[:-1])
         kept = ask(engine, ids)
         again = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=1), END)))
-        assert again[0].done.usage.cached_tokens == len(ids) - 1
+        assert usage_of(again[0].done).cached_tokens == len(ids) - 1
         turns += [asker.tokenizer.decode(kept), question]
     final = asker.ids(turns[-1], *turns[:-1])
     assert ask(engine, final) == cold(engine, final)
@@ -67,7 +67,7 @@ def test_another_conversation_keeps_only_what_is_common(engine: Any, asker: Aske
     sampling = Sampling(temperature=0.0, max_tokens=24)
     (answer,) = collect(engine.stream(Request(second, sampling, END)))
     common = next(i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
-    assert answer.done.usage.cached_tokens == common
+    assert usage_of(answer.done).cached_tokens == common
     assert answer.token_ids == cold(engine, second)
 
 
@@ -75,7 +75,7 @@ def test_after_several_choices_the_prompt_is_kept(engine: Any, asker: Asker) -> 
     ids = asker.ids("Tell me about foxes.")
     ask(engine, ids, n=3, temperature=1.0, seed=4)
     (answer,) = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END)))
-    assert answer.done.usage.cached_tokens == len(ids) - 1
+    assert usage_of(answer.done).cached_tokens == len(ids) - 1
     assert answer.token_ids == cold(engine, ids)
 
 
@@ -102,7 +102,7 @@ def test_an_interrupt_inside_a_layer_leaves_a_usable_cache(
         hook.remove()
     (answer,) = collect(engine.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END)))
     assert answer.token_ids == expected
-    assert (answer.done.usage.cached_tokens > 0) == (step > 0)
+    assert (usage_of(answer.done).cached_tokens > 0) == (step > 0)
 
 
 def test_a_failure_inside_the_model_is_one_sentence_and_no_end(engine: Any, asker: Asker) -> None:
@@ -164,7 +164,7 @@ def test_a_sliding_window_is_continued_or_computed_anew(sliding: Any, asker: Ask
         (warm,) = collect(
             sliding.stream(Request(ids, Sampling(temperature=0.0, max_tokens=24), END))
         )
-        assert warm.done.usage.cached_tokens == cached
+        assert usage_of(warm.done).cached_tokens == cached
         assert warm.token_ids == cold(sliding, ids)
         ask(sliding, first, ignore_eos=True)
 

@@ -150,13 +150,13 @@ def _comparable(value: float | None) -> float:
 
 
 def usage_object(answer: list[Completion] | Scored) -> Mapping[str, Any] | None:
-    """Token counts: the prompt once, all together; None where nobody has counted."""
+    """Return the token counts: the prompt once, all together; None if nobody has counted."""
     if isinstance(answer, Scored):
-        usage = Usage(answer.prompt_tokens, answer.completion_tokens)
+        usage: Usage | None = Usage(answer.prompt_tokens, answer.completion_tokens)
     else:
-        usage = Usage.total([choice.done.usage for choice in answer])
+        usage = Usage.total(choice.done.usage for choice in answer)
     # How many tokens were cached differs from run to run.
-    return completions.usage_object(usage, with_cached=False) if usage.is_known else None
+    return completions.usage_object(usage, with_cached=False) if usage else None
 
 
 def error_object(error: TuluError) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Toolbar:
         """Return what the server counted for the last answer."""
         path = reversed(self.chat.session.path())
         done = next((node.record.done for node in path if node.record), None)
-        if done is None or not done.usage.is_known:
+        if done is None or done.usage is None:
             return ""
         return f"{done.usage.prompt_tokens + done.usage.completion_tokens:,} tokens"
 

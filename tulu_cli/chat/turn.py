@@ -265,11 +265,11 @@ def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
 
 def say_how_it_ended(chat: Chat, done: Done) -> None:
     """Say so where the model has not ended by itself."""
-    tokens = plural(done.usage.completion_tokens, "token")
+    tokens = plural(done.usage.completion_tokens, "token") if done.usage else ""
     if done.finish_reason == "length":
-        where = f" at {tokens}" if done.usage.is_known else ""
+        where = f" at {tokens}" if tokens else ""
         on = "" if chat.model.tokens is None else ": /continue goes on"
         chat.say(f"The answer was cut{where}{on}.")
     if done.finish_reason == "interrupted":
-        where = f" after {tokens}" if done.usage.is_known else ""
+        where = f" after {tokens}" if tokens else ""
         chat.say(f"Stopped{where}: {chat.ways_on}.")

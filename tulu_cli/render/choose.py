@@ -45,9 +45,9 @@ def chat(streams: Streams, request: Request, *, plain: bool) -> Renderer:
     return text(streams, collector, plain=plain)
 
 
-def prompt_tokens(request: Request) -> int:
-    """Return how many tokens the prompt has; 0 where only the server knows."""
-    return 0 if is_conversation(request.prompt) else len(request.prompt)
+def prompt_tokens(request: Request) -> int | None:
+    """Return how many tokens the prompt has, or None if only the server knows."""
+    return None if is_conversation(request.prompt) else len(request.prompt)
 
 
 def text(streams: Streams, collector: Collector, *, plain: bool) -> Renderer:

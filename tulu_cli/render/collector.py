@@ -12,7 +12,7 @@ class Collector:
     A choice that has not ended has the finish reason `cut`, and times measured here.
     """
 
-    def __init__(self, n: int, prompt_tokens: int, seed: int) -> None:
+    def __init__(self, n: int, prompt_tokens: int | None, seed: int) -> None:
         self.cut: FinishReason = "interrupted"
         self._pieces: list[list[Text]] = [[] for _ in range(n)]
         self._done: dict[int, Done] = {}
@@ -43,7 +43,7 @@ class Collector:
         now = time.perf_counter()
         first = self._first.get(index, now) - self._started
         timings = Timings(0.0, first, now - self._started)
-        usage = Usage(self._prompt_tokens, tokens)
+        usage = None if self._prompt_tokens is None else Usage(self._prompt_tokens, tokens)
         return Done(self.cut, usage, timings, self._seed + index, index=index)
 
 

@@ -120,8 +120,8 @@ def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
 
 def usage_object(choices: list[Completion]) -> dict[str, int] | None:
     """Return the token counts of a request: the prompt once, the completions together."""
-    usage = Usage.total([choice.done.usage for choice in choices])
-    if not usage.is_known:
+    usage = Usage.total(choice.done.usage for choice in choices)
+    if usage is None:
         return None
     return {
         "prompt_tokens": usage.prompt_tokens,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tulu_cli.core import Completion
+from tulu_cli.core import Completion, Usage
 from tulu_cli.streams import Streams
 from tulu_cli.text import terminal_safe
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 def stats_line(choices: list[Completion]) -> str:
     """Return a line of token counts, time to first token, and decoding speed of all choices."""
     first = choices[0].done
-    completion_tokens = sum(choice.done.usage.completion_tokens for choice in choices)
+    usage = Usage.total(choice.done.usage for choice in choices)
+    completion_tokens = usage.completion_tokens if usage else 0
     seconds = max(choice.done.timings.total for choice in choices) - first.timings.first_token
     # The first token of each choice came with the prompt.
     later = max(0, completion_tokens - len(choices))
     speed = later / seconds if seconds > 0 else 0.0
     ended = ", ".join(dict.fromkeys(choice.done.finish_reason for choice in choices))
-    if not first.usage.is_known:
+    if usage is None:
         return (
             f"token counts unknown, first token {first.timings.first_token:.2f} s, "
             f"stopped by {ended}"
         )
-    cached = f" ({first.usage.cached_tokens:,} cached)" if first.usage.cached_tokens else ""
+    cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     return (
-        f"{first.usage.prompt_tokens:,} prompt tokens{cached}, "
+        f"{usage.prompt_tokens:,} prompt tokens{cached}, "
         f"{completion_tokens:,} completion tokens, "
         f"first token {first.timings.first_token:.2f} s, {speed:.1f} tokens/s, "
         f"stopped by {ended}"

@@ -49,7 +49,9 @@ class AnswerWriter:
 
 
 def _usage(ends: Sequence[Done]) -> dict[str, Any]:
-    return usage_object(Usage.total([end.usage for end in ends]))
+    usage = Usage.total(end.usage for end in ends)
+    assert usage is not None, "an engine of ours counts its tokens"
+    return usage_object(usage)
 
 
 class EventStream:

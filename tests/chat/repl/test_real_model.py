@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.engines.loading import usage_of
+
 from .conftest import OpenChat
 from .stored import last, path, sessions
 from .terminal import CTRL_C
@@ -39,7 +41,7 @@ def test_a_conversation(open_chat: OpenChat, data: Path) -> None:
     assert whole.record
     assert whole.record.engine.engine == "transformers"
     assert whole.record.done
-    assert whole.record.done.usage.cached_tokens > 0, "what was computed is kept between turns"
+    assert usage_of(whole.record.done).cached_tokens > 0, "what was computed is kept between turns"
     assert [node.finish_reason for node in session.nodes.values() if node.record][1] == (
         "interrupted"
     )

@@ -103,7 +103,7 @@ def _note(node: Node) -> str:
     if node.record is None:
         return ""
     done, words = node.record.done, [node.record.engine.model]
-    if done is not None and done.usage.is_known:
+    if done is not None and done.usage is not None:
         words.append(plural(done.usage.completion_tokens, "token"))
     return f"<footer>{_text(' · '.join([*words, *filter(None, [marks(node)])]))}</footer>\n"
 

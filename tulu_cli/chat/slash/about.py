@@ -68,19 +68,21 @@ def stats(chat: Chat, _argument: str) -> None:
     if chat.last is None:
         raise UsageError("There is no answer yet.")
     usage, times = chat.last.usage, chat.last.timings
-    counted = (
-        f"{plural(usage.prompt_tokens, 'prompt token')}, of which {usage.cached_tokens:,} were "
-        f"kept; {plural(usage.completion_tokens, 'token')}"
-    )
+    counted = "tokens unknown"
+    if usage is not None:
+        counted = (
+            f"{plural(usage.prompt_tokens, 'prompt token')}, of which {usage.cached_tokens:,} were "
+            f"kept; {plural(usage.completion_tokens, 'token')}"
+        )
     write_line(
         chat,
-        f"last answer   {counted if usage.is_known else 'tokens unknown'}, first "
-        f"after {times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s",
+        f"last answer   {counted}, first after "
+        f"{times.first_token:.2f} s, {chat.last.tokens_per_second:.1f} tokens/s",
         " " * 14,
     )
     records = [node.record for node in chat.session.nodes.values()]
     done = [record.done for record in records if record and record.done]
-    total = sum(end.usage.completion_tokens for end in done)
+    total = sum(end.usage.completion_tokens for end in done if end.usage)
     seconds = sum(end.timings.total for end in done)
     counts = f"{plural(len(done), 'answer')}, {plural(total, 'token')}"
     write_line(chat, f"this session  {counts} in {seconds:.1f} s", " " * 14)

@@ -39,8 +39,13 @@ def _sampling(value: Mapping[str, Any]) -> Sampling:
 
 
 def _done(value: Mapping[str, Any]) -> Done:
-    made = {"usage": _made(Usage, value["usage"]), "timings": _made(Timings, value["timings"])}
+    made = {"usage": _usage(value["usage"]), "timings": _made(Timings, value["timings"])}
     return _made(Done, {**value, **made})
+
+
+def _usage(value: Mapping[str, Any] | None) -> Usage | None:
+    """Return the counts, or None if nobody counted, which older versions wrote as a prompt of 0."""
+    return _made(Usage, value) if value and value["prompt_tokens"] else None
 
 
 def _made(kind: type[Value], value: Mapping[str, Any]) -> Value:

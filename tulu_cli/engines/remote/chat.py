@@ -87,7 +87,7 @@ class ChatAnswer:
         self._url = url
         self._started = started
         self._choices = [ChoiceText(request, index) for index in range(request.sampling.n)]
-        self._usage = Usage(0, 0)
+        self._usage: Usage | None = None
         self._answered: set[int] = set()
 
     def read(self, chunks: Iterator[Mapping[str, Any]]) -> Iterator[Text | Done]:
@@ -145,7 +145,7 @@ class ChatAnswer:
     def _done(self, choice: ChoiceText) -> Done:
         now = time.perf_counter()
         usage = self._usage
-        if choice.index and not self._request.sampling.greedy:  # the first has them all
+        if usage and choice.index and not self._request.sampling.greedy:  # the first has them all
             usage = Usage(usage.prompt_tokens, 0, usage.cached_tokens)
         return Done(
             finish_reason=choice.finish or "stop",
