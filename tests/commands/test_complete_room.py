@@ -11,13 +11,13 @@ from tests.program import tulu
 
 @pytest.fixture
 def colossal(demo_directory: Path, tmp_path: Path) -> Path:
-    """The demo model's tokenizer under a config that says a hundred thousand layers."""
+    """The demo model's tokenizer under a config that says layers a hundred times as wide."""
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (demo_directory / name).is_file():
             shutil.copy(demo_directory / name, tmp_path / name)
     config = json.loads((demo_directory / "config.json").read_text())
-    config["num_hidden_layers"] = 100_000
-    config.pop("layer_types", None)
+    config["hidden_size"] *= 100
+    config["intermediate_size"] *= 100
     (tmp_path / "config.json").write_text(json.dumps(config))
     return tmp_path
 

@@ -33,7 +33,15 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def partial(cache: Path) -> list[Path]:
     """The library's files of downloads that run, or were killed."""
-    return [path for path in cache.glob("*/blobs/*.incomplete") if path.stat().st_size]
+    return [path for path in cache.glob("*/blobs/*.incomplete") if size_of(path)]
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 if the library has given it its last name meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def sent(hub: FakeHub) -> list[str]:
