@@ -14,6 +14,7 @@ import pytest
 
 from tests.foreign_server import (
     EVENT_STREAM,
+    WORDS,
     ForeignServer,
     Reply,
     Respond,
@@ -176,6 +177,71 @@ def test_a_stop_string_that_the_server_tells_is_reported(server: ForeignServer) 
     (choice,) = ask(engine_at(server.url), stop=(" is",))
     assert (choice.text, choice.done.stop) == ("The sky", " is")
     assert choice.done.usage is not None
+
+
+def said_with(finish: Any, text: str = "") -> dict[str, Any]:
+    """As a chunk says that its choice has ended for this reason."""
+    return {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]}
+
+
+@pytest.mark.parametrize("none", ["", " ", "null", "None", "undefined", 0, False, {}, [], None])
+def test_a_finish_reason_that_says_nothing_ends_nothing(server: ForeignServer, none: Any) -> None:
+    pieces = [said_with(none, word) for word in WORDS]
+    server.replies = [stream(*pieces, said_with("length"), said_with(none))]
+    (choice,) = ask(engine_at(server.url))
+    assert (choice.text, choice.done.finish_reason) == (BLUE, "length")
+    death = Reply(200, tuple(map(event, pieces)), EVENT_STREAM)
+    server.replies = [death]
+    said, error = broken(engine_at(server.url))
+    assert said == BLUE
+    assert isinstance(error, EngineDied)
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        *((told, "stop") for told in ("eos", "end_turn", "STOP", "FinishReason.stop", 1, True)),
+        *((told, "stop") for told in ("stop_sequence", "tool_calls", {"type": "stop"})),
+        *((told, "length") for told in ("MAX_TOKENS", "FinishReason.LENGTH", "model_length")),
+    ],
+    ids=str,
+)
+def test_a_finish_reason_is_known_by_the_names_that_servers_have(
+    server: ForeignServer, told: Any, meant: str
+) -> None:
+    server.replies = [Reply(200, (event(said_with(told, BLUE)),), EVENT_STREAM)]
+    (choice,) = ask(engine_at(server.url))
+    assert (choice.text, choice.done.finish_reason) == (BLUE, meant)
+
+
+@pytest.mark.parametrize("told", ["SAFETY", "content_filter: OTHER", "abort"])
+def test_an_answer_that_the_server_broke_off_keeps_what_came(
+    server: ForeignServer, told: str
+) -> None:
+    server.replies = [stream(text_chunk(0, BLUE), said_with(told))]
+    said, error = broken(engine_at(server.url), stop=(". And",))
+    assert said == BLUE
+    assert "broke off: " in str(error)
+
+
+def test_text_after_an_end_is_part_of_the_answer(server: ForeignServer, engine: Engine) -> None:
+    words = [text_chunk(0, word) for word in WORDS]
+    for chunks in (
+        [said_with("stop"), *words],
+        [said_with("stop"), *words, said_with("stop")],
+        [said_with("stop", word) for word in WORDS],
+        [*words[:3], said_with("stop"), *words[3:]],
+    ):
+        server.replies = [stream(*chunks)] * 2
+        (choice,) = ask(engine)
+        assert (choice.text, choice.done.finish_reason) == (BLUE, "stop")
+        ((_, answers),) = engine.batch([request(stop=("sky is blue",))])
+        assert not isinstance(answers, TuluError)
+        assert (answers[0].text, answers[0].done.stop) == ("The ", "sky is blue")
+    server.replies = [Reply(200, tuple(map(event, [said_with("stop"), *words])), EVENT_STREAM)]
+    said, error = broken(engine, stop=(". And",))
+    assert said == BLUE
+    assert isinstance(error, EngineDied)
 
 
 def test_a_server_without_usage_has_unknown_counts(server: ForeignServer, engine: Engine) -> None:

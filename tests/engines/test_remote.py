@@ -275,6 +275,15 @@ def test_an_answer_without_its_end_is_a_death_and_keeps_what_came(
     assert [event.text for event in seen if isinstance(event, Text)] == ["The", " sky"]
 
 
+def test_an_empty_finish_reason_ends_nothing(
+    stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    told = chunks(504, 6376).replace(b'"token_ids"', b'"finish_reason": "", "token_ids"', 2)
+    stranger.replies = [(200, told + b"data: [DONE]\n\n")]
+    events = list(remote.stream(asker.request()))
+    assert "".join(event.text for event in events if isinstance(event, Text)) == "The sky"
+
+
 def test_an_error_in_mid_stream_has_its_class(
     stranger: Stranger, remote: Engine, asker: Asker
 ) -> None:

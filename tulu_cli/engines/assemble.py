@@ -20,7 +20,7 @@ from tulu_cli.core import (
     Usage,
 )
 from tulu_cli.prompt import TextStream, Tokenizer
-from tulu_cli.protocol.completions import cached_tokens, sampled_tokens
+from tulu_cli.protocol.completions import cached_tokens, read_finish, sampled_tokens
 
 
 class RunningChoice:
@@ -173,7 +173,7 @@ def take_tokens(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> I
         yield from choice.push(token, logprob)
         if choice.finish is not None:
             return
-    if (reason := told.get("finish_reason")) is not None:
+    if (reason := read_finish(told.get("finish_reason"))) is not None:
         yield from choice.close("length" if reason == "length" else "stop")
 
 

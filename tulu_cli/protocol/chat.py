@@ -10,7 +10,7 @@ from typing import Any
 
 from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
 from tulu_cli.errors import UsageError
-from tulu_cli.protocol.completions import cached_tokens, finite
+from tulu_cli.protocol.completions import cached_tokens, finite, read_finish
 from tulu_cli.protocol.errors import Refused
 
 _NO_WORD = "chat completions have no such parameter"
@@ -99,7 +99,7 @@ def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One choice's part of a chunk; `finish` is the server's own finish reason."""
+    """One choice's part of a chunk; `finish` is the finish reason as `read_finish` has it."""
 
     index: int
     text: str
@@ -137,7 +137,7 @@ def _piece(told: Mapping[str, Any], top: int) -> Piece:
         index=int(told.get("index") or 0),
         text="".join(texts),
         logprobs=_logprobs(told.get("logprobs"), top),
-        finish=told.get("finish_reason"),
+        finish=read_finish(told.get("finish_reason")),
         stop=stop if isinstance(stop, str) else None,
     )
 

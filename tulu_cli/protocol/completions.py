@@ -171,6 +171,33 @@ def cached_tokens(usage: Mapping[str, Any]) -> int:
     return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
 
 
+# Words that servers have for an end beside OpenAI's stop, length, content_filter, tool_calls and
+# function_call, and for none: Gemini, Mistral, Anthropic, vLLM and SGLang, and SDKs that turn null
+# into text.
+_FINISH = {
+    **dict.fromkeys(("", "null", "none", "undefined", "false", "0"), None),
+    **dict.fromkeys(("finish_reason_unspecified", "unspecified"), None),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    "model_context_window_exceeded": "length",
+    **dict.fromkeys(("content_filter", "safety", "recitation", "refusal"), "content_filter"),
+    **dict.fromkeys(("blocklist", "prohibited_content", "spii"), "content_filter"),
+    **dict.fromkeys(("error", "abort"), "error"),
+}
+
+
+def read_finish(told: Any) -> str | None:
+    """Return a finish reason as stop, length, content_filter or error; None for none.
+
+    A word that nobody knows is an end, as "eos" is. A prefix such as FinishReason.STOP, a suffix
+    such as "content_filter: SAFETY", and the case do not matter; of an object, its type counts.
+    """
+    told = told.get("type") if isinstance(told, Mapping) else told
+    if not isinstance(told, str):
+        return "stop" if told else None
+    word = told.partition(":")[0].rpartition(".")[2].strip().lower()
+    return _FINISH.get(word, "stop")
+
+
 def finite(logprob: float) -> float:
     """Return a log-probability as it was before `wire_logprob`."""
     return -math.inf if logprob <= _NEVER else logprob

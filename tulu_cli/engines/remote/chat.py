@@ -43,12 +43,17 @@ _WITHHELD = ("content_filter", "error")
 
 
 class ChoiceText:
-    """The text of one choice, up to the first stop string that is completed in it."""
+    """The text of one choice, up to the first stop string that is completed in it.
+
+    Some servers report an end before the answer, or with each piece of it, so only the end of the
+    stream is believed: text that comes after a finish reason is part of the answer.
+    """
 
     def __init__(self, request: Request, index: int) -> None:
         self.index = index
         self.finish: FinishReason | None = None
         self.stop: str | None = None
+        self.has_ended = False  # as far as the server has reported, and no text came after that
         self.is_cut = False  # at a stop string that the server has not seen
         self.first: float | None = None
         self.has_logprobs = False
@@ -56,26 +61,28 @@ class ChoiceText:
         self._held = ""
 
     def take(self, piece: Piece) -> Iterator[Text]:
-        """Yield the text that may be shown now; ignore what comes after the end."""
-        if self.finish is not None:
+        """Yield the text that may be shown now; ignore what comes after a stop string."""
+        if self.is_cut:
             return
         if piece.text:
             self.first = self.first or time.perf_counter()
+            self.has_ended = False
         self.has_logprobs |= bool(piece.logprobs)
-        self.stop, shown = self._stops.cut(text := self._held + piece.text)
-        self._held = "" if self.stop else text[shown:]
-        if self.stop:
-            self.finish, self.is_cut = "stop", True
+        stop, shown = self._stops.cut(text := self._held + piece.text)
+        self._held = "" if stop else text[shown:]
+        if stop:
+            self.finish, self.stop, self.is_cut, self.has_ended = "stop", stop, True, True
         elif piece.finish is not None:
-            self.finish, self.stop = "length" if piece.finish == "length" else "stop", piece.stop
-            self._held, shown = "", len(text)
+            self.finish = "length" if piece.finish == "length" else "stop"
+            self.stop, self.has_ended = piece.stop, True
         if shown or piece.logprobs:
             yield Text(text[:shown], index=self.index, logprobs=piece.logprobs)
 
     def close(self) -> Iterator[Text]:
-        """End a choice whose end the server has not reported."""
-        if self.finish is None:
-            yield from self.take(Piece(self.index, "", finish="stop"))
+        """End the choice; yield the text that might have become a stop string."""
+        held, self._held = self._held, ""
+        if held:
+            yield Text(held, index=self.index)
 
 
 class ChatAnswer:
@@ -98,7 +105,8 @@ class ChatAnswer:
                 if all(choice.is_cut for choice in self._choices):
                     break  # the server would go on
         except EngineDied:
-            if any(choice.finish is None for choice in self._choices):
+            if not all(choice.has_ended for choice in self._choices):
+                yield from self._held()
                 raise  # else only the word that it has ended is missing
         answered = [choice for choice in self._choices if choice.index in self._answered]
         for choice in answered:
@@ -121,7 +129,12 @@ class ChatAnswer:
                 self._check_logprobs(choice, piece)
                 yield from choice.take(piece)
             if piece.finish in _WITHHELD:
+                yield from self._held()
                 raise EngineError(f"The server at {self._url} broke off: {piece.finish}.")
+
+    def _held(self) -> Iterator[Text]:
+        for choice in self._choices:
+            yield from choice.close()
 
     def _meant(self, piece: Piece) -> list[ChoiceText]:
         # Greedy choices are all the same: the server was asked for one.
