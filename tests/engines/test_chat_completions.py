@@ -127,6 +127,39 @@ def test_a_url_may_have_a_path_and_the_version(server: ForeignServer, path: str)
     assert server.seen[0].path == f"{'/api' if 'api' in path else ''}/v1/chat/completions"
 
 
+@pytest.mark.parametrize(
+    ("path", "base"),
+    [
+        ("/v1beta/openai", "/v1beta/openai"),
+        ("/v1/openai/", "/v1/openai"),
+        ("/api/paas/v4", "/api/paas/v4"),
+        ("/v1p1beta1/x/openapi", "/v1p1beta1/x/openapi"),
+        ("/v1/chat/completions", "/v1"),
+        ("/v1/chat/completions/ ", "/v1"),
+        ("/v1/completions", "/v1"),
+        ("/v1/models", "/v1"),
+        ("/chat/completions", ""),
+        ("/v1beta/openai/chat/completions", "/v1beta/openai"),
+        ("/v100-cluster", "/v100-cluster/v1"),
+        ("/chat", "/chat/v1"),
+    ],
+)
+def test_a_url_is_the_base_of_a_version_or_a_whole_endpoint(
+    server: ForeignServer, path: str, base: str
+) -> None:
+    ask(engine_at(f"{server.url}{path}"))
+    assert server.seen[0].path == f"{base}/chat/completions"
+
+
+def test_a_path_that_is_not_there_is_named(server: ForeignServer) -> None:
+    server.replies = [json_reply({"detail": "Not Found"}, 404)]
+    _, error = broken(engine_at(f"{server.url}/api"))
+    assert str(error) == (
+        "The server refused the request (404): Not Found. "
+        f"It was sent to {server.url}/api/v1/chat/completions."
+    )
+
+
 def test_several_choices_are_counted_together_in_the_first(engine: Engine) -> None:
     choices = ask(engine, n=3)
     assert [choice.text for choice in choices] == [BLUE] * 3
@@ -299,8 +332,12 @@ def test_what_the_protocol_has_no_word_for_is_refused(
         ),
         (refuse(403, "Not you."), EngineError, "--api-key-env"),
         (refuse(400, "Too long.", code="context_length_exceeded"), PromptTooLong, "Too long"),
-        (refuse(404, "No model."), EngineError, r"\(404\): No model\.$"),
-        (json_reply({"detail": "Not Found"}, 404), EngineError, r"\(404\): Not Found\.$"),
+        (refuse(404, "No model."), EngineError, r"\(404\): No model\. It was sent to http"),
+        (
+            json_reply({"detail": "Not Found"}, 404),
+            EngineError,
+            r"\(404\): Not Found\. It was sent",
+        ),
         (json_reply([{"error": {"message": "In a list"}}], 422), EngineError, "In a list"),
         (json_reply(3, 418), EngineError, r"\(418\): no reason given"),
         (Reply(400, (b"<h1>Bad</h1>",)), EngineError, r"\(400\): <h1>Bad</h1>\.$"),

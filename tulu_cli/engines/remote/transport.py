@@ -6,6 +6,7 @@ them. A failure of either is an OSError with the reason that the system gives.
 """
 
 import http.client
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -200,9 +201,9 @@ class UrlTransport:
             raise OSError(_reason(error)) from error
 
     def _target(self, path: str) -> str:
-        """Return the URL of a path; the server's own may end with the /v1 of OpenAI's base URLs."""
-        above = self._url.path.rstrip("/").removesuffix("/v1")
-        return self._url._replace(path=above + path).geturl()
+        """Return the URL of a path such as /v1/models."""
+        base = _base_path(self._url.path) + path.removeprefix("/v1")
+        return self._url._replace(path=base).geturl()
 
     def _needs_name(self) -> UsageError:
         return UsageError(
@@ -211,10 +212,27 @@ class UrlTransport:
         )
 
 
+# What a URL ends with that was copied from an example of a request.
+_ENDPOINT = re.compile(r"/(chat/completions|completions|models|responses)$")
+_VERSION = re.compile(r"v\d+([.p]\d+)*((alpha|beta|preview|rc)\d*)?", re.IGNORECASE)
+
+
+def _base_path(path: str) -> str:
+    """Return what stands before /chat/completions, from the path of the URL that a user gave.
+
+    An endpoint, or a path with a version, as in https://host/v1beta/openai, is taken at its word,
+    as OpenAI's client takes its base URL; any other is the place of a server whose base is /v1.
+    """
+    path = path.rstrip("/")
+    base = _ENDPOINT.sub("", path).rstrip("/")
+    has_version = any(_VERSION.fullmatch(part) for part in base.split("/"))
+    return base if has_version or base != path else f"{base}/v1"
+
+
 def _checked_url(text: str) -> SplitResult:
     """Return the parts of a URL. Raise UsageError if it is not one of HTTP, or holds a password."""
     try:
-        url = urlsplit(text)
+        url = urlsplit(text.strip())
         is_http = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError as error:
         raise _not_a_url(text) from error

@@ -19,7 +19,7 @@ from tulu_cli.engines.remote.transport import (
 )
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
-from tulu_cli.protocol.errors import parsed, refusal
+from tulu_cli.protocol.errors import Refused, parsed, refusal
 from tulu_cli.text import one_line
 from tulu_cli.warm.endpoint import Address
 
@@ -220,6 +220,8 @@ class Wire:
         if 300 <= reply.status < 400:
             raise self._redirected(reply.url, path, reply.header("Location"))
         failure = self._failure(reply.status, parsed(told))
+        if reply.status in (404, 405) and isinstance(failure, Refused):
+            failure = Refused(f"{failure} It was sent to {one_line(reply.url)}.", reply.status)
         if _is_busy(reply.status) and not isinstance(failure, EngineDied):
             raise _Busy(failure, _seconds(reply.header("Retry-After")))
         raise failure
