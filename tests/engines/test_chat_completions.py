@@ -277,6 +277,49 @@ def test_text_after_an_end_is_part_of_the_answer(server: ForeignServer, engine: 
     assert isinstance(error, EngineDied)
 
 
+def delta(finish: str | None = None, **told: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": told, "finish_reason": finish}]}
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"reasoning_content": "Hm."},
+        {"reasoning": "Hm.", "content": ""},
+        {"reasoning": "Hm.", "content": "\n\n"},
+        {"content": [THOUGHT]},
+    ],
+    ids=str,
+)
+def test_thoughts_without_an_answer_are_said(
+    server: ForeignServer, engine: Engine, told: dict[str, Any]
+) -> None:
+    for finish, cure in (("stop", "If they were cut, raise"), ("length", "They were cut: raise")):
+        server.replies = [stream(delta(**told), delta(finish))] * 2
+        said, error = broken(engine)
+        assert said.strip() == ""
+        assert str(error) == (
+            f"The server at {server.url} sent thoughts alone, and no answer. "
+            f"{cure} --max-tokens, which counts them too."
+        )
+        ((_, other),) = engine.batch([request()])
+        assert str(other) == str(error)
+    thoughts, answer = delta(**told), delta("stop", content=[{"type": "text", "text": BLUE}])
+    server.replies = [stream(thoughts, answer)]
+    assert ask(engine)[0].text.strip() == BLUE
+
+
+def test_an_answer_may_be_empty_and_a_call_is_none(server: ForeignServer, engine: Engine) -> None:
+    server.replies = [stream(delta(role="assistant", content=""), delta("stop"))]
+    assert ask(engine)[0].text == ""
+    call = {"index": 0, "function": {"name": "weather", "arguments": "{}"}}
+    server.replies = [stream(delta(tool_calls=[call]), delta("tool_calls"))]
+    assert "sent calls of tools alone, and no answer." in str(broken(engine)[1])
+
+
 def test_a_server_without_usage_has_unknown_counts(server: ForeignServer, engine: Engine) -> None:
     server.respond = careless
     (choice,) = ask(engine)

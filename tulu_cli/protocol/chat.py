@@ -99,13 +99,17 @@ def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One choice's part of a chunk; `finish` is the finish reason as `read_finish` has it."""
+    """One choice's part of a chunk; `finish` is the finish reason as `read_finish` has it.
+
+    `beside` names what the chunk holds that is not a part of the answer, if anything.
+    """
 
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: str | None = None
     stop: str | None = None
+    beside: str = ""
 
 
 def read_chunk(chunk: Mapping[str, Any], top: int) -> tuple[list[Piece], Usage | None]:
@@ -129,9 +133,15 @@ def model_names(told: Any) -> tuple[str, ...]:
 
 def _piece(told: Mapping[str, Any], top: int) -> Piece:
     said = told.get("delta") or told.get("message") or {}
-    texts = [said.get("content") or "", said.get("refusal") or ""]
+    content, thoughts = _content(said.get("content") or "")
+    texts = [content, said.get("refusal") or ""]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("the content is not a text")
+    calls = said.get("tool_calls") or said.get("function_call")
+    if thoughts or any(said.get(name) for name in _THOUGHTS):
+        beside = "thoughts"
+    else:
+        beside = "calls of tools" if calls else ""
     stop = told.get("stop_reason")  # vLLM's; OpenAI does not say which one it was
     return Piece(
         index=int(told.get("index") or 0),
@@ -139,7 +149,20 @@ def _piece(told: Mapping[str, Any], top: int) -> Piece:
         logprobs=_logprobs(told.get("logprobs"), top),
         finish=read_finish(told.get("finish_reason")),
         stop=stop if isinstance(stop, str) else None,
+        beside=beside,
     )
+
+
+# DeepSeek's and older vLLM's name, that of newer vLLM, OpenRouter and Ollama, and two more.
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+
+
+def _content(told: Any) -> tuple[Any, bool]:
+    """Return the text of a content, and True if it has thoughts too: Mistral's has parts."""
+    if not isinstance(told, list):
+        return told, False
+    texts = "".join(part["text"] for part in told if part["type"] == "text")
+    return texts, any(part["type"] == "thinking" for part in told)
 
 
 def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:

@@ -57,6 +57,8 @@ class ChoiceText:
         self.is_cut = False  # at a stop string that the server has not seen
         self.first: float | None = None
         self.has_logprobs = False
+        self.has_text = False
+        self.beside = ""  # what the server sent that is not a part of the answer
         self._stops = StopStrings(request.sampling.stop)
         self._held = ""
 
@@ -68,6 +70,8 @@ class ChoiceText:
             self.first = self.first or time.perf_counter()
             self.has_ended = False
         self.has_logprobs |= bool(piece.logprobs)
+        self.has_text |= bool(piece.text.strip())
+        self.beside = self.beside or piece.beside
         stop, shown = self._stops.cut(text := self._held + piece.text)
         self._held = "" if stop else text[shown:]
         if stop:
@@ -113,6 +117,7 @@ class ChatAnswer:
             yield from choice.close()
             yield self._done(choice)
         self._check_number(len(answered))
+        self._check_texts(answered)
 
     def _take(self, chunk: Mapping[str, Any]) -> Iterator[Text]:
         try:
@@ -154,6 +159,16 @@ class ChatAnswer:
                 f"--n {len(self._choices)}: the server at {self._url} gives {answered} only; "
                 "leave it out, and ask several times."
             )
+
+    def _check_texts(self, answered: list[ChoiceText]) -> None:
+        for choice in answered:
+            if choice.has_text or not choice.beside:
+                continue
+            said = f"The server at {self._url} sent {choice.beside} alone, and no answer"
+            if choice.beside != "thoughts":
+                raise EngineError(f"{said}.")
+            cut = "They were cut:" if choice.finish == "length" else "If they were cut,"
+            raise EngineError(f"{said}. {cut} raise --max-tokens, which counts them too.")
 
     def _done(self, choice: ChoiceText) -> Done:
         now = time.perf_counter()
