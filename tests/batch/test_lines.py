@@ -60,6 +60,29 @@ def test_csv_rows_are_objects_at_the_line_they_begin_on() -> None:
     ]
 
 
+def test_a_long_cell_of_a_csv_is_a_row_as_any_other() -> None:
+    long = "word " * 30_000
+    data = f'id,prompt\n1,Hi\n2,"{long}"\n3,Ho\n'.encode()
+    found = [json.loads(line.data or b"")["prompt"] for line in read_csv(io.BytesIO(data), "x")]
+    assert found == ["Hi", long, "Ho"]
+
+
+def test_a_csv_row_that_is_too_long_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 24)
+    data = b"a,b\n1,2\n1234567890,1234567890\n3,4\n"
+    found = [(line.number, line.data is None) for line in read_csv(io.BytesIO(data), "x")]
+    assert found == [(2, False), (3, True), (4, False)]
+
+
+def test_a_csv_whose_quote_is_not_closed_is_not_held_as_one_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 16)
+    data = b'a\n1\n"' + b"2\n" * 20
+    with pytest.raises(BadInput, match=r"x, line 3, has a cell of more than 16 characters"):
+        list(read_csv(io.BytesIO(data), "x"))
+
+
 def test_an_empty_csv_has_no_row() -> None:
     assert list(read_csv(io.BytesIO(b""), "x")) == []
     assert list(read_csv(io.BytesIO(b"a,b\n"), "x")) == []

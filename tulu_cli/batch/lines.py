@@ -18,7 +18,7 @@ _BOM = b"\xef\xbb\xbf"
 class Line:
     """One record as it stands in the input: the line it begins on, from 1, and its JSON.
 
-    `data` is None where the line is longer than LONGEST_LINE. `digest` tells records apart: two
+    `data` is None where that JSON is longer than LONGEST_LINE. `digest` tells records apart: two
     that differ do not share it.
     """
 
@@ -45,6 +45,7 @@ def read_csv(stream: BinaryIO, source: str) -> Iterator[Line]:
 
     A row with more or fewer cells than the header becomes an array, which is not a prompt.
     """
+    csv.field_size_limit(LONGEST_LINE)  # the module's own limit is 131,072 characters
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
     begin = 1  # a quoted cell may hold line ends: a row's line is the one that it begins on
@@ -56,12 +57,17 @@ def read_csv(stream: BinaryIO, source: str) -> Iterator[Line]:
         for cells in reader:
             if cells:
                 data = json.dumps(_row(header, cells), ensure_ascii=False).encode()
-                yield Line(begin, data, digest(data))
+                kept = data if len(data) <= LONGEST_LINE else None
+                yield Line(begin, kept, digest(data))
             begin = reader.line_num + 1
     except UnicodeDecodeError as error:
         raise BadInput(f"{source} is not UTF-8 from line {begin} on: {error.reason}.") from error
     except csv.Error as error:
-        raise BadInput(f"{source}, line {begin:,}, is not CSV: {error}.") from error
+        place = f"{source}, line {begin:,},"
+        if "field limit" in str(error):
+            most = f"more than {LONGEST_LINE:,} characters"
+            raise BadInput(f"{place} has a cell of {most}: is its quote closed?") from error
+        raise BadInput(f"{place} is not CSV: {error}.") from error
     except OSError as error:
         raise _unreadable(error) from error
     finally:
