@@ -48,6 +48,37 @@ def test_each_shape_is_recognised_read_and_written(name: str) -> None:
     assert found.write(row) == SHAPES[name]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [("role", "content"), ("role", "value"), ("from", "content")],
+    ids=" and ".join,
+)
+@pytest.mark.parametrize("roles", [("system", "user", "assistant"), ("system", "human", "gpt")])
+def test_conversations_whose_turns_are_written_as_messages(
+    keys: tuple[str, str], roles: tuple[str, ...]
+) -> None:
+    turns_ = [{keys[0]: role, keys[1]: m.content} for role, m in zip(roles, TALK, strict=True)]
+    assert read_row({"conversations": turns_, "n": 1}, "f") == Row(TALK, {"n": 1})
+
+
+def test_a_conversation_of_both_kinds_of_turn() -> None:
+    call = {"name": "f", "arguments": {}}
+    value = {
+        "conversations": [
+            {"from": "human", "value": "Hi"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "developer", "content": [{"type": "text", "text": "x"}]},
+        ]
+    }
+    read = read_row(value, "f").messages
+    assert [(m.role, m.content) for m in read] == [
+        ("user", "Hi"),
+        ("assistant", ""),
+        ("developer", "x"),
+    ]
+    assert read[1].extra == {"tool_calls": [call]}
+
+
 @pytest.mark.parametrize("key", ["completion", "output", "answer"])
 def test_other_names_of_an_answer(key: str) -> None:
     assert read_row({"prompt": "Hi", key: "Hello", "n": 1}, "f") == Row(
@@ -97,6 +128,8 @@ WRONG: list[tuple[Any, str]] = [
     ({"conversations": [5]}, r"f: conversations\[0\] must be an object"),
     ({"conversations": [{"from": "dog", "value": ""}]}, r"conversations\[0\]\.from must be one of"),
     ({"conversations": [{"from": 5, "value": ""}]}, r"conversations\[0\]\.from must be one of"),
+    ({"conversations": [{"role": "user"}]}, r"conversations\[0\]\.content is missing"),
+    ({"conversations": [{"role": 5, "content": ""}]}, r"conversations\[0\]\.role must be a text"),
     ({"conversations": [{"from": "gpt"}]}, r"conversations\[0\]\.value must be a text"),
     ({"prompt": 5}, "f: prompt must be a text"),
     ({"prompt": "x", "response": None}, "f: response must be a text"),

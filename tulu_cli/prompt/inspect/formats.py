@@ -6,7 +6,7 @@ that are objects. Errors name the JSON path.
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from tulu_cli.core import Conversation, Message
@@ -250,12 +250,23 @@ def _read_sharegpt(value: Any, source: str) -> Row:
 def _read_turn(turn: Any, path: str, source: str) -> Message:
     if not isinstance(turn, dict):
         refuse(source, path, "must be an object with from and value")
+    if "from" not in turn and "role" in turn:
+        return _read_mixed(turn, path, source)
     role = _FROM_SHAREGPT.get(str(turn.get("from")))
     if role is None:
         refuse(source, f"{path}.from", f"must be one of {', '.join(_FROM_SHAREGPT)}")
-    if not isinstance(turn.get("value"), str):
-        refuse(source, f"{path}.value", "must be a text")
-    return Message(role, turn["value"], rest_of(turn, "from", "value"))
+    key = "content" if "content" in turn and "value" not in turn else "value"
+    if not isinstance(turn.get(key), str):
+        refuse(source, f"{path}.{key}", "must be a text")
+    return Message(role, turn[key], rest_of(turn, "from", key))
+
+
+def _read_mixed(turn: dict[str, Any], path: str, source: str) -> Message:
+    """Return a turn of `conversations` that is written as a message, as many data sets do."""
+    if "content" not in turn and isinstance(turn.get("value"), str):
+        turn = {**rest_of(turn, "value"), "content": turn["value"]}
+    message = parse_message(turn, path, source)
+    return replace(message, role=_FROM_SHAREGPT.get(message.role, message.role))
 
 
 def _write_sharegpt(row: Row) -> Any:
@@ -319,7 +330,7 @@ FORMATS = (
     ),
     Format(
         "sharegpt",
-        "an object {conversations: [{from, value}, ...]}",
+        "an object {conversations: [{from, value}, ...]}, or with role and content",
         _has("conversations"),
         _read_sharegpt,
         _write_sharegpt,
