@@ -36,10 +36,12 @@ def refused(value: Any, **options: Any) -> str:
     [
         ({"prompt": "hi"}, (USER,)),
         ({"prompt": "hi", "system": "be brief"}, (Message("system", "be brief"), USER)),
+        ({"prompt": [{"role": "user", "content": "hi"}]}, (USER,)),
         ({"text": "hi"}, "hi"),
         ({"messages": [{"role": "user", "content": "hi"}]}, (USER,)),
         ([{"role": "user", "content": "hi"}], (USER,)),
         ({"conversations": [{"from": "human", "value": "hi"}]}, (USER,)),
+        ({"conversations": [{"role": "user", "content": "hi"}]}, (USER,)),
     ],
     ids=str,
 )
@@ -120,6 +122,8 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
         (3, "must be a JSON object"),
         ({}, "asks nothing"),
         ({"prompt": 3}, "prompt must be a text"),
+        ({"prompt": ["hi"]}, "prompt must be a text or an array of messages"),
+        ({"prompt": []}, "is empty"),
         ({"prompt": "hi", "system": 3}, "system must be a text"),
         ({"prompt": "hi", "sampling": 3}, "sampling must be an object"),
         ({"text": ""}, "is empty"),

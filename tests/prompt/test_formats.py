@@ -86,6 +86,15 @@ def test_other_names_of_an_answer(key: str) -> None:
     )
 
 
+@pytest.mark.parametrize("key", ["response", "completion", "output", "answer"])
+def test_a_pair_of_messages(key: str) -> None:
+    messages = SHAPES["messages"]
+    assert read_row({"prompt": messages[:2], key: messages[2:], "n": 1}, "f") == Row(TALK, {"n": 1})
+    assert read_row({"prompt": messages[:2], key: "Hello"}, "f") == Row(TALK)
+    assert read_row({"system": "S", "prompt": "Hi", key: messages[2:]}, "f") == Row(TALK)
+    assert read_row({"prompt": messages}, "f") == Row(TALK)
+
+
 def test_a_prompt_alone() -> None:
     assert read_row({"prompt": "Hi"}, "f").messages == tuple(turns("Hi"))
 
@@ -132,6 +141,11 @@ WRONG: list[tuple[Any, str]] = [
     ({"conversations": [{"role": 5, "content": ""}]}, r"conversations\[0\]\.role must be a text"),
     ({"conversations": [{"from": "gpt"}]}, r"conversations\[0\]\.value must be a text"),
     ({"prompt": 5}, "f: prompt must be a text"),
+    ({"prompt": [5]}, "f: prompt must be a text or an array of messages"),
+    ({"prompt": []}, "f has no message"),
+    ({"prompt": [{"role": "user"}]}, r"f: prompt\[0\]\.content is missing"),
+    ({"prompt": "x", "completion": [{}]}, r"f: completion\[0\]\.role is missing"),
+    ({"system": [], "prompt": "x"}, "f: system must be a text"),
     ({"prompt": "x", "response": None}, "f: response must be a text"),
 ]
 

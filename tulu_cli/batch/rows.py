@@ -10,6 +10,7 @@ from tulu_cli.batch.openai import is_openai, read_prompt, read_request, read_sam
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.inspect.formats import read_row as read_conversation
+from tulu_cli.prompt.inspect.formats import read_side
 from tulu_cli.prompt.inspect.rows import parse_line
 
 ONE, SEVERAL = "completion", "completions"
@@ -19,7 +20,7 @@ def with_completions(row: "Row", value: Any, source: str) -> "Row":
     """Return the row with what is to be scored. Raise BadInput if it has nothing.
 
     That is the assistant's message at the end of its conversation, or what it holds under
-    `completion` or, several to be compared, under `completions`.
+    `completion` or, several to be compared, under `completions`: texts, or messages as in TRL.
     """
     if row.sampling:
         raise BadInput(f"{source} sets {min(row.sampling)}, which is for generating, not scoring.")
@@ -35,22 +36,49 @@ def with_completions(row: "Row", value: Any, source: str) -> "Row":
             f"{source} has {has}: it needs one of {ONE}, {SEVERAL} and a last message that is the "
             "assistant's."
         )
+    if last is not None:
+        completions: Conversation = (last,)
+    elif isinstance(prompt, str):
+        completions = texts(value, given[0], source)
+    else:
+        more, completions = answers(value, given[0], source)
+        prompt = (*prompt, *more)
     if not prompt and not isinstance(prompt, str):
         raise BadInput(f"{source} has nothing before its answer.")
-    completions = (last,) if last is not None else texts(value, given[0], source)
     if not all(one.content or one.extra for one in completions):
         raise BadInput(f"{source} has an empty completion: there is nothing to score.")
     several = SEVERAL in given
     return replace(row, prompt=prompt, columns=columns, completions=completions, several=several)
 
 
-def texts(value: Mapping[str, Any], key: str, source: str) -> tuple[Message, ...]:
-    """Return the completions under a key. Raise BadInput."""
+def texts(value: Mapping[str, Any], key: str, source: str) -> Conversation:
+    """Return the completions under a key, which are texts. Raise BadInput."""
     found = [value[key]] if key == ONE else value[key]
     if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
         kind = "a text" if key == ONE else "a list of texts"
         raise BadInput(f"{source}: {key} must be {kind}.")
     return tuple(Message("assistant", one) for one in found)
+
+
+def answers(value: Mapping[str, Any], key: str, source: str) -> tuple[Conversation, Conversation]:
+    """Return the completions under a key, texts or arrays of messages, as the last messages.
+
+    In front are the messages that stand before the one of a single completion, as where an answer
+    begins with the call of a tool. Raise BadInput.
+    """
+    found = [value[key]] if key == ONE else value[key]
+    if not isinstance(found, list) or not found:
+        raise BadInput(f"{source}: {key} must be a list of texts, or of arrays of messages.")
+    places = [key] if key == ONE else [f"{key}[{index}]" for index in range(len(found))]
+    sides = [
+        read_side(one, "assistant", place, source) for one, place in zip(found, places, strict=True)
+    ]
+    for side, place in zip(sides, places, strict=True):
+        if not side or side[-1].role != "assistant":
+            raise BadInput(f"{source}: {place} must end with a message of the assistant's.")
+        if len(side) > 1 and len(sides) > 1:
+            raise BadInput(f"{source}: {place} must be one message, where several are compared.")
+    return sides[0][:-1], tuple(side[-1] for side in sides)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +209,8 @@ def _prompt(
         if key in value and kind in kinds:
             return read_conversation({key: value[key]}, source).messages, (key,)
     if "prompt" in value and kind in ("auto", "prompt", "csv"):
-        text = _text(value, "prompt", source)
-        return (*_system(value, source), Message("user", text)), ("prompt", "system")
+        asked = read_side(value["prompt"], "user", "prompt", source)
+        return (*_system(value, source), *asked), ("prompt", "system")
     if "text" in value and kind in ("auto", "text", "csv"):
         return _text(value, "text", source), ("text",)
     wanted = _SHAPES if kind == "auto" else f"what the format {kind} takes"

@@ -284,13 +284,25 @@ def _answer_key(value: Any) -> str | None:
 def _read_pair(value: Any, source: str) -> Row:
     answer = _answer_key(value)
     parts = {"system": "system", "prompt": "user"} | ({answer: "assistant"} if answer else {})
-    messages = []
+    messages: list[Message] = []
     for key, role in parts.items():
-        if key in value and not isinstance(value[key], str):
-            refuse(source, key, "must be a text")
         if key in value:
-            messages.append(Message(role, value[key]))
+            messages += read_side(value[key], role, key, source)
     return Row(tuple(messages), rest_of(value, *parts))
+
+
+def read_side(value: Any, role: str, path: str, source: str) -> Conversation:
+    """Return a prompt or its answer: a text of that role, or messages as TRL has them.
+
+    https://huggingface.co/docs/trl/dataset_formats calls the latter conversational. Raise BadInput.
+    """
+    if isinstance(value, str):
+        return (Message(role, value),)
+    if role == "system" or not isinstance(value, list):
+        refuse(source, path, "must be a text")
+    if not all(isinstance(one, dict) for one in value):
+        refuse(source, path, "must be a text or an array of messages")
+    return read_messages(value, path, source)
 
 
 def _write_pair(row: Row) -> Any:
@@ -337,7 +349,8 @@ FORMATS = (
     ),
     Format(
         "pairs",
-        "an object {prompt, response} (or completion, output, answer), system if there is one",
+        "an object {prompt, response} (or completion, output, answer), each a text or an array of "
+        "messages, system if there is one",
         _has("prompt"),
         _read_pair,
         _write_pair,
