@@ -2,11 +2,16 @@
 
 import io
 import json
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from tulu_cli.batch import lines
 from tulu_cli.batch.lines import read_csv, read_lines
+from tulu_cli.batch.rows import BadRow, read_row
+from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 
 
@@ -46,6 +51,78 @@ def test_equal_lines_have_equal_digests_and_others_not() -> None:
     made = [line.digest for line in read_lines(io.BytesIO(b'{"a":1}\n {"a":1}\r\n{"a":2}\n'))]
     assert made[0] == made[1] != made[2]
     assert all(0 < one < 2**64 for one in made)
+
+
+ROWS: list[Any] = [{"prompt": "é"}, {"prompt": "Ho", "x": [1]}]
+TALKS: list[Any] = [[{"role": "user", "content": "Hi"}], [{"role": "user", "content": "Ho"}]]
+
+
+@pytest.mark.parametrize("rows", [ROWS, TALKS], ids=["objects", "conversations"])
+@pytest.mark.parametrize("begin", ["", "\n", "\ufeff"], ids=repr)
+@pytest.mark.parametrize(
+    "write",
+    [
+        json.dumps,
+        lambda rows: json.dumps(rows, indent=2),
+        lambda rows: json.dumps(rows, indent=2).replace("[\n  {", "[{", 1),
+        lambda rows: "[" + ",\n".join(map(json.dumps, rows)) + "]",
+        lambda rows: "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n\n",
+    ],
+    ids=["one line", "indented", "indented from the second", "lines", "lines within"],
+)
+def test_an_array_is_its_items(rows: list[Any], begin: str, write: Callable[[Any], str]) -> None:
+    found = list(read_lines(io.BytesIO((begin + write(rows)).encode())))
+    assert [json.loads(line.data or b"") for line in found] == rows
+    assert [line.place for line in found] == ["item 1", "item 2"]
+    assert found[0].digest != found[1].digest
+
+
+@pytest.mark.parametrize("value", [ROWS[0], TALKS[0]], ids=["an object", "messages"])
+def test_a_single_record_over_several_lines(value: Any) -> None:
+    (found,) = read_lines(io.BytesIO(json.dumps(value, indent=1).encode()))
+    assert json.loads(found.data or b"") == value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'[{"prompt": "Hi"}]\n[{"prompt": "Ho"}]',
+        b'[{"role": "user", "content": "Hi"}]\n{"prompt": "Ho"}',
+        b'{"prompt": "Hi"',
+        b'{"prompt": "Hi",\n{"prompt": "Ho"}',
+        b'[{"role": "user", "content":\n{"prompt": "Ho"}',
+        b"[oops\n[oops",
+        b"[" * 100_000,
+        b"[]",
+    ],
+    ids=lambda data: str(data[:40]),
+)
+def test_what_is_no_document_is_read_by_lines(data: bytes) -> None:
+    assert numbers(data) == list(enumerate(data.split(b"\n"), 1))
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'[\n{"a": 1},\n{"a"\n]', "The input is not valid JSON: line 4, column 1"),
+        (b'\n[{"a": 1},\n{"a": 2}', "The input is not valid JSON: line 3, column 9"),
+        (b'{\n"a": 1\n}\n{\n"a": 2\n}', "line 4, column 1: Extra data"),
+        (b"[\n\xff\n]", "The input is not UTF-8"),
+    ],
+)
+def test_a_document_that_is_broken_is_one_error(data: bytes, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        list(read_lines(io.BytesIO(data)))
+
+
+def test_a_bad_item_of_an_array_is_an_error_of_its_own() -> None:
+    data = b'[\n{"prompt": "\\ud800"},\n{"prompt": "Hi"},\n3\n]'
+    rows = [read_row(line) for line in read_lines(io.BytesIO(data))]
+    assert [str(row.error) if isinstance(row, BadRow) else row.prompt for row in rows] == [
+        "item 1: prompt has a lone surrogate, which is not a character.",
+        (Message("user", "Hi"),),
+        ANY,
+    ]
 
 
 def test_csv_rows_are_objects_at_the_line_they_begin_on() -> None:

@@ -120,6 +120,7 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
         (b"[" * 100_000, "nested too deeply"),
         (b'{"prompt": "\\ud800"}', "lone surrogate"),
         (3, "must be a JSON object"),
+        ([{"prompt": "hi"}], "is an array of records: give each of them a line"),
         ({}, "asks nothing"),
         ({"prompt": 3}, "prompt must be a text"),
         ({"prompt": ["hi"]}, "prompt must be a text or an array of messages"),

@@ -213,6 +213,7 @@ def test_one_document(indent: int | None) -> None:
         (b" \n\n", "f is empty"),
         (b"{", "f is not valid JSON: column 2"),
         (b"{oops}\n" + line(SHAPES["openai"]), "f, line 1 is not valid JSON: column 2"),
+        (2 * line([SHAPES["openai"]]), "f goes on behind an array of conversations"),
         (b'{"messages":\n[oops]}', "f is not valid JSON: line 2, column 2"),
         (line(SHAPES["openai"]) + b"{oops}", "f, line 2 is not valid JSON: column 2"),
         (line(SHAPES["openai"]) + b"\xff", "f, line 2 is not UTF-8: byte 0 is 0xff"),

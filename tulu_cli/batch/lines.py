@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO
 
+from tulu_cli.disk import decode_utf8, parse_json
 from tulu_cli.errors import BadInput
 
 LONGEST_LINE = 64 * 2**20  # bytes; a conversation that long fits in no context
@@ -18,6 +20,8 @@ _BOM = b"\xef\xbb\xbf"
 class Line:
     """One record as it stands in the input: the line it begins on, from 1, and its JSON.
 
+    Where the input is one JSON document, `unit` is "item", and the number is its place in there.
+
     `data` is None where that JSON is longer than LONGEST_LINE. `digest` tells records apart: two
     that differ do not share it.
     """
@@ -25,10 +29,71 @@ class Line:
     number: int
     data: bytes | None
     digest: int
+    unit: str = "line"
+
+    @property
+    def place(self) -> str:
+        """Return how errors call the record."""
+        return f"{self.unit} {self.number:,}"
 
 
 def read_lines(stream: BinaryIO) -> Iterator[Line]:
-    """Yield the lines of a JSONL input that are not blank. Raise BadInput if it cannot be read."""
+    """Yield the lines of a JSONL input that are not blank, in constant memory. Raise BadInput.
+
+    An input that is one JSON document, an array of records or a single one over several lines, is
+    read whole, and each of its records is given as if it had a line.
+    """
+    lines = _nonblank(stream)
+    first = next(lines, None)
+    if first is None:
+        return
+    if first.data is not None and first.data.startswith((b"[", b"{")):
+        yield from _document(first, lines, stream) or chain((first,), lines)
+        return
+    yield first
+    yield from lines
+
+
+def _document(first: Line, lines: Iterator[Line], stream: BinaryIO) -> Iterator[Line] | None:
+    """Return the records of an input that is one document, or those of the lines; or None."""
+    head = first.data or b""
+    try:
+        value = json.loads(head)
+    except RecursionError:
+        return None
+    except ValueError as error:
+        # A document has line ends between its values; a line that ends elsewhere is torn.
+        goes_on = getattr(error, "pos", 0) >= len(head.decode(errors="replace"))
+        begins = head == b"{" or (head.startswith(b"[") and head.endswith((b"[", b"{", b",")))
+        if not goes_on or not begins:
+            return None
+        whole = b"\n" * (first.number - 1) + head + b"\n" + _read_rest(stream)
+        value = parse_json(decode_utf8(whole, "The input"), "The input")
+        return _items(value if is_list_of_records(value) else [value])
+    if not is_list_of_records(value):
+        return None
+    second = next(lines, None)
+    return _items(value) if second is None else chain((first, second), lines)
+
+
+def is_list_of_records(value: Any) -> bool:
+    """Return True for an array of records, and False for one of messages, which is a record."""
+    if not isinstance(value, list) or not value:
+        return False
+    first = value[0]
+    return isinstance(first, list) or (isinstance(first, dict) and "role" not in first)
+
+
+def _items(values: list[Any]) -> Iterator[Line]:
+    for number, value in enumerate(values, 1):
+        try:
+            data = json.dumps(value).encode()
+        except RecursionError as error:
+            raise BadInput(f"item {number:,} is nested too deeply.") from error
+        yield Line(number, data if len(data) <= LONGEST_LINE else None, digest(data), "item")
+
+
+def _nonblank(stream: BinaryIO) -> Iterator[Line]:
     number = 0
     while piece := _readline(stream):
         number += 1
@@ -90,6 +155,13 @@ def _number(hashed: bytes) -> int:
 def _readline(stream: BinaryIO) -> bytes:
     try:
         return stream.readline(LONGEST_LINE + 1)
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _read_rest(stream: BinaryIO) -> bytes:
+    try:
+        return stream.read()
     except OSError as error:
         raise _unreadable(error) from error
 

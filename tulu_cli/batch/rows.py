@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from string import Formatter
 from typing import Any
 
-from tulu_cli.batch.lines import LONGEST_LINE, Line
+from tulu_cli.batch.lines import LONGEST_LINE, Line, is_list_of_records
 from tulu_cli.batch.openai import is_openai, read_prompt, read_request, read_sampling
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
@@ -164,7 +164,7 @@ def read_row(
 
     A row that is to be `scored` holds the answer too.
     """
-    source = f"line {line.number:,}"
+    source = line.place
     value: Any = None
     try:
         if line.data is None:
@@ -177,6 +177,8 @@ def read_row(
 
 
 def _row(line: Line, value: Any, kind: str, template: Template | None, source: str) -> Row:
+    if is_list_of_records(value):
+        raise BadInput(f"{source} is an array of records: give each of them a line of its own.")
     if isinstance(value, list) and kind in ("auto", "messages"):
         value = {"messages": value}
     if not isinstance(value, dict):

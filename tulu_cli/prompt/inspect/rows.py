@@ -97,7 +97,11 @@ def _document(head: bytes, file: BinaryIO, source: str) -> list[Any] | None:
             return None  # a mistake in a line, not a document that goes on in the next
         value = parse_line(head + file.read(), source)
         return value if _is_list_of_rows(value) else [value]
-    return value if _is_list_of_rows(value) else None
+    if not _is_list_of_rows(value):
+        return None
+    if next((line for line in file if line.strip()), None) is not None:
+        raise BadInput(f"{source} goes on behind an array of conversations: give each one a line.")
+    return list(value)
 
 
 def _is_list_of_rows(value: Any) -> bool:
