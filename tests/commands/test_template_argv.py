@@ -52,6 +52,10 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
             ["--kwarg", "a=[1]", "--kwarg", "b=x"],
             {"rendering": RenderOptions(kwargs={"a": [1], "b": "x"})},
         ),
+        (
+            ["--kwarg", "a=True", "--kwarg", "b=False", "--kwarg", "c=None", "--kwarg", 'd="None"'],
+            {"rendering": RenderOptions(kwargs={"a": True, "b": False, "c": None, "d": "None"})},
+        ),
         (["--allow-special"], {"rendering": RenderOptions(allow_special=True)}),
         (["--strict-roles"], {"rendering": RenderOptions(strict_roles=True)}),
         (["-s", "S"], {"system": "S"}),

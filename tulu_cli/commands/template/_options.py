@@ -267,8 +267,15 @@ class RenderOptions:
             raise UsageError("--continue-final and --add-generation-prompt cannot be combined.")
 
 
+# As Python writes them, and so the model cards that show apply_chat_template(...).
+_PYTHON = {"True": True, "False": False, "None": None}
+
+
 def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE pairs; a value that is JSON is that value, else a text."""
+    """Return the variables of KEY=VALUE pairs. Raise UsageError.
+
+    A value is what it is as JSON, or True, False or None as in Python; any other one is a text.
+    """
     variables: dict[str, Any] = {}
     for pair in pairs or ():
         key, equals, text = pair.partition("=")
@@ -277,7 +284,7 @@ def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:
         try:
             variables[key] = json.loads(text)
         except ValueError:
-            variables[key] = text
+            variables[key] = _PYTHON.get(text, text)
     return variables
 
 
