@@ -63,6 +63,16 @@ def test_pickles_alone_are_refused(hub: FakeHub, hub_cache: Path, *, offline: bo
     assert locate(resolve(REPO), offline=offline, weights=False).revision == COMMIT
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_an_adapter_is_called_one(hub: FakeHub, hub_cache: Path, *, offline: bool) -> None:
+    told = b'{"base_model_name_or_path": "org/base"}'
+    hub.repositories[REPO] = {"adapter_config.json": told, "adapter_model.safetensors": b""}
+    if offline:
+        fill_cache(hub_cache, REPO, hub.repositories[REPO])
+    with pytest.raises(ModelNotFound, match="is an adapter of 'org/base'"):
+        locate(resolve(REPO), offline=offline)
+
+
 def test_a_repository_of_gguf_files_says_what_to_do(hub: FakeHub) -> None:
     hub.repositories["org/x-GGUF"] = {"x.Q4_K_M.gguf": b"GGUF", "README.md": b""}
     with pytest.raises(ModelNotFound, match="GGUF files"):

@@ -55,3 +55,33 @@ def test_a_broken_index_is_refused(tmp_path: Path, index: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(index)
     with pytest.raises(BadInput, match=r"index\.json"):
         locate(resolve(str(tmp_path)))
+
+
+ADAPTER = {"peft_type": "LORA", "base_model_name_or_path": "org/base"}
+
+
+def adapter(directory: Path, told: str) -> Path:
+    directory.mkdir()
+    (directory / "adapter_config.json").write_text(told)
+    (directory / "adapter_model.safetensors").touch()
+    return directory
+
+
+def test_an_adapter_is_called_one_and_its_base_is_named(tmp_path: Path) -> None:
+    path = adapter(tmp_path / "lora", json.dumps(ADAPTER))
+    with pytest.raises(ModelNotFound, match="is an adapter of 'org/base', and not a whole model"):
+        resolve(str(path))
+
+
+@pytest.mark.parametrize("told", ["{}", '{"base_model_name_or_path": null}'])
+def test_an_adapter_that_does_not_name_its_base(told: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="is an adapter, and not a whole model"):
+        resolve(str(adapter(tmp_path / "lora", told)))
+
+
+def test_an_adapter_beside_a_config_has_no_weights_of_a_model(tmp_path: Path) -> None:
+    path = model(adapter(tmp_path / "lora", json.dumps(ADAPTER)))
+    with pytest.raises(ModelNotFound, match="is an adapter of 'org/base'"):
+        locate(resolve(str(path)))
+    (path / "model.safetensors").touch()
+    assert locate(resolve(str(path))).directory == path

@@ -8,7 +8,7 @@ from typing import Any
 
 from tulu_cli.disk import read_json
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
-from tulu_cli.models.reference import ModelRef
+from tulu_cli.models.reference import ModelRef, adapter_refusal
 from tulu_cli.text import listed
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
@@ -130,9 +130,14 @@ def missing_weights(directory: Path) -> list[str]:
     index = directory / "model.safetensors.index.json"
     if index.is_file() and not (directory / "model.safetensors").is_file():
         return [name for name in _indexed(index) if not (directory / name).is_file()]
+    return [] if _unlisted(directory) else ["*.safetensors"]
+
+
+def _unlisted(directory: Path) -> list[Path]:
+    """Return the safetensors files of a directory without an index, but not those of an adapter."""
     # A link of the Hub's cache whose blob is gone is still listed by glob: is_file follows it.
-    present = any(path.is_file() for path in directory.glob("*.safetensors"))
-    return [] if present else ["*.safetensors"]
+    found = (path for path in directory.glob("*.safetensors") if path.is_file())
+    return sorted(path for path in found if not path.name.startswith("adapter_"))
 
 
 def _indexed(index: Path) -> list[str]:
@@ -144,10 +149,12 @@ def _indexed(index: Path) -> list[str]:
 
 
 def require_weights(directory: Path, name: str) -> None:
-    """Raise BadInput for a directory of pickles, ModelNotFound for one without safetensors."""
+    """Raise BadInput for a directory of pickles, ModelNotFound for one without a model's weights."""
     missing = missing_weights(directory)
     if not missing:
         return
+    if refusal := adapter_refusal(directory, name):
+        raise refusal
     if has_only_pickles(directory.iterdir()):
         raise only_pickles(name)
     raise ModelNotFound(f"{name!r} lacks {listed(missing, 3)}: fetch the model again.")

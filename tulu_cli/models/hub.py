@@ -20,7 +20,7 @@ from tulu_cli.disk import locked_if_free, require_space
 from tulu_cli.errors import ModelNotFound, TuluError
 from tulu_cli.models import notice
 from tulu_cli.models.config import has_only_pickles, missing_files, only_pickles
-from tulu_cli.models.reference import ModelRef
+from tulu_cli.models.reference import ModelRef, adapter_refusal
 from tulu_cli.text import gib, listed
 
 # *.py is text here: it is run only by an engine that was told to trust it.
@@ -381,6 +381,11 @@ def _not_cached(ref: ModelRef, *, weights: bool) -> TuluError:
     texts = cached(ref, weights=False) if weights else None
     if texts and has_only_pickles(texts.iterdir()):
         return only_pickles(full_name(ref))
+    for directory in hub_folder(ref.repo or "").glob("snapshots/*"):
+        if not (directory / "config.json").exists() and (
+            refusal := adapter_refusal(directory, full_name(ref))
+        ):
+            return refusal
     return ModelNotFound(
         f"{full_name(ref)} is not in the cache, or only in part, and we are offline: fetch it "
         "once without --offline and HF_HUB_OFFLINE."
@@ -395,6 +400,8 @@ def _require_model(ref: ModelRef, directory: Path, *, weights: bool) -> None:
     missing = set(missing_files(directory, weights=weights)) - {"tokenizer.json"}
     if not missing:
         return
+    if refusal := adapter_refusal(directory, full_name(ref)):
+        raise refusal
     # This raises if the Hub is out of reach and an incomplete cached copy is all that there is.
     with translated(full_name(ref)):
         names = names_on_the_hub(ref, directory.name)

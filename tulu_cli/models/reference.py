@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from tulu_cli.disk import read_json
 from tulu_cli.errors import ModelNotFound, UsageError
 from tulu_cli.models.family import family_models
 
@@ -134,6 +135,24 @@ def _local(name: str) -> ModelRef:
 def _require_config(name: str, path: Path) -> None:
     if os.path.isfile(path / "config.json"):
         return
+    if refusal := adapter_refusal(path, name):
+        raise refusal
     gguf = next(iter(sorted(path.glob("*.gguf"))), None)
     hint = f"name the file {gguf.name!r} in it." if gguf else "is it the right directory?"
     raise ModelNotFound(f"The directory {name!r} has no config.json: {hint}")
+
+
+def adapter_refusal(directory: Path, name: str) -> ModelNotFound | None:
+    """Make the error for a directory that holds PEFT's adapter and no model, None if it does not.
+
+    Raise BadInput if its adapter_config.json is broken.
+    """
+    told = directory / "adapter_config.json"
+    if not os.path.isfile(told):
+        return None
+    base = read_json(told).get("base_model_name_or_path")
+    of = f" of {base!r}" if isinstance(base, str) and base else ""
+    return ModelNotFound(
+        f"{name!r} is an adapter{of}, and not a whole model: name its base, or merge the two with "
+        "PEFT (merge_and_unload) and name the result."
+    )
