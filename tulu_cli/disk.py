@@ -234,12 +234,36 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Return the bytes of a file, None if it does not exist. Raise BadInput if it is unreadable."""
+    """Return the bytes of a file, None if it does not exist.
+
+    Raise BadInput if it is unreadable, or a Git LFS pointer.
+    """
     with reading(str(path)):
         try:
-            return path.read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             return None
+    refuse_pointer(path, data)
+    return data
+
+
+# Source: the specification of Git LFS (docs/spec.md). Every pointer begins with this line.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(path: Path, start: bytes | None = None) -> None:
+    """Raise BadInput for the lines that a clone without Git LFS has in place of a large file.
+
+    `start` is the beginning of the file, where it has been read.
+    """
+    if start is None:
+        with reading(path), path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    if start.startswith(_POINTER):
+        raise BadInput(
+            f"{str(path)!r} is a Git LFS pointer, and not the file itself: install git-lfs, and "
+            "run `git lfs pull` in the clone."
+        )
 
 
 def read_text(path: Path) -> str | None:

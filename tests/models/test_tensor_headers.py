@@ -10,7 +10,13 @@ import pytest
 from tests.models.fake_hub import FakeHub
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models import resolve
-from tulu_cli.models.headers import directory_headers, hub_headers, read_headers
+from tulu_cli.models.headers import (
+    Weights,
+    count_weights,
+    directory_headers,
+    hub_headers,
+    read_headers,
+)
 
 REPO = "org/model"
 
@@ -77,3 +83,29 @@ def test_a_hub_that_is_out_of_reach(hub: FakeHub) -> None:
     hub.stop()
     with pytest.raises(ModelNotFound, match="cannot be reached"):
         hub_headers(resolve(REPO))
+
+
+def test_a_copy_of_the_weights_is_not_counted(tmp_path: Path) -> None:
+    copy = tmp_path / "consolidated.safetensors"
+    copy.write_bytes(safetensors(z=[9]))
+    assert count_weights(tmp_path).parameters == 9  # alone it is what there is
+    (tmp_path / "model.safetensors").write_bytes(safetensors(x=[2, 3]))
+    assert count_weights(tmp_path).parameters == 6
+    assert directory_headers(tmp_path) == [("x", "BF16", (2, 3))]
+
+
+def test_the_files_of_a_whole_index_alone_are_counted(tmp_path: Path) -> None:
+    index = {"weight_map": {"x": "1.safetensors", "y": "2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "1.safetensors").write_bytes(safetensors(x=[4]))
+    (tmp_path / "consolidated.safetensors").write_bytes(safetensors(z=[9]))
+    assert count_weights(tmp_path).parameters == 4  # an index of which a part is missing
+    (tmp_path / "model.safetensors").write_bytes(safetensors(x=[2, 3]))
+    assert count_weights(tmp_path).parameters == 6
+    (tmp_path / "2.safetensors").write_bytes(safetensors(y=[7]))
+    assert count_weights(tmp_path) == Weights(
+        11,
+        (tmp_path / "1.safetensors").stat().st_size + (tmp_path / "2.safetensors").stat().st_size,
+        ("BF16",),
+    )
+    assert directory_headers(tmp_path) == [("x", "BF16", (4,)), ("y", "BF16", (7,))]

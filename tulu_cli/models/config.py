@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import read_json
+from tulu_cli.disk import read_json, refuse_pointer
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models.reference import ModelRef, adapter_refusal
 from tulu_cli.text import listed
@@ -133,6 +133,24 @@ def missing_weights(directory: Path) -> list[str]:
     return [] if _unlisted(directory) else ["*.safetensors"]
 
 
+def weight_files(directory: Path) -> list[Path]:
+    """Return the safetensors files that an engine loads, sorted. Raise BadInput for a broken index.
+
+    Those are the files of the index where it is whole, as in vLLM's weight_utils.py, or else
+    model.safetensors, as in transformers. A second copy of the weights under Mistral's names
+    (consolidated*.safetensors) counts only where it is alone.
+    """
+    index, single = directory / "model.safetensors.index.json", directory / "model.safetensors"
+    listed_files = [directory / name for name in _indexed(index)] if index.is_file() else []
+    present = [path for path in listed_files if path.is_file()]
+    if present and (len(present) == len(listed_files) or not single.is_file()):
+        return present
+    if single.is_file():
+        return [single]
+    found = _unlisted(directory)
+    return [path for path in found if not path.name.startswith("consolidated")] or found
+
+
 def _unlisted(directory: Path) -> list[Path]:
     """Return the safetensors files of a directory without an index, but not those of an adapter."""
     # A link of the Hub's cache whose blob is gone is still listed by glob: is_file follows it.
@@ -149,9 +167,11 @@ def _indexed(index: Path) -> list[str]:
 
 
 def require_weights(directory: Path, name: str) -> None:
-    """Raise BadInput for a directory of pickles, ModelNotFound for one without a model's weights."""
+    """Raise BadInput for weights that are pickles or pointers, ModelNotFound if there are none."""
     missing = missing_weights(directory)
     if not missing:
+        for path in weight_files(directory):
+            refuse_pointer(path)
         return
     if refusal := adapter_refusal(directory, name):
         raise refusal

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import Progress
-from tulu_cli.disk import reading, require_space
+from tulu_cli.disk import reading, refuse_pointer, require_space
 from tulu_cli.errors import BadInput, DoesNotFit, ModelNotFound, NoEngine, TuluError
 from tulu_cli.machine import install
 from tulu_cli.models.cache import build_once
@@ -117,6 +117,7 @@ class GgufHeader:
 
 def read_header(path: Path) -> GgufHeader:
     """Read a header. Raise BadInput if the file is not GGUF, is damaged, or is one of several."""
+    refuse_pointer(path)
     with reading(path), path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise BadInput(f"{str(path)!r} is not a GGUF file: it does not begin with 'GGUF'.")

@@ -11,9 +11,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import reading
+from tulu_cli.disk import reading, refuse_pointer
 from tulu_cli.errors import BadInput
-from tulu_cli.models.config import missing_weights
+from tulu_cli.models.config import missing_weights, weight_files
 from tulu_cli.models.reference import ModelRef
 
 TensorHeader = tuple[str, str, tuple[int, ...]]
@@ -33,9 +33,9 @@ class Weights:
 
 
 def count_weights(directory: Path) -> Weights:
-    """Add up the headers of a directory's files. Raise BadInput for a file that is damaged."""
+    """Add up the headers of the files that an engine loads. Raise BadInput for a damaged file."""
     counts: Counter[str] = Counter()
-    files = sorted(path for path in directory.glob("*.safetensors") if path.is_file())
+    files = weight_files(directory)
     for path in files:
         for _, dtype, shape in read_headers(path):
             counts[dtype] += prod(shape)
@@ -50,13 +50,12 @@ def directory_headers(directory: Path) -> list[TensorHeader]:
     """
     if missing_weights(directory):
         return []
-    return [
-        header for path in sorted(directory.glob("*.safetensors")) for header in read_headers(path)
-    ]
+    return [header for path in weight_files(directory) for header in read_headers(path)]
 
 
 def read_headers(path: Path) -> Iterator[TensorHeader]:
     """Yield the tensors of one file. Raise BadInput, which says what is wrong with it."""
+    refuse_pointer(path)
     with reading(path), path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         text = file.read(min(length, _MOST_HEADER_BYTES))
