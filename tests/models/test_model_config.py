@@ -120,3 +120,11 @@ def test_the_context_length_to_run_with(
 def test_no_more_context_than_the_model_has() -> None:
     with pytest.raises(UsageError, match="--max-model-len 4,096 is more than the model's 2,048"):
         choose_context_length(4096, 2048)
+
+
+@pytest.mark.parametrize("factor", ["4", -1, 0, float("nan"), float("inf"), [4]])
+def test_a_broken_rope_factor_is_bad_input(tmp_path: Path, factor: object) -> None:
+    rope = {"rope_type": "linear", "factor": factor}
+    model = files(tmp_path, {"max_position_embeddings": 2048, "rope_scaling": rope})
+    with pytest.raises(BadInput, match="rope scaling"):
+        _ = model.max_model_len

@@ -6,6 +6,7 @@ import pytest
 
 from tests.plan.tiny import LLAMA, tiny
 from tulu_cli.errors import BadInput
+from tulu_cli.models.config import context_length
 from tulu_cli.plan.architectures import UnknownArchitecture, read_shape
 from tulu_cli.plan.read import built_in_config
 from tulu_cli.plan.tensors import tensors_of
@@ -84,3 +85,22 @@ def test_a_window_that_is_switched_off_is_none() -> None:
     assert set(tiny(**off).shape.windows) == {None}
     on = off | {"use_sliding_window": True, "max_window_layers": 3}
     assert tiny(**on).shape.windows == (None, None, None, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("rope", "length"),
+    [
+        ({"type": "linear", "factor": 4.0}, 16384),
+        ({"rope_type": "dynamic", "factor": 2}, 8192),
+        ({"rope_type": "linear", "factor": None}, 4096),
+        ({"rope_type": "yarn", "factor": 4.0}, 4096),
+        ({"rope_type": "llama3", "factor": 8.0}, 4096),
+        ({"rope_type": "default"}, 4096),
+    ],
+)
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+def test_the_longest_context_is_that_of_the_rest_of_the_program(
+    key: str, rope: dict[str, Any], length: int
+) -> None:
+    config = LLAMA | {"max_position_embeddings": 4096, key: rope}
+    assert read_shape(config, "mine").positions == context_length(config) == length

@@ -15,6 +15,7 @@ _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
 # llama3, longrope) are written with the stretched length already.
 _STRETCHING = ("linear", "dynamic")
+_MOST_STRETCHED = 2**20  # no model comes near: a larger factor is a typing error
 ADVISED_CONTEXT = 8192  # tokens: the model card of Tülu 3 advises --max_model_len=8192
 
 
@@ -22,11 +23,12 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     """Return the context length in tokens that a config allows, None if it does not say.
 
     A multimodal model's text part counts. Linear and dynamic rope scaling multiply the length;
-    Gemma 3 names the stretched length in spite of its linear scaling.
+    Gemma 3 names the stretched length in spite of its linear scaling. Raise BadInput for a broken
+    factor.
     """
     text = text_part(config)
     length = next((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), None)
-    return None if length is None else int(length * _rope_factor(text))
+    return None if length is None else int(length * rope_factor(text))
 
 
 def choose_context_length(asked: int | None, most: int | None) -> int:
@@ -58,14 +60,24 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return nested if isinstance(nested, Mapping) else config
 
 
-def _rope_factor(text: Mapping[str, Any]) -> float:
+def rope_factor(text: Mapping[str, Any]) -> float:
+    """Return the factor by which rope scaling stretches the length that a config names.
+
+    It is 1 where there is none, or where the length is written as stretched already, as in
+    _get_and_verify_max_len of vLLM 0.32 (config/model.py). Raise BadInput for a broken factor.
+    """
     rope = text.get("rope_parameters") or text.get("rope_scaling")
     if not isinstance(rope, Mapping):
         return 1.0
     kind = rope.get("rope_type") or rope.get("type")
     if kind not in _STRETCHING or "gemma3" in str(text.get("model_type")):
         return 1.0
-    return float(rope.get("factor") or 1.0)
+    factor = rope.get("factor")
+    if factor is None:
+        return 1.0
+    if not isinstance(factor, (int, float)) or not 0 < factor <= _MOST_STRETCHED:
+        raise BadInput(f"The rope scaling of config.json has a factor of {factor!r}.")
+    return float(factor)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.models.config import rope_factor
 from tulu_cli.plan.shape import DTYPE_BYTES, Experts, Latent, Shape, Traits
 
 Config = Mapping[str, Any]
@@ -148,7 +149,7 @@ def _shape(config: Config, architecture: str, row: _Architecture) -> Shape:
         head_size=head_size,
         intermediate=_number(config, "intermediate_size"),
         vocabulary=_number(config, "vocab_size"),
-        positions=_number(config, "max_position_embeddings", 2048),
+        positions=int(_number(config, "max_position_embeddings", 2048) * rope_factor(config)),
         dtype=_dtype(config),
         tied=bool(config.get("tie_word_embeddings", row.tied)) and not row.reward,
         traits=_traits(config, row.traits),
