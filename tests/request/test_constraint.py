@@ -96,11 +96,14 @@ def test_a_bad_regex_is_bad_input(regex: str) -> None:
 
 GOOD = [
     (Constraint("json_schema", AGE), ' {"age": 3}\n'),
+    (Constraint("json_schema", '{"oneOf": [{"type": "integer"}, {"type": "number"}]}'), "3.5"),
     (Constraint("regex", "a+"), "aa"),
     (Constraint("choice", '["yes", "no"]'), "no"),
     (Constraint("json_schema", '{"$ref": "#/$defs/x", "$defs": {"x": {"type": "null"}}}'), "null"),
 ]
+ONE_OF = '{"oneOf": [{"type": "integer"}, {"type": "number"}]}'
 BAD = [
+    (Constraint("json_schema", ONE_OF), "3", "3 is valid under each of"),
     (Constraint("json_schema", AGE), '{"age": "3"}', "json schema: '3' is not of type 'integer'"),
     (Constraint("json_schema", AGE), '{"age":\n', r"not JSON .* line 2, column 1"),
     (Constraint("json_schema", AGE), "[" * 100_000, "nested too deeply"),

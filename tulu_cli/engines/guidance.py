@@ -23,7 +23,7 @@ def grammar(constraint: Constraint) -> str:
     try:
         if constraint.kind == "json_schema":
             made = llguidance.LLMatcher.grammar_from_json_schema(
-                constraint.source, defaults={"whitespace_flexible": True}
+                _schema(constraint.source), defaults={"whitespace_flexible": True}
             )
         elif constraint.kind == "regex":
             made = llguidance.grammar_from("regex", constraint.source)
@@ -41,10 +41,23 @@ def arguments(constraint: Constraint) -> dict[str, Any]:
     """Return a constraint as keyword arguments for vLLM. Raise BadInput if it is not valid."""
     grammar(constraint)
     if constraint.kind == "json_schema":
-        return {"json": constraint.source}
+        return {"json": _schema(constraint.source)}
     if constraint.kind == "regex":
         return {"regex": constraint.source}
     return {"choice": json.loads(constraint.source)}
+
+
+def _schema(source: str) -> str:
+    """Return a schema whose oneOf binds an answer as anyOf does, which is all that a grammar can.
+
+    That only one of them fits is checked by the schema itself at the end. The option stands in the
+    schema, because vLLM hands no others on; one of the user's own stands behind it, and counts.
+    """
+    if '"oneOf"' not in source:
+        return source
+    head, brace, rest = source.partition("{")
+    options = {"coerce_one_of": True, "whitespace_flexible": True}
+    return f'{head}{brace}"x-guidance": {json.dumps(options)}, {rest}'
 
 
 def _refused(constraint: Constraint, reason: str) -> BadInput:
