@@ -14,6 +14,7 @@ from tulu_cli.errors import (
     UsageError,
 )
 from tulu_cli.machine import install
+from tulu_cli.request.pattern import PythonSchema, UnknownClassError, for_python
 from tulu_cli.text import plural
 
 
@@ -39,9 +40,11 @@ def read_constraint(
 
 
 def read_regex(regex: str) -> str:
-    """Return the regular expression, checked with Python's `re`. Raise BadInput."""
+    """Return the regular expression, checked as far as `for_python` can. Raise BadInput."""
     try:
-        re.compile(regex)
+        for_python(regex)
+    except UnknownClassError:
+        return regex
     except (re.error, RecursionError, OverflowError) as error:
         raise BadInput(f"--regex is not a regular expression: {error}.") from error
     return regex
@@ -62,7 +65,8 @@ def read_schema(schema: str) -> str:
         document = json.loads(text)
         if not isinstance(document, dict):
             raise BadInput("--schema is not a JSON schema: an object is needed.")
-        jsonschema.validators.validator_for(document).check_schema(document)
+        readable = PythonSchema.of(document).document
+        jsonschema.validators.validator_for(document).check_schema(readable)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise BadInput(f"--schema is not JSON ({place}): {error.msg}.") from error
@@ -104,7 +108,11 @@ def _problem(constraint: Constraint, text: str) -> str | None:
     if constraint.kind == "choice":
         return None if text in json.loads(constraint.source) else "it is none of the choices"
     if constraint.kind == "regex":
-        return None if re.fullmatch(constraint.source, text) else "it does not match as a whole"
+        try:
+            matched = re.fullmatch(for_python(constraint.source), text)
+        except UnknownClassError:
+            return None  # the grammar that bound the answer knows the class
+        return None if matched else "it does not match as a whole"
     return _schema_problem(json.loads(constraint.source), text)
 
 
@@ -112,12 +120,16 @@ def _schema_problem(schema: Any, text: str) -> str | None:
     import jsonschema
     import referencing
 
+    readable = PythonSchema.of(schema)
+    kind = jsonschema.validators.validator_for(schema)
     # An empty registry of our own: jsonschema's fetches the $refs that it does not know.
-    validator = jsonschema.validators.validator_for(schema)(schema, registry=referencing.Registry())
+    validator = kind(readable.document, registry=referencing.Registry())
     try:
         error = jsonschema.exceptions.best_match(validator.iter_errors(json.loads(text)))
     except json.JSONDecodeError as refusal:
         return f"it is not JSON ({refusal.msg} at line {refusal.lineno}, column {refusal.colno})"
     except referencing.exceptions.Unresolvable as refusal:
         return f"the schema refers to {refusal.ref!r}, which it does not hold"
-    return None if error is None else str(error.message)
+    if error is None or readable.unknown:
+        return None  # where a class is not known here, the grammar that bound the answer knew it
+    return readable.in_own_words(str(error.message))
