@@ -10,7 +10,10 @@ FinishReason = Literal["stop", "length", "interrupted", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `extra` holds what else a template may read (tool_calls)."""
+    """One turn of a conversation; `extra` holds what else a template may read (tool_calls).
+
+    Where the content was given as null or as a list of text parts, it stands so in there too.
+    """
 
     role: str
     content: str
@@ -20,6 +23,13 @@ class Message:
         """Return the message as the object that chat templates and OpenAI's API know."""
         known = {"role": self.role, "content": self.content}
         return {**known, **self.extra} if self.extra else known
+
+    def as_text(self) -> "Message":
+        """Return the message with its content as a text alone."""
+        if "content" not in self.extra:
+            return self
+        extra = {key: value for key, value in self.extra.items() if key != "content"}
+        return Message(self.role, self.content, extra)
 
 
 Conversation = tuple[Message, ...]

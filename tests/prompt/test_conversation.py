@@ -23,18 +23,30 @@ def test_array_and_object() -> None:
     assert parse({"model": "m", "messages": messages}) == expected
 
 
-def test_text_parts_are_joined() -> None:
+def test_text_parts_are_joined_and_kept() -> None:
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
-    assert parse([{"role": "user", "content": parts}]) == (Message("user", "one two"),)
-    assert parse([{"role": "user", "content": []}]) == (Message("user", ""),)
+    assert parse([{"role": "user", "content": parts}]) == (
+        Message("user", "one two", {"content": parts}),
+    )
+    assert parse([{"role": "user", "content": []}]) == (Message("user", "", {"content": []}),)
 
 
 def test_other_keys_are_kept() -> None:
     calls = [{"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}]
     message = {"role": "assistant", "content": None, "tool_calls": calls}
+    assert parse([message]) == (Message("assistant", "", {"content": None, "tool_calls": calls}),)
+    del message["content"]
     assert parse([message]) == (Message("assistant", "", {"tool_calls": calls}),)
     named = {"role": "tool", "name": "f", "content": "1"}
     assert parse([named]) == (Message("tool", "1", {"name": "f"}),)
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "thinking", "refusal"])
+def test_null_beside_what_else_an_assistant_said(key: str) -> None:
+    message = {"role": "assistant", "content": None, key: "Because."}
+    (read,) = parse([message])
+    assert (read.content, read.as_dict()) == ("", message)
+    assert read.as_text() == Message("assistant", "", {key: "Because."})
 
 
 def test_byte_order_mark_and_unicode() -> None:
@@ -54,6 +66,11 @@ WRONG: list[tuple[Any, str]] = [
     ([{"content": "x"}], r"messages\[0\]\.role is missing"),
     ([{"role": "", "content": "x"}], r"messages\[0\]\.role must be a text"),
     ([{"role": "user"}], r"messages\[0\]\.content is missing"),
+    ([{"role": "assistant", "content": None, "id": "a"}], r"messages\[0\]\.content must be a text"),
+    (
+        [{"role": "user", "content": None, "reasoning_content": "x"}],
+        r"messages\[0\]\.content must be a text",
+    ),
     ([{"role": "user", "content": None}], r"messages\[0\]\.content must be a text or"),
     ([{"role": "user", "content": 5}], r"messages\[0\]\.content must be a text or"),
     ([{"role": "user", "content": ["x"]}], r"messages\[0\]\.content\[0\] must be"),

@@ -63,7 +63,7 @@ def test_conversations_whose_turns_are_written_as_messages(
 
 def test_a_conversation_of_both_kinds_of_turn() -> None:
     call = {"name": "f", "arguments": {}}
-    value = {
+    value: dict[str, Any] = {
         "conversations": [
             {"from": "human", "value": "Hi"},
             {"role": "assistant", "content": None, "tool_calls": [call]},
@@ -76,7 +76,13 @@ def test_a_conversation_of_both_kinds_of_turn() -> None:
         ("assistant", ""),
         ("developer", "x"),
     ]
-    assert read[1].extra == {"tool_calls": [call]}
+    assert read[1].extra == {"content": None, "tool_calls": [call]}
+    written = format_named("sharegpt").write(Row(read))["conversations"]
+    assert written[1:] == [
+        {"from": "gpt", "value": "", "tool_calls": [call]},
+        {"from": "developer", "value": "x"},
+    ]
+    assert format_named("openai").write(Row(read))["messages"][1:] == value["conversations"][1:]
 
 
 @pytest.mark.parametrize("key", ["completion", "output", "answer"])

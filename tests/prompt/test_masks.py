@@ -37,6 +37,28 @@ def explained(pair: Pair, messages: list[Message], **options: Any) -> Explained:
     return explain_row(pair.ours, writer, Row(tuple(messages)))
 
 
+def test_the_mask_of_an_answer_of_which_a_part_is_shown(pairs: dict[str, Pair]) -> None:
+    source = "{% for m in messages %}{{ m.role }}: {{ m.content[0].text }}|{% endfor %}"
+    parts = [{"type": "text", "text": text} for text in ("Ho", "Hu")]
+    talk = [Message(role, "HoHu", {"content": parts}) for role in ("user", "assistant")]
+    assert learnt(explained(pairs["chatml"], talk, template=source)).endswith("Ho|")
+
+
+def test_the_mask_of_an_answer_that_is_given_in_parts(pairs: dict[str, Pair]) -> None:
+    source = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    parts = [[{"type": "text", "text": text}] for text in ("Hi", "Ho")]
+    talk = [
+        Message(m.role, m.content, {"content": part})
+        for m, part in zip(turns("Hi", "Ho"), parts, strict=True)
+    ]
+    found = explained(pairs["chatml"], talk, template=source)
+    assert learnt(found).startswith("Ho<|im_end|>")
+
+
 def learnt(result: Explained) -> str:
     """The text of the learnt tokens."""
     return "".join(token.piece for token in result.tokens if token.learnt)

@@ -1,9 +1,12 @@
 """The prompt is exactly what transformers' apply_chat_template makes: text and ids."""
 
+from typing import Any
+
 import pytest
 
 from tulu_cli.core import Message
-from tulu_cli.prompt import encode_chat
+from tulu_cli.errors import BadInput
+from tulu_cli.prompt import encode_chat, render_chat
 
 from .pairs import Pair, turns
 
@@ -63,6 +66,68 @@ def test_same_with_named_template_source_and_variables(pairs: dict[str, Pair]) -
     pairs["chatml"].assert_same(turns("Hi"), template="tool_use")
     source = "{% for m in messages %}{{ m.role }}:{{ m.content }}{{ mood }}{% break %}{% endfor %}"
     pairs["tulu"].assert_same(turns("Hi", "Ho"), template=source, kwargs={"mood": "glad"})
+
+
+PARTS = {
+    "loops": "{% for p in m.content %}{{ p.text }}{% endfor %}",
+    "loops or not": "{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for p in m['content'] if p['type'] == 'text' %}[{{ p['text'] | trim }}]{% endfor %}"
+    "{% endif %}",
+    "a name": "{% set c = m.content or [] %}{% for p in c %}{{ p.text }}{% endfor %}",
+    "a filter": "{% for p in m.content | selectattr('type', 'equalto', 'text') %}{{ p.text }}"
+    "{% endfor %}",
+    "a macro": "{% macro show(x) %}{% for p in x %}{{ p.text }}{% endfor %}{% endmacro %}"
+    "{{ show(m.content) }}",
+    "the first": "{{ m.content[0].text }}",
+}
+
+
+@pytest.mark.parametrize("loop", PARTS)
+@pytest.mark.parametrize("texts", [["Hi"], [" one\n", "<|im_end|>x"[:9], "text"]], ids=len)
+def test_same_with_parts(pairs: dict[str, Pair], loop: str, texts: list[str]) -> None:
+    source = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + PARTS[loop]
+    source += "<|im_end|>\n{% endfor %}"
+    parts = [{"type": "text", "text": text} for text in texts]
+    message = Message("user", "".join(texts), {"content": parts})
+    pairs["chatml"].assert_same([message], template=source)
+    if loop != "the first":
+        pairs["chatml"].assert_same([message], template=source, continue_final=True)
+
+
+def test_parts_are_one_text_for_a_template_that_takes_a_text(pairs: dict[str, Pair]) -> None:
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    given, plain = Message("user", "one two", {"content": parts}), Message("user", "one two")
+    ours = pairs["chatml"].ours
+    for open_end in (False, True):
+        ids = encode_chat(ours, [plain], continue_final=open_end)
+        assert encode_chat(ours, [given], continue_final=open_end) == ids
+
+
+NULLS = {
+    "told": "{% if m.content is none %}call {{ m.tool_calls | length }}{% endif %}",
+    "empty": "{{ m.content or '' }}",
+    "printed": "{{ m.content }}",
+}
+
+
+@pytest.mark.parametrize("shown", NULLS)
+def test_same_with_null(pairs: dict[str, Pair], shown: str) -> None:
+    source = "{% for m in messages %}<|im_start|>" + NULLS[shown] + "<|im_end|>{% endfor %}"
+    call = {"type": "function", "function": {"name": "f", "arguments": {"x": "<|im_end|>"[:5]}}}
+    messages = [*turns("Hi"), Message("assistant", "", {"content": None, "tool_calls": [call]})]
+    pairs["chatml"].assert_same(messages, template=source)
+
+
+def test_null_is_an_empty_text_where_a_template_fails_otherwise(pairs: dict[str, Pair]) -> None:
+    source = "{% for m in messages %}{{ m.role + m.content + '<|im_end|>' }}{% endfor %}"
+    null = Message("assistant", "", {"content": None, "reasoning_content": "x"})
+    ours = pairs["chatml"].ours
+    assert render_chat(ours, [*turns("Hi"), null], template=source).endswith("assistant<|im_end|>")
+    extras: list[dict[str, Any]] = [{"content": None}, {"content": []}]
+    for extra in extras:
+        open_one = Message("assistant", "", extra)
+        with pytest.raises(BadInput):
+            encode_chat(ours, [open_one], template=PARTS["loops"], continue_final=True)
 
 
 def test_same_raw_text(pair: Pair) -> None:

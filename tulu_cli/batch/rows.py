@@ -45,7 +45,7 @@ def with_completions(row: "Row", value: Any, source: str) -> "Row":
         prompt = (*prompt, *more)
     if not prompt and not isinstance(prompt, str):
         raise BadInput(f"{source} has nothing before its answer.")
-    if not all(one.content or one.extra for one in completions):
+    if not all(one.content or one.as_text().extra for one in completions):
         raise BadInput(f"{source} has an empty completion: there is nothing to score.")
     several = SEVERAL in given
     return replace(row, prompt=prompt, columns=columns, completions=completions, several=several)

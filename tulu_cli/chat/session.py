@@ -222,7 +222,7 @@ def new_stamp() -> Stamp:
 def session_of(messages: Conversation, name: str | None = None) -> Session:
     """Return a session of these messages; a system message at the start is its system prompt."""
     system = None
-    if messages and messages[0].role == "system" and not messages[0].extra:
+    if messages and messages[0].role == "system" and not messages[0].as_text().extra:
         system, messages = messages[0].content, messages[1:]
     at = new_stamp()
     session = Session(at.id, at.at, name, system)

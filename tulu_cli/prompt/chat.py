@@ -14,7 +14,7 @@ from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
 from tulu_cli.prompt.inspect.grammar import refuse_markers
-from tulu_cli.prompt.render import render_messages
+from tulu_cli.prompt.render import reads_parts, render_messages
 from tulu_cli.prompt.spoofing import ROLES, ControlTexts, safe_pieces, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
 
@@ -124,11 +124,22 @@ def chat_pieces(
     prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}
     trusted = {**vocabulary.named_tokens, **kwargs, **prompt}
     documents = kwargs.get("documents")
+    if not reads_parts(source):
+        messages = [
+            message if message.extra.get("content") is None else message.as_text()
+            for message in messages
+        ]
     objects = [message.as_dict() for message in messages]
     data = {"messages": objects, "tools": tools and list(tools), "documents": documents}
 
     def render(data: Variables) -> str:
-        return render_messages(source, {**trusted, **data}, continue_final)
+        try:
+            return render_messages(source, {**trusted, **data}, continue_final)
+        except BadInput:
+            texts = without_null(data["messages"])
+            if texts == data["messages"]:
+                raise
+            return render_messages(source, {**trusted, **data, "messages": texts}, continue_final)
 
     control = vocabulary.control_texts
     if strict_roles:
@@ -140,6 +151,11 @@ def chat_pieces(
     others = [message.extra for message in messages if message.extra]
     texts += texts_in([value for value in (*others, tools, documents) if value])
     return safe_pieces(render, data, texts, control, source, trusted)
+
+
+def without_null(messages: Sequence[Variables]) -> list[Variables]:
+    """Return the messages for a template that takes a text alone: null is an empty one."""
+    return [{**one, "content": ""} if one["content"] is None else one for one in messages]
 
 
 def check(messages: Sequence[Message], kwargs: Variables) -> None:

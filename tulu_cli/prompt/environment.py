@@ -5,7 +5,7 @@ renders: it loads jinja2.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -272,6 +272,61 @@ def keeps_texts_whole(source: str) -> bool:
     except TemplateError:
         return False
     return all(map(_keeps_whole, tree.find_all(nodes.Node)))
+
+
+def loops_over_content(source: str) -> bool:
+    """Return True if the template takes a content for a list of parts, as its loops show.
+
+    A name counts as a content if it is called so, or is made of one, in whichever scope.
+    """
+    try:
+        tree = environment().parse(source)
+    except TemplateError:
+        return False
+    names = {"content"}
+    for _ in range(2):  # a name may be made of one that comes later in the source, in a macro
+        names |= set(_made_of_content(tree, names))
+    loops = any(_is_content(node.iter, names) for node in tree.find_all(nodes.For))
+    keyed: list[nodes.Getattr | nodes.Getitem] = [*tree.find_all(nodes.Getattr)]
+    keyed += [node for node in tree.find_all(nodes.Getitem) if _is_const(node.arg, str)]
+    return loops or any(
+        isinstance(item := node.node, nodes.Getitem)
+        and _is_const(item.arg, int)
+        and _is_content(item.node, names)
+        for node in keyed
+    )
+
+
+def _made_of_content(tree: nodes.Template, names: Collection[str]) -> Iterator[str]:
+    for made in tree.find_all(nodes.Assign):
+        if isinstance(made.target, nodes.Name) and _is_content(made.node, names):
+            yield made.target.name
+    macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
+    for call in tree.find_all(nodes.Call):
+        macro = macros.get(call.node.name) if isinstance(call.node, nodes.Name) else None
+        if macro is not None:
+            given = zip(macro.args, call.args, strict=False)
+            yield from (name.name for name, value in given if _is_content(value, names))
+            yield from (one.key for one in call.kwargs if _is_content(one.value, names))
+
+
+def _is_const(node: nodes.Node, kind: type) -> bool:
+    return isinstance(node, nodes.Const) and isinstance(node.value, kind)
+
+
+def _is_content(node: nodes.Node | None, names: Collection[str]) -> bool:
+    """Return True for a content as it is, or a choice of its items."""
+    if isinstance(node, nodes.Name):
+        return node.name in names
+    if isinstance(node, nodes.Getattr):
+        return node.attr == "content"
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and node.arg.value == "content"
+    if isinstance(node, nodes.Filter):
+        return node.name not in ("length", "count", "join") and _is_content(node.node, names)
+    if isinstance(node, nodes.CondExpr):
+        return _is_content(node.expr1, names) or _is_content(node.expr2, names)
+    return isinstance(node, nodes.Or) and _is_content(node.left, names)
 
 
 def _keeps_whole(node: nodes.Node) -> bool:

@@ -47,6 +47,14 @@ def may_cut(source: str) -> bool:
     return not keeps_texts_whole(source)
 
 
+@lru_cache(maxsize=64)
+def reads_parts(source: str) -> bool:
+    """Return True if the template reads a content as a list of parts."""
+    from tulu_cli.prompt.environment import loops_over_content
+
+    return loops_over_content(source)
+
+
 def complaint(error: Exception) -> str:
     """Return a sentence on why a template did not give a text."""
     from jinja2 import TemplateError, TemplateSyntaxError
@@ -65,13 +73,24 @@ def render_messages(source: str, variables: Mapping[str, Any], continue_final: b
     if not continue_final:
         return render_template(source, variables)
     *before, last = variables["messages"]
-    tagged = {**last, "content": last["content"] + CONTINUE_TAG}
-    text = render_template(source, {**variables, "messages": [*before, tagged]})
-    if last["content"].strip() not in text or CONTINUE_TAG.strip() not in text:
+    tagged, content = _tagged(last["content"])
+    messages = [*before, {**last, "content": tagged}]
+    text = render_template(source, {**variables, "messages": messages})
+    if content.strip() not in text or CONTINUE_TAG.strip() not in text:
         raise BadInput(
             "The chat template does not show the last message as it is, so it cannot be continued."
         )
     return cut_at_tag(text)
+
+
+def _tagged(content: Any) -> tuple[Any, str]:
+    """Return a content with the tag at its end, and the text before it, as transformers does."""
+    if isinstance(content, str):
+        return content + CONTINUE_TAG, content
+    if not content:
+        raise BadInput("The last message has no text, so it cannot be continued.")
+    *before, last = content
+    return [*before, {**last, "text": last["text"] + CONTINUE_TAG}], last["text"]
 
 
 def cut_at_tag(text: str) -> str:

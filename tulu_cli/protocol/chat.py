@@ -81,7 +81,7 @@ def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[s
 
 def message_object(message: Message) -> dict[str, Any]:
     """Return a message as OpenAI has it."""
-    return {"role": message.role, "content": message.content, **message.extra}
+    return message.as_text().as_dict()
 
 
 def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:

@@ -59,9 +59,10 @@ def losses(session: Session, form: Format) -> dict[str, int]:
     """Return what the format drops of a session, with how many of each."""
     path = session.path()
     made = sum(node.record is not None for node in path)
+    others = sum(bool(node.extra.keys() - {"content"}) for node in path)  # its text is there
     lost = {
         "turns of other branches": 0 if form.holds_tree else len(session.nodes) - len(path),
         "records of how answers were made": 0 if form.holds_tree else made,
-        "messages with other keys": 0 if form.holds_keys else sum(bool(n.extra) for n in path),
+        "messages with other keys": 0 if form.holds_keys else others,
     }
     return {what: count for what, count in lost.items() if count}

@@ -21,9 +21,9 @@ def parse_messages(data: bytes, source: str) -> Conversation:
     """Return the messages in a JSON document; `source` names it in errors.
 
     A message is an object with role and content; its other keys go to the chat template. Content
-    is a text or a list of text parts, which are joined; it may be null beside tool_calls. Other
-    keys of an object around `messages` are not read. Raise BadInput with the byte, the line and
-    column, or the path of what is wrong.
+    is a text or a list of text parts; it may be null beside tool_calls, or where an assistant's
+    message holds something else. Other keys of an object around `messages` are not read. Raise
+    BadInput with the byte, the line and column, or the path of what is wrong.
     """
     text = decode_utf8(data, source).removeprefix("\ufeff")
     value = parse_json(text, source)
@@ -40,7 +40,9 @@ def parse_message(value: Any, path: str, source: str) -> Message:
     """Return one message; `path` is where it stands in the document."""
     if not isinstance(value, dict):
         refuse(source, path, "must be an object with role and content")
-    extra = {key: item for key, item in value.items() if key not in ("role", "content")}
+    given = isinstance(value.get("content"), str) or "content" not in value
+    known = ("role", "content") if given else ("role",)
+    extra = rest_of(value, *known)
     return Message(parse_role(value, path, source), parse_content(value, path, source), extra)
 
 
@@ -65,7 +67,7 @@ def parse_role(message: dict[str, Any], path: str, source: str) -> str:
 
 
 def parse_content(message: dict[str, Any], path: str, source: str) -> str:
-    """Return the content as one text."""
+    """Return the content as one text: that of its parts, none for null."""
     content = message.get("content")
     if content is None and message.get("tool_calls"):
         return ""
@@ -73,11 +75,19 @@ def parse_content(message: dict[str, Any], path: str, source: str) -> str:
         refuse(source, f"{path}.content", "is missing")
     if isinstance(content, str):
         return content
+    if content is None and message.get("role") == "assistant" and _holds_more(message):
+        return ""
     if not isinstance(content, list):
         refuse(source, f"{path}.content", "must be a text or a list of text parts")
     return "".join(
         parse_part(part, f"{path}.content[{index}]", source) for index, part in enumerate(content)
     )
+
+
+def _holds_more(message: dict[str, Any]) -> bool:
+    """Return True if something stands beside the content, such as reasoning_content."""
+    beside = rest_of(message, "role", "content", "name", "id")
+    return any(isinstance(item, (str, list, dict)) and item for item in beside.values())
 
 
 def parse_part(part: Any, path: str, source: str) -> str:
@@ -272,7 +282,7 @@ def _read_mixed(turn: dict[str, Any], path: str, source: str) -> Message:
 def _write_sharegpt(row: Row) -> Any:
     turns = [
         {"from": _TO_SHAREGPT.get(m.role, m.role), "value": m.content, **m.extra}
-        for m in row.messages
+        for m in (message.as_text() for message in row.messages)
     ]
     return {**row.rest, "conversations": turns}
 

@@ -124,7 +124,7 @@ def find_contents(
     """Return where each content stands, by rendering it between two characters that mark it."""
     free = private_characters([message.content for message in messages], text)
     left, right = next(free), next(free)
-    marked = [Message(m.role, f"{left}{m.content}{right}", m.extra) for m in messages]
+    marked = [between(message, left, right) for message in messages]
     try:
         shown = render(marked, asked=asked)
     except BadInput:
@@ -133,10 +133,24 @@ def find_contents(
         return {}  # it strips contents, or looks at them
     starts = [place - 2 * index for index, place in enumerate(places(shown, left))]
     ends = [place - 2 * index - 1 for index, place in enumerate(places(shown, right))]
+    if len(starts) != len(ends):
+        return {}  # it shows some of a content's parts
     ranges = list(zip(starts, ends, strict=True))
     if [text[start:end] for start, end in ranges] != [m.content for m in messages]:
         return {}  # it changes, drops or moves them
     return dict(enumerate(ranges))
+
+
+def between(message: Message, left: str, right: str) -> Message:
+    """Return the message with its content between two characters."""
+    content, parts = f"{left}{message.content}{right}", message.extra.get("content")
+    if not parts:
+        return Message(message.role, content, message.as_text().extra)
+    texts = [part["text"] for part in parts]
+    texts[0] = left + texts[0]
+    texts[-1] += right
+    marked = [{**part, "text": text} for part, text in zip(parts, texts, strict=True)]
+    return Message(message.role, content, {**message.extra, "content": marked})
 
 
 def places(text: str, char: str) -> list[int]:
