@@ -57,6 +57,7 @@ SPOILED = {
     "T041": ("{{ bos_token }}", "{% if messages[0].role == 'system' %}{{ 1 // 0 }}{% endif %}"),
     "T043": ("{{ bos_token }}", "{% if messages[0].role != 'system' %}system\nX{% endif %}"),
     "T050": ("{% for m in messages %}", "{% for m in messages if m.role != 'tool' %}"),
+    "T051": ("{{ m.content }}<|im_end|>\n{% endif %}", "<|im_end|>\n{% endif %}"),
     "T060": ("{{ m.content }}", "{{ m.content | trim }}"),
     "T070": ("{{ bos_token }}", "{{ strftime_now('%Y') }}"),
     "T090": (
@@ -165,6 +166,46 @@ def test_conversations(messages: list[Message], expected: set[str]) -> None:
     found = conversation(*messages)
     assert codes(found) == expected
     assert all(finding.place == "f, line 1" for finding in found)
+
+
+def custom(source: str, *messages: Message) -> list[Finding]:
+    target = LintTarget(PromptWriter(Templates({"default": source}, NAMED)))
+    return list(lint_conversation(target, messages, "f"))
+
+
+def test_a_text_that_the_template_drops() -> None:
+    source = "{% for m in messages %}|{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"
+    (finding,) = custom(source, *turns("Hi"))
+    assert (finding.code, finding.severity) == ("T104", "error")
+    assert "as parts" in finding.fix
+    parts = [{"type": "text", "text": "Hi"}]
+    assert custom(source, Message("user", "Hi", {"content": parts})) == []
+    (finding,) = custom("{{ messages[1].content }}", Message("system", "S"), *turns("Hi"))
+    assert "messages[0], the system's" in finding.message
+    assert custom("{{ messages[0].content | upper }}", *turns("Hi")) == []
+
+
+def test_arguments_that_are_a_text() -> None:
+    def call(arguments: Any) -> Message:
+        function = {"name": "f", "arguments": arguments}
+        return Message("assistant", "", {"tool_calls": [{"function": function}]})
+
+    loop = "{% for m in messages %}{{ m.content }}{% for c in m.tool_calls or [] %}"
+    end = "{% endfor %}{% endfor %}"
+    dumped = loop + "{{ c.function.arguments | tojson }}" + end
+    items = loop + "{% for k, v in c.function.arguments | items %}{{ k }}{% endfor %}" + end
+    either = (
+        loop + "{{ c.function.arguments if c.function.arguments is string"
+        " else c.function.arguments | tojson }}" + end
+    )
+    text = call('{"x":1}')
+    assert [(f.code, f.severity) for f in custom(dumped, *turns("Hi"), text)] == [
+        ("T105", "warning")
+    ]
+    assert [f.code for f in custom(items, *turns("Hi"), text)] == ["T103", "T105"]
+    assert custom(either, *turns("Hi"), text) == []
+    for source in (dumped, items):
+        assert custom(source, *turns("Hi"), call({"x": 1})) == []
 
 
 def test_a_conversation_that_the_template_refuses() -> None:

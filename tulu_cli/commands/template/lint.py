@@ -104,13 +104,14 @@ def conversations(
     target: "LintTarget", given: Input, streams: "Streams", source_format: str
 ) -> "Iterator[Finding]":
     """Yield the findings of each conversation in turn. Raise TuluError for an unreadable one."""
+    from tulu_cli.prompt.inspect.formats import tools_of
     from tulu_cli.prompt.inspect.lint import lint_conversation
 
     for chunk in chunks_of(given, streams):
         for number, row in chunk.rows(source_format):
             place = chunk.place(number)
             try:
-                yield from lint_conversation(target, row.messages, place)
+                yield from lint_conversation(target, row.messages, place, tools_of(row))
             except TuluError as error:
                 raise type(error)(f"{place}: {error}") from error
 

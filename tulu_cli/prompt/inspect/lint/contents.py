@@ -1,18 +1,27 @@
 """Rules about conversations: contents that pretend to be turns, and roles out of order."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.chat import Variables
 from tulu_cli.prompt.inspect.grammar import find_markers
 from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
+from tulu_cli.prompt.inspect.spans import between
+
+PROBE = "Zq0jx"  # in no template
 
 
 def lint_conversation(
-    target: LintTarget, messages: Sequence[Message], place: str
+    target: LintTarget,
+    messages: Sequence[Message],
+    place: str,
+    tools: Sequence[Variables] | None = None,
 ) -> Iterator[Finding]:
-    """T100 to T103 for one conversation, which `place` names."""
+    """T100 to T105 for one conversation, which `place` names, with its own tools."""
     control = target.writer.vocabulary.control_texts
     for index, marker in find_markers(messages, target.markers):
         yield Finding(
@@ -34,9 +43,97 @@ def lint_conversation(
             )
     yield from order(messages, place)
     try:
-        target.writer.text(messages)
+        text: str | None = target.writer.text(messages, tools)
     except BadInput as error:
+        text = None
         yield Finding("T103", "error", str(error), "Change the conversation.", place)
+    if text is not None:
+        yield from lost(target, messages, text, place, tools)
+    yield from written_arguments(target, messages, text, place, tools)
+
+
+def lost(
+    target: LintTarget,
+    messages: Sequence[Message],
+    text: str,
+    place: str,
+    tools: Sequence[Variables] | None,
+) -> Iterator[Finding]:
+    """T104: a text that makes no difference to the prompt."""
+    for index, message in enumerate(messages):
+        words = message.content.strip()
+        if message.role not in ("user", "system") or not words or words in text:
+            continue
+        changed = [*messages[:index], between(message, PROBE, PROBE), *messages[index + 1 :]]
+        if shown(target, changed, tools) != text:
+            continue
+        parts = [{"type": "text", "text": message.content}]
+        as_parts = Message(message.role, message.content, {**message.extra, "content": parts})
+        given = shown(target, [*messages[:index], as_parts, *messages[index + 1 :]], tools)
+        fix = "Use another template, or leave the message out."
+        if given is not None and words in given:
+            fix = 'Give the content as parts: [{"type": "text", "text": ...}].'
+        what = f"The template drops the text of messages[{index}], the {message.role}'s."
+        yield Finding("T104", "error", what, fix, place)
+
+
+def written_arguments(
+    target: LintTarget,
+    messages: Sequence[Message],
+    text: str | None,
+    place: str,
+    tools: Sequence[Variables] | None,
+) -> Iterator[Finding]:
+    """T105: arguments of a call as a JSON text, where the template writes an object otherwise."""
+    parsed, texts = with_objects(messages)
+    if not texts or shown(target, parsed, tools) in (None, text):
+        return
+    if text is not None and all('"' in one and one in text for one in texts):
+        return  # it shows a text as it is
+    yield Finding(
+        "T105",
+        "error" if text is None else "warning",
+        "The arguments of a call are a JSON text, as OpenAI has them, and the template expects an "
+        "object. vLLM reads the text before it renders; transformers and tulu do not.",
+        'Give them as an object: "arguments": {"city": "Oslo"}.',
+        place,
+    )
+
+
+def with_objects(messages: Sequence[Message]) -> tuple[list[Message], list[str]]:
+    """Return the messages with the arguments of calls as objects, and the texts that those were."""
+    texts: list[str] = []
+    read = []
+    for message in messages:
+        calls = message.extra.get("tool_calls")
+        changed = [with_object(call, texts) for call in calls] if isinstance(calls, list) else []
+        extra = {**message.extra, "tool_calls": changed} if changed else message.extra
+        read.append(Message(message.role, message.content, extra))
+    return read, texts
+
+
+def with_object(call: Any, texts: list[str]) -> Any:
+    """Return a call with an object as its arguments; add the text, if it was one, to `texts`."""
+    function = call.get("function") if isinstance(call, dict) else None
+    text = function.get("arguments") if isinstance(function, dict) else None
+    try:
+        value = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return call
+    if function is None or text is None or not isinstance(value, dict):
+        return call
+    texts.append(text)
+    return {**call, "function": {**function, "arguments": value}}
+
+
+def shown(
+    target: LintTarget, messages: Sequence[Message], tools: Sequence[Variables] | None
+) -> str | None:
+    """Return the prompt, or None if the template refuses the conversation."""
+    try:
+        return target.writer.text(messages, tools)
+    except BadInput:
+        return None
 
 
 def order(messages: Sequence[Message], place: str) -> Iterator[Finding]:

@@ -77,6 +77,20 @@ def adds_system(target: LintTarget) -> Iterator[Finding]:
         )
 
 
+def keeps_user(target: LintTarget) -> Iterator[Finding]:
+    """T051: a user's text that disappears."""
+    text = target.text(USER)
+    if text is None or ASKED in text:
+        return
+    if target.text(Message("user", f"{ASKED} {SYSTEM}")) == text:
+        yield Finding(
+            "T051",
+            "error",
+            "The template drops a user's text without a word.",
+            "Make it show a content that is a text, and not only one that is a list of parts.",
+        )
+
+
 def keeps_tool_results(target: LintTarget) -> Iterator[Finding]:
     """T050: messages that disappear."""
     result = "degrees: 21"
@@ -136,6 +150,7 @@ TURNS: tuple[Rule, ...] = (
     asks_as_it_answers,
     keeps_system,
     adds_system,
+    keeps_user,
     keeps_tool_results,
     keeps_space,
     borders_hold,
