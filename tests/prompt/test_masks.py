@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from tulu_cli.core import Message
-from tulu_cli.prompt.builtin import tulu_template
+from tulu_cli.prompt.builtin import Templates, tulu_template
 from tulu_cli.prompt.inspect.formats import Row
 from tulu_cli.prompt.inspect.tokens import Explained, explain_row, loss_mask
 from tulu_cli.prompt.inspect.writer import PromptWriter
@@ -57,6 +57,19 @@ def test_the_mask_of_an_answer_that_is_given_in_parts(pairs: dict[str, Pair]) ->
     ]
     found = explained(pairs["chatml"], talk, template=source)
     assert learnt(found).startswith("Ho<|im_end|>")
+
+
+@pytest.mark.parametrize("marked", ["default", "tool_use"])
+def test_the_mask_is_by_the_template_that_the_tools_choose(marked: str) -> None:
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}|{% endfor %}"
+    mark = plain.replace("{{ m.content }}|", "{% generation %}{{ m.content }}|{% endgeneration %}")
+    sources = {"default": plain, "tool_use": "T" + plain}
+    sources[marked] = mark
+    writer = PromptWriter(Templates(sources, {}))
+    talk = turns("Hi", "Ho")
+    for tools, chosen in ((None, "default"), ([{"name": "f"}], "tool_use")):
+        anatomy = writer.anatomy(talk, writer.text(talk, tools), tools)
+        assert (anatomy.source == "generation") == (chosen == marked)
 
 
 def learnt(result: Explained) -> str:

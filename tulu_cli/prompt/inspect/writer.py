@@ -100,11 +100,15 @@ class PromptWriter:
     def _generation(
         self, messages: Sequence[Message], tools: Sequence[Variables] | None
     ) -> list[Range] | None:
-        if "endgeneration" not in self.source:
+        own = self.tools if tools is None else tools
+        source = choose_template(
+            self.vocabulary.chat_templates, self.template, with_tools=own is not None
+        )
+        if "endgeneration" not in source:
             return None
         from tulu_cli.prompt.environment import MARKS
 
-        free = private_characters([message.content for message in messages], self.source)
+        free = private_characters([message.content for message in messages], source)
         left, right = next(free), next(free)
         options = self.options(asked=self.asks(messages), tools=tools)
         options["kwargs"] = {**self.kwargs, MARKS: (left, right)}
