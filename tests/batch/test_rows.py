@@ -106,6 +106,12 @@ def test_a_request_of_openais_batch_format() -> None:
     }
 
 
+def test_variables_for_the_chat_template() -> None:
+    row = asked(openai(chat_template_kwargs={"enable_thinking": False}))
+    assert (row.kwargs, row.sampling) == ({"enable_thinking": False}, {})
+    assert asked(openai(chat_template_kwargs=None)).kwargs == {}
+
+
 def test_a_plain_completion_of_openais_batch_format() -> None:
     value = {"custom_id": "c", "url": "/v1/completions", "body": {"prompt": "once", "n": 2}}
     row = asked(value)
@@ -134,6 +140,17 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
         ({"custom_id": "c", "body": 3}, "body must be an object"),
         ({"custom_id": "c", "body": {}, "url": "/v1/embeddings"}, "url must be"),
         (openai(logit_bias={"5": 1}), "body.logit_bias is not supported"),
+        (openai(chat_template_kwargs=[1]), "body.chat_template_kwargs must be an object"),
+        (openai(chat_template_kwargs={"tools": []}), "chat_template_kwargs cannot set tools"),
+        (
+            {
+                "custom_id": "c",
+                "url": "/v1/completions",
+                "body": {"prompt": "x", "chat_template_kwargs": {"a": 1}},
+            },
+            "a plain text has no chat template",
+        ),
+        (openai(tools=[{}]), "body.tools is not supported"),
         (openai(frequency_penalty=0.5), "body.frequency_penalty is not supported"),
         (openai(response_format={"type": "xml"}), "response_format must be"),
         ({"custom_id": "c", "url": "/v1/completions", "body": {"prompt": [1]}}, "must be a text"),

@@ -8,10 +8,12 @@ from typing import Any
 
 from tulu_cli.core import Conversation
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.chat import OURS
 from tulu_cli.prompt.inspect.formats import read_messages
 from tulu_cli.protocol.sampling import NAMES, given_fields
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
+_READ = {"messages", "prompt", "chat_template_kwargs"}
 # Without effect on the answer: whom it is for, and how it is paid and sent.
 _WITHOUT_EFFECT = {"model", "user", "metadata", "store", "service_tier", "stream_options"}
 # A line is written once its answer is whole; --logprobs says what it holds of the tokens.
@@ -46,11 +48,24 @@ def read_prompt(url: str, body: Mapping[str, Any], source: str) -> Conversation 
     return str(body["prompt"])
 
 
+def read_kwargs(body: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the variables that a body gives the chat template, as to vLLM. Raise BadInput."""
+    kwargs = body.get("chat_template_kwargs")
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, dict):
+        raise BadInput(f"{source}: body.chat_template_kwargs must be an object.")
+    if not OURS.isdisjoint(kwargs):
+        taken = min(OURS & kwargs.keys())
+        raise BadInput(f"{source}: body.chat_template_kwargs cannot set {taken}.")
+    return kwargs
+
+
 def read_sampling(body: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the body's sampling parameters by our names. Raise BadInput for what we cannot do."""
     asked = {}
     for name, value in body.items():
-        if value is None or name in ("messages", "prompt") or name in _WITHOUT_EFFECT:
+        if value is None or name in _READ or name in _WITHOUT_EFFECT:
             continue
         if name in _OFF and value in _OFF[name]:
             continue

@@ -9,6 +9,7 @@ from tulu_cli.batch.lines import digest
 from tulu_cli.core import Request, ScoreRequest
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
+from tulu_cli.prompt import encode_chat
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
 from tulu_cli.request.inputs import well_formed
@@ -45,7 +46,19 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         sampling = decide(settings, generation, **{**common, **own})
         if isinstance(row.prompt, str):
             return maker.completion(row.prompt, sampling)
-        return maker.answer(maker.conversation(row.prompt), sampling)
+        messages = maker.conversation(row.prompt)
+        if not row.kwargs:
+            return maker.answer(messages, sampling)
+        if isinstance(prepared.model, ChatModel):
+            raise BadInput("The server makes the prompt itself: it takes no chat_template_kwargs.")
+        ids = encode_chat(
+            prepared.model.tokenizer,
+            messages,
+            kwargs=row.kwargs,
+            allow_special=chosen.allow_special,
+            strict_roles=chosen.strict_roles,
+        )
+        return Request(ids, sampling, prepared.model.end_token_ids)
 
     return make
 
@@ -64,8 +77,9 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
             text = row.prompt
             return [encode_completion(tokenizer, text, one.content) for one in row.completions]
         messages = maker.conversation(row.prompt)
+        own = replace(writer, kwargs=row.kwargs) if row.kwargs else writer
         return [
-            encode_answer(tokenizer, writer, (*messages, one), model.end_token_ids)
+            encode_answer(tokenizer, own, (*messages, one), model.end_token_ids)
             for one in row.completions
         ]
 

@@ -6,7 +6,7 @@ from string import Formatter
 from typing import Any
 
 from tulu_cli.batch.lines import LONGEST_LINE, Line, is_list_of_records
-from tulu_cli.batch.openai import is_openai, read_prompt, read_request, read_sampling
+from tulu_cli.batch.openai import is_openai, read_kwargs, read_prompt, read_request, read_sampling
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.inspect.formats import read_row as read_conversation
@@ -133,7 +133,7 @@ class Row:
     `id` is the row's own name; `columns` is what else it holds, which is carried through.
     `sampling` are the parameters that it sets for itself. `url` is OpenAI's, for rows of theirs.
     `completions` are what is scored behind the prompt; `several` says that the row gave a list,
-    whose best one it wants to know.
+    whose best one it wants to know. `kwargs` are variables for the chat template.
     """
 
     line: int
@@ -145,6 +145,7 @@ class Row:
     url: str | None = None
     completions: Conversation = ()
     several: bool = False
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,10 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
     if is_openai(value) and kind in ("auto", "openai"):
         url, body = read_request(value, source)
         own = read_sampling(body, source)
-        return Row(line.number, line.digest, read_prompt(url, body, source), name, {}, own, url)
+        prompt, kwargs = read_prompt(url, body, source), read_kwargs(body, source)
+        if kwargs and isinstance(prompt, str):
+            raise BadInput(f"{source}: a plain text has no chat template for chat_template_kwargs.")
+        return Row(line.number, line.digest, prompt, name, {}, own, url, kwargs=kwargs)
     prompt, used = _prompt(value, kind, source)
     columns = _rest(value, "id", "custom_id", "sampling", *used)
     own = value.get("sampling", {})
