@@ -106,6 +106,14 @@ def test_a_request_of_openais_batch_format() -> None:
     }
 
 
+def test_tools_of_a_row_are_for_its_prompt_and_carried() -> None:
+    value = {"messages": [{"role": "user", "content": "hi"}], "tools": [{"name": "f"}]}
+    row = asked(value)
+    assert (row.tools, row.columns) == (value["tools"], {"tools": value["tools"]})
+    assert asked({**value, "tools": []}).tools is None
+    assert asked({"prompt": "hi", "tools": "saw"}).tools is None
+
+
 def test_variables_for_the_chat_template() -> None:
     row = asked(openai(chat_template_kwargs={"enable_thinking": False}))
     assert (row.kwargs, row.sampling) == ({"enable_thinking": False}, {})

@@ -47,14 +47,16 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         if isinstance(row.prompt, str):
             return maker.completion(row.prompt, sampling)
         messages = maker.conversation(row.prompt)
-        if not row.kwargs:
+        if not row.kwargs and not row.tools:
             return maker.answer(messages, sampling)
         if isinstance(prepared.model, ChatModel):
-            raise BadInput("The server makes the prompt itself: it takes no chat_template_kwargs.")
+            what = "chat_template_kwargs" if row.kwargs else "tools"
+            raise BadInput(f"The server makes the prompt itself: a row cannot give it {what}.")
         ids = encode_chat(
             prepared.model.tokenizer,
             messages,
             kwargs=row.kwargs,
+            tools=row.tools,
             allow_special=chosen.allow_special,
             strict_roles=chosen.strict_roles,
         )
@@ -77,7 +79,9 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
             text = row.prompt
             return [encode_completion(tokenizer, text, one.content) for one in row.completions]
         messages = maker.conversation(row.prompt)
-        own = replace(writer, kwargs=row.kwargs) if row.kwargs else writer
+        own = writer
+        if row.kwargs or row.tools:
+            own = replace(writer, kwargs=row.kwargs, tools=row.tools)
         return [
             encode_answer(tokenizer, own, (*messages, one), model.end_token_ids)
             for one in row.completions

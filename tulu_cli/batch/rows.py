@@ -133,7 +133,7 @@ class Row:
     `id` is the row's own name; `columns` is what else it holds, which is carried through.
     `sampling` are the parameters that it sets for itself. `url` is OpenAI's, for rows of theirs.
     `completions` are what is scored behind the prompt; `several` says that the row gave a list,
-    whose best one it wants to know. `kwargs` are variables for the chat template.
+    whose best one it wants to know. `kwargs` and `tools` are for the chat template.
     """
 
     line: int
@@ -146,6 +146,7 @@ class Row:
     completions: Conversation = ()
     several: bool = False
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    tools: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,9 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
     own = value.get("sampling", {})
     if not isinstance(own, dict):
         raise BadInput(f'{source}: sampling must be an object, such as {{"max_tokens": 64}}.')
-    return Row(line.number, line.digest, prompt, name, columns, own)
+    tools = value.get("tools") if "messages" in used else None
+    tools = tools if isinstance(tools, list) and tools else None
+    return Row(line.number, line.digest, prompt, name, columns, own, tools=tools)
 
 
 def _prompt(
