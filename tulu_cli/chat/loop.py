@@ -37,7 +37,7 @@ def forget_interrupts(chat: Chat) -> None:
 def step(chat: Chat) -> None:
     """Read a turn and act on it. Raise EOFError at the end, KeyboardInterrupt, and BadInput."""
     draft, chat.draft = chat.draft, ""
-    typed = understand(chat.reader.read(draft))
+    typed = meaning(chat, chat.reader.read(draft))
     forget_interrupts(chat)  # one may have come just before the prompt took Ctrl-C over
     if typed is None:
         return
@@ -48,6 +48,22 @@ def step(chat: Chat) -> None:
     except Exception as error:  # noqa: BLE001  the conversation outlives any of them
         chat.failure = chat.failure or exit_code(error)
         chat.say(f"tulu: {sentence(error)}")
+
+
+def meaning(chat: Chat, text: str) -> Command | Say | None:
+    """Return what a turn means here; None if it is only white space.
+
+    A text that only begins like a command, as a path does, is a text.
+    """
+    typed = understand(text)
+    if isinstance(typed, Command) and not slash.is_meant(
+        typed.name,
+        typed.argument,
+        several_lines="\n" in text.strip(),
+        watched=chat.is_watched,
+    ):
+        return Say(text)
+    return typed
 
 
 def do(chat: Chat, typed: Command | Say) -> None:

@@ -72,10 +72,17 @@ def test_a_bad_line_is_named(piped: Piped, data: Path) -> None:
 
 
 def test_what_goes_wrong_is_said_and_is_the_exit_code(piped: Piped) -> None:
-    done = piped(b"/nope\nfake: fail 0\nfake: say three\n")
+    done = piped(b"/set nope 1\nfake: fail 0\nfake: say three\n")
     assert done.returncode == 2, "that of the first error"
     assert done.stdout == b"three\n"
     assert done.stderr.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("text", ["/tmp is full, what now?", "/exit is what it said", "/tmp"])
+def test_a_text_that_begins_like_a_command_is_a_turn(piped: Piped, data: Path, text: str) -> None:
+    done = piped(f"{text}\n/q\nfake: say never\n".encode())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [one for one in path(data) if one[0] == "user"] == [("user", text)]
 
 
 def test_a_command_that_asks_is_not_run(piped: Piped, tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ def test_an_unknown_command_names_the_nearest(stage: Stage) -> None:
     assert said.code == 0
 
 
+@pytest.mark.parametrize("paste", ["/var is full:\nno space", "/exit is what\nit said", "/exit\nx"])
+def test_a_paste_that_begins_like_a_command_is_a_turn(stage: Stage, paste: str) -> None:
+    said = stage.play(paste, "/exit\n", ONE)
+    assert contents(said)[0] == paste
+    assert said.script.lines == [ONE]
+    assert said.err == ""
+
+
+def test_a_system_prompt_may_have_many_lines(stage: Stage) -> None:
+    said = stage.play("/system Be brief.\nBe kind.", ONE)
+    assert said.chat.session.system == "Be brief.\nBe kind."
+
+
 def test_new_begins_anew_and_keeps_the_old(stage: Stage) -> None:
     said = stage.play(ONE, "/system Be brief.", "/new", TWO)
     assert contents(said) == [TWO, "two"]

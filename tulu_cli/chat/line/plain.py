@@ -2,7 +2,8 @@
 
 A turn is a slash command, or a text for the model.
 
-/name rest       a command, if `name` is letters alone: /etc/hosts and /* are texts
+/name rest       a command, if `name` is letters alone: /etc/hosts and /* are texts; in a pipe
+                 and over several lines only if there is such a command
 //text           the text /text; // and white space are only themselves
 """text"""       the text, whatever it begins with; it may go over many lines
 '''

@@ -1,7 +1,7 @@
 """The slash commands. Importing this fills the rows: a module here is found by being named here."""
 
 from tulu_cli.chat.slash import about, answers, branches, files, sessions, sets
-from tulu_cli.chat.slash.row import SlashCommand, candidates, find, rows, run
+from tulu_cli.chat.slash.row import SlashCommand, candidates, find, is_meant, rows, run
 
 __all__ = [
     "SlashCommand",
@@ -11,6 +11,7 @@ __all__ = [
     "candidates",
     "files",
     "find",
+    "is_meant",
     "rows",
     "run",
     "sessions",

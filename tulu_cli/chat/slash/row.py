@@ -16,7 +16,10 @@ Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """Describe a slash command; the help shows `arguments`, and `words` completes them."""
+    """Describe a slash command; the help shows `arguments`, and `words` completes them.
+
+    With `takes_lines` its argument may go over several lines.
+    """
 
     name: str
     about: str
@@ -24,6 +27,7 @@ class SlashCommand:
     aliases: tuple[str, ...] = ()
     arguments: str = ""
     words: Words | None = None
+    takes_lines: bool = False
 
     @property
     def usage(self) -> str:
@@ -41,11 +45,12 @@ def slash(
     aliases: tuple[str, ...] = (),
     arguments: str = "",
     words: Words | None = None,
+    takes_lines: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Make the function that it decorates a slash command."""
 
     def add(handler: Handler) -> Handler:
-        ROWS[name] = SlashCommand(name, about, handler, aliases, arguments, words)
+        ROWS[name] = SlashCommand(name, about, handler, aliases, arguments, words, takes_lines)
         return handler
 
     return add
@@ -63,9 +68,27 @@ def rows() -> Iterator[SlashCommand]:
     return iter(sorted(ROWS.values(), key=lambda row: row.name))
 
 
+def _names() -> dict[str, SlashCommand]:
+    return {word: row for row in ROWS.values() for word in (row.name, *row.aliases)}
+
+
+def is_meant(name: str, argument: str, *, several_lines: bool, watched: bool) -> bool:
+    """Return True if what was typed is a command, and not a text that only begins like one.
+
+    A paste is a text, unless the command takes several lines. A person is told of a wrong name;
+    where nobody reads along (`watched` is False), nobody could then write // before it.
+    """
+    row = _names().get(name)
+    if several_lines:
+        return row is not None and row.takes_lines
+    if watched:
+        return True
+    return row is not None and bool(not argument or row.arguments)
+
+
 def find(name: str) -> SlashCommand:
     """Return the command of a name or an alias. Raise UsageError, which names the nearest one."""
-    names = {word: row for row in ROWS.values() for word in (row.name, *row.aliases)}
+    names = _names()
     if name in names:
         return names[name]
     near = get_close_matches(name, names, 1)

@@ -21,6 +21,7 @@ _INDENT = " " * 21
     "Show the system prompt, or set it: a text, a name, tulu or none.",
     arguments="[TEXT|tulu|none]",
     words=choices(("tulu", "the prompt of Ai2's demo"), ("none", "no system prompt")),
+    takes_lines=True,
 )
 def system(chat: Chat, argument: str) -> None:
     """Set the system prompt of the turns from now on."""
@@ -104,6 +105,7 @@ def show_sampling(chat: Chat) -> None:
     "show",
     "Show the prompt or its token ids as TEXT would be sent, the settings, or the model.",
     arguments="[prompt|ids|settings|model] [TEXT]",
+    takes_lines=True,
     words=choices(
         ("prompt", "exactly what the engine is given"),
         ("ids", "the same as token ids"),
