@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -421,6 +422,85 @@ def test_a_refusal_is_said_once_and_not_asked_again(
     assert not isinstance(caught.value, EngineDied)
     assert "\n" not in str(caught.value)
     assert len(server.seen) == 1
+
+
+LONG = "The prompt has 9,000 tokens."
+TOO_LONG = {"message": LONG, "type": "exceed_context_size_error", "code": 400}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"error: %s\n\n" % json.dumps(TOO_LONG).encode(),
+        b"error: %s" % json.dumps({"error": TOO_LONG}).encode(),
+        b": hi\r\nevent: error\r\ndata: %s\r\n\r\n" % json.dumps(TOO_LONG).encode(),
+        b"event: error\ndata: %s\n\n" % json.dumps({"error": TOO_LONG}).encode(),
+        json.dumps({"error": TOO_LONG}).encode(),
+        json.dumps({"error": TOO_LONG}, indent=4).encode(),
+        json.dumps(TOO_LONG).encode() + b"\n\ndata: [DONE]\n\n",
+        event({"error": TOO_LONG}).strip(),
+        event(TOO_LONG),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "text/plain"])
+def test_a_refusal_in_the_stream_is_seen_in_any_form(
+    server: ForeignServer, engine: Engine, body: bytes, kind: str
+) -> None:
+    if kind == "application/json" and body.startswith(b"{"):
+        body = body.removesuffix(b"data: [DONE]\n\n")
+    server.replies = [Reply(200, (body,), {"Content-Type": kind})]
+    said, error = broken(engine)
+    assert (said, type(error)) == ("", PromptTooLong)
+    assert str(error) == f"The server says that the prompt is too long: {LONG}"
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"error: out of memory\n\n", r"\(200\): out of memory\."),
+        (b"event: error\ndata: overloaded\n\n", r"\(200\): overloaded\."),
+        (b'event: error\ndata: "overloaded"\n\n', r"\(200\): overloaded\."),
+        (b'error: {"code": 401, "message": "No."}\n\n', r"requires a key \(No\): name"),
+        (b'data: {"object": "error", "message": "No.", "code": 400}\n\n', r"\(400\): No\."),
+        (b'data: {"detail": "No."}\n\n', r"\(200\): No\."),
+        (b'data: {"error": "No."}\n\n', r"\(200\): No\."),
+    ],
+)
+def test_a_refusal_in_the_stream_keeps_what_came(
+    server: ForeignServer, engine: Engine, body: bytes, complaint: str
+) -> None:
+    server.replies = [Reply(200, (event(text_chunk(0, "The")), body), EVENT_STREAM)]
+    said, error = broken(engine)
+    assert said == "The"
+    assert re.search(complaint, str(error))
+    assert not isinstance(error, EngineDied)
+    assert len(server.seen) == 1
+
+
+def test_the_type_of_an_answer_is_a_hint(server: ForeignServer, engine: Engine) -> None:
+    told = b"".join(careless({}).pieces)
+    whole = {"choices": [{"index": 0, "message": {"content": BLUE}, "finish_reason": "stop"}]}
+    lines = b"".join(json.dumps(said_with(None, word)).encode() + b"\n" for word in WORDS)
+    ended = lines + json.dumps(said_with("stop")).encode()
+    for kind, body in (
+        ("application/json; charset=utf-8", told),
+        ("application/json", b"\r\n: hi\n\nid: 7\n" + told),
+        ("application/json", b"\xef\xbb\xbf" + told),
+        ("application/octet-stream", told),
+        ("text/event-stream", json.dumps(whole).encode()),
+        ("text/event-stream", json.dumps(whole, indent=2).encode()),
+        ("application/json", json.dumps(whole, indent=2).encode()),
+        ("application/x-ndjson", ended),
+    ):
+        server.replies = [Reply(200, (body,), {"Content-Type": kind})]
+        assert ask(engine)[0].text == BLUE, kind
+        cut = tuple(bytes([byte]) for byte in body)
+        server.replies = [Reply(200, cut, {"Content-Type": kind})]
+        assert ask(engine)[0].text == BLUE, kind
+    server.replies = [Reply(200, (b"Bad gateway",), {"Content-Type": "application/json"})]
+    assert "sent 'Bad gateway' instead of JSON" in str(broken(engine)[1])
 
 
 def test_a_model_that_is_not_there_is_answered_with_those_that_are(server: ForeignServer) -> None:

@@ -4,12 +4,14 @@ import http.client
 import json
 import math
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from itertools import chain, count
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
+from tulu_cli.engines.remote.events import DONE, ERROR, begin_of, begins_with_event, events
 from tulu_cli.engines.remote.transport import (
     LONGEST,
     Line,
@@ -30,42 +32,6 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
 
 _T = TypeVar("_T")
-
-
-def event_data(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the data of each whole server-sent event; comments and other fields are left out.
-
-    `pieces` are the bytes of the stream, cut anywhere. An event that the stream does not end with
-    an empty line is dropped. Raise ValueError for an event of more than LONGEST bytes.
-    """
-    data: list[bytes] = []
-    size = 0
-    for line in _lines(pieces):
-        size += len(line)
-        _check_size(size)
-        if line.startswith(b"data:"):
-            data.append(line.removeprefix(b"data:").removeprefix(b" "))
-        elif not line:
-            if data:
-                yield b"\n".join(data)
-            data, size = [], 0
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield each whole line without its end."""
-    rest = bytearray()
-    for piece in pieces:
-        first, *lines = piece.split(b"\n")
-        rest += first
-        for line in lines:
-            yield bytes(rest).rstrip(b"\r")
-            rest = bytearray(line)
-        _check_size(len(rest))
-
-
-def _check_size(size: int) -> None:
-    if size > LONGEST:
-        raise ValueError(f"it sends an event of more than {LONGEST // 2**20} MiB")
 
 
 class _Lost(EngineDied):
@@ -169,27 +135,43 @@ class Wire:
             return held.pop_all(), chunks if first is None else chain((first,), chunks)
 
     def _read(self, reply: Reply) -> Iterator[dict[str, Any]]:
-        if reply.content_type == "application/json":  # asked for a stream, it gives the whole
-            with self._translated():
-                data = reply.body()
-            yield self._chunk(data)
-            return
         if reply.content_type == "text/html":
             raise self._senseless("a web page")
+        pieces = reply.pieces
+        if reply.content_type == "application/json":
+            with self._translated():
+                begin = begin_of(pieces)
+            pieces = chain((begin,), pieces)
+            if not begins_with_event(begin):  # asked for a stream, it gives the whole
+                with self._translated():
+                    data = replace(reply, pieces=pieces).body()
+                yield self._chunk(data)
+                return
         with self._translated():
-            for data in event_data(reply.pieces):
-                if data == b"[DONE]":
+            for name, data in events(pieces):
+                if name == ERROR:
+                    raise self._refusal(parsed(data))
+                if data.strip() == DONE:
                     return
                 yield self._chunk(data)
         raise _Lost(self._death("it hung up in mid-answer"))
 
     def _chunk(self, data: bytes) -> dict[str, Any]:
+        """Return a chunk. Raise what it says if it refuses; `detail` is FastAPI's word."""
         told = self._json(data)
         if not isinstance(told, dict):
             raise self._senseless(_start(data))
-        if told.get("error"):
-            raise self._failure(200, told)
+        is_text = isinstance(told.get("message"), str)
+        if told.get("error") or ("choices" not in told and (is_text or told.get("detail"))):
+            raise self._refusal(told)
         return told
+
+    def _refusal(self, told: Any) -> TuluError:
+        """Return a refusal in the body of an answer, whose status was 200."""
+        told = told if isinstance(told, dict) else {"message": told}
+        error = told.get("error")
+        code = (error if isinstance(error, dict) else told).get("code")
+        return self._failure(code if type(code) is int and 400 <= code < 600 else 200, told)
 
     def _document(self, method: str, path: str, body: bytes | None) -> Any:
         with self._accepted(method, path, body) as reply:
