@@ -110,7 +110,8 @@ def read_csv(stream: BinaryIO, source: str) -> Iterator[Line]:
 
     A row with more or fewer cells than the header becomes an array, which is not a prompt.
     """
-    csv.field_size_limit(LONGEST_LINE)  # the module's own limit is 131,072 characters
+    # The module's own limit, which is one for the whole process, is 131,072 characters.
+    before = csv.field_size_limit(LONGEST_LINE)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     reader = csv.reader(text, strict=True)
     begin = 1  # a quoted cell may hold line ends: a row's line is the one that it begins on
@@ -136,6 +137,7 @@ def read_csv(stream: BinaryIO, source: str) -> Iterator[Line]:
     except OSError as error:
         raise _unreadable(error) from error
     finally:
+        csv.field_size_limit(before)
         text.detach()
 
 

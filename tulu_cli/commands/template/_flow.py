@@ -26,9 +26,9 @@ RowWork = Callable[["Row"], str]
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The results of a chunk, up to the row that failed, if one did."""
+    """What a chunk prints, up to the row that failed, if one did; `text` is None for no row."""
 
-    texts: list[str]
+    text: str | None
     error: TuluError | None = None
 
 
@@ -50,9 +50,9 @@ def process(
     chunks = chunks_of(given, streams)
     write = streams.write_styled if styled else streams.write
     first = True
-    for done in in_order(partial(_chunk_work, make, format_name), chunks, jobs):
-        if done.texts:
-            write(("" if first else between) + between.join(done.texts))
+    for done in in_order(partial(_chunk_work, make, format_name, between), chunks, jobs):
+        if done.text is not None:
+            write(done.text if first else between + done.text)
             first = False
         if done.error is not None:
             raise done.error
@@ -98,6 +98,7 @@ _make: Callable[[], Callable[[Any], Any]]
 
 def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
     """Prepare a worker process: a Ctrl-C ends it without a word, and so does its parent's end."""
+    import gc
     import os
     import signal
     from multiprocessing import parent_process
@@ -105,6 +106,7 @@ def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
 
     global _make
     _make = make
+    gc.set_threshold(20_000)  # as in the parent: rows make many objects, and no garbage
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def end_with_parent() -> None:
@@ -124,11 +126,14 @@ def _work_on(piece: Any) -> Any:
     return _work()(piece)
 
 
-def _chunk_work(make: Callable[[], RowWork], format_name: str) -> Callable[["Chunk"], Done]:
+def _chunk_work(
+    make: Callable[[], RowWork], format_name: str, between: str
+) -> Callable[["Chunk"], Done]:
     work = make()
 
     def on_chunk(chunk: "Chunk") -> Done:
         texts: list[str] = []
+        failure = None
         try:
             for number, row in chunk.rows(format_name):
                 try:
@@ -136,8 +141,8 @@ def _chunk_work(make: Callable[[], RowWork], format_name: str) -> Callable[["Chu
                 except TuluError as error:
                     raise type(error)(f"{chunk.place(number)}: {error}") from error
         except TuluError as error:
-            return Done(texts, error)
-        return Done(texts)
+            failure = error
+        return Done(between.join(texts) if texts else None, failure)
 
     return on_chunk
 
