@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulu_cli.chat.window import answer_room, complaint, describe, drop_oldest
+from tulu_cli.chat.window import answer_budget, complaint, describe, drop_oldest
 from tulu_cli.core import Conversation, Message, TokenIds
 
 TEXTS = st.lists(st.integers(1, 30).map("x".__mul__), min_size=1, max_size=12)
@@ -52,10 +52,10 @@ def test_only_as_few_of_the_oldest_exchanges_go_as_must(
 
 
 def test_the_room_for_an_answer() -> None:
-    assert answer_room(None, 8192) == 256
-    assert answer_room(10, 8192) == 10
-    assert answer_room(None, 160) == 20
-    assert answer_room(None, 4) == 1
+    assert answer_budget(None, 8192) == 256
+    assert answer_budget(10, 8192) == 10
+    assert answer_budget(None, 160) == 20
+    assert answer_budget(None, 4) == 1
 
 
 def test_the_sentence_has_the_numbers() -> None:

@@ -10,7 +10,7 @@ from typing import Self
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.session import Record, Session, new_stamp
 from tulu_cli.chat.store.base import Store
-from tulu_cli.chat.window import Fit, answer_room, complaint, describe, drop_oldest, too_long
+from tulu_cli.chat.window import Fit, answer_budget, complaint, describe, drop_oldest, too_long
 from tulu_cli.core import Conversation, Done, FinishReason, Request, Text, TokenIds
 from tulu_cli.errors import HistoryError, PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
@@ -178,7 +178,7 @@ def fitting(
     def encode(messages: Conversation) -> TokenIds:
         return chat.requests.token_ids(messages, continue_final=continue_final)
 
-    room = answer_room(chat.settings.get("max_tokens"), context)
+    room = answer_budget(chat.settings.get("max_tokens"), context)
     ids = encode(messages)
     if len(ids) + room <= context:
         return Fit(messages, ids)

@@ -23,7 +23,7 @@ class Fit:
     dropped: Conversation = ()
 
 
-def answer_room(max_tokens: int | None, max_model_len: int) -> int:
+def answer_budget(max_tokens: int | None, max_model_len: int) -> int:
     """Return how many tokens must be free for an answer."""
     return max(1, min(max_tokens or _ANSWER_TOKENS, _ANSWER_TOKENS, max_model_len // 8))
 

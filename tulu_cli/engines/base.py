@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
 from tulu_cli.errors import PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
-from tulu_cli.prompt import Tokenizer, fit
+from tulu_cli.prompt import Tokenizer
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
 
 
@@ -87,7 +87,22 @@ def bounded(request: Request, max_model_len: int | None) -> Request:
     return replace(request, sampling=replace(request.sampling, max_tokens=limit))
 
 
-def check_room(request: ScoreRequest, max_model_len: int | None) -> None:
+def fit(prompt_tokens: int, max_tokens: int | None, max_model_len: int) -> int:
+    """Return how many tokens may be generated: at most `max_tokens`, within the context length.
+
+    Raise PromptTooLong if the prompt leaves no space for a single token.
+    """
+    left = max_model_len - prompt_tokens
+    if left < 1:
+        raise PromptTooLong(
+            f"The prompt has {prompt_tokens:,} tokens and the context length is {max_model_len:,}: "
+            f"it is over by {1 - left:,}, as the answer needs one. Shorten it, or raise "
+            "--max-model-len where the model allows it."
+        )
+    return left if max_tokens is None else min(max_tokens, left)
+
+
+def check_fits_context(request: ScoreRequest, max_model_len: int | None) -> None:
     """Raise PromptTooLong for a completion that cannot be scored behind its context.
 
     One token has to be left over, as vLLM scores in the course of generating one.

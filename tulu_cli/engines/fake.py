@@ -30,7 +30,7 @@ from tulu_cli.core import (
     TokenLogprob,
 )
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded, check_room
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.machine import Machine
 
@@ -151,7 +151,7 @@ class FakeEngine:
         yield choice.done()
 
     def _score(self, request: ScoreRequest) -> Score:
-        check_room(request, self.info.max_model_len)
+        check_fits_context(request, self.info.max_model_len)
         end = self._tokenizer.eos_token_id
         context = request.token_ids[: request.context_tokens]
         own = Request(context, Sampling(), () if end is None else (end,))

@@ -2,7 +2,7 @@
 
 from tulu_cli.disk import decode_utf8
 from tulu_cli.prompt.chat import ChatEncoder, encode_chat, render_chat
-from tulu_cli.prompt.compose import compose_user_text, fit
+from tulu_cli.prompt.compose import compose_user_text
 from tulu_cli.prompt.detokenize import TextStream
 from tulu_cli.prompt.inspect.formats import parse_messages
 from tulu_cli.prompt.tokenizer import LateTokenizer, Tokenizer
@@ -15,7 +15,6 @@ __all__ = [
     "compose_user_text",
     "decode_utf8",
     "encode_chat",
-    "fit",
     "parse_messages",
     "render_chat",
 ]

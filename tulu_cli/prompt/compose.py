@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from tulu_cli.errors import PromptTooLong
-
 
 def compose_user_text(
     instruction: str | None, data: str | None, files: Sequence[tuple[str, str]] = ()
@@ -32,18 +30,3 @@ def fenced(name: str, text: str) -> str:
 def printable(name: str) -> str:
     """Return the name on one line: a line end in it could fake another part."""
     return "".join(char if char.isprintable() else "\ufffd" for char in name)
-
-
-def fit(prompt_tokens: int, max_tokens: int | None, max_model_len: int) -> int:
-    """Return how many tokens may be generated: at most `max_tokens`, within the context length.
-
-    Raise PromptTooLong if the prompt leaves no space for a single token.
-    """
-    room = max_model_len - prompt_tokens
-    if room < 1:
-        raise PromptTooLong(
-            f"The prompt has {prompt_tokens:,} tokens and the context length is {max_model_len:,}: "
-            f"it is over by {1 - room:,}, as the answer needs one. Shorten it, or raise "
-            "--max-model-len where the model allows it."
-        )
-    return room if max_tokens is None else min(max_tokens, room)

@@ -20,7 +20,7 @@ from tulu_cli.engines.assemble import (
     take_tokens,
     until_stopped,
 )
-from tulu_cli.engines.base import EngineSpec, bounded, check_room
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.engines.remote.wire import Wire
@@ -100,7 +100,7 @@ class RemoteEngine:
         return bounded(request, self.info.max_model_len)
 
     def _score(self, request: ScoreRequest) -> Score:
-        check_room(request, self.info.max_model_len)
+        check_fits_context(request, self.info.max_model_len)
         told = self._wire.post("/v1/completions", score_body(request, self._endpoint.info.model))
         return read_score(request, told)
 

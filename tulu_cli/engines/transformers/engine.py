@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
-from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line, versions
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line, versions
 from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class TransformersEngine:
             fitting: list[tuple[int, ScoreRequest]] = []
             for position, request in window:
                 try:
-                    check_room(request, self.info.max_model_len)
+                    check_fits_context(request, self.info.max_model_len)
                     fitting.append((position, request))
                 except TuluError as error:
                     yield position, error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded, check_room, first_line
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
 from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
 from tulu_cli.engines.vllm.values import pairs, sampling_params, score_of, scoring_params, take
@@ -162,7 +162,7 @@ class VllmEngine:
         )
 
     async def _score(self, request: ScoreRequest) -> Score:
-        check_room(request, self._spec.max_model_len)
+        check_fits_context(request, self._spec.max_model_len)
         outputs = self._engine.generate(
             {"prompt_token_ids": list(request.token_ids)},
             scoring_params(),

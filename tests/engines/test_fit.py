@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tulu_cli.engines.base import fit
 from tulu_cli.errors import PromptTooLong
-from tulu_cli.prompt import fit
 
 
 def test_room() -> None:
