@@ -1,7 +1,7 @@
 """The values that flow through the program. All are frozen; none knows how it is made or shown."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, cast
 
@@ -262,17 +262,6 @@ class EngineInfo:
     dtype: str
     max_model_len: int | None
     versions: Mapping[str, str]
-
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage of long work, the bytes or steps done, and their total: 0 if unknown.
-
-The calls come one at a time, though not always from the thread that asked for the work.
-"""
-
-
-def no_progress(stage: str, done: int, total: int) -> None:
-    """Report nothing."""
 
 
 def json_number(value: float) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 # What stands beside each package: a folder of pip's, or what conda and Debian make.
 _INSTALLED = re.compile(
@@ -19,8 +19,7 @@ _AMD_SECONDS = 60.0
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(NamedTuple):
     """A process that holds memory of a GPU, in bytes; 0 if the driver does not say."""
 
     pid: int
@@ -48,8 +47,7 @@ class Gpu:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
+class Driver(NamedTuple):
     """The driver of one maker's GPUs, those included that the environment hides.
 
     `broken` has the index of each GPU that does not answer, and the driver's reason. `failure` is

@@ -5,7 +5,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO
@@ -153,3 +153,14 @@ def _writer(stream: TextIO) -> BinaryIO:
 
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", errors="replace")
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage of long work, the bytes or steps done, and their total: 0 if unknown.
+
+The calls come one at a time, though not always from the thread that asked for the work.
+"""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report nothing."""

@@ -14,7 +14,7 @@ from tulu_cli.chat.store.open import open_history
 from tulu_cli.cli import completion
 from tulu_cli.cli.completion import KINDS, Candidate, lines
 from tulu_cli.errors import TuluError
-from tulu_cli.models import family_models
+from tulu_cli.models import FAMILY
 from tulu_cli.plan.gpus import parse_gpu
 
 
@@ -31,7 +31,7 @@ def test_models_are_the_users_then_the_familys_then_the_cached(tmp_path: Path) -
     for name in ("models--org--one", "models--a--b", "datasets--org--two", "version.txt"):
         (tmp_path / name).mkdir()
     found = asked("MODEL", TULU_CONFIG=str(config), HF_HUB_CACHE=str(tmp_path))
-    family = [row.alias for row in family_models() if row.alias != "8b"]
+    family = [row.alias for row in FAMILY if row.alias != "8b"]
     assert found == ["ours", "8b", *family, "a/b", "org/one"]
 
 

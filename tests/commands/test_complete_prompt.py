@@ -17,7 +17,7 @@ from tulu_cli.engines.choose import EngineChoice
 from tulu_cli.errors import BadInput, PromptTooLong, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, TokenModel
 from tulu_cli.machine import Machine
-from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
+from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, ModelRef
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.request.inputs import Given, conversation
 from tulu_cli.request.request import request_maker
@@ -60,10 +60,10 @@ def systems(chosen: CompleteOptions, model: Prepared, data: bytes | None = None)
 @pytest.mark.parametrize(
     ("asked", "is_tulu", "expected"),
     [
-        ({}, True, [tulu_system_prompt()]),
+        ({}, True, [TULU_SYSTEM_PROMPT]),
         ({}, False, []),
         ({"system": "none"}, True, []),
-        ({"system": "tulu"}, False, [tulu_system_prompt()]),
+        ({"system": "tulu"}, False, [TULU_SYSTEM_PROMPT]),
         ({"system": "brief"}, True, ["Be brief."]),
         ({"system": "Sing."}, True, ["Sing."]),
         ({"system": ""}, True, [""]),
@@ -83,7 +83,7 @@ def test_a_conversation_keeps_its_own_system_message(tokenizer: Tokenizer) -> No
     assert systems(options("TULU_SYSTEM", given=given, system="Sing."), model, WITH_SYSTEM) == [
         "Its own."
     ]
-    assert systems(options(given=given), model, WITHOUT) == [tulu_system_prompt()]
+    assert systems(options(given=given), model, WITHOUT) == [TULU_SYSTEM_PROMPT]
     assert systems(options(given=given, system="Sing."), model, WITHOUT) == ["Sing."]
     with pytest.raises(UsageError, match="cannot be combined"):
         systems(options(given=given, system="Sing."), model, WITH_SYSTEM)

@@ -11,7 +11,7 @@ from tests.models.repository import FILES, REPO, TEXTS
 from tests.program import tulu
 from tulu_cli.commands.models import run
 from tulu_cli.machine import Gpu, Machine
-from tulu_cli.models import family_models, resolve
+from tulu_cli.models import FAMILY, resolve
 from tulu_cli.models.installed import converted_path
 from tulu_cli.streams import Streams
 
@@ -52,7 +52,7 @@ def test_a_pipe_gets_everything() -> None:
     head, *rows = text(listed())
     titles = "Alias, Repository, Stage, Size, Base, Weights, Cached, Fits"
     assert head.split() == titles.split(", ")
-    for model, row in zip(family_models(), rows, strict=True):
+    for model, row in zip(FAMILY, rows, strict=True):
         assert row.split()[:5] == [
             model.alias,
             model.repository,
@@ -66,7 +66,7 @@ def test_a_pipe_gets_everything() -> None:
 @pytest.mark.parametrize("width", [200, 130, 120, 80, 79, 70, 64, 60, 45, 40])
 def test_a_terminal_gets_what_it_has_room_for(width: int) -> None:
     lines = text(listed(gpus=(80 * GIB,) * 8, width=width))
-    assert len(lines) == 1 + len(family_models())
+    assert len(lines) == 1 + len(FAMILY)
     assert max(map(len, lines)) <= width
     assert ("Base" in lines[0]) == (width >= 79)
     assert "8b-rm" in "\n".join(lines)

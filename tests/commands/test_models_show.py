@@ -16,7 +16,7 @@ from tests.models.tiny_gguf import write_tiny_gguf
 from tests.program import tulu
 from tulu_cli.commands.models.show import ShowOptions, choose, run
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
-from tulu_cli.models import tulu_system_prompt
+from tulu_cli.models import TULU_SYSTEM_PROMPT
 from tulu_cli.streams import Streams
 from tulu_cli.text import terminal_safe
 
@@ -53,7 +53,7 @@ def test_the_card_in_words() -> None:
         "limited safety training",
         "<|endoftext|>",
         "<|end_of_text|> (id 128001)",
-        tulu_system_prompt(),
+        TULU_SYSTEM_PROMPT,
         "https://github.com/allenai/open-instruct",
     ):
         assert words in text
@@ -72,7 +72,7 @@ def test_prose_fits_the_terminal(width: int) -> None:
 def test_the_card_as_json() -> None:
     about = json.loads(shown("405b-dpo", form="json"))
     assert about["lineage"][-1] == about["repository"] == "allenai/Llama-3.1-Tulu-3-405B-DPO"
-    assert about["card"]["system_prompt"] == tulu_system_prompt()
+    assert about["card"]["system_prompt"] == TULU_SYSTEM_PROMPT
     assert about["files"] is None
 
 

@@ -11,7 +11,7 @@ from tulu_cli.errors import ModelNotFound, NoEngine, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, open_engine, prepare, with_weights
 from tulu_cli.loading.prepare import default_model, end_tokens, system_prompt
 from tulu_cli.machine import Gpu, Machine
-from tulu_cli.models import ModelFiles, ModelRef, tulu_system_prompt
+from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, ModelRef
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
@@ -69,7 +69,7 @@ def test_the_default_model_is_said_in_one_line(
     assert "-m chooses another" in said[0]
 
 
-TULU_PROMPT = tulu_system_prompt()
+TULU_PROMPT = TULU_SYSTEM_PROMPT
 
 
 @pytest.mark.parametrize(

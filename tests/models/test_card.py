@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tulu_cli.errors import TuluError
-from tulu_cli.models import family_models, tulu_system_prompt
-from tulu_cli.models.card import Benchmarks, benchmarks, card, hyperparameters, lineage
-from tulu_cli.models.family import FamilyModel, family_model, read_table
+from tulu_cli.models import FAMILY, TULU_SYSTEM_PROMPT
+from tulu_cli.models.card import Benchmarks, benchmarks, card, hyperparameters, lineage, read_table
+from tulu_cli.models.family import FamilyModel, family_model
 
 TEXT = (Path(__file__).parent / "data/tulu3_70b_card.txt").read_text(encoding="utf-8")
 LINES = TEXT.splitlines()
@@ -119,7 +119,7 @@ def test_the_citation() -> None:
 
 def test_the_system_prompt() -> None:
     start = LINES.index("In Ai2 demos, we use this system prompt by default:")
-    assert LINES[start + 2] == tulu_system_prompt()
+    assert LINES[start + 2] == TULU_SYSTEM_PROMPT
     demo, trained = card().system_prompt_note.split(". ", 1)
     assert LINES[start] == f"{demo}:"
     assert LINES[start + 4] == trained
@@ -155,7 +155,7 @@ def test_where_a_model_comes_from() -> None:
         "allenai/Llama-3.1-Tulu-3-70B-DPO",
         "allenai/Llama-3.1-Tulu-3-70B",
     )
-    for row in family_models():
+    for row in FAMILY:
         steps = lineage(row)
         assert (steps[0], steps[-1]) == (row.base, row.repository)
         assert len(steps) == {"SFT": 2, "DPO": 3, "RM": 3, "RLVR": 4}[row.stage] - (
@@ -188,7 +188,7 @@ def test_the_parameters_are_those_of_the_shapes() -> None:
         ("405B", False): llama(126, 16384, 53248, 1024, 128256),
         ("135M", False): llama(30, 576, 1536, 192, 49152, shared=True),
     }
-    for row in family_models():
+    for row in FAMILY:
         assert row.parameters == counts[row.size, row.stage == "RM"], row.alias
     assert f"{model('70b').parameters / 1e9:.1f}B params" in TEXT
 

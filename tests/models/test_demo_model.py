@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tulu_cli.models import ModelFiles, locate, resolve
-from tulu_cli.models.family import demo_source
+from tulu_cli.models.family import DEMO
 
 GREETING = "<|im_start|>user\nHello<|im_end|>\n"
 
@@ -17,7 +17,7 @@ def test_what_it_is(demo_files: ModelFiles) -> None:
     assert demo_files.architectures == ("LlamaForCausalLM",)
     assert demo_files.max_model_len == 8192
     assert demo_files.eos_token_ids == (2,)
-    assert demo_files.revision == demo_source().gguf_sha256
+    assert demo_files.revision == DEMO.gguf_sha256
 
 
 def test_its_sampling_is_the_model_cards(demo_files: ModelFiles) -> None:

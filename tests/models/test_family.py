@@ -1,17 +1,17 @@
 """The family table against the model card."""
 
-from tulu_cli.models import family_models, tulu_system_prompt
-from tulu_cli.models.family import demo_source
+from tulu_cli.models import FAMILY, TULU_SYSTEM_PROMPT
+from tulu_cli.models.family import DEMO
 
 
 def test_the_system_prompt_is_the_cards() -> None:
-    assert tulu_system_prompt() == (
+    assert TULU_SYSTEM_PROMPT == (
         "You are Tulu 3, a helpful and harmless AI Assistant built by the Allen Institute for AI."
     )
 
 
 def test_the_rows_agree_with_their_aliases() -> None:
-    for row in family_models():
+    for row in FAMILY:
         if row.alias in ("demo", "3.1-8b"):
             continue
         size, _, stage = row.alias.upper().partition("-")
@@ -22,10 +22,10 @@ def test_the_rows_agree_with_their_aliases() -> None:
 
 
 def test_aliases_are_unique() -> None:
-    aliases = [row.alias for row in family_models()]
+    aliases = [row.alias for row in FAMILY]
     assert len(aliases) == len(set(aliases))
 
 
 def test_the_demo_is_pinned() -> None:
-    assert demo_source().requirement.count("==") == 1
-    assert len(demo_source().wheel_sha256) == len(demo_source().gguf_sha256) == 64
+    assert DEMO.requirement.count("==") == 1
+    assert len(DEMO.wheel_sha256) == len(DEMO.gguf_sha256) == 64

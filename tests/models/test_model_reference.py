@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tulu_cli.errors import ModelNotFound, UsageError
-from tulu_cli.models import ModelRef, family_models, resolve
+from tulu_cli.models import FAMILY, ModelRef, resolve
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_family_alias_is_its_repository() -> None:
     assert resolve("70b-dpo@v1.0").revision == "v1.0"
 
 
-@pytest.mark.parametrize("row", family_models(), ids=lambda row: row.alias)
+@pytest.mark.parametrize("row", FAMILY, ids=lambda row: row.alias)
 def test_every_alias_resolves(row: object) -> None:
     alias = getattr(row, "alias")  # noqa: B009
     assert resolve(alias).is_tulu is (alias != "demo")

@@ -8,10 +8,10 @@ PROGRAM = """
 import sys
 before = set(sys.modules)
 import tulu_cli.models
-from tulu_cli.models import family_models, locate, resolve
+from tulu_cli.models import FAMILY, locate, resolve
 ours = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(sorted(ours - sys.stdlib_module_names))
-resolve("8b"), family_models(), locate(resolve(sys.argv[1]), weights=False)
+resolve("8b"), FAMILY, locate(resolve(sys.argv[1]), weights=False)
 ours = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(sorted(ours - sys.stdlib_module_names))
 heavy = {"subprocess", "asyncio", "difflib", "socket", "ssl", "email", "http"}

@@ -62,8 +62,8 @@ def source(tmp_path: Path, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> 
         temperature=0.5,
         top_p=0.75,
     )
-    monkeypatch.setattr("tulu_cli.models.demo.demo_source", lambda: row)
-    monkeypatch.setattr("tulu_cli.models.demo_source", lambda: row)
+    monkeypatch.setattr("tulu_cli.models.demo.DEMO", row)
+    monkeypatch.setattr("tulu_cli.models.DEMO", row)
     monkeypatch.delenv("TULU_DEMO_WHEEL", raising=False)
     return made
 

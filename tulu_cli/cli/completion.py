@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tulu_cli.errors import TuluError
-from tulu_cli.models import family_models
+from tulu_cli.models import FAMILY
 from tulu_cli.settings import DTYPES, KEYS, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def models() -> Iterator[Candidate]:
     """Yield the user's aliases, the Tülu family's, and the repositories in the Hub's cache."""
     for alias, target in _settings().aliases.items():
         yield Candidate(alias, target)
-    for row in family_models():
+    for row in FAMILY:
         yield Candidate(row.alias, row.repository)
     for repository in cached_repositories():
         yield Candidate(repository, "in the cache")

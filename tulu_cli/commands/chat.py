@@ -225,7 +225,7 @@ def make_chat(
     from tulu_cli.chat.chat import Chat
     from tulu_cli.chat.line.plain import Lines
     from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
-    from tulu_cli.models import family_models
+    from tulu_cli.models import FAMILY
     from tulu_cli.render import choose
 
     interrupts = Interrupts()
@@ -246,7 +246,7 @@ def make_chat(
         stop=chosen.stop,
         ignore_eos=chosen.ignore_eos,
         allow_special=chosen.allow_special,
-        model_names=(*aliases, *((row.alias, row.repository) for row in family_models())),
+        model_names=(*aliases, *((row.alias, row.repository) for row in FAMILY)),
     )
     if has_prompt_line(streams):
         made.reader = make_prompt_line(made, incognito=chosen.no_history)

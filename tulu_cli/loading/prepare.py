@@ -15,7 +15,7 @@ from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.engines.choose import EngineChoice, choose
 from tulu_cli.errors import UsageError
 from tulu_cli.loading import servers
-from tulu_cli.models import ModelFiles, Progress, locate, resolve, tulu_system_prompt
+from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
 from tulu_cli.prompt import LateTokenizer, Tokenizer
 from tulu_cli.render.talk import progress_on
@@ -296,7 +296,7 @@ def system_prompt(settings: "Settings", *, is_tulu: bool) -> str | None:
 
     Where none was, the Tülu models have that of their demo, other models none.
     """
-    named = {**settings.prompts, "tulu": tulu_system_prompt(), "none": None}
+    named = {**settings.prompts, "tulu": TULU_SYSTEM_PROMPT, "none": None}
     asked = settings.get("system", "tulu" if is_tulu else "none")
     return named.get(asked, asked)
 

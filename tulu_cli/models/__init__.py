@@ -3,21 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tulu_cli.core import Progress, no_progress
 from tulu_cli.models.config import ModelFiles, read_files, require_weights
-from tulu_cli.models.family import FamilyModel, demo_source, family_models, tulu_system_prompt
+from tulu_cli.models.family import DEMO, FAMILY, TULU_SYSTEM_PROMPT, FamilyModel
 from tulu_cli.models.reference import ModelRef, resolve
+from tulu_cli.streams import Progress, no_progress
 
 __all__ = [
+    "FAMILY",
+    "TULU_SYSTEM_PROMPT",
     "FamilyModel",
     "ModelFiles",
     "ModelRef",
     "Progress",
-    "family_models",
     "locate",
     "no_progress",
     "resolve",
-    "tulu_system_prompt",
 ]
 
 
@@ -48,7 +48,7 @@ def locate(
         from tulu_cli.models.demo import demo_directory
 
         directory = demo_directory(offline=offline, progress=progress)
-        return read_files(ref, directory, demo_source().gguf_sha256)
+        return read_files(ref, directory, DEMO.gguf_sha256)
     return read_files(ref, _on_disk(ref, weights=weights, progress=progress))
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tulu_cli.core import Progress
 from tulu_cli.disk import cache_root, locked, locked_if_free, publish
 from tulu_cli.errors import TuluError
 from tulu_cli.models.config import missing_files
+from tulu_cli.streams import Progress
 
 
 def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:

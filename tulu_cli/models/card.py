@@ -6,10 +6,11 @@ Each fact is in a TOML file beside this one, with its source. Only the best scor
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tulu_cli.errors import TuluError
-from tulu_cli.models.family import FamilyModel, family_model, read_table
+from tulu_cli.models.family import FamilyModel, family_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def lineage(model: FamilyModel) -> tuple[str, ...]:
     chain = [model]
     while chain[0].alias in trained_from:
         parent = family_model(trained_from[chain[0].alias])
-        assert parent, "card.toml names models of family.toml"
+        assert parent, "card.toml names models of family.py"
         chain.insert(0, parent)
     return (chain[0].base, *(step.repository for step in chain))
 
@@ -116,3 +117,12 @@ def hyperparameters(model: FamilyModel) -> tuple[Hyperparameter, ...]:
 def page(model: FamilyModel) -> str:
     """Return the URL of a model's own card."""
     return f"https://huggingface.co/{model.repository}"
+
+
+@cache
+def read_table(name: str) -> dict[str, Any]:
+    """Read a TOML file of this package. The result is shared: do not change it."""
+    import tomllib
+
+    # importlib.resources would load zipfile and tempfile, for a file that lies beside this one.
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))

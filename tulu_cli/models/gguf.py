@@ -19,12 +19,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.core import Progress
 from tulu_cli.disk import reading, refuse_pointer, require_space
 from tulu_cli.errors import BadInput, DoesNotFit, ModelNotFound, NoEngine, TuluError
 from tulu_cli.machine import install
 from tulu_cli.models.cache import build_once
 from tulu_cli.processes import end_child, last_line
+from tulu_cli.streams import Progress
 from tulu_cli.text import gib
 
 _CONVERTER = Path(__file__).with_name("convert.py")

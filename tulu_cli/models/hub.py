@@ -15,12 +15,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.core import Progress
 from tulu_cli.disk import locked_if_free, require_space
 from tulu_cli.errors import ModelNotFound, TuluError
 from tulu_cli.models import notice
 from tulu_cli.models.config import has_only_pickles, missing_files, only_pickles
 from tulu_cli.models.reference import ModelRef, adapter_refusal
+from tulu_cli.streams import Progress
 from tulu_cli.text import gib, listed
 
 # *.py is text here: it is run only by an engine that was told to trust it.

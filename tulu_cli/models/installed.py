@@ -12,7 +12,7 @@ from tulu_cli.disk import cache_root, folder_size, locked_if_free
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
 from tulu_cli.models.cache import build_lock
 from tulu_cli.models.config import missing_files
-from tulu_cli.models.family import demo_source
+from tulu_cli.models.family import DEMO
 from tulu_cli.models.gguf import file_target, target_name
 from tulu_cli.models.hub import fetched_elsewhere, hub_cache, hub_folder, quiet
 from tulu_cli.models.reference import ModelRef
@@ -50,7 +50,7 @@ def look(ref: ModelRef) -> Cached:
 def converted_path(ref: ModelRef) -> Path:
     """Return the directory for the conversion of the demo or of a GGUF file, made or not."""
     if ref.kind == "demo":
-        target = target_name("demo", demo_source().gguf_sha256)
+        target = target_name("demo", DEMO.gguf_sha256)
     else:
         target = file_target(ref.path or Path())
     return cache_root() / "converted" / target

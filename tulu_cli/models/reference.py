@@ -10,7 +10,7 @@ from typing import Literal
 
 from tulu_cli.disk import read_json
 from tulu_cli.errors import ModelNotFound, UsageError
-from tulu_cli.models.family import family_models
+from tulu_cli.models.family import FAMILY
 
 
 def suggestion(name: str, aliases: Iterable[str]) -> str:
@@ -22,14 +22,14 @@ def suggestion(name: str, aliases: Iterable[str]) -> str:
     if near:
         listed = " or ".join(dict.fromkeys(names[key] for key in near))
         return f"Did you mean {listed}?"
-    short = ", ".join(row.alias for row in family_models())
+    short = ", ".join(row.alias for row in FAMILY)
     return f"Write one of {short}; a repository as org/name; or a path as ./name."
 
 
 def _known(aliases: Iterable[str]) -> dict[str, str]:
     """Map lower-case spellings to names, repositories also by what follows the slash."""
     names = {alias.lower(): alias for alias in aliases}
-    for row in family_models():
+    for row in FAMILY:
         names.setdefault(row.alias, row.alias)
         names[row.repository.lower()] = row.repository
         names[row.repository.lower().partition("/")[2]] = row.repository
@@ -90,7 +90,7 @@ def _follow(name: str, aliases: Mapping[str, str]) -> str:
 
 def _family(name: str) -> ModelRef | None:
     alias, at, revision = name.partition("@")
-    row = next((row for row in family_models() if row.alias == alias), None)
+    row = next((row for row in FAMILY if row.alias == alias), None)
     if row is None or (at and not _REVISION.fullmatch(revision)):
         return None
     if alias == "demo":

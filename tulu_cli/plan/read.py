@@ -11,7 +11,7 @@ from typing import Any
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
-from tulu_cli.models import ModelRef, family_models
+from tulu_cli.models import FAMILY, ModelRef
 from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.gpus import Gpu, card_of_driver
 from tulu_cli.plan.quantization import named_quantization, read_quantization
@@ -154,7 +154,7 @@ def _machine_gpu(gpu: MachineGpu) -> Gpu:
 def _built_in(ref: ModelRef) -> dict[str, Any] | None:
     if ref.kind != "hub" or ref.revision:
         return None
-    row = next((row for row in family_models() if row.repository == ref.repo), None)
+    row = next((row for row in FAMILY if row.repository == ref.repo), None)
     return built_in_config(row.size, row.stage) if row else None
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.settings.keys import FREE_TABLES, KEYS, PROJECT_FILE, Key, dotted, entries, key_at
@@ -15,8 +14,7 @@ _PROJECT_BYTES = 64 * 1024
 _OWN_FILE = "that belongs in the file that `tulu config path` names."
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A mistake under some keys of a document, as a sentence."""
 
     keys: tuple[str, ...]
@@ -160,6 +158,6 @@ def _near_table(keys: Sequence[str]) -> str:
 
 
 def _model_names(aliases: Iterable[str]) -> list[str]:
-    from tulu_cli.models.family import family_models
+    from tulu_cli.models.family import FAMILY
 
-    return [*aliases, *(row.alias for row in family_models())]
+    return [*aliases, *(row.alias for row in FAMILY)]

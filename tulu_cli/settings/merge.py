@@ -5,7 +5,7 @@ What none of them sets is left to the model, and then to our defaults.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tulu_cli.disk import config_path
 from tulu_cli.errors import UsageError
@@ -13,8 +13,7 @@ from tulu_cli.settings.keys import KEYS, entries, key_at, parsed
 from tulu_cli.settings.toml import Source, read_toml
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A value and its origin: "flag", "TULU_TOP_P", or a file, with the profile if there is one."""
 
     value: Any

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tulu_cli import errors
-from tulu_cli.core import Progress
 from tulu_cli.disk import locked
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.processes import end_marked, last_line
+from tulu_cli.streams import Progress
 from tulu_cli.warm.finder import is_alive, runtime_directory, start_lock
 from tulu_cli.warm.record import LaunchOrder, Warm, read_warm, remove, write_json
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from textwrap import wrap
 from typing import Any
 
-from tulu_cli.models import FamilyModel, tulu_system_prompt
+from tulu_cli.models import TULU_SYSTEM_PROMPT, FamilyModel
 from tulu_cli.models.card import card, lineage, page
 from tulu_cli.text import gib
 
@@ -33,7 +33,7 @@ def as_object(model: FamilyModel) -> dict[str, Any]:
         "license_and_use": whole.license_and_use,
         "limits": whole.limits,
         "links": dict(whole.links),
-        "system_prompt": tulu_system_prompt(),
+        "system_prompt": TULU_SYSTEM_PROMPT,
         "prompt_format": whole.prompt_format,
         "end_token": whole.end_token,
         "end_token_id": whole.end_token_id,
@@ -100,7 +100,7 @@ def _sections(width: int) -> list[str]:
     lines += ["", "Links", *(f"  {name}: {link}" for name, link in whole.links.items())]
     lines += ["", "Prompt format", *(f"    {line}" for line in whole.prompt_format.split("\n"))]
     lines += _wrapped(whole.prompt_format_note, width, "  ")
-    lines += ["", "System prompt", f"    {tulu_system_prompt()}"]
+    lines += ["", "System prompt", f"    {TULU_SYSTEM_PROMPT}"]
     lines += _wrapped(whole.system_prompt_note, width, "  ")
     return [*lines, "", f"Source: {whole.source}."]
 

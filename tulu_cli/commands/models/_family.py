@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tulu_cli.models import FamilyModel, family_models, resolve
+from tulu_cli.models import FAMILY, FamilyModel, resolve
 from tulu_cli.models.installed import Cached, look
 from tulu_cli.plan.weights import WeightsFit, weights_fit
 from tulu_cli.render.columns import aligned
@@ -29,7 +29,7 @@ def entries(gpus_free: tuple[int, ...], memory_free: int) -> list[Entry]:
             look(resolve(model.alias)),
             weights_fit(model.weight_bytes, gpus_free, memory_free),
         )
-        for model in family_models()
+        for model in FAMILY
     ]
 
 

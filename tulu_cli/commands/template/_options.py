@@ -333,10 +333,10 @@ def read_system(asked: str | None) -> str | None:
     """Return the system prompt: a text, the name of one in the settings, tulu or none."""
     if asked is None:
         return None
-    from tulu_cli.models import tulu_system_prompt
+    from tulu_cli.models import TULU_SYSTEM_PROMPT
     from tulu_cli.settings import read_settings
 
-    named = {**read_settings({}).prompts, "tulu": tulu_system_prompt(), "none": None}
+    named = {**read_settings({}).prompts, "tulu": TULU_SYSTEM_PROMPT, "none": None}
     return named.get(asked, asked)
 
 
