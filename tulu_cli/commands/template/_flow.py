@@ -1,5 +1,6 @@
 """One conversation after another: rows through a verb's work, in order, in one process or more."""
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -75,8 +76,10 @@ def in_order(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    # A fork would hold on to whatever this process has open.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (make,))
+    # A fork shares what is loaded, where a new interpreter loads it for half a second. It is safe
+    # as long as this process has one thread; on macOS the system's own libraries may have more.
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(jobs, context, _begin, (make,))
     waiting: deque[Future[Any]] = deque()
     try:
         for piece in pieces:

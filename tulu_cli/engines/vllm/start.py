@@ -1,5 +1,6 @@
 """Start vLLM's AsyncLLM: for an engine in this process, and for vLLM's own server."""
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,9 @@ def start_engine(
     """
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    # vLLM collects garbage half a dozen times while it starts, in each process, and each time would
+    # look at the million objects of the modules that are loaded by now.
+    gc.freeze()
     with minded_workers(log):
         return AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
 
