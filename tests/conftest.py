@@ -1,6 +1,8 @@
 """What every test may use: the demo model, prepared once in the user's own cache."""
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,39 @@ def demo_directory() -> Path:
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
             patch.delenv(name, raising=False)
         return locate(resolve("demo")).directory
+
+
+SMALL_LAYERS = 4
+
+
+@pytest.fixture(scope="session")
+def small_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model with its first layers alone: quick, where what it says does not matter."""
+    directory = tmp_path_factory.mktemp("small") / "demo"
+    shutil.copytree(demo_directory, directory, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((demo_directory / "config.json").read_text())
+    config["num_hidden_layers"] = SMALL_LAYERS
+    (directory / "config.json").write_text(json.dumps(config))
+    # By hand: the library would load torch, and vLLM could not fork any more.
+    data = (demo_directory / "model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header, kept, tensors = json.loads(data[8:begin]), bytearray(), {}
+    for name, tensor in header.items():
+        if name == "__metadata__" or _layer(name) >= SMALL_LAYERS:
+            continue
+        first, last = tensor["data_offsets"]
+        tensors[name] = tensor | {"data_offsets": [len(kept), len(kept) + last - first]}
+        kept += data[begin + first : begin + last]
+    text = json.dumps({"__metadata__": {"format": "pt"}} | tensors).encode()
+    text += b" " * (-len(text) % 8)
+    weights = len(text).to_bytes(8, "little") + text + kept
+    (directory / "model.safetensors").write_bytes(weights)
+    return directory
+
+
+def _layer(name: str) -> int:
+    _, _, rest = name.partition(".layers.")
+    return int(rest.partition(".")[0]) if rest else -1
 
 
 @pytest.fixture(scope="session", autouse=True)

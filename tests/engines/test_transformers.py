@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,17 @@ from tulu_cli.machine import Machine
 from .loading import END, Asker, load_engine, usage_of
 
 
+@pytest.fixture(scope="module")
+def loaded(small_directory: Path) -> Iterator[Any]:
+    """The engine with the small model."""
+    engine = load_engine("transformers", small_directory)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture
-def engine(loaded_engines: Callable[[str], Engine]) -> Any:
-    """The engine with the demo model and nothing kept."""
-    loaded: Any = loaded_engines("transformers")
+def engine(loaded: Any) -> Any:
+    """The engine with nothing kept."""
     loaded.forget()
     return loaded
 
@@ -94,7 +101,7 @@ def test_an_interrupt_inside_a_layer_leaves_a_usable_cache(
         if calls == step + 1:
             raise KeyboardInterrupt
 
-    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(interrupt)
+    hook = engine.model.model.layers[-1].mlp.register_forward_pre_hook(interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
             ask(engine, ids)
@@ -127,16 +134,16 @@ def test_a_batch_of_very_different_lengths_is_as_each_alone(engine: Any, asker: 
         assert answers[position][0].token_ids == ask(engine, request.prompt_token_ids, max_tokens=6)
 
 
-def tiny(demo_directory: Path, directory: Path, model: Any) -> Path:
+def tiny(small_directory: Path, directory: Path, model: Any) -> Path:
     """Save a random model with the demo's tokenizer."""
     model.save_pretrained(directory)
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(demo_directory / name, directory)
+        shutil.copy(small_directory / name, directory)
     return directory
 
 
 @pytest.fixture(scope="module")
-def sliding_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sliding_directory(small_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Mistral whose layers see a window of 16 tokens, with the demo's tokenizer."""
     directory = tmp_path_factory.mktemp("sliding")
     torch.manual_seed(0)
@@ -144,7 +151,7 @@ def sliding_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFac
         vocab_size=49152, hidden_size=32, intermediate_size=32, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, sliding_window=16,
     )  # fmt: skip
-    return tiny(demo_directory, directory, transformers.MistralForCausalLM(config))
+    return tiny(small_directory, directory, transformers.MistralForCausalLM(config))
 
 
 @pytest.fixture
@@ -171,14 +178,14 @@ def test_a_sliding_window_is_continued_or_computed_anew(sliding: Any, asker: Ask
 
 @pytest.mark.parametrize("kind", ["Mamba", "Rwkv"])
 def test_a_model_without_keys_and_values_is_refused(
-    demo_directory: Path, tmp_path: Path, kind: str
+    small_directory: Path, tmp_path: Path, kind: str
 ) -> None:
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=49152, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2
     )
     model = getattr(transformers, f"{kind}ForCausalLM")(config)
     with pytest.raises(EngineError, match=f"^{kind}ForCausalLM has no cache of keys and values"):
-        load_engine("transformers", tiny(demo_directory, tmp_path / kind, model))
+        load_engine("transformers", tiny(small_directory, tmp_path / kind, model))
 
 
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])
@@ -189,11 +196,11 @@ def test_a_cache_goes_by_the_models_own_name_for_it(name: str) -> None:
     assert cache_argument(model) == name
 
 
-def test_quantization_is_refused_with_what_would_do(demo_directory: Path) -> None:
+def test_quantization_is_refused_with_what_would_do(small_directory: Path) -> None:
     with pytest.raises(UsageError, match="fp8, awq and gptq need --engine vllm"):
-        load_engine("transformers", demo_directory, quantization="fp8")
+        load_engine("transformers", small_directory, quantization="fp8")
     with pytest.raises(NoEngine, match="pip install bitsandbytes"):
-        load_engine("transformers", demo_directory, quantization="bitsandbytes")
+        load_engine("transformers", small_directory, quantization="bitsandbytes")
 
 
 @pytest.mark.parametrize(
@@ -205,23 +212,23 @@ def test_quantization_is_refused_with_what_would_do(demo_directory: Path) -> Non
     ],
 )
 def test_an_option_of_vllm_is_refused_and_not_dropped(
-    demo_directory: Path, option: dict[str, Any]
+    small_directory: Path, option: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError, match="--engine vllm"):
-        load_engine("transformers", demo_directory, **option)
+        load_engine("transformers", small_directory, **option)
 
 
-def test_broken_weights_are_one_sentence(demo_directory: Path, tmp_path: Path) -> None:
-    broken = shutil.copytree(demo_directory, tmp_path / "broken")
+def test_broken_weights_are_one_sentence(small_directory: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(small_directory, tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     with pytest.raises(EngineError, match=r"^transformers cannot load demo: [^\n]+\.$"):
         load_engine("transformers", broken)
 
 
-def test_arguments_of_its_own_are_passed_through(demo_directory: Path, asker: Asker) -> None:
+def test_arguments_of_its_own_are_passed_through(small_directory: Path, asker: Asker) -> None:
     engine: Any = load_engine(
-        "transformers", demo_directory, engine_args={"attn_implementation": "eager"}
+        "transformers", small_directory, engine_args={"attn_implementation": "eager"}
     )
     assert engine.model.config._attn_implementation == "eager"
     assert ask(engine, asker.ids("Hi"), max_tokens=2)
@@ -239,10 +246,10 @@ def test_a_ctrl_c_stops_the_answer_within_200_ms(demo_directory: Path) -> None:
     assert once_within(0.2, lambda: seconds_to_stop(demo_directory))
 
 
-def seconds_to_stop(demo_directory: Path) -> float:
+def seconds_to_stop(directory: Path) -> float:
     """From a Ctrl-C in an answer to the last of it on stdout."""
     command = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "transformers"]
-    command += ["-m", str(demo_directory), "--ignore-eos", "--max-tokens", "1500", "Tell a story."]
+    command += ["-m", str(directory), "--ignore-eos", "--max-tokens", "1500", "Tell a story."]
     pipes: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
@@ -301,7 +308,7 @@ def test_where_memory_runs_out_fewer_run_at_a_time(engine: Any, asker: Asker) ->
             raise torch.OutOfMemoryError("no room")
         most = max(most, len(inputs[0]))
 
-    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    hook = engine.model.model.layers[-1].mlp.register_forward_pre_hook(fail)
     try:
         answers = dict(engine.batch(requests))
     finally:
@@ -316,7 +323,7 @@ def test_a_request_that_never_fits_is_an_error_of_its_own(engine: Any, asker: As
         if len(inputs[0]) > 1 or inputs[0].shape[1] > 100:
             raise torch.OutOfMemoryError("no room")
 
-    hook = engine.model.model.layers[5].mlp.register_forward_pre_hook(fail)
+    hook = engine.model.model.layers[-1].mlp.register_forward_pre_hook(fail)
     requests = [asker.request(text, max_tokens=3) for text in ("Hi", "word " * 200, "Name one.")]
     try:
         answers = dict(engine.batch(requests))

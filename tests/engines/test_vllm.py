@@ -69,8 +69,8 @@ def engines(started: list[psutil.Process]) -> list[psutil.Process]:
     return [one for one in started if not any("resource_tracker" in w for w in one.cmdline())]
 
 
-def test_a_killed_worker_is_exit_7_with_the_partial_kept(demo_directory: Path) -> None:
-    process = begin(demo_directory)
+def test_a_killed_worker_is_exit_7_with_the_partial_kept(small_directory: Path) -> None:
+    process = begin(small_directory)
     started = workers(process)
     started[-1].kill()
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)
@@ -85,9 +85,9 @@ def test_a_killed_worker_is_exit_7_with_the_partial_kept(demo_directory: Path) -
     ("stages", "method"), [((), FORK), (TWO_STAGES, FORK), (TWO_STAGES, SPAWN)]
 )
 def test_a_killed_command_leaves_no_worker_and_no_shared_memory(
-    demo_directory: Path, stages: tuple[str, ...], method: Mapping[str, str]
+    small_directory: Path, stages: tuple[str, ...], method: Mapping[str, str]
 ) -> None:
-    process = begin(demo_directory, *LONG, *stages, env=method)
+    process = begin(small_directory, *LONG, *stages, env=method)
     started = workers(process)
     shared = shared_memory([psutil.Process(process.pid), *started])
     assert shared
@@ -126,9 +126,9 @@ def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
     [(signal.SIGINT, 130, FORK), (signal.SIGTERM, 143, FORK), (signal.SIGINT, 130, SPAWN)],
 )
 def test_an_interrupt_keeps_the_partial_and_leaves_no_worker(
-    demo_directory: Path, number: int, code: int, method: Mapping[str, str]
+    small_directory: Path, number: int, code: int, method: Mapping[str, str]
 ) -> None:
-    process = begin(demo_directory, env=method)
+    process = begin(small_directory, env=method)
     started = workers(process)
     os.kill(process.pid, number)
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)
@@ -139,10 +139,10 @@ def test_an_interrupt_keeps_the_partial_and_leaves_no_worker(
 
 
 def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
-    demo_directory: Path, tmp_path: Path
+    small_directory: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*TULU, "-m", str(demo_directory), "--regex", "sky blue", "Which colour is the sky?"],
+        [*TULU, "-m", str(small_directory), "--regex", "sky blue", "Which colour is the sky?"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -162,27 +162,27 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the import of vLLM
-def test_a_device_of_another_build_is_a_usage_error(demo_directory: Path) -> None:
+def test_a_device_of_another_build_is_a_usage_error(small_directory: Path) -> None:
     with pytest.raises(UsageError, match=r"^This vLLM is built for cpu and cannot run on cuda:1"):
-        load_engine("vllm", demo_directory, device="cuda:1")
+        load_engine("vllm", small_directory, device="cuda:1")
 
 
-def test_an_unknown_argument_is_a_usage_error(demo_directory: Path) -> None:
-    done = run_once(demo_directory, "--engine-arg", "no_such_thing=1", "Hi")
+def test_an_unknown_argument_is_a_usage_error(small_directory: Path) -> None:
+    done = run_once(small_directory, "--engine-arg", "no_such_thing=1", "Hi")
     assert done.returncode == 2
     assert done.stderr.startswith("tulu: vLLM does not take this --engine-arg")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_two_stages_of_a_pipeline_answer_as_one(demo_directory: Path) -> None:
+def test_two_stages_of_a_pipeline_answer_as_one(small_directory: Path) -> None:
     question = ("--greedy", "--max-tokens", "16", "Why is the sky blue?")
-    piped = run_once(demo_directory, *question, *TWO_STAGES)
+    piped = run_once(small_directory, *question, *TWO_STAGES)
     assert (piped.returncode, piped.stderr) == (0, "")
-    assert piped.stdout == run_once(demo_directory, *question).stdout
+    assert piped.stdout == run_once(small_directory, *question).stdout
 
 
-def test_parts_that_do_not_come_out_even_are_one_sentence(demo_directory: Path) -> None:
-    done = run_once(demo_directory, "Hi", "--tensor-parallel-size", "2")
+def test_parts_that_do_not_come_out_even_are_one_sentence(small_directory: Path) -> None:
+    done = run_once(small_directory, "Hi", "--tensor-parallel-size", "2")
     assert done.returncode == 1
     assert "attention heads (9) must be divisible by tensor parallel size (2)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -190,9 +190,9 @@ def test_parts_that_do_not_come_out_even_are_one_sentence(demo_directory: Path) 
 
 @both_methods
 def test_broken_weights_are_one_sentence(
-    demo_directory: Path, tmp_path: Path, method: Mapping[str, str]
+    small_directory: Path, tmp_path: Path, method: Mapping[str, str]
 ) -> None:
-    broken = shutil.copytree(demo_directory, tmp_path / "broken")
+    broken = shutil.copytree(small_directory, tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
     done = run_once(broken, "Hi", env=method)
@@ -207,10 +207,10 @@ def test_broken_weights_are_one_sentence(
     [(10**6, "No available memory", FORK), (10**7, "KV cache is needed", SPAWN)],
 )
 def test_memory_that_is_too_small_is_exit_3(
-    demo_directory: Path, cache_bytes: int, reason: str, method: Mapping[str, str]
+    small_directory: Path, cache_bytes: int, reason: str, method: Mapping[str, str]
 ) -> None:
     own = ("--engine-arg", f"kv_cache_memory_bytes={cache_bytes}")
-    done = run_once(demo_directory, *own, "Hi", env=method)
+    done = run_once(small_directory, *own, "Hi", env=method)
     assert done.returncode == 3, done.stderr
     (line,) = done.stderr.splitlines()
     assert "does not fit in memory: ValueError: " in line

@@ -38,16 +38,16 @@ def root() -> Iterator[Path]:
     ],
 )
 def test_whatever_is_killed_nothing_is_left(
-    root: Path, demo_directory: Path, killed: str, method: str, monkeypatch: pytest.MonkeyPatch
+    root: Path, small_directory: Path, killed: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", method)
-    engine = load_warm("vllm", demo_directory)
+    engine = load_warm("vllm", small_directory)
     (warm,) = warm_engines()
     assert warm.socket.stat().st_mode & 0o777 == 0o600
     server = psutil.Process(warm.state.server)
     family = [psutil.Process(warm.state.supervisor), server, *server.children(recursive=True)]
     assert len(family) >= 3
-    events = engine.stream(Asker(demo_directory).request(max_tokens=1500, ignore_eos=True))
+    events = engine.stream(Asker(small_directory).request(max_tokens=1500, ignore_eos=True))
     assert any(isinstance(event, Text) and event.token_ids for event in events)
     shared = shared_memory(family)
     assert shared
@@ -65,13 +65,13 @@ def test_whatever_is_killed_nothing_is_left(
     engine.close()
 
 
-def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_path: Path) -> None:
+def test_in_public_nothing_answers_without_the_key(small_directory: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("secret\n")
     key.chmod(0o600)
     port = str(free_port())
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "tulu_cli", "serve", str(demo_directory), "--engine", "vllm"]
+    command = [sys.executable, "-m", "tulu_cli", "serve", str(small_directory), "--engine", "vllm"]
     command += ["--host", "127.0.0.1", "--port", port, "--api-key-file", str(key)]
     command += ["--max-model-len", "2048"]
     with (tmp_path / "log").open("wb") as log:
@@ -85,7 +85,7 @@ def test_in_public_nothing_answers_without_the_key(demo_directory: Path, tmp_pat
             assert status(url + path) == 401
         listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"secret" not in listed, "others can list processes"
-        ask = ["complete", "-m", str(demo_directory), "--server", url]
+        ask = ["complete", "-m", str(small_directory), "--server", url]
         ask += ["--greedy", "--max-tokens", "3"]
         done = tulu(*ask, "--api-key-env", "KEY", "Why is the sky blue?", env={"KEY": "secret"})
         assert done.returncode == 0, done.stderr.decode()
