@@ -14,10 +14,12 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # The order of a gate is one and the same for each commit; `make fuzz` shuffles anew.
 GATE := -m pytest --dist loadfile --randomly-seed=1
-SUITE := $(GATE) -m "not vllm" -n logical
+# One worker more than there are cores: many tests wait, for a process or a terminal.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+SUITE := $(GATE) -m "not vllm" -n $(WORKERS)
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
-# leaves sockets of its own to the garbage collector. Each of the two workers holds an engine.
-VLLM := $(GATE) -m vllm -n 2 -W ignore::pytest.PytestUnraisableExceptionWarning
+# leaves sockets of its own to the garbage collector. Each worker holds an engine or two.
+VLLM := $(GATE) -m vllm -n 3 -W ignore::pytest.PytestUnraisableExceptionWarning
 # What every engine promises, once more with the newest supported release of transformers: it has a
 # folder of its own on the path, for the processes too that a test starts.
 NEWEST := $(GATE) --dist load -m "not vllm" -n 2 \
@@ -26,6 +28,8 @@ NEWEST := $(GATE) --dist load -m "not vllm" -n 2 \
 MINUTES ?= 10
 # More threads of torch in several processes at once would wait for one another.
 test coverage fuzz: export OMP_NUM_THREADS = 1
+# GiB of KV cache that each vLLM takes, and fills with zeros before it answers.
+test coverage: export VLLM_CPU_KVCACHE_SPACE = 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 # Without byte code on disk every start of an engine compiles it again, for seconds.

@@ -6,6 +6,7 @@ Each line of stdin is a JSON object of arguments for vLLM's LLM, and gets a line
 keeps the state of one engine in its process, so each has a fork of one that has imported it.
 """
 
+import gc
 import json
 import os
 import sys
@@ -39,8 +40,9 @@ def cache_of(arguments: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """One engine after the other."""
     os.environ |= SETTINGS
-    import vllm  # noqa: F401  # once for all
+    from vllm import LLM  # noqa: F401  # once for all
 
+    gc.freeze()  # vLLM collects garbage many times, and each time would look at all of that
     for line in sys.stdin.read().splitlines():
         child = os.fork()
         if child == 0:
