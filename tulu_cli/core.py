@@ -81,12 +81,14 @@ class Request:
 
     Engines of ours are given token ids and never see text; a server that makes its own prompt is
     given the conversation. `stop_token_ids` are the end tokens of the model, where its tokens are
-    known; `sampling.ignore_eos` disarms them.
+    known; `sampling.ignore_eos` disarms them. `unchosen` names the parameters that nobody has set:
+    a server that makes its own prompt has defaults of its own, which then apply.
     """
 
     prompt: TokenIds | Conversation
     sampling: Sampling
     stop_token_ids: TokenIds = ()
+    unchosen: frozenset[str] = frozenset()
 
     @property
     def prompt_token_ids(self) -> TokenIds:
@@ -210,13 +212,14 @@ class Timings:
 class Done:
     """The end of choice `index`. `stop` is the stop string or end token that ended it, if any.
 
-    `usage` is None if a server that makes its own prompt has not counted the tokens.
+    `usage` is None if a server that makes its own prompt has not counted the tokens, and `seed` if
+    it takes none.
     """
 
     finish_reason: FinishReason
     usage: Usage | None
     timings: Timings
-    seed: int
+    seed: int | None
     stop: str | int | None = None
     index: int = 0
 

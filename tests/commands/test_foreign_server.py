@@ -13,6 +13,7 @@ from tests.foreign_server import (
     Reply,
     careless,
     event,
+    json_reply,
     refuse,
     serving,
     stream,
@@ -126,6 +127,51 @@ def test_a_setting_that_cannot_be_told_is_said(server: ForeignServer) -> None:
         "tulu: engine server: asked for by --server",
         f"tulu: model blue-1 in {server.url}/v1",
     ]
+
+
+def test_what_nobody_set_is_left_to_the_server(server: ForeignServer) -> None:
+    ask(server)
+    ask(server, env={"TULU_TEMPERATURE": "1.0"})
+    code, out, _ = ask(server, "--json", "--top-p", "1")
+    first, second, third = (one.body for one in server.seen)
+    assert not {"temperature", "top_p"} & first.keys()
+    assert (second["temperature"], third["top_p"]) == (1.0, 1.0)
+    assert not {"top_p", "temperature"} & {
+        *third.keys() - {"top_p"},
+        *second.keys() - {"temperature"},
+    }
+    told = json.loads(out)
+    assert (code, told["sampling"]["temperature"], told["sampling"]["top_p"]) == (0, None, 1.0)
+    assert told["sampling"]["seed"] == third["seed"] == told["choices"][0]["seed"]
+
+
+def without_seed(body: dict[str, Any]) -> Reply:
+    found = {"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
+    return json_reply({"detail": [found]}, 422) if "seed" in body else careless(body)
+
+
+def test_a_seed_that_the_server_refuses_is_left_out_or_is_the_error(
+    server: ForeignServer, tmp_path: Path
+) -> None:
+    server.respond = without_seed
+    code, out, err = ask(server, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert (told["sampling"]["seed"], told["choices"][0]["seed"]) == (None, None)
+    code, _, err = ask(server, "--seed", "7")
+    complaint = "refused the request (422): body.seed: Extra inputs are not permitted."
+    assert (code, complaint in err) == (1, True)
+    source = tmp_path / "rows.jsonl"
+    source.write_bytes(b'{"prompt": "a"}\n{"prompt": "b", "sampling": {"seed": 3}}\n')
+    done = tulu("batch", str(source), "--in-order", "--server", server.url)
+    one, other = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, one["text"], one["seed"]) == (65, "The sky is blue.", None)
+    assert complaint in other["error"]["message"]
+    lines = b"/set temperature\n/set\nHi\n"
+    done = tulu("chat", "--incognito", "--server", server.url, stdin=lines)
+    assert b"temperature = the server's own (default)" in done.stderr
+    assert b"top_p                the server's own  (default)\n" in done.stdout
+    assert done.stdout.endswith(b"The sky is blue.\n")
 
 
 ROWS = b"""{"id": "a", "prompt": "Why?"}

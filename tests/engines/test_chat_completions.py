@@ -623,6 +623,104 @@ def test_a_parameter_that_a_server_spells_otherwise_is_learnt(
         ask(engine, max_tokens=2)
 
 
+def in_words(name: str) -> Reply:
+    return refuse(400, f"Unrecognized request argument supplied: {name}")
+
+
+def by_param(name: str) -> Reply:
+    return refuse(400, "Unsupported parameter.", param=name)
+
+
+def by_place(name: str) -> Reply:
+    found = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs"}
+    return json_reply({"detail": [found]}, 422)
+
+
+def in_the_stream(name: str) -> Reply:
+    return stream({"error": {"message": f"{name}: unknown field", "code": 400}})
+
+
+def without(name: str, refusal: Callable[[str], Reply]) -> Respond:
+    """As a server answers that does not know a parameter."""
+
+    def respond(body: dict[str, Any]) -> Reply:
+        return refusal(name) if name in body else careless(body)
+
+    return respond
+
+
+OPEN = frozenset({"temperature", "top_p", "seed"})
+REFUSALS = [in_words, by_param, by_place, in_the_stream]
+
+
+def test_what_nobody_chose_is_left_to_the_server(server: ForeignServer, engine: Engine) -> None:
+    collect(engine.stream(replace(request(max_tokens=2), unchosen=OPEN)))
+    collect(engine.stream(replace(request(top_p=1.0), unchosen=OPEN - {"top_p"})))
+    assert not {"temperature", "top_p"} & server.seen[0].body.keys()
+    assert server.seen[1].body["top_p"] == 1.0
+    assert "temperature" not in server.seen[1].body
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("name", ["seed", "stream_options", "stop", "max_tokens"])
+def test_what_a_server_can_do_without_is_sent_no_more(
+    server: ForeignServer, engine: Engine, name: str, refusal: Callable[[str], Reply]
+) -> None:
+    server.respond = without(name, refusal)
+    asked = replace(request(stop=(" is",), max_tokens=9, seed=5), unchosen=OPEN)
+    for _ in range(2):
+        (choice,) = collect(engine.stream(asked))
+        assert (choice.text, choice.done.stop) == ("The sky", " is")
+        assert choice.done.seed == (None if name == "seed" else 5)
+    assert len(server.seen) == 3
+    assert name not in server.seen[2].body
+    assert (server.seen[2].body.get("max_completion_tokens") == 9) == (name == "max_tokens")
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize(
+    ("name", "sampling"),
+    [
+        ("seed", {"seed": 5}),
+        ("temperature", {"temperature": 0.5}),
+        ("top_p", {"top_p": 0.5}),
+        ("n", {"n": 2}),
+        ("logprobs", {"logprobs": 1}),
+        ("top_logprobs", {"logprobs": 1}),
+        ("response_format", {"constraint": Constraint("json_schema", "{}")}),
+    ],
+)
+def test_what_a_user_chose_is_never_left_out(
+    server: ForeignServer,
+    engine: Engine,
+    name: str,
+    sampling: dict[str, Any],
+    refusal: Callable[[str], Reply],
+) -> None:
+    server.respond = without(name, refusal)
+    if name == "seed":  # though it was learnt from another request that the server has none
+        collect(engine.stream(replace(request(), unchosen=OPEN)))
+    seen = len(server.seen)
+    said, error = broken(engine, **sampling)
+    assert said == ""
+    assert isinstance(error, EngineError)
+    assert len(server.seen) == seen + 1
+
+
+def test_what_is_no_better_with_another_name_is_not_learnt(
+    server: ForeignServer, engine: Engine
+) -> None:
+    server.respond = lambda body: (
+        refuse(400, "max_completion_tokens is unknown")
+        if "max_completion_tokens" in body
+        else refuse(400, "max_tokens over 4 is not supported")
+        if body["max_tokens"] > 4
+        else careless(body)
+    )
+    broken(engine, max_tokens=5)
+    assert ask(engine, max_tokens=4)[0].text == BLUE
+
+
 def relayed(socket: Path) -> Respond:
     """As a model of ours answers whose server calls itself somebody else's."""
 

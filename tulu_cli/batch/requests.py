@@ -14,7 +14,7 @@ from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
 from tulu_cli.request.inputs import well_formed
 from tulu_cli.request.request import request_maker
-from tulu_cli.request.sampling import advised, decide
+from tulu_cli.request.sampling import advised, decide, unchosen
 from tulu_cli.settings import KEYS, Setting, Settings
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
     }
 
     def make(row: "Row") -> Request:
-        settings, own = override(with_seed(prepared.settings, row), row.sampling)
-        sampling = decide(settings, generation, **{**common, **own})
+        settings, own = override(prepared.settings, row.sampling)
+        sampling = decide(with_seed(settings, row), generation, **{**common, **own})
         if isinstance(row.prompt, str):
             return maker.completion(row.prompt, sampling)
         messages = maker.conversation(row.prompt)
         if not row.kwargs and not row.tools:
-            return maker.answer(messages, sampling)
+            return maker.answer(messages, sampling, unchosen=unchosen(settings))
         if isinstance(prepared.model, ChatModel):
             what = "chat_template_kwargs" if row.kwargs else "tools"
             raise BadInput(f"The server makes the prompt itself: a row cannot give it {what}.")

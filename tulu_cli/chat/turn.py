@@ -16,6 +16,7 @@ from tulu_cli.errors import HistoryError, PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
 from tulu_cli.render import Renderer
 from tulu_cli.render.choose import prompt_tokens
+from tulu_cli.request.sampling import unchosen
 from tulu_cli.text import plural
 
 # What was read on the screen for longer than a second must not be lost, whatever happens then.
@@ -158,7 +159,8 @@ def prepare(
     if model is None:
         if continue_final:
             raise UsageError("The server makes the prompt itself: /retry answers anew.")
-        return Request(messages, sampling), Record(chat.model.info, sampling, chat.session.system)
+        request = Request(messages, sampling, unchosen=unchosen(chat.settings))
+        return request, Record(chat.model.info, sampling, chat.session.system)
     fit = fitting(chat, messages, model.max_model_len, continue_final=continue_final)
     with chat.interrupts.welcome():
         info = chat.model.info

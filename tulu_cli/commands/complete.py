@@ -244,7 +244,7 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
     """Return the request for the prompt. Raise BadInput, UsageError or PromptTooLong."""
     from tulu_cli.request.inputs import conversation, empty_prompt, user_text, well_formed
     from tulu_cli.request.request import request_maker
-    from tulu_cli.request.sampling import decide
+    from tulu_cli.request.sampling import decide, unchosen
 
     sampling = decide(
         prepared.settings,
@@ -268,7 +268,9 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
         return maker.bounded(maker.completion(text, sampling))
     messages = maker.conversation(conversation(chosen.given, data, chosen.prefill))
     prefilled = chosen.prefill is not None
-    return maker.bounded(maker.answer(messages, sampling, continue_final=prefilled))
+    open_ones = unchosen(prepared.settings)
+    made = maker.answer(messages, sampling, unchosen=open_ones, continue_final=prefilled)
+    return maker.bounded(made)
 
 
 def answer(

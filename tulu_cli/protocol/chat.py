@@ -4,6 +4,7 @@ https://platform.openai.com/docs/api-reference/chat. What such a server cannot d
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,21 +50,22 @@ def check(sampling: Sampling, url: str | None) -> None:
 def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[str, Any]:
     """Return a request as the body of POST /v1/chat/completions, as this server spells it.
 
-    Greedy choices are all the same, so one is asked for.
+    Greedy choices are all the same, so one is asked for. What nobody has chosen is left to the
+    server, but for the seed, by which an answer can be made again. `quirks` are the parameters that
+    the server does not take.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
         "messages": [message_object(message) for message in request.conversation],
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
         "stream": True,
+        "stream_options": {"include_usage": True},
     }
-    if "stream_options" not in quirks:
-        body["stream_options"] = {"include_usage": True}
+    chosen = (name for name in ("temperature", "top_p") if name not in request.unchosen)
+    body |= {name: getattr(sampling, name) for name in chosen}
     if sampling.max_tokens is not None:
-        renamed = "max_completion_tokens" in quirks
-        body["max_completion_tokens" if renamed else "max_tokens"] = sampling.max_tokens
+        name = "max_completion_tokens" if "max_tokens" in quirks else "max_tokens"
+        body[name] = sampling.max_tokens
     if not sampling.greedy:
         body["seed"] = sampling.seed
         if sampling.n > 1:  # a server that has no word for it is not asked for nothing
@@ -76,7 +78,14 @@ def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[s
         schema = json.loads(sampling.constraint.source)
         named = {"name": "answer", "strict": True, "schema": schema}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
+    for name in quirks & _spare(request):
+        body.pop(name, None)
     return body
+
+
+def _spare(request: Request) -> frozenset[str]:
+    """Return what a server need not be told: it is not the user's choice, or is done here too."""
+    return request.unchosen | {"stream_options", "stop"}
 
 
 def message_object(message: Message) -> dict[str, Any]:
@@ -84,17 +93,31 @@ def message_object(message: Message) -> dict[str, Any]:
     return message.as_text().as_dict()
 
 
-def quirk_in(refused: Refused, body: Mapping[str, Any]) -> str | None:
-    """Return the parameter that a server refused, if another spelling of the body may do.
+_UNKNOWN = re.compile(
+    r"unknown|unrecognized|unsupported|unexpected|extra|not (supported|permitted)", re.I
+)
 
-    One is renamed; the other only asks for token counts, and can be left out.
+
+def quirk_in(refused: Refused, request: Request, body: Mapping[str, Any]) -> str | None:
+    """Return the parameter that a server refused by name, if the request can do without it.
+
+    A limit of tokens has another name on newer servers. What the user has chosen is never left
+    out: the refusal says what is wrong with it.
     """
-    if refused.status not in (400, 422):
+    if refused.status not in (200, 400, 422):
         return None
-    told = str(refused)
-    if "max_completion_tokens" in told and "max_tokens" in body:
-        return "max_completion_tokens"
-    return "stream_options" if "stream_options" in told and "stream_options" in body else None
+    told = refused.told
+    if "max_tokens" in body and (
+        "max_completion_tokens" in told or (_names("max_tokens", told) and _UNKNOWN.search(told))
+    ):
+        return "max_tokens"
+    return next(
+        (name for name in sorted(_spare(request) & body.keys()) if _names(name, told)), None
+    )
+
+
+def _names(name: str, told: str) -> bool:
+    return re.search(rf"(?<!\w){name}(?!\w)", told) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,19 @@ LONGEST_MESSAGE = 500  # characters
 
 
 class Refused(EngineError):
-    """A server's refusal, with its HTTP status."""
+    """A server's refusal, with its HTTP status, and all that it has said, for who looks in it."""
 
-    def __init__(self, sentence: str, status: int) -> None:
+    def __init__(self, sentence: str, status: int, told: str = "") -> None:
         super().__init__(sentence)
         self.status = status
+        self.told = told or sentence
 
 
 def refusal(status: int, told: Any) -> TuluError:
     """Return a refusal's body as an error; servers of ours send the class of theirs."""
     told = told[0] if isinstance(told, list) and told else told
     told = told if isinstance(told, dict) else {}
-    error = told.get("error") or told.get("detail") or told
+    error = told.get("error") or _detail(told.get("detail")) or told
     error = error if isinstance(error, dict) else {"message": error}
     message = one_line(str(error.get("message") or "no reason given"), LONGEST_MESSAGE).rstrip(".")
     kind = getattr(errors, str(error.get("type")), None)
@@ -38,7 +39,18 @@ def refusal(status: int, told: Any) -> TuluError:
             "--api-key-env.",
             status,
         )
-    return Refused(f"The server refused the request ({status}): {message}.", status)
+    said = f"The server refused the request ({status}): {message}."
+    return Refused(said, status, json.dumps(told))
+
+
+def _detail(told: Any) -> Any:
+    """Return FastAPI's `detail`; of a list of what it found, each place with its complaint."""
+    if not isinstance(told, list):
+        return told
+    try:
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in told)
+    except (LookupError, TypeError):
+        return told
 
 
 def error_object(error: TuluError) -> dict[str, Any]:

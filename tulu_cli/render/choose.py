@@ -30,7 +30,8 @@ def one_shot(
     if not as_json:
         return text(streams, collector, plain=plain or sampling.constraint is not None)
     if is_conversation(request.prompt):  # the server has more parameters than it is told
-        untold = dict.fromkeys(("top_k", "min_p", "repetition_penalty"))
+        open_ones = request.unchosen - {"seed"}
+        untold = dict.fromkeys(("top_k", "min_p", "repetition_penalty", *open_ones))
         extra: dict[str, Any] = {"prompt_token_ids": None, "prefill": prefill}
         extra["sampling"] = asdict(sampling) | untold
     else:

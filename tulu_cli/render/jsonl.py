@@ -53,8 +53,11 @@ class JsonRenderer:
         """Write the object, also for an answer that was cut."""
         self._collector.cut = cut
         choices = self.completions
+        head = self._head
+        if all(choice.done.seed is None for choice in choices):
+            head = {**head, "sampling": {**head["sampling"], "seed": None}}
         document = {
-            **self._head,
+            **head,
             "choices": [
                 choice_object(choice, self._token_text, with_ids=self._with_ids)
                 for choice in choices

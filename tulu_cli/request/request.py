@@ -38,17 +38,23 @@ class RequestMaker:
         return with_system(messages, self.system, asked=self.system_is_asked)
 
     def answer(
-        self, messages: Conversation, sampling: Sampling, *, continue_final: bool = False
+        self,
+        messages: Conversation,
+        sampling: Sampling,
+        *,
+        unchosen: frozenset[str] = frozenset(),
+        continue_final: bool = False,
     ) -> Request:
         """Return the request for the answer to a conversation, as it is.
 
-        With `continue_final` the answer goes on with the last message. Raise BadInput where the
+        With `continue_final` the answer goes on with the last message. `unchosen` names what a
+        server that makes the prompt decides by its own defaults. Raise BadInput where the
         chat template refuses the conversation, UsageError for what the server cannot be asked.
         """
         if isinstance(self.model, ChatModel):
             if continue_final:
                 raise UsageError("The server makes the prompt itself: it cannot go on with a text.")
-            return Request(messages, sampling)
+            return Request(messages, sampling, unchosen=unchosen)
         ids = self.token_ids(messages, continue_final=continue_final)
         return Request(ids, sampling, self.model.end_token_ids)
 

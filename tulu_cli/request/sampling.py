@@ -47,6 +47,13 @@ def decide(
     )
 
 
+def unchosen(settings: Settings) -> frozenset[str]:
+    """Return the sampling parameters that nobody has set, and that a server may decide itself."""
+    return frozenset(
+        name for name in ("temperature", "top_p", "seed") if name not in settings.values
+    )
+
+
 def advised(generation_config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a generation_config.json says about choosing tokens, as transformers reads it.
 

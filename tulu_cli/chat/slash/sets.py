@@ -13,6 +13,7 @@ from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
 # What can change between two answers; the other settings are decided when a model is loaded.
 _AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
 _DEFAULT = "default"
+_SERVERS = "the server's own"
 _INDENT = " " * 21
 
 
@@ -56,7 +57,14 @@ def set_(chat: Chat, argument: str) -> None:
         chat.settings = changed(chat, key, text.strip())
     value = getattr(chat.sampling(), key.name) if key.name != "seed" else chat.settings.get("seed")
     origin = chat.settings.values.get(key.name)
+    if origin is None and _is_left_open(chat, key.name):
+        value = _SERVERS
     chat.say(f"{key.name} = {value} ({origin.origin if origin else 'default'})")
+
+
+def _is_left_open(chat: Chat, name: str) -> bool:
+    """Return True for what a server that makes the prompt decides where nobody sets it."""
+    return chat.model.tokens is None and name not in ("max_tokens", "seed")
 
 
 def key_named(name: str) -> Key:
@@ -90,6 +98,8 @@ def show_sampling(chat: Chat) -> None:
     for name in _AT_ONCE:
         setting = chat.settings.values.get(name)
         value = getattr(sampling, name)
+        if setting is None and _is_left_open(chat, name):
+            value = _SERVERS
         if name == "seed" and setting is None:
             value = "drawn for each answer"
         if value is None:

@@ -100,6 +100,7 @@ class ChatAnswer:
         self._choices = [ChoiceText(request, index) for index in range(request.sampling.n)]
         self._usage: Usage | None = None
         self._answered: set[int] = set()
+        self.seed: int | None = request.sampling.seed  # None for a server that takes none
 
     def read(self, chunks: Iterator[Mapping[str, Any]]) -> Iterator[Text | Done]:
         """Yield the events, each `Done` last. Raise UsageError for what the server left out."""
@@ -179,7 +180,7 @@ class ChatAnswer:
             finish_reason=choice.finish or "stop",
             usage=usage,
             timings=Timings(0.0, (choice.first or now) - self._started, now - self._started),
-            seed=self._request.sampling.seed,
+            seed=self.seed,
             stop=choice.stop,
             index=choice.index,
         )
@@ -235,17 +236,21 @@ class ChatCompletionsEngine:
     def _events(self, request: Request, *, patient: bool) -> Iterator[Text | Done]:
         check(request.sampling, self._url)
         answer = ChatAnswer(request, self._url, time.perf_counter())
+        quirks = self._quirks
         while True:
-            body = request_body(request, self.info.model, self._quirks)
+            body = request_body(request, self.info.model, quirks)
+            if "seed" in quirks & request.unchosen:
+                answer.seed = None
             try:
                 with self._wire.open(_PATH, body, patient=patient) as chunks:
                     yield from answer.read(chunks)
+                self._quirks |= quirks  # they were the reason, as now it has answered
                 return
             except Refused as refused:
-                quirk = quirk_in(refused, body)
+                quirk = quirk_in(refused, request, body)
                 if quirk is None or answer.has_begun:
                     raise self._explained(refused) from refused
-                self._quirks |= {quirk}
+                quirks |= {quirk}
 
     def _explained(self, refused: Refused) -> TuluError:
         """Return a refusal, with the models that exist if this one does not."""
