@@ -145,6 +145,52 @@ def test_what_nobody_set_is_left_to_the_server(server: ForeignServer) -> None:
     assert told["sampling"]["seed"] == third["seed"] == told["choices"][0]["seed"]
 
 
+ALIAS = {"id": "prod", "owned_by": "vllm", "max_model_len": 2048, "root": "/srv/models/Qwen"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "of"),
+    [
+        ({}, (), "/srv/models/Qwen"),
+        ({}, ("-m", "prod"), "/srv/models/Qwen"),
+        ({"root": None}, (), "prod"),
+        ({"root": "prod", "id": "org/prod"}, (), "prod"),
+        ({"owned_by": "tulu", "root": None}, (), "prod"),
+    ],
+)
+def test_an_alias_of_a_vllm_server_need_not_be_a_model_here(
+    server: ForeignServer, changes: dict[str, Any], arguments: tuple[str, ...], of: str
+) -> None:
+    server.models = {"data": [ALIAS | changes]}
+    code, out, err = ask(server, *arguments)
+    assert (code, out) == (0, "The sky is blue.\n"), err
+    assert err == (
+        f"tulu: the tokenizer of {of} is not here, so the server makes the prompt; "
+        "-m DIRECTORY names one that is.\n"
+    )
+    (seen,) = server.seen
+    assert (seen.path, seen.body["model"]) == (
+        "/v1/chat/completions",
+        server.models["data"][0]["id"],
+    )
+
+
+def test_a_tokenizer_that_is_named_for_an_alias_makes_the_prompt(
+    server: ForeignServer, demo_directory: Path
+) -> None:
+    server.models = {"data": [ALIAS]}
+    server.respond = lambda _body: refuse(400, "Token ids, then.")
+    code, _, err = ask(server, "-m", str(demo_directory))
+    assert (code, "Token ids, then." in err) == (1, True)
+    assert server.seen[0].path == "/v1/completions"
+    assert server.seen[0].body["model"] == "prod"
+    assert all(isinstance(token, int) for token in server.seen[0].body["prompt"])
+    code, _, err = ask(server, "-m", "nonsense")
+    assert (code, len(server.seen)) == (5, 1)
+    assert "'nonsense' is not a model." in err
+    assert err.endswith("has the model prod.\n")
+
+
 def without_seed(body: dict[str, Any]) -> Reply:
     found = {"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
     return json_reply({"detail": [found]}, 422) if "seed" in body else careless(body)

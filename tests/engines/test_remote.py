@@ -174,12 +174,75 @@ def test_a_server_with_another_model_answers_nothing(
         endpoint = servers.at_url(stranger.url, None)
         assert isinstance(endpoint, Endpoint)
         if fits:
-            servers.check_model(endpoint, spec)
+            servers.check_model(endpoint, spec, say=pytest.fail)
             continue
         with pytest.raises(UsageError, match="runs m, not demo: leave -m out"):
-            servers.check_model(endpoint, spec)
+            servers.check_model(endpoint, spec, say=pytest.fail)
     assert isinstance(endpoint, Endpoint)
     assert endpoint.root == "m", "a directory of another machine means nothing here"
+    assert endpoint.away == "/nowhere/demo"
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "fits", "words"),
+    [
+        ("/srv/Qwen2.5-7B", "/here/qwen2.5-7b", True, ""),
+        ("/srv/Qwen2.5-7B", "/here/copy", True, "loaded /srv/Qwen2.5-7B; the tokenizer is that of"),
+        ("Qwen/Qwen2.5-7B", "/here/Qwen2.5-7B", True, ""),
+        ("Qwen/Qwen2.5-7B", "/here/other", False, ""),
+        (None, "/here/other", False, ""),
+    ],
+)
+def test_a_directory_that_is_named_for_an_alias_is_believed(
+    stranger: Stranger, demo_directory: Path, root: str | None, path: str, fits: bool, words: str
+) -> None:
+    stranger.replies = [(200, models(id="prod", root=root))]
+    endpoint = servers.at_url(stranger.url, None)
+    assert isinstance(endpoint, Endpoint)
+    said: list[str] = []
+    spec = replace(spec_of(demo_directory), name=path)
+    if fits:
+        servers.check_model(endpoint, spec, is_path=True, say=said.append)
+    else:
+        with pytest.raises(UsageError, match=f"runs prod, not {path}: leave -m out"):
+            servers.check_model(endpoint, spec, is_path=True, say=said.append)
+    assert len(said) == bool(words)
+    assert words in "".join(said)
+
+
+BASE = {"id": "prod", "owned_by": "vllm", "max_model_len": 2048, "root": "org/base"}
+ALSO = BASE | {"id": "prod-2"}
+LORA = {"id": "sql", "owned_by": "vllm", "root": "/srv/sql", "parent": "prod"}
+OTHER = BASE | {"id": "small", "root": "org/small", "max_model_len": 512}
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "model", "root", "length"),
+    [
+        ([BASE, ALSO, LORA], None, "prod", "org/base", 2048),
+        ([LORA, BASE], None, "prod", "org/base", 2048),
+        ([BASE, ALSO], "prod-2", "prod-2", "org/base", 2048),
+        ([BASE, LORA], "sql", "sql", "org/base", 2048),
+        ([BASE, OTHER], "small", "small", "org/small", 512),
+        ([BASE, OTHER], "org/small", "small", "org/small", 512),
+        ([BASE], "8b", "prod", "org/base", 2048),
+        ([BASE | {"root": None}], None, "prod", "prod", 2048),
+    ],
+)
+def test_which_of_the_models_of_a_server_is_meant(
+    stranger: Stranger, rows: Any, asked: str | None, model: str, root: str, length: int
+) -> None:
+    stranger.replies = [(200, {"data": rows})]
+    found = servers.at_url(stranger.url, None, asked)
+    assert isinstance(found, Endpoint)
+    assert (found.info.model, found.root, found.info.max_model_len) == (model, root, length)
+
+
+def test_of_models_that_differ_one_has_to_be_named(stranger: Stranger) -> None:
+    for asked in (None, "8b"):
+        stranger.replies = [(200, {"data": [BASE, OTHER, LORA]})]
+        with pytest.raises(UsageError, match="has several models: -m takes prod, small, sql"):
+            servers.at_url(stranger.url, None, asked)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 from tulu_cli.core import Constraint, TokenIds
 from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.engines.choose import EngineChoice, choose
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import ModelNotFound, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
 from tulu_cli.prompt import LateTokenizer, Tokenizer
 from tulu_cli.render.talk import progress_on
-from tulu_cli.text import gib
+from tulu_cli.text import gib, one_line
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
 
 if TYPE_CHECKING:
@@ -209,20 +209,25 @@ def _decided(
     name = settings.get("model")
     url = None if options.no_server else settings.get("server")
     named: Endpoint | None = None
+    asked = name
     if url is None:
-        ref = None if name is None else resolve(name, settings.aliases)
+        if name is not None:
+            resolve(name, settings.aliases)  # what the user got wrong is said first
         choice = choose(settings.get("engine", "auto"), machine)
     else:
-        server = servers.at_url(url, settings.get("api_key_env"))
+        wanted = None if name is None else settings.aliases.get(name, name)
+        server = servers.at_url(url, settings.get("api_key_env"), wanted)
         choice = servers.choice_for(server, "asked for by --server")
         if isinstance(server, ChatServer):
             return _on_chat_server(server, choice, options, machine, say)
         named = server
         # The settings name a model for this machine, the server has its own.
-        asked = name if name is not None and settings.is_flag("model") else server.root
-        ref = None if asked is None else resolve(asked, settings.aliases)
-    ref = ref or resolve(default_model(machine, say), settings.aliases)
-    files = locate(ref, offline=options.offline, weights=False, progress=progress, say=say)
+        asked = servers.meant_model(server, settings)
+    files = _files_of(asked, named, options, machine, say, progress)
+    if isinstance(files, ChatServer):
+        choice = servers.choice_for(files, "asked for by --server")
+        return _on_chat_server(files, choice, options, machine, say)
+    ref = files.ref
     _refuse_reward_model(files)
     spec = EngineSpec(
         name=ref.repo or ref.name,
@@ -246,11 +251,38 @@ def _decided(
     model = TokenModel(files, spec.tokenizer, spec, ends, kept)
     prepared = Prepared(model, choice, settings, options, machine, say)
     if named is not None:
-        servers.check_model(named, spec)
+        servers.check_model(named, spec, is_path=ref.path is not None, say=say)
         return answered_by(prepared, model, named, "asked for by --server")
     if running is not None:
         return answered_by(prepared, model, running, "warm, and chosen")
     return prepared
+
+
+def _files_of(
+    asked: str | None,
+    named: Endpoint | None,
+    options: LoadOptions,
+    machine: "Machine",
+    say: Callable[[str], None],
+    progress: Progress,
+) -> ModelFiles | ChatServer:
+    """Return the small files of the model that is asked for, that a server has, or by default.
+
+    Return the server itself where those of its own model are not here.
+    """
+    try:
+        name = asked
+        if name is None:
+            name = (named.root if named is not None else None) or default_model(machine, say)
+        ref = resolve(name, options.settings.aliases)
+        return locate(ref, offline=options.offline, weights=False, progress=progress, say=say)
+    except ModelNotFound as error:
+        if named is None:
+            raise
+        if asked is None:
+            return servers.without_tokenizer(named, say)
+        has = f"The server at {named.url} has the model {one_line(named.info.model)}."
+        raise ModelNotFound(f"{error} {has}") from error
 
 
 def say_choices(prepared: Prepared) -> None:

@@ -4,7 +4,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
 from tulu_cli.protocol.chat import CANNOT, cannot
 from tulu_cli.settings import Setting, Settings
-from tulu_cli.text import listed
+from tulu_cli.text import listed, one_line
 from tulu_cli.warm.endpoint import Address, ChatServer, Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.warm.record import Identity, LaunchOrder, fingerprint
@@ -143,11 +143,13 @@ def start(order: LaunchOrder, progress: Progress) -> Endpoint:
     raise EngineError(f"The engine of {order.asked} ends as soon as it is ready.")
 
 
-def at_url(url: str, key_variable: str | None) -> Endpoint | ChatServer:
+def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endpoint | ChatServer:
     """Return the server at a URL, after asking it for its models.
 
-    vLLM, or a server of ours, takes token ids; any other is given messages. Raise UsageError for a
-    key variable that is not set, EngineError where no such server answers.
+    vLLM, or a server of ours, takes token ids; any other is given messages. Of several models it is
+    the one that is `asked` for by the server's name or by where it was loaded from. Raise
+    UsageError for a key variable that is not set, or where a choice is left, EngineError where no
+    such server answers.
     """
     from tulu_cli.engines.remote.wire import Wire
     from tulu_cli.protocol.chat import model_names
@@ -156,27 +158,74 @@ def at_url(url: str, key_variable: str | None) -> Endpoint | ChatServer:
     if key_variable is not None and not key:
         raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
     told = _models(Wire(Address(url=url, api_key=key), {}))
+    other = ChatServer(url=url, api_key=key, models=model_names(told))
     try:
-        model = told["data"][0]
-        owner, limit = model.get("owned_by"), int(model["max_model_len"])
-        name, root = str(model["id"]), model.get("root")
+        rows = [row for row in told["data"] if row.get("id")]
+        owner = rows[0].get("owned_by")
+        if owner not in ("vllm", "tulu"):
+            return other
+        row = _row_of(rows, asked, url)
+        base = next((one for one in rows if one["id"] == row.get("parent")), row)
+        limit = int(row.get("max_model_len") or base["max_model_len"])
+        name, root = str(row["id"]), str(base.get("root") or base["id"])
     except (LookupError, TypeError, ValueError, AttributeError):
-        return ChatServer(url=url, api_key=key, models=model_names(told))
-    if owner not in ("vllm", "tulu"):
-        return ChatServer(url=url, api_key=key, models=model_names(told))
+        return other
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
-    known = root if root and (not str(root).startswith("/") or os.path.isdir(root)) else name
-    return Endpoint(info, url=url, api_key=key, root=str(known))
+    is_away = root.startswith("/") and not os.path.isdir(root)
+    known = str(base["id"]) if is_away else root
+    return Endpoint(info, url=url, api_key=key, root=known, away=root if is_away else None)
 
 
-def check_model(endpoint: Endpoint, spec: EngineSpec) -> None:
-    """Raise UsageError if a server runs another model than the one whose tokens it is given."""
-    names = (endpoint.info.model, endpoint.root)
-    if not {spec.name, str(spec.directory)} & set(names):
-        raise UsageError(
-            f"The server at {endpoint.url} runs {endpoint.info.model}, not {spec.name}: leave -m "
-            f"out, or start it with --served-model-name {spec.name} if that is what it is."
-        )
+def _row_of(rows: Sequence[Mapping[str, Any]], asked: str | None, url: str) -> Mapping[str, Any]:
+    """Return what is told of the model that is meant: the one asked for, or the only one.
+
+    A model may stand there by several names, and each adapter (LoRA) stands beside its base, its
+    parent. Raise UsageError if a choice is left.
+    """
+    bases = [row for row in rows if not row.get("parent")] or rows
+    for row in (*rows, *bases):
+        if asked is not None and asked in (row["id"], row.get("root")):
+            return row
+    if len({row.get("root") or row["id"] for row in bases}) > 1:
+        names = tuple(str(row["id"]) for row in rows)
+        raise UsageError(f"The server at {url} has several models: -m takes {listed(names)}.")
+    return bases[0]
+
+
+def check_model(
+    endpoint: Endpoint, spec: EngineSpec, *, is_path: bool = False, say: Callable[[str], None]
+) -> None:
+    """Raise UsageError if a server runs another model than the one whose tokens it is given.
+
+    A path that the user named is believed where the server's own files are out of sight, and
+    otherwise where it ends as the name that the server loaded; if it ends otherwise, that is said.
+    """
+    if {spec.name, str(spec.directory)} & {endpoint.info.model, endpoint.root}:
+        return
+    loaded = endpoint.away or endpoint.root or endpoint.info.model
+    is_alike = _end(loaded) == _end(spec.name)
+    if is_path and endpoint.away is not None and not is_alike:
+        say(f"tulu: the server loaded {one_line(loaded)}; the tokenizer is that of {spec.name}.")
+    if is_path and (endpoint.away is not None or is_alike):
+        return
+    raise UsageError(
+        f"The server at {endpoint.url} runs {endpoint.info.model}, not {spec.name}: leave -m "
+        f"out, or start it with --served-model-name {spec.name} if that is what it is."
+    )
+
+
+def _end(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].lower()
+
+
+def without_tokenizer(endpoint: Endpoint, say: Callable[[str], None]) -> ChatServer:
+    """Return a server that makes the prompt itself, as its tokenizer is not here; say so."""
+    name = one_line(endpoint.away or endpoint.root or endpoint.info.model)
+    say(
+        f"tulu: the tokenizer of {name} is not here, so the server makes the prompt; "
+        "-m DIRECTORY names one that is."
+    )
+    return ChatServer(url=endpoint.url, api_key=endpoint.api_key, models=(endpoint.info.model,))
 
 
 def _models(wire: "Wire") -> Any:
@@ -219,6 +268,15 @@ _SAMPLING = ("top_k", "min_p", "repetition_penalty")
 _OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 # Where a model's name comes from when it is meant for this server, and for no engine here.
 _MEANT = ("flag", "/model")
+
+
+def meant_model(server: Endpoint, settings: Settings) -> str | None:
+    """Return the model that was named for this server, other than by the server's own name."""
+    asked = settings.values.get("model")
+    if asked is None or asked.origin not in _MEANT:
+        return None
+    name = settings.aliases.get(asked.value, asked.value)
+    return None if server.info.model in (asked.value, name) else str(asked.value)
 
 
 def chosen_model(endpoint: ChatServer, settings: Settings) -> str:

@@ -31,12 +31,14 @@ class Address:
 class Endpoint(Address):
     """A server that takes token ids: a warm engine of ours with a lease on it, or vLLM's server.
 
-    `info.model` is the name by which the server knows the model, and `root` is where it was loaded
-    from, if that is known. `end_token_ids` are the model's, if it is a warm engine.
+    `info.model` is the name by which the server knows the model. `root` is the name that its
+    tokenizer may have here: where it was loaded from, unless that is a directory of the server's
+    machine, which `away` then is. `end_token_ids` are the model's, if it is a warm engine.
     """
 
     info: EngineInfo
     root: str | None = None
+    away: str | None = None
     lease: Lease | None = field(default=None, repr=False, compare=False)
     end_token_ids: TokenIds = ()
 
