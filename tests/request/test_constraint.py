@@ -1,13 +1,16 @@
 """Structured answers: what may be asked for, and what an answer must be."""
 
 import json
+import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tulu_cli.core import Completion, Constraint, Done, FinishReason, Timings, Usage
+from tulu_cli.engines import guidance
 from tulu_cli.errors import (
     BadInput,
     ConstraintNotMet,
@@ -139,3 +142,84 @@ def test_a_schema_never_reaches_for_the_network(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ConstraintNotMet, match=r"refers to 'http://example\.com/schema\.json'"):
         check(Constraint("json_schema", schema), completion("1"))
     assert tried == []
+
+
+# Each of them takes Python's `re` longer than anybody waits.
+SLOW_REGEXES = [
+    (r"([A-Za-z]+ ?)+\.", "The answer to this question is that the sky is blue because of"),
+    (r"(a+)+b", "a" * 60),
+    (r"^(a|aa)+$", "a" * 60 + "!"),
+    (r"(\p{L}+)+\.", "é" * 60),
+]
+
+
+@pytest.mark.parametrize(("regex", "text"), SLOW_REGEXES)
+def test_a_regex_that_backtracks_is_matched_by_the_grammar(regex: str, text: str) -> None:
+    constraint = Constraint("regex", regex)
+    with pytest.raises(ConstraintNotMet, match="does not match as a whole"):
+        check(constraint, completion(text))
+    with pytest.raises(StoppedByLength, match="cut at 5 tokens"):
+        check(constraint, completion(text, "length"))
+
+
+def test_an_answer_that_matches_in_the_end_is_right() -> None:
+    check(Constraint("regex", r"(a+)+b"), completion("a" * 5000 + "b"))
+    check(Constraint("regex", r"^(a|aa)+$"), completion("a" * 5000, "length"))
+
+
+SLOW = "^(a+)+$"
+SLOW_SCHEMAS = [
+    ({"type": "string", "pattern": SLOW}, '"%s"'),
+    ({"type": "object", "patternProperties": {SLOW: {"type": "null"}}}, '{"%s": 1}'),
+    ({"patternProperties": {SLOW: {}}, "additionalProperties": {"type": "null"}}, '{"%s": 1}'),
+    ({"patternProperties": {SLOW: {}}, "unevaluatedProperties": False}, '{"%s": 1}'),
+    ({"propertyNames": {"pattern": SLOW}}, '{"%s": 1}'),
+    ({"type": "array", "items": {"oneOf": [{"pattern": SLOW}, {"type": "null"}]}}, '["%s"]'),
+    ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string", "pattern": SLOW}}}, '"%s"'),
+]
+
+
+@pytest.fixture
+def haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulu_cli.request.constraint._LIMIT_SECONDS", 0.0)
+    monkeypatch.setattr("tulu_cli.request.constraint._TICK_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("haste")
+@pytest.mark.parametrize(("schema", "text"), SLOW_SCHEMAS)
+def test_a_pattern_in_a_schema_never_hangs(schema: object, text: str) -> None:
+    constraint = Constraint("json_schema", json.dumps(schema))
+    answer = text % ("a" * 60 + "!")
+    with suppress(ConstraintNotMet):
+        check(constraint, completion(answer))
+    with pytest.raises(StoppedByLength, match="cut at 5 tokens"):
+        check(constraint, completion(answer[:-1], "length"))
+
+
+@pytest.mark.usefixtures("haste")
+def test_an_answer_that_only_the_grammar_can_match_is_right() -> None:
+    two = [{"pattern": "^(a+)+$"}, {"pattern": "^a+!$"}]
+    answer = json.dumps("a" * 60 + "!")
+    check(
+        Constraint("json_schema", json.dumps({"type": "string", "anyOf": two})), completion(answer)
+    )
+    with pytest.raises(ConstraintNotMet, match="to match its patterns takes too long"):
+        check(Constraint("json_schema", json.dumps({"oneOf": two})), completion(answer))
+
+
+@pytest.mark.usefixtures("haste")
+def test_a_check_without_a_grammar_ends_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    guidance._made.cache_clear()
+    before = signal.getsignal(signal.SIGPROF)
+    for constraint, text in (
+        (Constraint("regex", "(a+)+b"), "a" * 60),
+        (Constraint("json_schema", json.dumps({"pattern": SLOW})), '"' + "a" * 60 + '!"'),
+    ):
+        with pytest.raises(ConstraintNotMet, match="to match its patterns takes too long"):
+            check(constraint, completion(text))
+        with pytest.raises(StoppedByLength):
+            check(constraint, completion(text, "length"))
+    check(Constraint("regex", "a+b"), completion("a" * 60 + "b"))
+    assert signal.getsignal(signal.SIGPROF) is before
+    assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)

@@ -4,6 +4,7 @@ llguidance does the work here, and inside vLLM as its `guidance` backend.
 """
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from tulu_cli.core import Constraint
@@ -35,6 +36,28 @@ def grammar(constraint: Constraint) -> str:
     if problem:
         raise _refused(constraint, problem)
     return str(made)
+
+
+def accepts(constraint: Constraint, text: str) -> bool | None:
+    """Return whether a text is a whole answer by the grammar, in time that grows with its length.
+
+    Return None where no grammar can tell: the library is missing, or cannot express the structure.
+    """
+    try:
+        made = _made(constraint)
+    except (BadInput, NoEngine, ValueError, RecursionError):
+        return None
+    import llguidance
+
+    matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), made)  # a token for each byte
+    data = text.encode("utf-8", "surrogatepass")
+    taken = matcher.try_consume_tokens(list(data))
+    if matcher.is_error():
+        return None
+    return bool(taken == len(data) and matcher.is_accepting())
+
+
+_made = lru_cache(maxsize=64)(grammar)
 
 
 def arguments(constraint: Constraint) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 import json
 import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import Completion, Constraint
+from tulu_cli.engines import guidance
 from tulu_cli.errors import (
     BadInput,
     ConstraintNotMet,
@@ -87,6 +92,8 @@ def check(constraint: Constraint, completion: Completion) -> None:
         problem = _problem(constraint, completion.text)
     except RecursionError:
         problem = "it is nested too deeply to be checked"
+    except _TooLongError:
+        problem = "to match its patterns takes too long"
     if problem is None:
         return
     if completion.done.finish_reason == "length":
@@ -108,19 +115,78 @@ def _problem(constraint: Constraint, text: str) -> str | None:
     if constraint.kind == "choice":
         return None if text in json.loads(constraint.source) else "it is none of the choices"
     if constraint.kind == "regex":
-        try:
-            matched = re.fullmatch(for_python(constraint.source), text)
-        except UnknownClassError:
-            return None  # the grammar that bound the answer knows the class
-        return None if matched else "it does not match as a whole"
-    return _schema_problem(json.loads(constraint.source), text)
+        return None if _matches(constraint, text) else "it does not match as a whole"
+    schema = json.loads(constraint.source)
+    readable = PythonSchema.of(schema)
+    if not readable.has_patterns:
+        return _schema_problem(schema, readable, text)
+    try:
+        with _limited():
+            return _schema_problem(schema, readable, text)
+    except _TooLongError:
+        if _is_surely_right(constraint, text):
+            return None
+        raise
 
 
-def _schema_problem(schema: Any, text: str) -> str | None:
+def _is_surely_right(constraint: Constraint, text: str) -> bool:
+    """Return True for an answer that the grammar of its schema accepts, where that says enough.
+
+    A grammar takes oneOf for anyOf, and an escaped character for several. It has one order of keys,
+    so an answer that it does not accept may still be right.
+    """
+    plain = json.dumps(json.loads(text), ensure_ascii=False)
+    is_exact = not re.search('"(oneOf|x-guidance)"', constraint.source) and "\\" not in plain
+    return is_exact and guidance.accepts(constraint, plain) is True
+
+
+def _matches(constraint: Constraint, text: str) -> bool:
+    matched = guidance.accepts(constraint, text)
+    if matched is not None:
+        return matched
+    try:
+        pattern = for_python(constraint.source)
+    except UnknownClassError:
+        return True  # the grammar that bound the answer knows the class
+    with _limited():
+        return re.fullmatch(pattern, text) is not None
+
+
+class _TooLongError(Exception):
+    """The limit of `_limited` has been reached."""
+
+
+_LIMIT_SECONDS = 0.5  # of computing; an honest pattern takes milliseconds for a whole context
+_TICK_SECONDS = 0.05
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raise _TooLongError in the main thread, which must be the caller, once it computes too long.
+
+    Python's `re` tries some patterns, such as (a+)+b, in exponentially many ways, and sees to
+    signals meanwhile. The signal comes as the process computes, and time that others take is not
+    counted.
+    """
+    started = time.thread_time()
+
+    def stop(*_: object) -> None:
+        if time.thread_time() - started > _LIMIT_SECONDS:
+            raise _TooLongError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, _TICK_SECONDS, _TICK_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def _schema_problem(schema: Any, readable: PythonSchema, text: str) -> str | None:
     import jsonschema
     import referencing
 
-    readable = PythonSchema.of(schema)
     kind = jsonschema.validators.validator_for(schema)
     # An empty registry of our own: jsonschema's fetches the $refs that it does not know.
     validator = kind(readable.document, registry=referencing.Registry())

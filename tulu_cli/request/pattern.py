@@ -93,12 +93,14 @@ _DATA = ("const", "enum", "default", "examples")
 class PythonSchema:
     """A JSON schema whose patterns Python's `re` can read, and what each of them was.
 
-    `unknown` is True if it has a pattern that only a grammar can check.
+    `unknown` is True if it has a pattern that only a grammar can check, and `has_patterns` if it
+    has any.
     """
 
     document: Any = None
     originals: dict[str, str] = field(default_factory=dict)
     unknown: bool = False
+    has_patterns: bool = False
 
     @classmethod
     def of(cls, schema: Any) -> "PythonSchema":
@@ -131,6 +133,7 @@ class PythonSchema:
         return self._schema(value)
 
     def _pattern(self, pattern: str) -> str:
+        self.has_patterns = True
         try:
             translated = for_python(pattern)
         except UnknownClassError:
