@@ -1,6 +1,7 @@
 """Errors on the wire: a server's refusal as an error of ours, and our errors for clients."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tulu_cli import errors
@@ -59,9 +60,9 @@ def error_object(error: TuluError) -> dict[str, Any]:
     return {"error": told}
 
 
-def parsed(data: bytes) -> Any:
-    """Parse a body as JSON, or wrap it as {"message": text} if it is not."""
+def parsed(data: bytes, hidden: Callable[[str], str] = str) -> Any:
+    """Parse a body as JSON, or wrap it as {"message": text}, after `hidden`, if it is not."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        return {"message": data[:200].decode("utf-8", errors="replace")}
+        return {"message": hidden(data.decode("utf-8", errors="replace"))[:200]}

@@ -3,13 +3,14 @@
 import http.client
 import json
 import math
+import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import chain, count
-from typing import Any, TypeVar
-from urllib.parse import urljoin
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, urljoin
 
 from tulu_cli.engines.remote.events import DONE, ERROR, begin_of, begins_with_event, events
 from tulu_cli.engines.remote.transport import (
@@ -29,6 +30,7 @@ from tulu_cli.warm.endpoint import Address
 _WORKER_DIED = "EngineCore encountered an issue"
 _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
+_SHORTEST_SECRET = 8  # characters
 _LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
 
 _T = TypeVar("_T")
@@ -47,12 +49,38 @@ class _Busy(Exception):
         self.seconds = seconds
 
 
+class Secret:
+    """A key that is shown to nobody, though a server may repeat it in what it says."""
+
+    def __init__(self, key: str | None) -> None:
+        spellings = {key, quote(key, safe=""), quote(key)} if key else set()
+        either = "|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
+        # A stand-in such as "x" for a server that wants no key is no secret inside of a word.
+        is_short = len(key or "") < _SHORTEST_SECRET
+        self._pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)" if is_short else either)
+        self._is_none = not key
+
+    def hidden(self, told: _T) -> _T:
+        """Return a JSON value, or a text, with *** in place of the key in each of its texts."""
+        made: Any = told
+        if self._is_none:
+            return told
+        if isinstance(told, str):
+            made = self._pattern.sub("***", told)
+        elif isinstance(told, list):
+            made = [self.hidden(item) for item in told]
+        elif isinstance(told, dict):
+            made = {name: self.hidden(item) for name, item in told.items()}
+        return cast(_T, made)
+
+
 class Wire:
     """HTTP to one server; each request has a connection of its own."""
 
     def __init__(self, endpoint: Address, headers: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._headers = {"Content-Type": "application/json", **headers}
+        self._secret = Secret(endpoint.api_key)
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {_checked(endpoint.api_key)}"
         self._running: set[Line] = set()
@@ -150,7 +178,7 @@ class Wire:
         with self._translated():
             for name, data in events(pieces):
                 if name == ERROR:
-                    raise self._refusal(parsed(data))
+                    raise self._refusal(self._parsed(data))
                 if data.strip() == DONE:
                     return
                 yield self._chunk(data)
@@ -160,7 +188,7 @@ class Wire:
         """Return a chunk. Raise what it says if it refuses; `detail` is FastAPI's word."""
         told = self._json(data)
         if not isinstance(told, dict):
-            raise self._senseless(_start(data))
+            raise self._senseless(self._start(data))
         is_text = isinstance(told.get("message"), str)
         if told.get("error") or ("choices" not in told and (is_text or told.get("detail"))):
             raise self._refusal(told)
@@ -183,7 +211,7 @@ class Wire:
         try:
             return json.loads(data)
         except (ValueError, RecursionError) as error:
-            raise self._senseless(_start(data)) from error
+            raise self._senseless(self._start(data)) from error
 
     @contextmanager
     def _accepted(self, method: str, path: str, body: bytes | None) -> Iterator[Reply]:
@@ -201,9 +229,10 @@ class Wire:
                 told = reply.body()
         if 300 <= reply.status < 400:
             raise self._redirected(reply.url, path, reply.header("Location"))
-        failure = self._failure(reply.status, parsed(told))
+        failure = self._failure(reply.status, self._parsed(told))
         if reply.status in (404, 405) and isinstance(failure, Refused):
-            failure = Refused(f"{failure} It was sent to {one_line(reply.url)}.", reply.status)
+            url = one_line(self._secret.hidden(reply.url))
+            failure = Refused(f"{failure} It was sent to {url}.", reply.status)
         if _is_busy(reply.status) and not isinstance(failure, EngineDied):
             raise _Busy(failure, _seconds(reply.header("Retry-After")))
         raise failure
@@ -226,11 +255,19 @@ class Wire:
             yield
         except (OSError, http.client.HTTPException, ValueError) as error:
             said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise _Lost(self._death(said)) from error
+            hidden = self._secret.hidden(said)
+            # A traceback would show the reason as it came.
+            raise _Lost(self._death(hidden)) from (error if hidden == said else None)
 
     def _failure(self, status: int, told: Any) -> TuluError:
-        error = refusal(status, told)
+        error = refusal(status, self._secret.hidden(told))
         return EngineDied(self._death("its worker died")) if _WORKER_DIED in str(error) else error
+
+    def _start(self, data: bytes) -> str:
+        return repr(self._secret.hidden(data[:4096].decode("utf-8", errors="replace"))[:60])
+
+    def _parsed(self, data: bytes) -> Any:
+        return parsed(data, self._secret.hidden)
 
     def _senseless(self, told: str) -> EngineError:
         return EngineError(
@@ -241,7 +278,7 @@ class Wire:
     def _redirected(self, url: str, path: str, place: str | None) -> EngineError:
         if not place:
             return EngineError(f"{self._endpoint.url} redirects, but does not say where to.")
-        place = one_line(urljoin(url, place))
+        place = one_line(self._secret.hidden(urljoin(url, place)))
         return EngineError(
             f"{self._endpoint.url} redirects to {place}. Redirects are not followed, so your key "
             "and prompt stay where you sent them; use --server "
@@ -281,7 +318,3 @@ def _is_busy(status: int) -> bool:
 def _seconds(told: str | None) -> float:
     """Return a Retry-After in seconds; 0 for a date, or for none."""
     return float(told) if told is not None and told.isascii() and told.isdigit() else 0.0
-
-
-def _start(data: bytes) -> str:
-    return repr(data[:60].decode("utf-8", errors="replace"))
