@@ -106,12 +106,20 @@ def test_what_is_longer_than_any_context_is_not_sent(
     assert chat_ids(there, conversation) == chat_ids(specs[0], conversation)
 
 
-@pytest.mark.parametrize("body", [{}, {"text": 3}, {"conversation": 3}, {"conversation": [{}]}])
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({}, "needs a text, or a conversation"),
+        ({"text": 3}, "text must be a text"),
+        ({"conversation": 3}, "needs a text, or a conversation"),
+        ({"conversation": [{}]}, r"conversation\[0\]\.role must be a text"),
+    ],
+)
 def test_a_question_that_is_none_is_refused(
-    specs: tuple[EngineSpec, EngineSpec], body: dict[str, Any]
+    specs: tuple[EngineSpec, EngineSpec], body: dict[str, Any], complaint: str
 ) -> None:
     assert specs[1].server is not None
-    with pytest.raises(BadInput, match="needs a text or a conversation"):
+    with pytest.raises(BadInput, match=complaint):
         Wire(specs[1].server, {}).post(PROMPT_PATH, body)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
+from tulu_cli.protocol.fields import read_switch
 
 _SWITCHES = ("continue_final", "allow_special", "strict_roles")
 
@@ -25,15 +26,37 @@ def text_body(text: str) -> dict[str, Any]:
 
 
 def read_text_body(body: Mapping[str, Any]) -> str | None:
-    """Return the plain text that a body asks for, or None if it asks for a conversation."""
+    """Return the plain text that a body asks for, or None if it asks for a conversation.
+
+    Raise BadInput if it is not a text.
+    """
     text = body.get("text")
-    return text if isinstance(text, str) else None
+    if text is not None and not isinstance(text, str):
+        raise BadInput("text must be a text.")
+    return text
 
 
 def read_chat_body(body: Mapping[str, Any]) -> tuple[list[Message], dict[str, bool]]:
     """Return a body's conversation and its switches. Raise BadInput if there is none."""
-    try:
-        conversation = [Message(**message) for message in body["conversation"]]
-    except (TypeError, LookupError) as error:
-        raise BadInput("The body needs a text or a conversation.") from error
-    return conversation, {name: bool(body.get(name)) for name in _SWITCHES}
+    told = body.get("conversation")
+    if not isinstance(told, list):
+        raise BadInput("The body needs a text, or a conversation that is a list of messages.")
+    conversation = [_message(message, f"conversation[{at}]") for at, message in enumerate(told)]
+    return conversation, {name: read_switch(body, name) for name in _SWITCHES}
+
+
+_KINDS = {"role": str, "content": str, "extra": dict}
+
+
+def _message(told: Any, place: str) -> Message:
+    """Return a message as `asdict` has made it. Raise BadInput."""
+    if not isinstance(told, dict):
+        raise BadInput(f"{place} must be an object.")
+    if other := next((name for name in told if name not in _KINDS), None):
+        raise BadInput(f"{place}.{other} is unknown: role, content and extra are needed.")
+    made = {"extra": {}, **told}
+    for name, kind in _KINDS.items():
+        if not isinstance(made.get(name), kind):
+            wanted = "a text" if kind is str else "an object"
+            raise BadInput(f"{place}.{name} must be {wanted}.")
+    return Message(**made)

@@ -6,11 +6,12 @@ https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html. `completio
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tulu_cli.core import Constraint, Sampling
 from tulu_cli.errors import BadInput
+from tulu_cli.protocol.fields import is_off, read_object, read_switch
 from tulu_cli.settings import KEYS, Key
 
 # The numbers that a body can set, by the names of Sampling's fields, with what each takes.
@@ -54,7 +55,7 @@ def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     Raise BadInput for a parameter that would change the answer and that no engine of ours has.
     """
     for name, off in _OFF.items():
-        if body.get(name) is not None and body[name] not in off:
+        if not is_off(body.get(name), off):
             raise BadInput(f"{name} is not supported: leave it out.")
     names = (*_NUMBERS, "stop", "ignore_eos")
     fields = {name: body[name] for name in names if body.get(name) is not None}
@@ -72,10 +73,11 @@ def read_sampling(body: Mapping[str, Any]) -> Sampling:
     """
     fields = given_fields(body)
     for name in _NUMBERS.keys() & fields.keys():
-        fields[name] = _number(name, fields[name])
+        newer = name == "max_tokens" and body.get("max_completion_tokens") is not None
+        fields[name] = _number(name, fields[name], "max_completion_tokens" if newer else name)
     if "stop" in fields:
         fields["stop"] = _texts("stop", fields["stop"])
-    fields["ignore_eos"] = bool(fields.get("ignore_eos"))
+    fields["ignore_eos"] = read_switch(body, "ignore_eos")
     return Sampling(**fields)
 
 
@@ -84,11 +86,11 @@ def read_constraint(body: Mapping[str, Any]) -> Constraint | None:
     form = body.get("response_format")
     if form is not None:
         return _read_form(form)
-    asked = body.get("structured_outputs") or {}
-    if not isinstance(asked, dict):
-        raise BadInput("structured_outputs must be an object.")
+    asked = read_object(body, "structured_outputs")
     for kind, name in STRUCTURES.items():
         if (source := asked.get(name)) is not None:
+            if not _STRUCTURE_FITS[name](source):
+                raise BadInput(f"structured_outputs.{name} takes {_STRUCTURE_TAKES[name]}.")
             text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
             return Constraint(kind, text)  # type: ignore[arg-type]
     return None
@@ -106,19 +108,35 @@ def _read_form(form: Any) -> Constraint | None:
     raise BadInput("response_format must be text, json_object or json_schema with a schema.")
 
 
-def _number(name: str, value: Any) -> Any:
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+_STRUCTURE_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "json": lambda value: isinstance(value, (str, dict)),
+    "regex": lambda value: isinstance(value, str),
+    "choice": lambda value: bool(value) and _is_texts(value),
+}
+_STRUCTURE_TAKES = {
+    "json": "a schema, as an object or as its text",
+    "regex": "a text",
+    "choice": "a list of texts",
+}
+
+
+def _number(name: str, value: Any, said: str) -> Any:
     key = _NUMBERS[name]
     if key.kind is float and type(value) is int:
         value = float(value)
     if name == "top_k" and value == -1:  # vLLM's other word for off
         value = 0
     if problem := key.problem(value):
-        raise BadInput(f"{name} {problem}")
+        raise BadInput(f"{said} {problem}")
     return value
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+    if not _is_texts(texts):
         raise BadInput(f"{name} takes a text or a list of texts, not {value!r}.")
     return tuple(texts)

@@ -10,6 +10,7 @@ from typing import Any
 from tulu_cli.core import Score, ScoreRequest, TokenLogprob, Usage
 from tulu_cli.errors import BadInput, EngineError
 from tulu_cli.protocol.completions import finite, usage_object, wire_logprob
+from tulu_cli.protocol.fields import is_off
 
 # Each with the values that change nothing: a score is whole, and nothing is drawn for it.
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -43,7 +44,7 @@ def read_score_request(body: Mapping[str, Any], ids: tuple[int, ...]) -> ScoreRe
     if type(asked) is not int or asked not in (0, 1):
         raise BadInput("prompt_logprobs takes 0 or 1 here.")
     for name, values in _OFF.items():
-        if body.get(name) not in (None, *values):
+        if not is_off(body.get(name), values):
             raise BadInput(f"{name} does not go with prompt_logprobs here.")
     context = body.get("context_tokens", 1)
     if type(context) is not int or not 1 <= context < len(ids):

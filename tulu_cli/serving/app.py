@@ -14,6 +14,7 @@ from tulu_cli.errors import BadInput, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer, encode_chat, parse_messages
 from tulu_cli.protocol import completions
 from tulu_cli.protocol.completions import Envelope
+from tulu_cli.protocol.fields import is_off, read_object, read_switch
 from tulu_cli.protocol.sampling import read_sampling
 from tulu_cli.protocol.scores import read_score_request, score_choice, score_usage
 from tulu_cli.serving.engine_thread import END, EngineThread, Job
@@ -99,9 +100,10 @@ class Service:
     async def chat(self, http: "HttpRequest") -> "Response | EventStream":
         """Answer a conversation, through the model's chat template."""
         body = await read_body(http)
-        if body.get("logprobs"):
-            raise BadInput("logprobs of chats are not supported here: use /v1/completions.")
-        sampling = read_sampling(body)
+        for name, off in (("logprobs", (False,)), ("top_logprobs", (0,))):
+            if not is_off(body.get(name), off):
+                raise BadInput(f"{name} of chats are not supported here: use /v1/completions.")
+        sampling = read_sampling({**body, "logprobs": None})
         ids = await asyncio.to_thread(self._chat_ids, body.get("messages"))
         return await self._answer(http, body, self._request(body, ids, sampling), chat=True)
 
@@ -149,11 +151,13 @@ class Service:
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
     ) -> "Response | EventStream":
         envelope = self._envelope(chat=chat)
-        answer = AnswerWriter(envelope, with_ids=bool(body.get("return_token_ids")))
+        streamed = read_switch(body, "stream")
+        usage = read_switch(read_object(body, "stream_options"), "include_usage", "stream_options.")
+        read_switch(body, "return_tokens_as_token_ids")  # they always are
+        answer = AnswerWriter(envelope, with_ids=read_switch(body, "return_token_ids"))
         client = http.headers.get(completions.CLIENT_HEADER) or envelope.name
         events = self._events(request, client, http)
-        if body.get("stream"):
-            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        if streamed:
             return EventStream(answer, events, usage=usage)
         finished = collect([event async for event in events])
         if not finished:

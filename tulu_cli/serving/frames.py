@@ -1,5 +1,6 @@
 """What the warm server sends: OpenAI's objects, whole or as server-sent events."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -141,15 +142,24 @@ def _is_theirs(error: TuluError) -> bool:
 
 
 _LONGEST_BODY = 64 * 2**20
+_BODY_SECONDS = 60.0  # for all of it; a client of ours sends it at once
 
 
 async def read_body(http: "HttpRequest") -> Mapping[str, Any]:
     """Return the JSON object of a request. Raise BadInput for anything else."""
+    from starlette.requests import ClientDisconnect
+
     parts = bytearray()
-    async for part in http.stream():
-        parts += part
-        if len(parts) > _LONGEST_BODY:
-            raise BadInput(f"The body is longer than {_LONGEST_BODY:,} bytes.")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in http.stream():
+                parts += part
+                if len(parts) > _LONGEST_BODY:
+                    raise BadInput(f"The body is longer than {_LONGEST_BODY:,} bytes.")
+    except ClientDisconnect as error:  # nobody reads the answer
+        raise BadInput("The client hung up before the end of the body.") from error
+    except TimeoutError as error:
+        raise BadInput(f"The body did not come within {_BODY_SECONDS:.0f} seconds.") from error
     try:
         body = json.loads(parts)
     except (ValueError, RecursionError) as error:

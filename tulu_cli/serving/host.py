@@ -3,6 +3,7 @@
 `warm/supervisor.py` starts it, and `serving/app.py` is the application that it serves.
 """
 
+import asyncio
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _GRACE_SECONDS = 1
+_HEAD_SECONDS = 20.0  # for the head of a request; a client of ours sends it at once
+_IDLE_SECONDS = 5  # between two requests of one connection
 
 
 def main(folder: Path) -> int:
@@ -80,6 +83,8 @@ def serve(app: Any, path: Path) -> None:
         path.chmod(0o600)
         config = uvicorn.Config(
             app,
+            http=impatient_protocol(),
+            timeout_keep_alive=_IDLE_SECONDS,
             log_level="warning",
             lifespan="off",
             timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -88,6 +93,43 @@ def serve(app: Any, path: Path) -> None:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def impatient_protocol() -> Any:
+    """Return uvicorn's HTTP protocol with a limit for the head of a request.
+
+    uvicorn itself closes a connection only where nothing comes after an answer.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class ImpatientProtocol(H11Protocol):
+        _waiting: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._waiting is not None:
+                self._waiting.cancel()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            """Start the clock as a head begins, and stop it once it is whole."""
+            if self.conn.their_state is not IDLE:
+                if self._waiting is not None:
+                    self._waiting.cancel()
+                self._waiting = None
+            elif self._waiting is None:
+                self._waiting = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    from h11 import IDLE
+
+    return ImpatientProtocol
 
 
 def say_stage(stage: str) -> None:
