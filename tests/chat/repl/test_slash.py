@@ -319,12 +319,17 @@ def test_save_and_load_say_what_they_cannot(stage: Stage, tmp_path: Path) -> Non
 
 def test_tokens_add_up_to_the_prompt(stage: Stage) -> None:
     said = stage.play(ONE, TWO, "/tokens")
-    *turns, total = [line.split() for line in said.out.splitlines()[-5:]]
+    *turns, total = [line.split() for line in said.out.splitlines()[-6:]]
     assert sum(int(turn[0]) for turn in turns) == int(total[0])
+    # The demo model's template has a system message of its own.
+    assert " ".join(turns[0][1:]) == "system: of the chat template's own"
+    assert [turn[1] for turn in turns] == ["system:", *["user:", "assistant:"] * 2]
     chat = said.chat
     assert int(total[0]) == len(
         chat.requests.token_ids(chat.session.conversation(), generation_prompt=False)
     )
+    said = stage.play("/system Be brief.", ONE, "/tokens")
+    assert "of the chat template's own" not in said.out
 
 
 def test_stats_count_the_answers(stage: Stage) -> None:

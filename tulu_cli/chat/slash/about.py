@@ -3,6 +3,10 @@
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.slash.row import find, rows, slash, write_line
 from tulu_cli.errors import UsageError
+from tulu_cli.prompt import Tokenizer
+from tulu_cli.prompt.inspect.formats import Row
+from tulu_cli.prompt.inspect.tokens import explain_row
+from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.text import clip, one_line, plural
 
 _KEYS = """
@@ -53,13 +57,25 @@ def tokens(chat: Chat, _argument: str) -> None:
     """Write the exact count of each turn, with what the chat template adds."""
     model = chat.model.prepared.token_model()
     messages = chat.session.conversation()
-    counted = 0
+    counted = own = _own_tokens(chat, model.tokenizer)
+    if own:
+        chat.streams.write(f"{own:>8,}  system: of the chat template's own\n")
     for place, message in enumerate(messages, 1):
         total = len(chat.requests.token_ids(messages[:place], generation_prompt=False))
         words = clip(one_line(message.content[:200]), 40)
         chat.streams.write(f"{total - counted:>8,}  {message.role}: {words}\n")
         counted = total
     chat.streams.write(f"{counted:>8,}  of {model.max_model_len:,} tokens\n")
+
+
+def _own_tokens(chat: Chat, tokenizer: Tokenizer) -> int:
+    """Return the tokens of the system turn that the chat template writes by itself, 0 for none."""
+    first = chat.session.conversation()[:1]
+    if not first:
+        return 0
+    writer = PromptWriter(tokenizer, add_generation_prompt=False, allow_special=chat.allow_special)
+    turns = [token.turn for token in explain_row(tokenizer, writer, Row(first)).tokens]
+    return sum(turn is not None and turn.index is None and turn.start == 0 for turn in turns)
 
 
 @slash("stats", "Show what the last answer and the whole session took.")

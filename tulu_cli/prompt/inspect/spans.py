@@ -6,7 +6,7 @@ the beginnings of the conversation, or from where the contents stand.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
@@ -21,7 +21,10 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The characters of message `index`, or of the generation prompt (index None)."""
+    """The characters of message `index`, or with index None of what no message says.
+
+    That is the generation prompt at the end, or a system message of the template's own.
+    """
 
     role: str
     index: int | None
@@ -172,6 +175,41 @@ def turns_around(
         for index, (message, start, end) in enumerate(zip(messages, starts, ends, strict=True))
     ]
     return tuple(turns) + rest(ends[-1], text)
+
+
+def with_own_opening(anatomy: Anatomy, opening: str) -> Anatomy:
+    """Return the anatomy with an opening of the template's own, if it has one, as a system turn."""
+    if not anatomy.turns or not opening:
+        return anatomy
+    first, *others = anatomy.turns
+    if not anatomy.text.startswith(opening) or len(opening) >= first.end:
+        return anatomy
+    own = Turn("system", None, first.start, len(opening))
+    return replace(anatomy, turns=(own, replace(first, start=own.end), *others))
+
+
+def own_opening(render: Render, role: str) -> str:
+    """Return what the template writes before a first message of that role, and before no later one.
+
+    A default system message and a preamble are its own; the beginning of the turn is not. Return
+    nothing where these cannot be told apart.
+    """
+    roles = {"user": ("user", "assistant", "user"), "assistant": ("user", "assistant")}.get(role)
+    if roles is None:
+        return ""
+    talk = [Message(each, f"Zq{at}jx") for at, each in enumerate(roles)]
+    try:
+        alone = render([Message(role, "Zq0jx")], asked=False)
+        closed, whole = render(talk[:-1], asked=False), render(talk, asked=False)
+    except BadInput:
+        return ""
+    before, found, _ = alone.partition("Zq0jx")
+    closing = closed.rpartition(talk[-2].content)[2]
+    between_two = whole.rpartition(talk[-1].content)[0].rpartition(talk[-2].content)[2]
+    if not found or not between_two.startswith(closing):
+        return ""
+    header = between_two[len(closing) :]
+    return before.removesuffix(header) if before.endswith(header) else ""
 
 
 def closing_text(render: Render) -> str:

@@ -9,7 +9,15 @@ from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, render_chat
 from tulu_cli.prompt.inspect.grammar import Grammar, learn
-from tulu_cli.prompt.inspect.spans import Anatomy, Range, dissect, places
+from tulu_cli.prompt.inspect.spans import (
+    Anatomy,
+    Range,
+    dissect,
+    own_opening,
+    places,
+    with_own_opening,
+)
+from tulu_cli.prompt.render import Render
 from tulu_cli.prompt.spoofing import private_characters
 
 
@@ -95,7 +103,31 @@ class PromptWriter:
             return render_chat(self.vocabulary, messages, **options)
 
         generation = self._generation(messages, tools) if not self.continue_final else None
-        return dissect(render, messages, text, asked=self.asks(messages), generation=generation)
+        asked = self.asks(messages)
+        anatomy = dissect(render, messages, text, asked=asked, generation=generation)
+        return with_own_opening(anatomy, self._opening(render, messages, tools))
+
+    def _opening(
+        self, render: Render, messages: Sequence[Message], tools: Sequence[Variables] | None
+    ) -> str:
+        """Return what the template says of itself before the first message.
+
+        Control tokens alone say nothing.
+        """
+        role = messages[0].role if messages else ""
+        if tools is None and role in self._openings:
+            return self._openings[role]
+        opening = own_opening(render, role)
+        if not "".join(self.vocabulary.control_texts.split(opening)[::2]).strip():
+            opening = ""
+        if tools is None:
+            self._openings[role] = opening
+        return opening
+
+    @cached_property
+    def _openings(self) -> dict[str, str]:
+        """Return the openings that are known, by the role of the first message."""
+        return {}
 
     def _generation(
         self, messages: Sequence[Message], tools: Sequence[Variables] | None
