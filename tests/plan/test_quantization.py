@@ -1,6 +1,7 @@
 """How quantized weights are stored."""
 
 import ast
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from tulu_cli.commands._options import Quantization as QuantizationOption
 from tulu_cli.commands.plan import plan
 from tulu_cli.engines.transformers.engine import QUANTIZATIONS
 from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.models import resolve
 from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.quantization import (
     NAMES,
@@ -24,8 +26,9 @@ from tulu_cli.plan.quantization import (
     stored,
     without_plugin,
 )
-from tulu_cli.plan.read import built_in_config, model_of, release
+from tulu_cli.plan.read import built_in_config, model_of, plan_model, release
 from tulu_cli.plan.search import plan_of
+from tulu_cli.plan.tensors import Header
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run, estimate
 
@@ -71,6 +74,8 @@ WEIGHTS = 256 * 512
         ({"num_bits": 8, "strategy": "channel"}, WEIGHTS + 256 * 4),
         ({"num_bits": 4, "type": "int", "group_size": 128}, WEIGHTS // 2 + 256 * 4 * 2),
         ({"num_bits": 4, "type": "float", "group_size": 16}, WEIGHTS // 2 + WEIGHTS // 16),
+        ({"num_bits": 8, "type": "float", "group_size": 32}, WEIGHTS + WEIGHTS // 32),
+        ({"num_bits": 8, "strategy": "block", "block_structure": [128, 128]}, WEIGHTS + 2 * 4 * 4),
     ],
 )
 def test_the_bytes_of_one_weight_by_config_json(config: dict[str, Any], expected: int) -> None:
@@ -101,9 +106,169 @@ def test_the_vocabulary_and_what_is_skipped_stay_as_they_are() -> None:
     assert bits["model.layers.1.mlp.up_proj.weight"] == 8
 
 
+EIGHT = {"num_bits": 8, "type": "float", "strategy": "channel"}
+FOUR = {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16}
+
+
+def grouped(*groups: tuple[list[Any], Any], **also: Any) -> dict[str, Any]:
+    named = {
+        f"group_{i}": {"targets": targets, "weights": weights}
+        for i, (targets, weights) in enumerate(groups)
+    }
+    return {"quant_method": "compressed-tensors", "config_groups": named, **also}
+
+
+def parts_of(config: dict[str, Any], **changes: Any) -> dict[str, int]:
+    """Return the bits of each tensor of the first layer and the head, by the end of its name."""
+    model = tiny(quantization_config=config, **changes)
+    return {
+        tensor.name.removeprefix("model.layers.0.").removeprefix("model."): tensor.bits
+        for tensor in model.tensors
+        if "layers." not in tensor.name or ".0." in tensor.name
+    }
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        ["re:.*mlp.*"],
+        [r"re:.*(gate|up|down)_proj$"],
+        ["MergedColumnParallelLinear", "model.layers.0.mlp.down_proj"],
+    ],
+)
+def test_each_layer_is_counted_by_the_group_that_it_falls_into(targets: list[str]) -> None:
+    bits = parts_of(grouped((["re:.*self_attn.*"], EIGHT), (targets, FOUR), ignore=["lm_head"]))
+    assert bits["self_attn.q_proj.weight"] == 8
+    assert {"mlp.up_proj.weight_packed", "mlp.down_proj.weight_packed"} <= bits.keys()
+    assert bits["embed_tokens.weight"] == bits["lm_head.weight"] == 16
+
+
+def test_names_go_before_classes_and_the_rest_stays_plain() -> None:
+    bits = parts_of(grouped((["Linear"], EIGHT), (["re:.*down_proj"], FOUR), ignore=["re:.*_attn"]))
+    assert bits["self_attn.q_proj.weight"] == bits["lm_head.weight"] == 16
+    assert bits["mlp.up_proj.weight"] == 8
+    assert "mlp.down_proj.weight_packed" in bits
+    one = parts_of(grouped((["re:.*mlp.*"], FOUR)))
+    assert one["self_attn.q_proj.weight"] == 16
+    assert "lm_head.weight_packed" in parts_of(grouped((["re:.*lm_head"], FOUR)))
+
+
+def test_the_group_of_attention_is_about_the_cache_and_not_about_weights() -> None:
+    bits = parts_of(grouped((["LlamaAttention"], None), (["Linear"], EIGHT)))
+    assert bits["self_attn.q_proj.weight"] == 8
+
+
+def test_experts_are_known_by_the_names_of_their_parts() -> None:
+    experts = {
+        "architectures": ["MixtralForCausalLM"],
+        "num_local_experts": 4,
+        "num_experts_per_tok": 2,
+    }
+    both = [["Linear"], ["re:.*experts.0.up_proj", "re:.*experts.*.down_proj"]]
+    for targets in both:
+        bits = parts_of(grouped((targets, FOUR)), **experts)
+        assert {f"mlp.experts.{part}_proj.weight_packed" for part in ("gate_up", "down")} <= {*bits}
+        assert bits["mlp.gate.weight"] == 16
+
+
+def test_a_group_that_is_not_understood_is_said_or_counted_by_the_headers() -> None:
+    config = LLAMA | {"quantization_config": grouped((["Linear"], {"num_bits": 6, "type": "nf"}))}
+    with pytest.raises(TuluError, match=r"6 bits of the type 'nf'.*group_0.*headers"):
+        model_of("odd", config)
+    headers = [
+        Header(f"model.layers.{layer}.mlp.up_proj.weight", "U8", (160, 48)) for layer in range(5)
+    ]
+    model = model_of("odd", config, headers)
+    assert [tensor.size for tensor in model.tensors] == [160 * 48] * 5
+
+
+SCHEME = {"type": "float", "num_bits": 8, "dynamic": False}
+LEGACY = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        (grouped((["Linear"], EIGHT), kv_cache_scheme=SCHEME), "fp8"),
+        (grouped((["Linear"], EIGHT), kv_cache_scheme=None), "bfloat16"),
+        (grouped((["Linear"], EIGHT)), "bfloat16"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": SCHEME}, "fp8_e4m3"),
+        (
+            {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"},
+            "fp8_e4m3",
+        ),
+        (
+            {"quant_method": "modelopt_fp4", "quant_algo": "NVFP4", "kv_cache_quant_algo": "nvfp4"},
+            "nvfp4",
+        ),
+        (
+            {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "INT8"},
+            "bfloat16",
+        ),
+        (
+            {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": None},
+            "bfloat16",
+        ),
+        (LEGACY, "bfloat16"),
+        (
+            {**LEGACY, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}},
+            "fp8_e4m3",
+        ),
+        ({"quant_method": "fp8", "kv_cache_scheme": SCHEME}, "bfloat16"),
+    ],
+)
+def test_the_cache_has_the_type_that_the_checkpoint_asks_for(
+    config: dict[str, Any], dtype: str
+) -> None:
+    model = tiny(quantization_config=config)
+    found = estimate(model, parse_gpu("24GiB")[0], Run(512), rules_of(NEWEST))
+    assert found.kv_dtype == dtype
+    values = {"bfloat16": 8 * 2, "nvfp4": 8 // 2 + 8 // 16}.get(dtype, 8)
+    assert found.caches[0].token_bytes == 2 * 2 * values
+    asked = estimate(model, found.gpu, Run(512, kv_dtype="float16"), found.rules)
+    assert asked.kv_dtype == "float16"
+
+
+def test_eight_bits_are_not_advised_where_the_cache_has_them() -> None:
+    config = built_in_config("8B", "Instruct") or {}
+    asks = {"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+    gpu, rules = parse_gpu("24GiB")[0], rules_of(NEWEST)
+    for own, advised in (({"quant_method": "fp8"}, True), (asks, False)):
+        model = model_of("8b", config | {"quantization_config": own})
+        found = estimate(model, gpu, Run(8192), rules)
+        plan = plan_of(found, plan_of(found).most_requests + 1)
+        assert any("fp8" in change.option for change in plan.changes) == advised
+
+
+def test_a_cache_that_vllm_refuses_is_refused_for_vllm_alone() -> None:
+    config = LLAMA | {
+        "quantization_config": grouped((["Linear"], EIGHT), kv_cache_scheme={"num_bits": 4})
+    }
+    with pytest.raises(TuluError, match="4 bits of the type None, which vLLM refuses"):
+        model_of("odd", config)
+    assert model_of("odd", config, engine="transformers").quantization == "compressed-tensors"
+
+
+def test_modelopts_own_file_is_read_beside_a_config_without_its_own(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(LEGACY))
+    model = plan_model(resolve(str(tmp_path)))
+    assert model.quantization == "modelopt"
+    own = LLAMA | {"quantization_config": {"quant_method": "fp8"}}
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    assert plan_model(resolve(str(tmp_path))).quantization == "fp8"
+
+
 @pytest.mark.parametrize(
     ("config", "error"),
     [
+        (grouped(([7], EIGHT)), BadInput),
+        (grouped((["re:["], EIGHT)), BadInput),
+        (grouped((["Linear"], None)), BadInput),
+        (
+            {"quant_method": "compressed-tensors", "config_groups": {"g": {"targets": "x"}}},
+            BadInput,
+        ),
         ({"quant_method": "magic"}, TuluError),
         ({}, None),
         ({"quant_method": "awq", "bits": 0}, BadInput),

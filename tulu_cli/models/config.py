@@ -80,6 +80,28 @@ def rope_factor(text: Mapping[str, Any]) -> float:
     return float(factor)
 
 
+def quantization_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return how a config.json says that its weights are quantized, None if they are plain.
+
+    The method has the name by which vLLM knows it, as in model_arch_config_convertor.py of 0.32:
+    ModelOpt's own file names a producer in its place, and older compressed-tensors have another
+    key. Raise BadInput for a description that is not an object.
+    """
+    found = config.get("quantization_config") or config.get("compression_config")
+    if not found:
+        return None
+    if not isinstance(found, Mapping):
+        raise BadInput("The quantization_config of config.json is not an object.")
+    producer, inner = found.get("producer"), found.get("quantization")
+    if isinstance(inner, Mapping):
+        found = {**found, **inner}
+    method = str(found.get("quant_method") or "").lower().replace("_tensors", "-tensors")
+    by_modelopt = isinstance(producer, Mapping) and producer.get("name") == "modelopt"
+    if by_modelopt or method.startswith("modelopt"):
+        method = "modelopt"
+    return {**found, "quant_method": method}
+
+
 @dataclass(frozen=True)
 class ModelFiles:
     """A directory that an engine can load, with its two configs read.
@@ -116,6 +138,9 @@ def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> M
     if not os.path.exists(path):
         raise ModelNotFound(f"{str(path)!r} does not exist: fetch the model again.")
     config = read_json(path)
+    # ModelOpt before 0.31 describes its quantization in a file of its own; engines read it there.
+    if not config.get("quantization_config") and (own := read_json(directory / _MODELOPT)):
+        config["quantization_config"] = own
     return ModelFiles(
         ref=ref,
         directory=directory,
@@ -125,6 +150,7 @@ def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> M
     )
 
 
+_MODELOPT = "hf_quant_config.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _TOKENIZERS = ("tokenizer.json", "*.model", "vocab.json", "vocab.txt", "tekken.json", "*.tiktoken")
 

@@ -47,10 +47,15 @@ class Cache(NamedTuple):
 
 def token_bytes(shape: Shape, gpus: int, dtype: str) -> int:
     """Return the bytes of one token in one layer, on each of the `gpus` that share it."""
-    size = KV_DTYPE_BYTES[dtype]
     if shape.latent:  # one vector for all heads, which every GPU keeps whole
-        return (shape.latent.rank + shape.latent.rope) * size
-    return 2 * local_kv_heads(shape, gpus) * shape.head_size * size
+        return _vector_bytes(shape.latent.rank + shape.latent.rope, dtype)
+    return 2 * local_kv_heads(shape, gpus) * _vector_bytes(shape.head_size, dtype)
+
+
+def _vector_bytes(values: int, dtype: str) -> int:
+    if dtype == "nvfp4":  # 4 bits, and 8 for 16 of them: nvfp4_kv_cache_full_dim of torch_utils.py
+        return values // 2 + values // 16
+    return values * KV_DTYPE_BYTES[dtype]
 
 
 def local_kv_heads(shape: Shape, gpus: int) -> int:
@@ -59,8 +64,8 @@ def local_kv_heads(shape: Shape, gpus: int) -> int:
 
 
 def kv_dtype(shape: Shape, asked: str) -> str:
-    """Return the data type of the cache: `asked`, or the model's own for `auto`."""
-    return shape.dtype if asked == "auto" else asked
+    """Return the data type of the cache: `asked`, or for `auto` the checkpoint's or the model's."""
+    return (shape.kv_dtype or shape.dtype) if asked == "auto" else asked
 
 
 def cache_of(

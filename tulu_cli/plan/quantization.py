@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.models.config import quantization_of
 from tulu_cli.plan.versions import Version, rules_of
 
 Parts = list[tuple[str, tuple[int, ...], int]]
@@ -36,7 +37,8 @@ class Quantization:
 
     `group` weights share a scale; `skipped` names the modules that stay plain, as patterns of
     quantization_config. `nested` is True where the scales are quantized too, `index` where GPTQ's
-    order of the inputs is stored.
+    order of the inputs is stored. With the method "targets", each module is stored in the way of
+    the first of `targets` that it matches, and stays plain where it matches none.
     """
 
     method: str
@@ -45,6 +47,11 @@ class Quantization:
     skipped: tuple[str, ...] = ()
     nested: bool = False
     index: bool = False
+    targets: tuple[tuple[str, "Quantization"], ...] = ()
+
+
+class UnknownScheme(TuluError):
+    """Weights are quantized in a way whose bytes are not known from the config alone."""
 
 
 _NAMED = {
@@ -96,14 +103,13 @@ def without_plugin(
 def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     """Return the quantization that a config.json describes, None if the weights are plain.
 
-    Raise TuluError for an unknown method, and BadInput for a broken description.
+    Raise TuluError for an unknown method, UnknownScheme for a method that stores weights in a way
+    that is not known, and BadInput for a broken description.
     """
-    found = config.get("quantization_config")
-    if not found:
+    found = quantization_of(config)
+    if found is None:
         return None
-    if not isinstance(found, Mapping):
-        raise BadInput("The quantization_config of config.json is not an object.")
-    method = str(found.get("quant_method") or "")
+    method = found["quant_method"]
     readers = {
         "fp8": _fp8,
         "fbgemm_fp8": lambda it: Quantization("channel", skipped=_skipped(it)),
@@ -121,6 +127,39 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     return readers[method](found)
 
 
+def read_kv_dtype(config: Mapping[str, Any]) -> str | None:
+    """Return the data type that a checkpoint asks for its KV cache, None for the model's own.
+
+    Sources, alike in vLLM 0.30 to 0.33: attention.py takes any kv_cache_scheme of
+    compressed-tensors for fp8 and refuses all others than 8-bit floats; utils/torch_utils.py
+    (get_kv_cache_quant_algo_string) knows ModelOpt's, and takes what it does not know for none.
+    Raise TuluError for a cache that vLLM refuses.
+    """
+    found = quantization_of(config) or {}
+    scheme = found.get("kv_cache_scheme")
+    if found.get("quant_method") == "modelopt":
+        return _modelopt_kv_dtype(scheme or found.get("kv_cache_quant_algo"))
+    if found.get("quant_method") != "compressed-tensors" or scheme is None:
+        return None
+    kind = scheme if isinstance(scheme, Mapping) else {}
+    if (kind.get("type"), kind.get("num_bits")) != ("float", 8):
+        raise TuluError(
+            f"The checkpoint asks for a KV cache of {kind.get('num_bits')!r} bits of the type "
+            f"{kind.get('type')!r}, which vLLM refuses: it knows float of 8 bits."
+        )
+    return "fp8"
+
+
+def _modelopt_kv_dtype(asked: Any) -> str | None:
+    if isinstance(asked, Mapping):
+        if asked.get("type") != "float":
+            return None
+        if asked.get("num_bits") == 8 and asked.get("dynamic") is False:
+            return "fp8_e4m3"
+        return "nvfp4" if asked.get("num_bits") == 4 else None
+    return {"fp8": "fp8_e4m3", "nvfp4": "nvfp4"}.get(str(asked).lower())
+
+
 def stored(
     quantization: Quantization | None, name: str, dimensions: tuple[int, ...]
 ) -> Parts | None:
@@ -132,9 +171,47 @@ def stored(
         block, weights = GGUF_BLOCKS[quantization.method.removeprefix("gguf-")]
         columns = dimensions[-1] * block // weights
         return [("weight", (*dimensions[:-1], columns), 8)]
-    if module.rpartition(".")[2] in _PLAIN or _is_skipped(quantization, module):
+    if _is_skipped(quantization, module):
         return None
-    return _PARTS[quantization.method](quantization, dimensions)
+    plain = module.rpartition(".")[2] in _PLAIN
+    if quantization.targets:
+        found = _by_target(quantization.targets, module, plain=plain)
+        return _PARTS[found.method](found, dimensions) if found else None
+    return None if plain else _PARTS[quantization.method](quantization, dimensions)
+
+
+# vLLM's classes of the modules of a layer; any other one is some kind of Linear.
+_CLASSES = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "qkv_proj"), "QKVParallelLinear"),
+    **dict.fromkeys(("gate_proj", "up_proj", "gate_up_proj"), "MergedColumnParallelLinear"),
+    **dict.fromkeys(("o_proj", "down_proj"), "RowParallelLinear"),
+}
+
+
+def _by_target(
+    targets: tuple[tuple[str, Quantization], ...], module: str, *, plain: bool
+) -> Quantization | None:
+    """Return the quantization of the first target that a module matches, None for none.
+
+    As vLLM's find_matched_target (compressed_tensors/utils.py of 0.32): names go first, whole or
+    as a regular expression, and then classes, of which a part is enough. Experts have the names
+    of their parts, and "Linear" means them too. A head, an embedding and a router are matched by
+    name only.
+    """
+    path, _, last = module.rpartition(".")
+    names = [module]
+    if path.endswith(".experts"):
+        parts = {"gate_up_proj": ("gate_proj", "up_proj")}.get(last, (last,))
+        names += [f"{path}.0.{part}" for part in parts] + [path]
+    for target, how in targets:
+        if target.startswith(_REGEX):
+            if any(re.match(target.removeprefix(_REGEX), name) for name in names):
+                return how
+        elif target in names:
+            return how
+    kind = "RoutedExperts Linear" if path.endswith(".experts") else _CLASSES.get(last, "Linear")
+    by_class = (how for target, how in targets if target.lower() in kind.lower())
+    return None if plain else next(by_class, None)
 
 
 def _tensor(_how: Quantization, size: tuple[int, ...]) -> Parts:
@@ -175,6 +252,10 @@ def _nvfp4(how: Quantization, size: tuple[int, ...]) -> Parts:
     return [("weight_packed", (*size[:-1], size[-1] // 2), 8), ("weight_scale", scales, 8)]
 
 
+def _mxfp8(how: Quantization, size: tuple[int, ...]) -> Parts:
+    return [("weight", size, 8), ("weight_scale", (*size[:-1], -(-size[-1] // how.group)), 8)]
+
+
 def _nf4(how: Quantization, size: tuple[int, ...]) -> Parts:
     weights = prod(size)
     scales = weights // how.group
@@ -191,6 +272,7 @@ _PARTS = {
     "packed": _grouped,
     "signed": _signed,
     "nvfp4": _nvfp4,
+    "mxfp8": _mxfp8,
     "nf4": _nf4,
 }
 
@@ -262,20 +344,40 @@ def _bitsandbytes(found: Mapping[str, Any]) -> Quantization:
 
 def _compressed(found: Mapping[str, Any]) -> Quantization:
     groups = found.get("config_groups")
-    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
-    weights = first.get("weights") if isinstance(first, dict) else None
-    if not isinstance(weights, dict):
+    if not isinstance(groups, Mapping) or not groups:
         raise BadInput("The quantization_config of config.json has no config_groups.")
-    bits, kind = _whole(weights.get("num_bits", 8), "num_bits"), weights.get("type")
-    skipped = _skipped(found)
-    if bits == 8 and weights.get("group_size") is None:
-        return Quantization(
-            "tensor" if weights.get("strategy") == "tensor" else "channel", skipped=skipped
+    targets: dict[str, Quantization] = {}
+    for name, group in groups.items():
+        named = group.get("targets", ["Linear"]) if isinstance(group, Mapping) else None
+        if not isinstance(named, list) or not all(isinstance(target, str) for target in named):
+            raise BadInput(f"The config_groups of config.json has no targets in {name!r}.")
+        if len(named) == 1 and named[0].endswith("Attention"):
+            continue  # queries and the cache, not weights: vLLM skips such a group too
+        how = _of_group(name, group.get("weights"))
+        targets |= {_checked(target, "targets"): how for target in named}
+    return Quantization("targets", skipped=_skipped(found), targets=tuple(targets.items()))
+
+
+def _of_group(name: str, weights: Any) -> Quantization:
+    """Return how a group of compressed-tensors stores a weight."""
+    if not isinstance(weights, Mapping):
+        raise BadInput(f"The config_groups of config.json has no weights in {name!r}.")
+    bits, kind = _whole(weights.get("num_bits", 8), "num_bits"), weights.get("type", "int")
+    if (kind, bits) not in (("float", 4), ("float", 8), *(("int", n) for n in range(2, 9))):
+        raise UnknownScheme(
+            f"Weights of {bits} bits of the type {kind!r}, as config_groups of config.json has "
+            f"in {name!r}, cannot be planned without the headers of the weights."
         )
+    if weights.get("strategy") == "block":
+        sizes = weights.get("block_structure")
+        first = sizes[0] if isinstance(sizes, list) and sizes else sizes
+        return Quantization("block", group=_whole(first, "block_structure"))
+    if bits == 8 and weights.get("group_size") is None:
+        return Quantization("tensor" if weights.get("strategy") == "tensor" else "channel")
     group = _whole(weights.get("group_size") or 128, "group_size")
-    if bits == 4 and kind == "float":
-        return Quantization("nvfp4", 4, group, skipped)
-    return Quantization("signed", bits, group, skipped)
+    if kind == "float":
+        return Quantization("nvfp4" if bits == 4 else "mxfp8", bits, group)
+    return Quantization("signed", bits, group)
 
 
 def _whole(value: Any, key: str) -> int:

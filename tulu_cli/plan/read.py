@@ -12,9 +12,16 @@ from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import FAMILY, ModelRef
+from tulu_cli.models.config import quantization_of
 from tulu_cli.plan.architectures import read_shape
 from tulu_cli.plan.gpus import Gpu, card_of_driver
-from tulu_cli.plan.quantization import named_quantization, read_quantization
+from tulu_cli.plan.quantization import (
+    Quantization,
+    UnknownScheme,
+    named_quantization,
+    read_kv_dtype,
+    read_quantization,
+)
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import layer_of
 from tulu_cli.plan.tensors import Header, loaded, tensors_of
@@ -99,10 +106,13 @@ def model_of(
         dtype = "bfloat16"  # vLLM loads float32 models in half precision by default
     if dtype != "auto":
         shape = replace(shape, dtype=dtype)
-    own = read_quantization(config)
-    if quantization is not None and own is None:
+    found = quantization_of(config)
+    if quantization is not None and found is None:
         return Model(name, shape, tensors_of(shape, named_quantization(quantization)), quantization)
-    label = _method(config) if own else None
+    if engine == "vllm":
+        shape = replace(shape, kv_dtype=read_kv_dtype(config))
+    own = _quantization(config, by_headers=bool(headers))
+    label = found["quant_method"] if found else None
     if headers:
         tensors = loaded(headers, shape)
         _check_headers(headers, shape, name)
@@ -173,8 +183,13 @@ def _read(ref: ModelRef, *, offline: bool) -> tuple[Mapping[str, Any], list[Head
     return files.config, [Header(*header) for header in found] or None
 
 
-def _method(config: Mapping[str, Any]) -> str:
-    return str(config["quantization_config"].get("quant_method"))
+def _quantization(config: Mapping[str, Any], *, by_headers: bool) -> Quantization | None:
+    try:
+        return read_quantization(config)
+    except UnknownScheme:
+        if by_headers:  # which have every byte
+            return None
+        raise
 
 
 def _check_headers(headers: list[Header], shape: Shape, name: str) -> None:

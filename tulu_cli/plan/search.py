@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.quantization import named_quantization
-from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.shape import DTYPE_BYTES, Shape
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.speed import Speed, bounds
 from tulu_cli.plan.tensors import tensors_of
@@ -182,7 +182,7 @@ def _changes(found: Estimate, concurrency: int, longest: int) -> Iterator[Change
 
 def _runs(found: Estimate) -> Iterator[tuple[str, str, Run]]:
     run = found.run
-    if run.kv_dtype == "auto":
+    if run.kv_dtype == "auto" and found.kv_dtype in DTYPE_BYTES:
         yield (
             "--kv-cache-dtype fp8",
             "keys and values in 8 bits: a little accuracy",

@@ -57,7 +57,8 @@ class Shape:
     """The dimensions of a decoder.
 
     `windows` has the sliding window of each layer in tokens, or None for full attention.
-    `positions` is the longest context in tokens. `labels` is the number of outputs of a reward
+    `positions` is the longest context in tokens, `kv_dtype` the data type that the checkpoint asks
+    for its KV cache, None for that of the model. `labels` is the number of outputs of a reward
     model, None for a language model.
     """
 
@@ -78,6 +79,7 @@ class Shape:
     latent: Latent | None = None
     experts: Experts | None = None
     labels: int | None = None
+    kv_dtype: str | None = None
 
     @property
     def dtype_bytes(self) -> int:

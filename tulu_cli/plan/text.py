@@ -144,6 +144,7 @@ def _steps(found: Estimate) -> Iterator[str]:
     for each in found.ranks:
         yield from _rank_steps(found, each)
     cache = found.caches[rank.stage]
+    yield f"KV cache data type = {found.kv_dtype}, {_source_of_kv_dtype(found)}"
     heads = local_kv_heads(shape, run.layout.tensor)
     what = f"2 x {heads} KV heads x {shape.head_size} values"
     if shape.latent:
@@ -161,6 +162,12 @@ def _steps(found: Estimate) -> Iterator[str]:
         f"a request of {run.max_model_len:,} tokens = {found.request_blocks:,} blocks, so "
         f"{found.concurrency(found.blocks.expected):.2f} of them fit at once"
     )
+
+
+def _source_of_kv_dtype(found: Estimate) -> str:
+    if found.run.kv_dtype != "auto":
+        return "as asked for"
+    return "as the checkpoint asks" if found.model.shape.kv_dtype else "that of the model"
 
 
 def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tulu_cli.disk import read_json
 from tulu_cli.models import ModelFiles
-from tulu_cli.models.config import missing_files, text_part
+from tulu_cli.models.config import missing_files, quantization_of, text_part
 from tulu_cli.models.gguf import GgufHeader
 from tulu_cli.models.headers import count_weights
 from tulu_cli.prompt.builtin import read_chat_templates
@@ -96,8 +96,8 @@ def _text(value: Any) -> str | None:
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:
-    quantization = config.get("quantization_config")
-    return _text(quantization.get("quant_method")) if isinstance(quantization, Mapping) else None
+    found = quantization_of(config)
+    return _text(found["quant_method"]) or None if found else None
 
 
 def _has_template(directory: Path) -> bool:
