@@ -65,6 +65,46 @@ def test_a_repository_goes_whole(caches: Path, name: str) -> None:
         removed(name)
 
 
+def contents(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+@pytest.fixture
+def protected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """A folder that may not be written, for root too, who may run these tests."""
+
+    def protect(folder: Path) -> None:
+        def access(path: Path, mode: int, **_: bool) -> bool:
+            return Path(path) != folder
+
+        monkeypatch.setattr("tulu_cli.models.installed.os.access", access)
+
+    return protect
+
+
+@pytest.mark.parametrize("part", ["", ".", "blobs", "refs", "snapshots", f"snapshots/{COMMIT}"])
+@pytest.mark.parametrize("revision", ["", "@main"])
+def test_nothing_goes_where_a_part_may_not(
+    caches: Path, protected: Callable[[Path], None], part: str, revision: str
+) -> None:
+    fill_cache(caches, REPO, FILES)
+    before = contents(caches)
+    protected(hub_folder(REPO) / part if part else caches)
+    with pytest.raises(TuluError, match=r"cannot be removed, and nothing .* may not write to"):
+        removed(REPO + revision)
+    assert contents(caches) == before
+
+
+def test_a_conversion_stays_whole_where_it_may_not_be_removed(
+    demo: Path, protected: Callable[[Path], None]
+) -> None:
+    before = contents(demo)
+    protected(demo)
+    with pytest.raises(TuluError, match="may not write to"):
+        removed("demo")
+    assert contents(demo) == before
+
+
 def test_one_revision_leaves_what_others_share(caches: Path) -> None:
     fill_cache(caches, REPO, FILES, OTHER)
     fill_cache(caches, REPO, FILES | {"model.safetensors": b"new"})

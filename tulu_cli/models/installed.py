@@ -1,8 +1,9 @@
 """Find what the caches hold of a model, and remove it. No network, no heavy import."""
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def plan_removal(ref: ModelRef) -> Removal:
     """Find what the caches hold of a model, and touch nothing yet.
 
     Raise UsageError for a directory of the user's own, ModelNotFound if nothing is cached, and
-    TuluError if another process is fetching or converting it.
+    TuluError if another process is fetching or converting it, or a part of it may not be removed.
     """
     if ref.kind == "directory":
         raise UsageError(f"{ref.name!r} is a directory of yours, not a cache: remove it yourself.")
@@ -124,12 +125,14 @@ def plan_removal(ref: ModelRef) -> Removal:
     _refuse_if_busy(ref)
     if ref.revision:
         return _revision(ref)
+    _refuse_if_locked(ref.repo or "", [found.path])
     return Removal(ref.repo or "", found.path, found.bytes, lambda: _remove_repository(ref))
 
 
 def _converted(ref: ModelRef, found: Cached) -> Removal:
     if found.state == "none":
         raise _nothing(ref)
+    _refuse_if_locked(ref.name, [found.path])
 
     def execute() -> None:
         path = converted_path(ref)
@@ -154,6 +157,7 @@ def _revision(ref: ModelRef) -> Removal:
     """Plan the removal of one revision: only of the files that no other revision has."""
     strategy = _strategy(ref)
     name, folder = f"{ref.repo}@{ref.revision}", hub_folder(ref.repo or "")
+    _refuse_if_locked(name, [*strategy.repos, *strategy.snapshots, *strategy.refs, *strategy.blobs])
 
     def execute() -> None:
         with quiet():
@@ -192,6 +196,24 @@ def _strategy(ref: ModelRef) -> "DeleteCacheStrategy":
 def _refuse_if_busy(ref: ModelRef) -> None:
     if fetched_elsewhere(ref.repo or ""):
         raise _busy(ref)
+
+
+def _refuse_if_locked(name: str, paths: Iterable[Path]) -> None:
+    """Raise TuluError if a file or folder among `paths`, or below one, may not be removed.
+
+    A removal that stops half-way would leave a model that is neither there nor gone.
+    """
+    for path in paths:
+        folders = [path.parent, *(Path(folder) for folder, _, _ in os.walk(path))]
+        if refusing := next((folder for folder in folders if not _may_remove_from(folder)), None):
+            raise TuluError(
+                f"{name!r} cannot be removed, and nothing of it was: you may not write to "
+                f"{str(refusing)!r}; mend its permissions, or ask its owner."
+            )
+
+
+def _may_remove_from(folder: Path) -> bool:
+    return os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
 
 
 def _busy(ref: ModelRef) -> TuluError:
