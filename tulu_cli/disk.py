@@ -233,10 +233,40 @@ def parse_json(text: str, source: str) -> Any:
         raise BadInput(f"{source} is not valid JSON: {error}.") from error
 
 
-def read_bytes(path: Path) -> bytes | None:
+LARGEST_FILE = 256 * 2**20  # of those read whole: a tokenizer has some 35 MB
+_LARGEST_JSON = 64 * 2**20  # the index of the weights of a model of 400 billion is under 1 MB
+_DEEPEST = 100  # levels of a config; no file of a model has ten
+
+
+def read_bytes(path: Path, most: int = LARGEST_FILE) -> bytes | None:
     """Return the bytes of a file, None if it does not exist.
 
-    Raise BadInput if it is unreadable, or a Git LFS pointer.
+    Raise BadInput if it is unreadable, larger than `most` bytes, a Git LFS pointer, or a named
+    pipe, socket or device, of which nobody knows when it ends.
+    """
+    with reading(str(path)):
+        try:
+            refuse_special(path, path.stat())
+            with path.open("rb") as file:
+                data = file.read(most + 1)
+        except FileNotFoundError:
+            return None
+    if len(data) > most:
+        raise BadInput(f"{str(path)!r} is larger than {gib(most)}, which no such file should be.")
+    refuse_pointer(path, data)
+    return data
+
+
+def refuse_special(path: Path, status: os.stat_result) -> None:
+    """Raise BadInput for a named pipe, a socket or a device: to open it may wait for ever."""
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise BadInput(f"{str(path)!r} is a pipe, a socket or a device: a file is needed there.")
+
+
+def read_piped(path: Path) -> str | None:
+    """Return the UTF-8 text of a file or a pipe that the user names, None if it does not exist.
+
+    Raise BadInput for what cannot be read.
     """
     with reading(str(path)):
         try:
@@ -244,7 +274,7 @@ def read_bytes(path: Path) -> bytes | None:
         except FileNotFoundError:
             return None
     refuse_pointer(path, data)
-    return data
+    return decode_utf8(data, str(path))
 
 
 # Source: the specification of Git LFS (docs/spec.md). Every pointer begins with this line.
@@ -274,10 +304,25 @@ def read_text(path: Path) -> str | None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file, empty if it does not exist. Raise BadInput otherwise."""
-    text = read_text(path)
-    if text is None:
+    data = read_bytes(path, _LARGEST_JSON)
+    if data is None:
         return {}
-    value = parse_json(text, str(path))
+    value = parse_json(decode_utf8(data, str(path)), str(path))
+    if data.count(b"[") + data.count(b"{") > _DEEPEST and _is_deeper(value, _DEEPEST):
+        # What is not too deep for this parser may be for what is done with it later.
+        raise BadInput(f"{str(path)!r} is nested too deeply to be read as JSON.")
     if not isinstance(value, dict):
         raise BadInput(f"{path} holds a {type(value).__name__}, not a JSON object.")
     return value
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        inner = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, (dict, list))
+        ]
+        level = [each for items in inner for each in items if isinstance(each, (dict, list))]
+    return bool(level)

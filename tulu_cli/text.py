@@ -145,6 +145,15 @@ def to_the_minute(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
+_LONGEST_TOLD = 80  # characters of a value in a sentence
+
+
+def told(value: object) -> str:
+    """Return a value of a file as Python writes it, for a sentence: cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_TOLD else f"{text[: _LONGEST_TOLD - 3]}..."
+
+
 def shown(name: str) -> str:
     """Return a name for a sentence: as it is, or quoted where it is empty or not printable."""
     return name if name.isprintable() and name else repr(name)

@@ -9,12 +9,13 @@ from typing import Any
 from tulu_cli.disk import read_json, refuse_pointer
 from tulu_cli.errors import BadInput, ModelNotFound, UsageError
 from tulu_cli.models.reference import ModelRef, adapter_refusal
-from tulu_cli.text import listed
+from tulu_cli.text import listed, told
 
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx", "seq_length")
 # The scalings whose `factor` stretches the length that the config names. All others (yarn,
 # llama3, longrope) are written with the stretched length already.
 _STRETCHING = ("linear", "dynamic")
+_LONGEST = 2**40  # tokens: a larger number of them is a typing error
 _MOST_STRETCHED = 2**20  # no model comes near: a larger factor is a typing error
 ADVISED_CONTEXT = 8192  # tokens: the model card of Tülu 3 advises --max_model_len=8192
 
@@ -23,12 +24,16 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     """Return the context length in tokens that a config allows, None if it does not say.
 
     A multimodal model's text part counts. Linear and dynamic rope scaling multiply the length;
-    Gemma 3 names the stretched length in spite of its linear scaling. Raise BadInput for a broken
-    factor.
+    Gemma 3 names the stretched length in spite of its linear scaling. Raise BadInput for a length
+    or a factor that cannot be.
     """
     text = text_part(config)
-    length = next((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), None)
-    return None if length is None else int(length * rope_factor(text))
+    key = next((key for key in _LENGTHS if type(text.get(key)) is int), None)
+    if key is None:
+        return None
+    if not 0 < text[key] <= _LONGEST:
+        raise BadInput(f"The config.json has a {key} of {told(text[key])}.")
+    return int(text[key] * rope_factor(text))
 
 
 def choose_context_length(asked: int | None, most: int | None) -> int:
@@ -45,12 +50,17 @@ def choose_context_length(asked: int | None, most: int | None) -> int:
 
 
 def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the tokens that end an answer: the generation config's, else the config's."""
+    """Return the tokens that end an answer: the generation config's, else the config's.
+
+    Raise BadInput if they are not numbers.
+    """
     for source in (generation, config, text_part(config)):
         value = source.get("eos_token_id")
         if value is not None:
             ids = value if isinstance(value, list) else [value]
-            return tuple(int(token_id) for token_id in ids)
+            if not all(type(token_id) is int and abs(token_id) < _LONGEST for token_id in ids):
+                raise BadInput(f"The model's config has an eos_token_id of {told(value)}.")
+            return tuple(ids)
     return ()
 
 
@@ -76,7 +86,7 @@ def rope_factor(text: Mapping[str, Any]) -> float:
     if factor is None:
         return 1.0
     if not isinstance(factor, (int, float)) or not 0 < factor <= _MOST_STRETCHED:
-        raise BadInput(f"The rope scaling of config.json has a factor of {factor!r}.")
+        raise BadInput(f"The rope scaling of config.json has a factor of {told(factor)}.")
     return float(factor)
 
 
@@ -129,7 +139,10 @@ class ModelFiles:
     @property
     def architectures(self) -> tuple[str, ...]:
         """The names of the classes that implement this model in the engines."""
-        return tuple(self.config.get("architectures") or ())
+        names = self.config.get("architectures") or []
+        if not isinstance(names, list):
+            raise BadInput(f"config.json of {self.ref.name} has architectures of {told(names)}.")
+        return tuple(name for name in names if isinstance(name, str))
 
 
 def read_files(ref: ModelRef, directory: Path, revision: str | None = None) -> ModelFiles:

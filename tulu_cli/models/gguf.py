@@ -99,6 +99,9 @@ _SCALARS = "BbHhIif?"  # GGUF's value types 0 to 7; then 8 string, 9 array, 10 t
 _FORMATS = dict(enumerate(_SCALARS)) | {10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _VERSIONS = (2, 3)
+_MOST_DIMENSIONS = 4  # GGML_MAX_DIMS of ggml.h
+_MOST_ENTRIES = 2**22  # tensors, values, or texts of a list: vocabularies have up to 2**19
+_LONGEST_TEXT = 2**24  # bytes: a chat template has some thousands
 
 Scalar = int | float | bool | str
 
@@ -161,9 +164,18 @@ class _Cursor:
             raise struct.error
         self.offset += size
 
+    def expect(self, count: int) -> None:
+        # Each of them begins with a text, and a text with its length of eight bytes.
+        if self.offset + 8 * count > len(self.data):
+            raise struct.error
+        if count > _MOST_ENTRIES:
+            raise _UnreadableError(f"has a list of {count:,} entries")
+
     def string(self) -> str:
         start = self.offset + 8
         self.skip_string()
+        if self.offset - start > _LONGEST_TEXT:
+            raise _UnreadableError(f"has a text of {self.offset - start:,} bytes")
         return self.data[start : self.offset].decode()
 
     def skip_string(self) -> None:
@@ -175,6 +187,8 @@ def _header(cursor: _Cursor) -> GgufHeader:
     if version not in _VERSIONS:
         raise _UnreadableError("has a GGUF version that is not 2 or 3")
     tensors, pairs = cursor.take("Q"), cursor.take("Q")
+    cursor.expect(tensors)
+    cursor.expect(pairs)
     values: dict[str, Scalar] = {}
     counts: dict[str, int] = {}
     for _ in range(pairs):
@@ -196,6 +210,7 @@ def _skip_array(cursor: _Cursor) -> int:
     if kind != _STRING:
         cursor.skip(count * struct.calcsize("<" + _format(kind)))
         return count
+    cursor.expect(count)
     for _ in range(count):
         cursor.skip_string()
     return count
@@ -204,7 +219,10 @@ def _skip_array(cursor: _Cursor) -> int:
 def _tensor(cursor: _Cursor) -> int:
     """Skip the description of a tensor and return its number of weights."""
     cursor.skip_string()
-    size = prod(cursor.take("Q") for _ in range(cursor.take("I")))
+    dimensions = cursor.take("I")
+    if dimensions > _MOST_DIMENSIONS:
+        raise _UnreadableError(f"has a tensor of {dimensions:,} dimensions")
+    size = prod(cursor.take("Q") for _ in range(dimensions))
     cursor.skip(4 + 8)
     return size
 

@@ -5,7 +5,7 @@ A file begins with eight bytes, the length of a JSON object that follows them.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,11 +15,14 @@ from tulu_cli.disk import reading, refuse_pointer
 from tulu_cli.errors import BadInput
 from tulu_cli.models.config import missing_weights, weight_files
 from tulu_cli.models.reference import ModelRef
+from tulu_cli.text import told
 
 TensorHeader = tuple[str, str, tuple[int, ...]]
 """The name, the type ("BF16") and the shape of a tensor."""
 
 _LENGTH_BYTES = 8
+_MOST_DIMENSIONS = 8  # those of a weight are 1 to 3, and of a convolution 5
+_LEAST_BITS = 8  # weights that fit into a byte at the most
 _MOST_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
@@ -90,11 +93,14 @@ def hub_headers(ref: ModelRef) -> list[TensorHeader]:
             found = HfApi().get_safetensors_metadata(ref.repo or "", revision=ref.revision)
         except NotASafetensorsRepoError:
             return []
-    return [
+    headers = [
         (name, str(tensor.dtype), tuple(tensor.shape))
         for file in found.files_metadata.values()
         for name, tensor in file.tensors.items()
     ]
+    if not all(_is_shape(shape) for _, _, shape in headers):
+        raise BadInput(f"{full_name(ref)} has a tensor on the Hub whose shape cannot be.")
+    return headers
 
 
 def _checked(path: Path, name: str, tensor: Any, size: int) -> tuple[str, tuple[int, ...]]:
@@ -102,13 +108,17 @@ def _checked(path: Path, name: str, tensor: Any, size: int) -> tuple[str, tuple[
     entry = tensor if isinstance(tensor, dict) else {}
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str):
-        raise _damaged(path, f"its header gives no type for the tensor {name!r}")
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise _damaged(path, f"its header gives no shape for the tensor {name!r}")
+        raise _damaged(path, f"its header gives no type for the tensor {told(name)}")
+    if not isinstance(shape, list) or not _is_shape(shape):
+        raise _damaged(path, f"its header gives no shape for the tensor {told(name)}")
     end = offsets[-1] if isinstance(offsets, list) and offsets else 0
-    if not isinstance(end, int) or end > size:
-        raise _damaged(path, f"it ends within the tensor {name!r}")
+    if not isinstance(end, int) or end > size or prod(shape) > _LEAST_BITS * size:
+        raise _damaged(path, f"it ends within the tensor {told(name)}")
     return dtype, tuple(shape)
+
+
+def _is_shape(shape: Sequence[Any]) -> bool:
+    return len(shape) <= _MOST_DIMENSIONS and all(type(n) is int and 0 <= n < 2**63 for n in shape)
 
 
 def _damaged(path: Path, why: str) -> BadInput:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.models.config import rope_factor
 from tulu_cli.plan.shape import DTYPE_BYTES, Experts, Latent, Shape, Traits
+from tulu_cli.text import told
 
 Config = Mapping[str, Any]
 # No model comes near these: a larger number is a typing error.
@@ -124,7 +125,8 @@ def read_shape(config: Config, name: str) -> Shape:
     row = ARCHITECTURES.get(architecture)
     if row is None:
         raise UnknownArchitecture(
-            f"KV cache of {architecture} unknown: the planner cannot count the memory of {name}."
+            f"KV cache of {architecture[:100]} unknown: the planner cannot count the memory of "
+            f"{name}."
         )
     try:
         return _shape(config, architecture, row)
@@ -177,7 +179,7 @@ def _windows(config: Config, layers: int, row: _Architecture) -> tuple[int | Non
     if not isinstance(kinds, list) or len(kinds) != layers:
         raise _FieldError(f"has a layer_types that does not name all {layers} layers")
     if unknown := set(map(str, kinds)) - {"full_attention", "sliding_attention"}:
-        raise UnknownArchitecture(f"KV cache of layers of type {min(unknown)} unknown.")
+        raise UnknownArchitecture(f"KV cache of layers of type {min(unknown)[:100]} unknown.")
     size = _optional(config, "sliding_window")
     return tuple(size if kind == "sliding_attention" else None for kind in kinds)
 
@@ -196,7 +198,7 @@ def _dtype(config: Config) -> str:
     named = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     dtype = named.removeprefix("torch.")
     if dtype not in DTYPE_BYTES:
-        raise _FieldError(f"has the dtype {dtype!r}: known are {', '.join(DTYPE_BYTES)}")
+        raise _FieldError(f"has the dtype {told(dtype)}: known are {', '.join(DTYPE_BYTES)}")
     return dtype
 
 
@@ -208,7 +210,7 @@ def _labels(config: Config) -> int:
 def _rotary_share(config: Config) -> float:
     share = config.get("partial_rotary_factor", 1.0)
     if not isinstance(share, (int, float)) or not 0 < share <= 1:
-        raise _FieldError(f"has a partial_rotary_factor of {share!r}")
+        raise _FieldError(f"has a partial_rotary_factor of {told(share)}")
     return float(share)
 
 
@@ -224,7 +226,7 @@ def _number(
     if value is None:
         raise _FieldError(f"has no {key}")
     if type(value) is not int or not least <= value <= most:
-        raise _FieldError(f"has a {key} of {value!r}")
+        raise _FieldError(f"has a {key} of {told(value)}")
     return value
 
 

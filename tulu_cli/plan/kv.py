@@ -54,7 +54,7 @@ def token_bytes(shape: Shape, gpus: int, dtype: str) -> int:
 
 def _vector_bytes(values: int, dtype: str) -> int:
     if dtype == "nvfp4":  # 4 bits, and 8 for 16 of them: nvfp4_kv_cache_full_dim of torch_utils.py
-        return values // 2 + values // 16
+        return max(1, values // 2 + values // 16)
     return values * KV_DTYPE_BYTES[dtype]
 
 

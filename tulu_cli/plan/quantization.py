@@ -9,6 +9,7 @@ from typing import Any
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.models.config import quantization_of
 from tulu_cli.plan.versions import Version, rules_of
+from tulu_cli.text import told
 
 Parts = list[tuple[str, tuple[int, ...], int]]
 
@@ -109,7 +110,7 @@ def read_quantization(config: Mapping[str, Any]) -> Quantization | None:
     found = quantization_of(config)
     if found is None:
         return None
-    method = found["quant_method"]
+    method = str(found["quant_method"])[:100]
     readers = {
         "fp8": _fp8,
         "fbgemm_fp8": lambda it: Quantization("channel", skipped=_skipped(it)),
@@ -144,8 +145,8 @@ def read_kv_dtype(config: Mapping[str, Any]) -> str | None:
     kind = scheme if isinstance(scheme, Mapping) else {}
     if (kind.get("type"), kind.get("num_bits")) != ("float", 8):
         raise TuluError(
-            f"The checkpoint asks for a KV cache of {kind.get('num_bits')!r} bits of the type "
-            f"{kind.get('type')!r}, which vLLM refuses: it knows float of 8 bits."
+            f"The checkpoint asks for a KV cache of {told(kind.get('num_bits'))} bits of the type "
+            f"{told(kind.get('type'))}, which vLLM refuses: it knows float of 8 bits."
         )
     return "fp8"
 
@@ -299,8 +300,8 @@ def _checked(pattern: str, key: str) -> str:
             re.compile(pattern.removeprefix(_REGEX))
         except re.error as error:
             raise BadInput(
-                f"The quantization_config of config.json has {pattern!r} in {key}, which is not a "
-                f"regular expression: {error}."
+                f"The quantization_config of config.json has {told(pattern)} in {key}, which is "
+                f"not a regular expression: {error}."
             ) from error
     return pattern
 
@@ -320,7 +321,8 @@ def _modelopt(found: Mapping[str, Any]) -> Quantization:
     if algorithm == "NVFP4":
         return Quantization("nvfp4", 4, 16, _skipped(found))
     raise TuluError(
-        f"Weights quantized by modelopt's {algorithm} cannot be planned: known are FP8 and NVFP4."
+        f"Weights quantized by modelopt's {algorithm[:100]} cannot be planned: known are FP8 and "
+        "NVFP4."
     )
 
 
@@ -365,7 +367,7 @@ def _of_group(name: str, weights: Any) -> Quantization:
     bits, kind = _whole(weights.get("num_bits", 8), "num_bits"), weights.get("type", "int")
     if (kind, bits) not in (("float", 4), ("float", 8), *(("int", n) for n in range(2, 9))):
         raise UnknownScheme(
-            f"Weights of {bits} bits of the type {kind!r}, as config_groups of config.json has "
+            f"Weights of {bits} bits of the type {told(kind)}, as config_groups of config.json has "
             f"in {name!r}, cannot be planned without the headers of the weights."
         )
     if weights.get("strategy") == "block":
@@ -382,5 +384,5 @@ def _of_group(name: str, weights: Any) -> Quantization:
 
 def _whole(value: Any, key: str) -> int:
     if type(value) is not int or not 0 < value <= 2**20:
-        raise BadInput(f"The quantization_config of config.json has a {key} of {value!r}.")
+        raise BadInput(f"The quantization_config of config.json has a {key} of {told(value)}.")
     return value

@@ -194,7 +194,9 @@ def _quantization(config: Mapping[str, Any], *, by_headers: bool) -> Quantizatio
 
 def _check_headers(headers: list[Header], shape: Shape, name: str) -> None:
     """Check that the config describes these weights: every number would be wrong otherwise."""
-    rows = next((h.shape[0] for h in headers if h.name.endswith("embed_tokens.weight")), None)
+    rows = next(
+        ((h.shape or (0,))[0] for h in headers if h.name.endswith("embed_tokens.weight")), None
+    )
     if rows is not None and rows != shape.vocabulary:
         raise TuluError(
             f"The weights of {name} have a vocabulary of {rows:,}, and its config.json says "

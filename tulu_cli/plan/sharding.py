@@ -13,7 +13,7 @@ from tulu_cli.plan.values import ceil_div, round_up
 # vllm/model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE
 _VOCABULARY_STEP = 64
 _EXPERT = re.compile(r"experts\.\d+")
-_LAYER = re.compile(r"(?:\w+\.)*layers\.(\d+)\.")
+_LAYER = re.compile(r"(?:\w+\.)*layers\.(\d{1,9})\.")
 # How each linear layer is divided: by its output (columns of the product), by its input (rows), by
 # heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
 _CUTS = {

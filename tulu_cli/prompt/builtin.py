@@ -103,7 +103,7 @@ def templates_in_config(value: object) -> dict[str, str]:
 
 def is_named_template(item: object) -> bool:
     """Return True for an object with a name and a template."""
-    return isinstance(item, Mapping) and {"name", "template"} <= item.keys()
+    return isinstance(item, Mapping) and isinstance(item.get("name"), str) and "template" in item
 
 
 def choose_template(

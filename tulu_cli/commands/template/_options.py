@@ -354,9 +354,9 @@ def read_tools(name: str | None) -> tuple[Any, ...] | None:
     """Return the tools in a JSON file. Raise BadInput."""
     if name is None:
         return None
-    from tulu_cli.disk import parse_json, read_text
+    from tulu_cli.disk import parse_json, read_piped
 
-    text = read_text(Path(name))
+    text = read_piped(Path(name))
     if text is None:
         raise BadInput(f"{name} does not exist: --tools takes a file with a JSON array.")
     tools = parse_json(text, name)

@@ -94,11 +94,11 @@ def _template(source: TemplateSource, vocabulary: Tokenizer | Templates) -> tupl
 
 def read_template(name: str) -> str:
     """Return the Jinja source in a file. Raise BadInput."""
-    from tulu_cli.disk import read_text
+    from tulu_cli.disk import read_piped
     from tulu_cli.prompt.builtin import universal_newlines
     from tulu_cli.text import shown
 
-    text = read_text(Path(name))
+    text = read_piped(Path(name))
     if text is None:
         raise BadInput(f"{shown(name)} is not a file, and no template of the model has that name.")
     return universal_newlines(text)
