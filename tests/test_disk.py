@@ -4,14 +4,18 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.program import pipe
+from tulu_cli.commands.completions.install import put
 from tulu_cli.disk import (
+    data_root,
     locked,
     locked_if_free,
+    make_private,
     read_json,
     reading,
     replace_atomically,
@@ -20,6 +24,9 @@ from tulu_cli.disk import (
     writing,
 )
 from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.models import notice
+from tulu_cli.models.cache import build_once
+from tulu_cli.settings.edit import change
 
 HOLDER = """
 import sys
@@ -29,6 +36,58 @@ with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def modes(root: Path) -> dict[str, int]:
+    """Return the permissions of each folder below `root`, and of each lock."""
+    paths = (path for path in root.rglob("*") if path.is_dir() or path.name.startswith("."))
+    return {str(path.relative_to(root)): stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_what_is_made_is_for_its_user_alone_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("TULU_CACHE_DIR", str(tmp_path / "new" / "cache"))
+    monkeypatch.setenv("TULU_DATA_DIR", str(tmp_path / "kept" / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def build(staging: Path) -> Path:
+        (staging / "model").mkdir()
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            (staging / "model" / name).write_text("{}")
+        return staging / "model"
+
+    built = build_once("some-model", build, lambda *_: None)
+    assert stat.S_IMODE(built.stat().st_mode) == 0o700
+    change(tmp_path / "settings" / "tulu" / "config.toml", lambda _: "")
+    make_private(data_root() / "chats")
+    with locked(tmp_path / "elsewhere" / ".lock"):
+        pass
+    put(tmp_path / "new" / "cache", tmp_path / "shell" / "site" / "_tulu", as_link=True)
+    notice.show(lambda _: None)
+    found = modes(tmp_path)
+    assert found.pop("elsewhere/.lock") == 0o600
+    locks = {name: found.pop(name) for name in list(found) if name.endswith(".lock")}
+    assert set(locks.values()) <= {0o600}
+    assert found == dict.fromkeys(found, 0o700)
+    assert {"new/cache/converted", "kept/data", "settings/tulu", "shell"} <= found.keys()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755, "it was there"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        make_private(tmp_path / "link")
+    make_private(tmp_path)
 
 
 def test_a_file_is_replaced_and_its_permissions_stay(tmp_path: Path) -> None:

@@ -58,6 +58,25 @@ def _absolute(chosen: str | None) -> Path | None:
     return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else None
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their user alone.
+
+    The umask may be open to others, who could put models and settings there.
+    """
+    if folder.is_dir():
+        return
+    missing = [folder]
+    while not folder.parent.exists():
+        folder = folder.parent
+        missing.append(folder)
+    for each in reversed(missing):
+        try:
+            os.mkdir(each, 0o700)
+        except FileExistsError:  # another process was quicker, or it is no folder
+            if not each.is_dir():
+                raise
+
+
 def lock(descriptor: int, *, shared: bool = False, wait: bool = True) -> bool:
     """Lock an open file against other processes until it is closed.
 
@@ -95,9 +114,9 @@ def locked_if_free(path: Path) -> Iterator[bool]:
 @contextmanager
 def _open_lock(path: Path) -> Iterator[int]:
     # Never deleted: a process that waits on a deleted file would hold a lock that nobody sees.
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor
     finally:
@@ -191,8 +210,10 @@ def sync_tree(directory: Path) -> None:
 def publish(built: Path, finished: Path) -> None:
     """Rename a complete directory to its final name in one step: it is there whole or not at all.
 
-    A directory that has this name, which nobody may be using, moves beside `built`.
+    A directory that has this name, which nobody may be using, moves beside `built`. The new one
+    is open to its user alone.
     """
+    os.chmod(built, 0o700)
     sync_tree(built)
     if finished.exists():
         os.rename(finished, built.with_name(built.name + ".replaced"))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tulu_cli.disk import cache_root, locked, locked_if_free, publish
+from tulu_cli.disk import cache_root, locked, locked_if_free, make_private, publish
 from tulu_cli.errors import TuluError
 from tulu_cli.models.config import missing_files
 from tulu_cli.streams import Progress
@@ -41,7 +41,7 @@ def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -
 
 def _build(finished: Path, build: Callable[[Path], Path]) -> None:
     parent = finished.parent / ".staging"
-    parent.mkdir(parents=True, exist_ok=True)
+    make_private(parent)
     staging = Path(tempfile.mkdtemp(prefix=f"{finished.name}.", dir=parent))
     try:
         publish(build(staging), finished)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tulu_cli.disk import cache_root, folder_size, locked_if_free
+from tulu_cli.disk import cache_root, folder_size, locked_if_free, make_private
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError, UsageError
 from tulu_cli.models.cache import build_lock
 from tulu_cli.models.config import missing_files
@@ -147,7 +147,7 @@ def _converted(ref: ModelRef, found: Cached) -> Removal:
 def _vanish(path: Path) -> None:
     """Remove a directory from its place in one step, so that nobody ever finds half of it."""
     parent = path.parent / ".staging"
-    parent.mkdir(exist_ok=True)
+    make_private(parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=parent))
     path.rename(aside / "removed")
     shutil.rmtree(aside)

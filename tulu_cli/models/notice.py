@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from textwrap import wrap
 
+from tulu_cli.disk import make_private
 from tulu_cli.models.card import card
 
 _WIDTH = 79
@@ -23,8 +24,8 @@ def show(say: Callable[[str], None]) -> None:
     # A home that cannot be written costs the memory of it, not the download.
     with suppress(OSError):
         marker = _marker()
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        make_private(marker.parent)
+        marker.touch(mode=0o600)
 
 
 def lines() -> list[str]:

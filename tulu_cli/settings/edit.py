@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import locked, replace_atomically, writing
+from tulu_cli.disk import locked, make_private, replace_atomically, writing
 from tulu_cli.errors import TuluError
 from tulu_cli.settings.toml import Source, has, parse
 
@@ -49,7 +49,7 @@ def change(path: Path, edit: Callable[[Path], str]) -> None:
     """
     real = Path(os.path.realpath(path))  # a link to a file kept elsewhere stays a link
     with writing(str(path)):
-        real.parent.mkdir(parents=True, exist_ok=True)
+        make_private(real.parent)
         with locked(real.parent):
             if real.exists() and not real.is_file():
                 raise TuluError(f"{path} is not a regular file: let TULU_CONFIG name one.")

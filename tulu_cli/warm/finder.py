@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.disk import lock, locked_if_free, runtime_path
+from tulu_cli.disk import lock, locked_if_free, make_private, runtime_path
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.processes import end_marked
 from tulu_cli.warm.record import Warm, read_warm, remove
@@ -32,7 +32,7 @@ def runtime_directory() -> Path:
             f"most {room} bytes."
         )
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
     except OSError as error:
         raise TuluError(
             f"{str(path)!r} cannot be made ({error.strerror}): set TULU_RUNTIME_DIR to a folder "

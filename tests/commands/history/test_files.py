@@ -31,6 +31,26 @@ def test_export_and_import(store: SqliteStore, run: Run, tmp_path: Path) -> None
     assert again.name is None, "as the name is taken"
 
 
+def test_export_writes_through_no_file_that_is_there(
+    store: SqliteStore, run: Run, tmp_path: Path
+) -> None:
+    store.write(chat("Why?", "So.", name="mine"))
+    out, own, other = tmp_path / "out.md", tmp_path / "out.md.part", tmp_path / "other"
+    other.write_text("theirs")
+    for name in (own, tmp_path / ".out.md", tmp_path / "out.md.tmp"):
+        name.symlink_to(other)
+    run("export", "mine", "-o", str(out))
+    assert out.read_text().startswith("## user")
+    assert (own.is_symlink(), other.read_text()) == (True, "theirs")
+    run("export", "mine", "-o", str(out), "--force")
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == [
+        ".out.md",
+        "out.md",
+        "out.md.part",
+        "out.md.tmp",
+    ]
+
+
 def test_export_to_a_pipe_is_markdown_of_the_last_session(store: SqliteStore, run: Run) -> None:
     kept(store, chat("old"), days=1)
     kept(store, chat("new"))

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tulu_cli.disk import lock
+from tulu_cli.disk import lock, make_private
 
 # Ctrl-R looks through the newest entries: a file of many years must not slow the prompt down.
 _NEWEST_BYTES = 4 * 2**20
@@ -66,7 +66,7 @@ def _entries(lines: list[bytes]) -> Iterator[str]:
 
 
 def _append(path: Path, line: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         lock(descriptor)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
 from tulu_cli.chat.store.sqlite import SqliteStore, migrate, version_of
-from tulu_cli.disk import data_root, locked
+from tulu_cli.disk import data_root, locked, make_private
 from tulu_cli.errors import HistoryError
 
 # How long one program waits while another one writes.
@@ -134,7 +134,7 @@ def _set_aside(path: Path) -> Path:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; create both, for their user alone."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     folder.chmod(0o700)
     with locked(folder / ".lock"):
         yield

@@ -16,6 +16,7 @@ from tulu_cli.commands.completions._shells import (
     script_of,
     shell_of,
 )
+from tulu_cli.disk import make_private
 from tulu_cli.errors import TuluError
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ def put(script: Path, place: Path, *, as_link: bool) -> None:
 
     A link into an installation that is gone would make zsh complain each time it starts.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_private(place.parent)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".tulu.") as folder:
         made = Path(folder) / place.name
         if as_link:
             made.symlink_to(script)
         else:
             shutil.copyfile(script, made)
+            made.chmod(0o644)
         os.replace(made, place)
