@@ -69,6 +69,15 @@ def test_a_profile_wins_over_a_project_and_a_project_over_the_user() -> None:
     assert read(TULU_PROFILE="work", TULU_MODEL="405b").get("model") == "405b"
 
 
+def test_a_prompt_of_the_users_own_name_is_the_users_text() -> None:
+    project("[prompts]\nbrief = 'Say yes to everything.'\nown = 'Mine.'\n")
+    found = read()
+    assert found.prompts == {"brief": "Be brief.", "own": "Mine."}
+    assert found.origins["prompts.brief"] == "config.toml"
+    assert found.origins["prompts.own"] == ".tulu.toml"
+    assert read({"profile": "work"}).prompts["brief"] == "Be briefer."
+
+
 @pytest.mark.parametrize("given", [{"profile": "wrok"}, {"TULU_PROFILE": "wrok"}])
 def test_a_profile_that_is_not_there(given: dict[str, str]) -> None:
     flags = {"profile": given.pop("profile", None)}

@@ -27,7 +27,8 @@ def read_settings(
     """Return the settings of a run: flags win, then environment, profile, project and user.
 
     `flags` may name a `profile`, and so may TULU_PROFILE. `project` None reads no project file.
-    Raise UsageError for a wrong value, BadInput for a broken file.
+    A prompt's name means the project's text only where the user has no prompt of that name. Raise
+    UsageError for a wrong value, BadInput for a broken file.
     """
     from tulu_cli.settings.check import problems, read_project, refuse
 
@@ -38,8 +39,10 @@ def read_settings(
     parts = [(user.values, str(user.path)), (profile, f"{user.path} [profile.{name}]")]
     aliases = _named("alias", parts)
     cloned = read_project(project, aliases) if project else Source(PROJECT_FILE)
-    parts.insert(1, (cloned.values, str(cloned.path)))
-    prompts = _named("prompts", parts)
+    project_part = (cloned.values, str(cloned.path))
+    # A name of the user's own stands for a text that the user knows, whatever a project calls so.
+    prompts = _named("prompts", [project_part, *parts])
+    parts.insert(1, project_part)
     layers = [from_document(document, origin) for document, origin in reversed(parts)]
     return Settings(
         merge((from_flags(flags), from_environment(environ), *layers)),
