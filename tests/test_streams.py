@@ -13,7 +13,11 @@ from tulu_cli.text import terminal_safe
 C0 = [chr(code) for code in range(0x20) if chr(code) not in "\n\t"]
 C1 = [chr(code) for code in range(0x80, 0xA0)]
 BIDI = [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
-COMMANDS = [*C0, "\x7f", *C1, *BIDI]
+UNSEEN = [
+    *"\u00ad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u2060\u2064\u206a\u3164\ufeff\ufff9",
+    *(chr(0xE0000 + code) for code in (0, 1, 0x20, 0x41, 0x7F)),
+]
+COMMANDS = [*C0, "\x7f", *C1, *BIDI, *UNSEEN]
 SEQUENCES = {
     "clipboard": "\x1b]52;c;aGk=\x07",
     "cursor report": "\x1b[6n",
@@ -50,7 +54,9 @@ def said(streams: Streams) -> bytes:
 
 
 @pytest.mark.parametrize("char", COMMANDS, ids=lambda char: f"{ord(char):04x}")
-def test_each_command_character_is_shown_on_a_terminal_and_passed_to_a_pipe(char: str) -> None:
+def test_each_command_or_hidden_character_is_shown_on_a_terminal_and_passed_to_a_pipe(
+    char: str,
+) -> None:
     terminal, pipe = Streams.test(tty=True), Streams.test()
     for streams in (terminal, pipe):
         streams.write(f"a{char}b")
@@ -67,7 +73,18 @@ def test_each_has_a_look_of_its_own() -> None:
     assert len({terminal_safe(char) for char in COMMANDS}) == len(COMMANDS)
 
 
-@pytest.mark.parametrize("text", ["a\tb\nc", "Tülu 🐪 汉字", "\u200f\u05d0", "e\u0301", "\xa0"])
+TEXTS = {
+    "white space": "a\tb\nc\xa0d",
+    "wide": "Tülu 🐪 汉字",
+    "combining": "e\u0301 שׁ",
+    "joined emoji": "👩\u200d🔬 ❤\ufe0f",
+    "Persian": "می\u200cخواهم",
+    "Devanagari": "क्\u200dष",
+    "variant of a character": "葛\U000e0100",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_everything_else_is_left_alone(text: str) -> None:
     assert terminal_safe(text) == text
 

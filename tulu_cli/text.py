@@ -11,6 +11,18 @@ _VISIBLE = {
     **{code: f"<{code:02X}>" for code in range(0x80, 0xA0)},
     **{code: f"<U+{code:04X}>" for code in _BIDI},
 }
+# What takes no column and has no glyph: marks of direction, separators, the byte order mark, soft
+# hyphens, blanks of Hangul, and tags, in which a text can hide another one. The joiners U+200C and
+# U+200D and the variation selectors stay: Persian, Indic scripts and emoji are written with them.
+_INVISIBLE = (
+    *(0x00AD, 0x061C, 0x180E, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029, 0x3164, 0xFEFF, 0xFFA0),
+    *range(0x2060, 0x2066),
+    *range(0x206A, 0x2070),
+    *range(0xFFF9, 0xFFFC),
+    *range(0x1D173, 0x1D17B),
+    *range(0xE0000, 0xE0080),
+)
+_SEEN = _VISIBLE | {code: f"<U+{code:04X}>" for code in _INVISIBLE}
 _LONGEST_NAME = 80  # characters
 _DAY = 86_400  # seconds
 _AGES = (
@@ -24,11 +36,19 @@ _AGES = (
 
 
 def terminal_safe(text: str) -> str:
-    """Return the text with every character that could command a terminal made visible.
+    """Return the text with every character visible that could command a terminal or hide in it.
 
-    C0 controls but newline and tab, DEL, C1 controls and the bidirectional overrides are replaced
-    one by one, so a sequence that is split across chunks is as harmless as a whole one: what is
-    left of it is printable text.
+    C0 controls but newline and tab, DEL, C1 controls, the bidirectional overrides and characters
+    that nobody sees are replaced one by one, so a sequence that is split across chunks is as
+    harmless as a whole one: what is left of it is printable text.
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_SEEN)
+
+
+def command_free(text: str) -> str:
+    """Return the text for a page, with every character visible that could command a program.
+
+    Unlike on a terminal, what nobody sees stays as it is: a browser hyphenates and joins by it.
     """
     return text.translate(_VISIBLE)
 

@@ -82,6 +82,11 @@ def test_nothing_of_a_message_is_markup(place: str) -> None:
     assert not {"\x1b", "\0", "\u202e"} & set(page.text)
 
 
+def test_a_page_hyphenates_and_joins_as_the_text_says() -> None:
+    text = "Donau\u00addampf\u200bschiff \u200fשלום"
+    assert text in Page(write([chat(text)])).text
+
+
 def test_the_policy_forbids_the_rest() -> None:
     page = Page(write([chat("x")]))
     policies = [a for tag, a in page.tags if "http-equiv" in a]

@@ -63,6 +63,7 @@ def test_a_small_paste_is_no_chip_and_a_long_line_is() -> None:
 
 def test_what_turns_the_text_around_is_shown() -> None:
     assert shown(Chips(), "a\u202eb")[0] == "a<U+202E>b"
+    assert shown(Chips(), "a\u200bb می\u200cخ")[0] == "a<U+200B>b می\u200cخ"
 
 
 def test_unfolding_keeps_the_cursor_in_its_place() -> None:

@@ -18,7 +18,7 @@ from tulu_cli.chat.tree import marks
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
 from tulu_cli.prompt.inspect.formats import write_messages
-from tulu_cli.text import plural, terminal_safe
+from tulu_cli.text import command_free, plural
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -94,7 +94,7 @@ def _about(session: Session) -> str:
 def _turn(role: str, content: str, node: Node | None, markdown: "MarkdownIt") -> str:
     kind = role if role in _KINDS else "other"
     # People write as they type; models write Markdown.
-    text = markdown.render(terminal_safe(content)) if role == "assistant" else _text(content)
+    text = markdown.render(command_free(content)) if role == "assistant" else _text(content)
     note = _note(node) if node is not None else ""
     return _TURN.format(kind=kind, role=_text(role), text=text, note=note)
 
@@ -146,4 +146,4 @@ def _data(session: Session) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(terminal_safe(text))
+    return escape(command_free(text))
