@@ -153,6 +153,40 @@ def test_names_go_before_classes_and_the_rest_stays_plain() -> None:
     assert "lm_head.weight_packed" in parts_of(grouped((["re:.*lm_head"], FOUR)))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "ends"),
+    [
+        (r"re:.*layers\.\d+\.mlp\.(gate|up|down)_proj$", True),
+        (r"re:(model\.)?layers.*[*+(|]?mlp.*experts.*", True),
+        (r"re:.*mlp\.", True),
+        (r"re:(([a-z.0-9])+)+$", False),
+        (r"re:(\w|\d)*!", False),
+        (r"re:((a+)b?)*c", False),
+        (r"re:(.*)(.*)(.*)(.*)(.*)(.*)!", False),
+        ("re:" + "a" * 2000, False),
+    ],
+)
+def test_a_pattern_that_could_be_matched_for_ever_is_not(pattern: str, ends: bool) -> None:
+    for config in (
+        {"quant_method": "fp8", "modules_to_not_convert": [pattern]},
+        grouped(([pattern], EIGHT)),
+    ):
+        if ends:
+            tiny(quantization_config=config)
+            continue
+        with pytest.raises(TuluError, match=r"which could take for ever to match"):
+            tiny(quantization_config=config)
+
+
+def test_very_many_names_are_looked_up_and_not_tried_one_by_one() -> None:
+    names = [
+        f"model.layers.{layer}.mlp.experts.{i}.up_proj" for layer in range(300) for i in range(100)
+    ]
+    config = grouped((names, EIGHT), (["model.layers.1.mlp.up_proj"], FOUR), ignore=names)
+    model = tiny(num_hidden_layers=300, quantization_config=config)
+    assert "model.layers.1.mlp.up_proj.weight_packed" in {one.name for one in model.tensors}
+
+
 def test_the_group_of_attention_is_about_the_cache_and_not_about_weights() -> None:
     bits = parts_of(grouped((["LlamaAttention"], None), (["Linear"], EIGHT)))
     assert bits["self_attn.q_proj.weight"] == 8
@@ -278,6 +312,7 @@ def test_modelopts_own_file_is_read_beside_a_config_without_its_own(tmp_path: Pa
         ({"quant_method": "modelopt", "quant_algo": "INT1"}, TuluError),
         ({"quant_method": "fp8", "weight_block_size": {"rows": 128}}, BadInput),
         ({"quant_method": "fp8", "ignore": ["re:["]}, BadInput),
+        ({"quant_method": "fp8", "ignore": ["re:a{99999999999999}"]}, BadInput),
         ("fp8", BadInput),
     ],
 )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -50,6 +51,32 @@ class Quantization:
     index: bool = False
     targets: tuple[tuple[str, "Quantization"], ...] = ()
 
+    @cached_property
+    def skipped_names(self) -> frozenset[str]:
+        """What is skipped by a name, which may be any part of a module's path."""
+        names = (name for name in self.skipped if not name.startswith(_REGEX))
+        return frozenset(name.strip("*.") for name in names)
+
+    @cached_property
+    def skipped_patterns(self) -> tuple[str, ...]:
+        """What is skipped by a regular expression."""
+        return tuple(name for name in self.skipped if name.startswith(_REGEX))
+
+    @cached_property
+    def named_targets(self) -> "dict[str, tuple[int, Quantization]]":
+        """The place of each target, and what it stands for."""
+        return {name: (place, how) for place, (name, how) in enumerate(self.targets)}
+
+    @cached_property
+    def target_patterns(self) -> tuple[str, ...]:
+        """The targets that are regular expressions."""
+        return tuple(name for name in self.named_targets if name.startswith(_REGEX))
+
+    @cached_property
+    def target_classes(self) -> "tuple[tuple[str, Quantization], ...]":
+        """The targets that may be classes, which have no dot."""
+        return tuple((name.lower(), how) for name, how in self.targets if "." not in name)
+
 
 class UnknownScheme(TuluError):
     """Weights are quantized in a way whose bytes are not known from the config alone."""
@@ -63,6 +90,8 @@ _NAMED = {
     "bitsandbytes": Quantization("nf4", 4, 64),
     "bitsandbytes-int8": Quantization("channel"),
 }
+_LONGEST_REGEX = 1000
+_MOST_REPETITIONS = 5  # as many as ".*layers.*mlp.*experts.*_proj.*" has
 _REGEX = "re:"  # compressed-tensors marks a regular expression in `ignore` so
 # vLLM's name of each method that it has without a plug-in.
 VLLM_METHODS = {"fp8": "fp8", "int8": "compressed-tensors", "awq": "awq", "gptq": "gptq"}
@@ -176,7 +205,7 @@ def stored(
         return None
     plain = module.rpartition(".")[2] in _PLAIN
     if quantization.targets:
-        found = _by_target(quantization.targets, module, plain=plain)
+        found = _by_target(quantization, module, plain=plain)
         return _PARTS[found.method](found, dimensions) if found else None
     return None if plain else _PARTS[quantization.method](quantization, dimensions)
 
@@ -189,9 +218,7 @@ _CLASSES = {
 }
 
 
-def _by_target(
-    targets: tuple[tuple[str, Quantization], ...], module: str, *, plain: bool
-) -> Quantization | None:
+def _by_target(quantization: Quantization, module: str, *, plain: bool) -> Quantization | None:
     """Return the quantization of the first target that a module matches, None for none.
 
     As vLLM's find_matched_target (compressed_tensors/utils.py of 0.32): names go first, whole or
@@ -200,19 +227,33 @@ def _by_target(
     name only.
     """
     path, _, last = module.rpartition(".")
-    names = [module]
-    if path.endswith(".experts"):
-        parts = {"gate_up_proj": ("gate_proj", "up_proj")}.get(last, (last,))
-        names += [f"{path}.0.{part}" for part in parts] + [path]
-    for target, how in targets:
-        if target.startswith(_REGEX):
-            if any(re.match(target.removeprefix(_REGEX), name) for name in names):
-                return how
-        elif target in names:
-            return how
+    names = _names(module)
+    found = [
+        quantization.named_targets[name] for name in names if name in quantization.named_targets
+    ]
+    found += [
+        quantization.named_targets[pattern]
+        for pattern in quantization.target_patterns
+        if _matches(pattern, names)
+    ]
+    if found:
+        return min(found, key=lambda one: one[0])[1]
     kind = "RoutedExperts Linear" if path.endswith(".experts") else _CLASSES.get(last, "Linear")
-    by_class = (how for target, how in targets if target.lower() in kind.lower())
+    by_class = (how for name, how in quantization.target_classes if name in kind.lower())
     return None if plain else next(by_class, None)
+
+
+def _names(module: str) -> list[str]:
+    """Return the names by which a module is known: of experts, those of the parts of the first."""
+    path, _, last = module.rpartition(".")
+    if not path.endswith(".experts"):
+        return [module]
+    parts = {"gate_up_proj": ("gate_proj", "up_proj")}.get(last, (last,))
+    return [module, *(f"{path}.0.{part}" for part in parts), path]
+
+
+def _matches(pattern: str, names: list[str]) -> bool:
+    return any(re.match(pattern.removeprefix(_REGEX), name) for name in names)
 
 
 def _tensor(_how: Quantization, size: tuple[int, ...]) -> Parts:
@@ -279,12 +320,13 @@ _PARTS = {
 
 
 def _is_skipped(how: Quantization, module: str) -> bool:
-    return any(
-        re.match(pattern.removeprefix(_REGEX), module)
-        if pattern.startswith(_REGEX)
-        else f".{pattern}." in f".{module}."
-        for pattern in (pattern.strip("*.") for pattern in how.skipped)
-    )
+    words = module.split(".")
+    ends = range(1, len(words) + 1)
+    paths = (".".join(words[start:end]) for end in ends for start in range(end))
+    if not how.skipped_names.isdisjoint(paths):
+        return True
+    names = _names(module)
+    return any(_matches(pattern, names) for pattern in how.skipped_patterns)
 
 
 def _skipped(found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -295,15 +337,38 @@ def _skipped(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _checked(pattern: str, key: str) -> str:
-    if pattern.startswith(_REGEX):
-        try:
-            re.compile(pattern.removeprefix(_REGEX))
-        except re.error as error:
-            raise BadInput(
-                f"The quantization_config of config.json has {told(pattern)} in {key}, which is "
-                f"not a regular expression: {error}."
-            ) from error
+    """Return a pattern that can be matched. Raise BadInput, or UnknownScheme if it may not end."""
+    if not pattern.startswith(_REGEX):
+        return pattern
+    regex = pattern.removeprefix(_REGEX)
+    if len(regex) > _LONGEST_REGEX or _may_not_end(regex):
+        raise UnknownScheme(
+            f"The quantization_config of config.json has {told(pattern)} in {key}, which could "
+            "take for ever to match: its weights can be planned by their headers only."
+        )
+    try:
+        re.compile(regex)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadInput(
+            f"The quantization_config of config.json has {told(pattern)} in {key}, which is not a "
+            f"regular expression: {error}."
+        ) from error
     return pattern
+
+
+def _may_not_end(regex: str) -> bool:
+    """Return True for repetitions that Python's `re` may try in a number of ways without bound.
+
+    Those are repetitions inside of repetitions, choices inside of them, and many side by side.
+    """
+    left = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "x", regex, flags=re.DOTALL)
+    while group := re.search(r"\(([^()]*)\)([*+{]?)", left):
+        body, repeated = group.groups()
+        if repeated and re.search(r"[*+{|]", body):
+            return True
+        held = "*" * len(re.findall(r"[*+{]", body))
+        left = f"{left[: group.start()]}x{held}{repeated}{left[group.end() :]}"
+    return len(re.findall(r"[*+{]", left)) > _MOST_REPETITIONS
 
 
 def _fp8(found: Mapping[str, Any]) -> Quantization:
