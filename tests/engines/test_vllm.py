@@ -207,10 +207,15 @@ def test_broken_weights_are_one_sentence(
     [(10**6, "No available memory", FORK), (10**7, "KV cache is needed", SPAWN)],
 )
 def test_memory_that_is_too_small_is_exit_3(
-    small_directory: Path, cache_bytes: int, reason: str, method: Mapping[str, str]
+    demo_directory: Path,
+    cache_bytes: int,
+    reason: str,
+    method: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)  # it would come first
     own = ("--engine-arg", f"kv_cache_memory_bytes={cache_bytes}")
-    done = run_once(small_directory, *own, "Hi", env=method)
+    done = run_once(demo_directory, *own, "Hi", env=method)
     assert done.returncode == 3, done.stderr
     (line,) = done.stderr.splitlines()
     assert "does not fit in memory: ValueError: " in line
