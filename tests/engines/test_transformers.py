@@ -1,6 +1,7 @@
 """The transformers engine's own: its kept cache, its memory, its refusals."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import torch
 import transformers
 
 from tests.program import once_within
-from tulu_cli.core import Constraint, Request, Sampling, Text
+from tulu_cli.core import Constraint, Done, Request, Sampling, Text
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
 from tulu_cli.engines.transformers.cache import cache_argument
@@ -338,3 +339,108 @@ def test_a_constraint_that_cannot_be_is_an_error_of_its_own(engine: Any, asker: 
     answers = dict(engine.batch([asker.request(max_tokens=2), bad]))
     assert isinstance(answers[1], BadInput)
     assert len(answers[0][0].token_ids) == 2
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-6])
+def test_a_temperature_below_vllms_least_is_raised_to_it(
+    engine: Any, asker: Asker, temperature: float
+) -> None:
+    ids = asker.ids("Name a colour.")
+    engine.forget()
+    least = ask(engine, ids, temperature=0.01, seed=5)
+    engine.forget()
+    assert ask(engine, ids, temperature=temperature, seed=5) == least
+
+
+# Each is an extreme that the settings take, and whether a token can still be drawn with it.
+EXTREMES: list[tuple[dict[str, Any], bool]] = [
+    ({"temperature": 1e-45}, True),
+    ({"temperature": 1e38}, True),
+    ({"temperature": 1e300}, True),
+    ({"repetition_penalty": 1e-40}, False),
+    ({"repetition_penalty": 1e-40, "temperature": 0.0}, False),
+    ({"repetition_penalty": 1e40}, True),
+    ({"min_p": 1.0}, True),
+    ({"min_p": 5e-324}, True),
+    ({"top_p": 5e-324}, True),
+    ({"top_p": 1.0 - 2**-53}, True),
+    ({"top_k": 2**31}, True),
+]
+
+
+def test_a_row_that_cannot_be_sampled_fails_alone(engine: Any, asker: Asker) -> None:
+    usual: dict[str, Any] = {"temperature": 0.7, "seed": 3, "max_tokens": 4}
+    others = [asker.request("Name a colour.", **usual), asker.request("Hi", max_tokens=4)]
+    odd = [asker.request("Why?", **{**usual, **changes}) for changes, _ in EXTREMES]
+    answers = dict(engine.batch([others[0], *odd, others[1]]))
+    for place, (changes, can) in enumerate(EXTREMES, 1):
+        assert isinstance(answers[place], list) == can, changes
+        if not can:
+            assert "repetition_penalty" in str(answers[place])
+    for place, request in ((0, others[0]), (len(odd) + 1, others[1])):
+        engine.forget()
+        (alone,) = collect(engine.stream(request))
+        assert answers[place][0].token_ids == alone.token_ids
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_fail_their_own_request(
+    engine: Any, asker: Asker, value: float, temperature: float
+) -> None:
+    calls = 0
+
+    def spoil(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            logits[1] = value
+        return logits
+
+    requests = [asker.request(text, max_tokens=5, temperature=temperature) for text in "ABC"]
+    hook = engine.model.lm_head.register_forward_hook(spoil)
+    try:
+        answers = dict(engine.batch(requests))
+    finally:
+        hook.remove()
+    assert re.match("No next token .* not finite", str(answers[1]))
+    assert len(answers[0][0].token_ids) == len(answers[2][0].token_ids) == 5
+
+
+def joined(engine: Any, request: Request) -> Iterator[Text | Done]:
+    """The events of a request that decodes in a batch. Raise the error that it ends with."""
+    batch = engine.continuous()
+    batch.add(0, request)
+    while True:
+        for _, event in batch.advance():
+            if isinstance(event, EngineError):
+                raise event
+            yield event
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_other_choices_of_a_request_end_before_its_failure_is_told(
+    engine: Any, asker: Asker, together: bool
+) -> None:
+    calls = 0
+
+    def spoil(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            logits[1] = float("nan")
+        return logits
+
+    request = asker.request(n=3, max_tokens=6, temperature=1.0, seed=1, ignore_eos=True)
+    engine.forget()
+    seen: list[Any] = []
+    hook = engine.model.lm_head.register_forward_hook(spoil)
+    try:
+        events = joined(engine, request) if together else engine.stream(request)
+        with pytest.raises(EngineError, match="not finite"):
+            seen.extend(events)
+    finally:
+        hook.remove()
+    assert [event.index for event in seen if isinstance(event, Done)] == [0, 2]
+    texts = [event for event in seen if isinstance(event, Text)]
+    assert [sum(len(one.token_ids) for one in texts if one.index == i) for i in (0, 2)] == [6, 6]

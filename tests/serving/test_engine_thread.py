@@ -274,13 +274,16 @@ class Choir(Counter):
     def clear(self) -> None:
         self.singing.clear()
 
-    def advance(self) -> Iterator[tuple[int, Text | Done]]:
+    def advance(self) -> Iterator[tuple[int, Text | Done | TuluError]]:
         assert threading.current_thread() is self.thread
         assert self.gate.wait(DEADLINE_SECONDS)
         for position, events in list(self.singing.items()):
-            event = events.pop(0)
+            event: Text | Done | TuluError = events.pop(0)
             if isinstance(event, Text) and event.text == "14":
                 raise ZeroDivisionError("a bug")
+            if isinstance(event, Text) and event.text == "15":
+                event = EngineError("Hoarse.")
+                events.clear()
             if not events:
                 del self.singing[position]
             yield position, event
@@ -344,6 +347,18 @@ def test_what_is_wrong_with_one_is_told_to_that_one(choir: tuple[EngineThread, C
     assert last[8] is END
 
 
+def test_one_that_fails_in_the_middle_ends_alone(choir: tuple[EngineThread, Choir]) -> None:
+    thread, engine = choir
+    seen: queue.Queue[Any] = queue.Queue()
+    asked(thread, seen, 0, "first")
+    for number in (15, 7):
+        asked(thread, seen, number, "many")
+    engine.gate.set()
+    last = ends_of(seen, 15, 7)
+    assert str(last[15]) == "Hoarse."
+    assert last[7] is END
+
+
 def test_a_failure_in_the_middle_ends_all_of_them_and_no_later_one(
     choir: tuple[EngineThread, Choir],
 ) -> None:
@@ -390,7 +405,7 @@ class SlowToLeave(Choir):
     def drop(self, position: int) -> None:
         self.dropped.add(position)
 
-    def advance(self) -> Iterator[tuple[int, Text | Done]]:
+    def advance(self) -> Iterator[tuple[int, Text | Done | TuluError]]:
         for position in self.dropped & self.singing.keys():
             del self.singing[position]
         self.dropped.clear()

@@ -58,7 +58,8 @@ MaxTokens = Annotated[
 Temperature = Annotated[
     float | None,
     typer.Option(
-        help="Sampling temperature: higher is more random, 0 is greedy.  "
+        help="Sampling temperature: higher is more random, 0 is greedy, any other one is at least "
+        "0.01.  "
         "[default: the model's own]",
         metavar="T",
         rich_help_panel=SAMPLING,

@@ -27,8 +27,8 @@ END = object()
 class Batchable(Protocol):
     """Requests that decode together, each under a position of its own.
 
-    `advance` takes one step of all; a dropped request has no more events. After an error of
-    `advance`, `clear` it.
+    `advance` takes one step of all; a dropped request has no more events, and one that has failed
+    ends with its error. After an error that `advance` raises, `clear` it.
     """
 
     def has_slot(self, request: Request) -> bool: ...
@@ -39,7 +39,7 @@ class Batchable(Protocol):
 
     def clear(self) -> None: ...
 
-    def advance(self) -> Iterator[tuple[int, Text | Done]]: ...
+    def advance(self) -> Iterator[tuple[int, Text | Done | TuluError]]: ...
 
 
 @runtime_checkable
@@ -229,7 +229,10 @@ class BatchedJobs:
             for position in list(self.jobs):
                 self._end(position, as_ours(error))
 
-    def _pass_on(self, position: int, event: Text | Done) -> None:
+    def _pass_on(self, position: int, event: Text | Done | TuluError) -> None:
+        if isinstance(event, TuluError):
+            self._end(position, event)
+            return
         self.jobs[position].put(event)
         if isinstance(event, Done):
             self._choices[position] -= 1

@@ -74,6 +74,7 @@ class ContinuousBatch:
         self._joining: Iterator[RunningRows | None] | None = None
         self._joining_rows = 0
         self._dropped: set[int] = set()
+        self._failures: dict[int, TuluError] = {}
 
     @property
     def free(self) -> int:
@@ -91,27 +92,32 @@ class ContinuousBatch:
     def add(self, position: int, request: Request) -> None:
         """Let a request join at the next step, under a `position` that no other one has.
 
-        Raise PromptTooLong, or BadInput for a constraint that is not valid.
+        Raise PromptTooLong, or BadInput for a constraint that is not valid, or EngineError.
         """
         request = bounded(request, self._max_model_len)
-        rows = self._maker.make(position, request, time.perf_counter())
+        with translated():
+            rows = self._maker.make(position, request, time.perf_counter())
         self._waiting += [(row, request.prompt_token_ids) for row in rows]
 
     def drop(self, position: int) -> None:
         """Cancel a request; it has no more events."""
         self._waiting = [item for item in self._waiting if item[0].position != position]
         self._dropped.add(position)
+        self._failures.pop(position, None)
 
     def clear(self) -> None:
         """Drop everything, as after a failure in the middle of a step."""
         self._running = self._joining = None
         self._waiting, self._joining_rows = [], 0
         self._dropped.clear()
+        self._failures.clear()
 
-    def advance(self) -> Iterator[tuple[int, Text | Done]]:
+    def advance(self) -> Iterator[tuple[int, Text | Done | TuluError]]:
         """Take one step: a chunk of joining prompts, and a token of each running choice.
 
-        Raise DoesNotFit or EngineError; then `clear`, because no running request can continue.
+        A request of which a choice has failed ends with its error, once its other choices have
+        ended. Raise DoesNotFit or EngineError where the step itself fails; then `clear`, because
+        no running request can continue.
         """
         with translated():
             self._prefill_some()
@@ -140,22 +146,21 @@ class ContinuousBatch:
         for end, logits in self._decoder.prefill(padded, cache, 0, padding):
             yield RunningRows(rows, logits, cache, padding) if end == longest else None
 
-    def _token_each(self, running: RunningRows) -> Iterator[tuple[int, Text | Done]]:
-        tokens = []
-        for row, (token, logprob) in zip(
-            running.rows, sample(running.rows, running.logits), strict=True
-        ):
-            tokens.append(token)
-            for event in row.push(token, logprob):
-                yield row.position, event
-        alive = [i for i, row in enumerate(running.rows) if row.assembler.finish is None]
+    def _token_each(self, running: RunningRows) -> Iterator[tuple[int, Text | Done | TuluError]]:
+        rows = running.rows
+        for row, event in sample(rows, running.logits):
+            yield row.position, event
+        self._failures |= {row.position: row.failure for row in rows if row.failure is not None}
+        alive = [i for i, row in enumerate(rows) if not row.has_ended]
+        for position in self._failures.keys() - {rows[i].position for i in alive}:
+            yield position, self._failures.pop(position)
         if not alive:
             self._running = None
             return
-        if len(alive) < len(tokens):
+        if len(alive) < len(rows):
             running.keep(alive)
         running.logits = self._decoder.step(
-            [tokens[i] for i in alive], running.cache, running.padding
+            [row.token for row in running.rows], running.cache, running.padding
         )
 
     def _leave(self) -> None:
@@ -231,6 +236,11 @@ class BatchRunner:
             yield from self._fail(error)
             return
         for position, event in events:
+            if isinstance(event, TuluError):
+                del self._running[position]
+                self._events.pop(position, None)
+                yield position, event
+                continue
             seen = self._events.setdefault(position, [])
             seen.append(event)
             if isinstance(event, Done):

@@ -13,21 +13,32 @@ from tulu_cli.engines.base import first_line
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.engines.transformers.sampler import ConstraintMask, Sampler, tokenizer_for
-from tulu_cli.errors import DoesNotFit, EngineError
+from tulu_cli.errors import DoesNotFit, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
 
 
 @dataclass
 class BatchRow:
-    """One running choice; `position` is its request's place in the input."""
+    """One running choice; `position` is its request's place in the input.
+
+    `token` is the one that was sampled last. A choice that cannot go on has a `failure`.
+    """
 
     position: int
     assembler: ChoiceAssembler
     sampler: Sampler
     mask: ConstraintMask | None = None
+    token: int = 0
+    failure: TuluError | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Return True once no token will follow."""
+        return self.assembler.finish is not None or self.failure is not None
 
     def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:
         """Take a sampled token; yield its text, and the end if it is one."""
+        self.token = token
         yield from self.assembler.push(token, logprob)
         if self.mask is not None and self.assembler.finish is None:
             self.mask.take(token)
@@ -105,19 +116,25 @@ class Decoder:
         cache: Any,
         fed: list[int],
     ) -> Iterator[Text | Done]:
-        """Sample and feed until every row has ended. `fed` grows by the first row's fed tokens."""
+        """Sample and feed until every row has ended. `fed` grows by the first row's fed tokens.
+
+        Raise the failure of a row once the others have ended.
+        """
+        everyone = rows
         while True:
-            sampled = sample(rows, logits)
-            for row, (token, logprob) in zip(rows, sampled, strict=True):
-                yield from row.push(token, logprob)
-            alive = [i for i, row in enumerate(rows) if row.assembler.finish is None]
+            for _, event in sample(rows, logits):
+                yield event
+            alive = [i for i, row in enumerate(rows) if not row.has_ended]
             if not alive:
-                return
+                break
             if len(alive) < len(rows):
                 cache.batch_select_indices(torch.tensor(alive, device=self.device))
                 rows = [rows[i] for i in alive]
-            logits = self.step([sampled[i][0] for i in alive], cache)
-            fed.append(sampled[alive[0]][0])
+            logits = self.step([row.token for row in rows], cache)
+            fed.append(rows[0].token)
+        for row in everyone:
+            if row.failure is not None:
+                raise row.failure
 
     def step(self, tokens: list[int], cache: Any, padding: Padding | None = None) -> torch.Tensor:
         """Feed one token to each row; return the next logits, shape (rows, vocabulary)."""
@@ -138,11 +155,34 @@ class Decoder:
         return logits
 
 
-def sample(rows: list[BatchRow], logits: torch.Tensor) -> list[tuple[int, TokenLogprob | None]]:
-    """Return the next token of each row from `logits`, shape (rows, vocabulary)."""
-    if all(row.sampler.plain for row in rows):
-        return [(token, None) for token in logits.argmax(-1).tolist()]
-    return [row.sampler.next(logits[i]) for i, row in enumerate(rows)]
+def sample(rows: list[BatchRow], logits: torch.Tensor) -> Iterator[tuple[BatchRow, Text | Done]]:
+    """Give each row its next token from `logits`, (rows, vocabulary); yield what that makes.
+
+    A row that cannot be given one is left with its failure, and stops no other. Raise DoesNotFit
+    if memory runs out.
+    """
+    likeliest = _likeliest(logits) if all(row.sampler.plain for row in rows) else None
+    for i, row in enumerate(rows):
+        try:
+            with translated():
+                if likeliest is None:
+                    token, logprob = row.sampler.next(logits[i])
+                else:
+                    token, logprob = likeliest[i], None
+                events = list(row.push(token, logprob))
+        except DoesNotFit:
+            raise
+        except TuluError as error:
+            row.failure = error
+            continue
+        for event in events:
+            yield row, event
+
+
+def _likeliest(logits: torch.Tensor) -> list[int] | None:
+    """Return the token with the highest logit of each row, None if one has no such token."""
+    tokens = logits.argmax(-1, keepdim=True)  # that of a NaN, if there is one
+    return tokens[:, 0].tolist() if logits.gather(-1, tokens).isfinite().all() else None
 
 
 @dataclass

@@ -122,9 +122,9 @@ class TransformersEngine:
         prompt = request.prompt_token_ids
         cache, shared = self._kept.take(prompt)
         fed = list(prompt[:shared])
-        rows = self._rows.make(0, request, started, shared)
         try:
             with translated():
+                rows = self._rows.make(0, request, started, shared)
                 prefill = self._decoder.prefill([prompt], cache, shared)
                 for end, logits in prefill:  # noqa: B007 (the last counts)
                     fed += prompt[len(fed) : end]

@@ -14,7 +14,10 @@ from transformers import (
 )
 
 from tulu_cli.core import Sampling, TokenLogprob
+from tulu_cli.errors import EngineError
 
+# What vLLM raises a temperature to that is less and not 0 (_MAX_TEMP in vllm/sampling_params.py).
+LEAST_TEMPERATURE = 0.01
 Mask = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -46,13 +49,17 @@ class Sampler:
         return self._greedy and self._top is None and self._mask is None and not self._history
 
     def next(self, logits: torch.Tensor) -> tuple[int, TokenLogprob | None]:
-        """Sample from `logits`, shape (vocabulary,); logprobs are those of the raw logits."""
-        scores = logits.float()
-        raw = scores
-        if self._mask is not None:
-            scores = self._mask(scores)
+        """Sample from `logits`, shape (vocabulary,); logprobs are those of the raw logits.
+
+        Raise EngineError where they leave nothing to choose from.
+        """
+        raw = logits.float()
+        allowed = raw if self._mask is None else self._mask(raw)
         history = self._ids if self._ids is not None else torch.empty((1, 0), dtype=torch.long)
-        scores = self._processors(history, scores[None])[0]
+        scores = self._processors(history, allowed[None])[0]
+        # The greatest is NaN if any is. On a GPU, drawing from such scores would end the process.
+        if not scores.max().isfinite():
+            raise EngineError(_why_none(raw, allowed))
         token = self._draw(scores)
         if self._ids is not None:
             self._ids = torch.cat([self._ids, self._ids.new_tensor([[token]])], dim=1)
@@ -73,7 +80,7 @@ def processors(sampling: Sampling) -> LogitsProcessorList:
     if sampling.greedy:
         return chain
     if sampling.temperature != 1.0:
-        chain.append(TemperatureLogitsWarper(sampling.temperature))
+        chain.append(TemperatureLogitsWarper(max(sampling.temperature, LEAST_TEMPERATURE)))
     if sampling.min_p > 0:
         chain.append(MinPLogitsWarper(sampling.min_p))
     if sampling.top_k > 0:
@@ -81,6 +88,21 @@ def processors(sampling: Sampling) -> LogitsProcessorList:
     if sampling.top_p < 1:
         chain.append(TopPLogitsWarper(sampling.top_p))
     return chain
+
+
+def _why_none(raw: torch.Tensor, allowed: torch.Tensor) -> str:
+    """Return why no token can be chosen, from the logits and those that the constraint allows."""
+    if not raw.max().isfinite():
+        return (
+            "No next token can be chosen, because the model's logits are not finite numbers; "
+            "--dtype float32 has the widest range."
+        )
+    if not allowed.max().isfinite():
+        return "No next token can be chosen, because the constraint allows none here."
+    return (
+        "No next token can be chosen: with this repetition_penalty and temperature the logits "
+        "leave the range of float32."
+    )
 
 
 def token_logprob(logits: torch.Tensor, token: int, top: int) -> TokenLogprob:
