@@ -236,6 +236,28 @@ def test_arguments_of_its_own_are_passed_through(small_directory: Path, asker: A
     engine.close()
 
 
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [
+        ({}, "5000"),
+        ({"GOMP_SPINCOUNT": "5"}, "5"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        ({"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "5"}, "5"),
+    ],
+)
+def test_torch_finds_how_long_its_threads_spin_when_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch, demo_directory: Path, given: dict[str, str], spins: str | None
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, given.get(name, ""))
+        if name not in given:
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(sys.modules, "torch", None)  # it cannot be imported any more
+    with pytest.raises(ImportError):
+        load_engine("transformers", demo_directory)
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
 def test_it_says_what_is_missing() -> None:
     from tulu_cli.engines import transformers as module
 
