@@ -13,7 +13,7 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
                 --template | --window | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
@@ -29,7 +29,7 @@ _tulu_table() {
             esac
             ;;
         'tulu chat')
-            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
@@ -45,7 +45,7 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
@@ -93,7 +93,7 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --force --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
             case $2 in
                 --keep-alive | --host | --port | --nodes | --nnodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;

@@ -110,6 +110,7 @@ def test_each_other_option(options: Any, arguments: list[str], changes: dict[str
     [
         (["--no-server"], {"no_server": True}),
         (["--trust-remote-code"], {"trust_remote_code": True}),
+        (["--deterministic"], {"deterministic": True}),
         (["--offline"], {"offline": True}),
         (["--force"], {"force": True}),
         (["-v"], {"verbose": True}),

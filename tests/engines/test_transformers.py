@@ -1,6 +1,7 @@
 """The transformers engine's own: its kept cache, its memory, its refusals."""
 
 import os
+import queue
 import re
 import shutil
 import signal
@@ -22,6 +23,8 @@ from tulu_cli.engines.base import Engine
 from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
+from tulu_cli.serving.engine_thread import END as END_OF_JOB
+from tulu_cli.serving.engine_thread import EngineThread, Job
 
 from .loading import END, Asker, load_engine, usage_of
 
@@ -361,6 +364,29 @@ def test_a_constraint_that_cannot_be_is_an_error_of_its_own(engine: Any, asker: 
     answers = dict(engine.batch([asker.request(max_tokens=2), bad]))
     assert isinstance(answers[1], BadInput)
     assert len(answers[0][0].token_ids) == 2
+
+
+def test_in_bfloat16_nothing_else_changes_an_answer_of_a_deterministic_engine(
+    demo_directory: Path, asker: Asker
+) -> None:
+    changes: dict[str, Any] = {"dtype": "bfloat16", "deterministic": True}
+    engine = load_engine("transformers", demo_directory, **changes)
+    texts = ("Why is the sky blue?", "Name a colour.", "word " * 20)
+    requests = [asker.request(text) for text in texts]
+    requests += [asker.request(text, temperature=0.8, seed=7, n=2) for text in texts]
+    alone = [collect(engine.stream(request)) for request in requests]
+    expected = [[choice.token_ids for choice in answer] for answer in alone]
+    assert {usage_of(choice.done).cached_tokens for answer in alone for choice in answer} == {0}
+    again = [collect(engine.stream(request)) for request in requests for _ in range(2)][1::2]
+    together: dict[int, Any] = dict(engine.batch(requests))
+    thread = EngineThread(lambda: engine)
+    thread.start()
+    served = [queue.SimpleQueue[Any]() for _ in requests]
+    for request, events in zip(requests, served, strict=True):
+        thread.submit(Job(request, "one client", events.put))
+    warm = [collect(list(iter(events.get, END_OF_JOB))) for events in served]
+    for answers in (again, [together[i] for i in range(len(requests))], warm):
+        assert [[choice.token_ids for choice in answer] for answer in answers] == expected
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-6])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tulu_cli.engines.base import EngineSpec
-from tulu_cli.engines.vllm.settings import engine_arguments, load_error
+from tulu_cli.engines.vllm.settings import engine_arguments, invariance, load_error
 from tulu_cli.engines.worker import last_error
 from tulu_cli.errors import DoesNotFit, EngineError
 
@@ -36,6 +36,18 @@ def test_another_reason_is_none_of_memory() -> None:
 def arguments(**changes: Any) -> dict[str, Any]:
     tokenizer: Any = None
     return engine_arguments(EngineSpec("demo", Path("demo"), tokenizer, 2048, **changes))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_a_deterministic_engine_keeps_no_prefix_and_no_company_that_counts(device: str) -> None:
+    usual, asked = arguments(device=device), arguments(device=device, deterministic=True)
+    assert (usual["enable_prefix_caching"], asked["enable_prefix_caching"]) == (True, False)
+    assert "max_num_seqs" not in usual
+    on_gpu = device != "cpu"
+    assert asked.get("max_num_seqs") == (None if on_gpu else 1)
+    variable = {"VLLM_BATCH_INVARIANT": "1"} if on_gpu else {}
+    assert invariance(device, deterministic=True) == variable
+    assert invariance(device, deterministic=False) == {}
 
 
 def test_a_one_shot_on_several_gpus_does_not_ask_cuda_in_its_own_process() -> None:

@@ -127,6 +127,12 @@ def test_a_reward_model_is_refused(model: Callable[..., Path]) -> None:
         prepared(directory)
 
 
+def test_a_server_that_was_named_cannot_be_asked_to_be_deterministic() -> None:
+    chosen = settings(server="http://127.0.0.1:9")
+    with pytest.raises(UsageError, match="--deterministic is for an engine that is loaded here"):
+        prepare(LoadOptions(chosen, deterministic=True), Machine(), Streams.test())
+
+
 def test_an_empty_name_is_not_the_default_model() -> None:
     with pytest.raises(ModelNotFound):
         prepare(LoadOptions(settings(engine="fake", model="")), Machine(), Streams.test())

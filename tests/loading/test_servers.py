@@ -25,10 +25,12 @@ def root() -> Iterator[Path]:
         yield directory
 
 
-def prepared(directory: Path, machine: Machine | None = None, **values: Any) -> Prepared:
+def prepared(
+    directory: Path, machine: Machine | None = None, *, deterministic: bool = False, **values: Any
+) -> Prepared:
     values = {"engine": "fake", "model": str(directory), "max_model_len": 2048, **values}
     settings = Settings({name: Setting(value, "flag") for name, value in values.items()})
-    options = LoadOptions(settings, offline=True)
+    options = LoadOptions(settings, offline=True, deterministic=deterministic)
     return prepare(options, machine or read_machine(), Streams.test())
 
 
@@ -64,7 +66,8 @@ def test_an_engine_that_stays_answers_the_next_who_prepares(demo_directory: Path
 
 def test_what_differs_is_loaded_here(demo_directory: Path) -> None:
     load_warm("fake", demo_directory).close()
-    for changes in ({"dtype": "float16"}, {"max_model_len": 64}):
+    changed: list[dict[str, Any]] = [{"dtype": "float16"}, {"max_model_len": 64}]
+    for changes in (*changed, {"deterministic": True}):
         found = prepared(demo_directory, **changes)
         assert (found.choice.engine, server_of(found)) == ("fake", None)
     newer = Machine(packages={**read_machine().packages, "torch": "99"})

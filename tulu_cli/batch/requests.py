@@ -172,6 +172,8 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         answers["logprobs"] = chosen.logprobs
     if chosen.strict_roles:
         answers["strict_roles"] = True
+    if chosen.load.deterministic:
+        answers["deterministic"] = True
     if chosen.score:
         answers |= {"score": True, "sampling": None}
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())

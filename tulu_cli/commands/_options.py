@@ -112,8 +112,8 @@ RepetitionPenalty = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(
-        help="Random seed; the same seed on the same engine gives the same answer.  "
-        "[default: random]",
+        help="Random seed; the same seed on the same engine gives the same answer in float32, and "
+        "with --deterministic in any dtype.  [default: random]",
         metavar="N",
         rich_help_panel=SAMPLING,
     ),
@@ -300,6 +300,15 @@ TrustRemoteCode = Annotated[
         rich_help_panel=ENGINE,
     ),
 ]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        help="Let no answer depend on what else is or was asked, also in bfloat16; slower for "
+        "many at a time.",
+        rich_help_panel=ENGINE,
+    ),
+]
 AllowSpecial = Annotated[
     bool,
     typer.Option(
@@ -401,7 +410,14 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
 
     settings = read_settings(with_greedy(flags))
     check_server_options(settings, no_server=flags.get("no_server", False))
-    switches = ("no_server", "offline", "trust_remote_code", "force", "verbose")
+    switches = (
+        "no_server",
+        "offline",
+        "trust_remote_code",
+        "deterministic",
+        "force",
+        "verbose",
+    )
     return LoadOptions(
         settings=settings,
         engine_args=read_engine_args(flags.get("engine_arg") or []),

@@ -111,6 +111,7 @@ def chat(
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
     trust_remote_code: _options.TrustRemoteCode = False,
+    deterministic: _options.Deterministic = False,
     force: _options.Force = False,
     keep_alive: _options.KeepAlive = None,
     server: _options.Server = None,

@@ -110,6 +110,7 @@ def serve(
     device: _options.Device = None,
     engine_arg: _options.EngineArg = None,
     trust_remote_code: _options.TrustRemoteCode = False,
+    deterministic: _options.Deterministic = False,
     force: _options.Force = False,
     profile: _options.Profile = None,
     offline: _options.Offline = False,
@@ -178,6 +179,11 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
+    if chosen.nodes is not None and chosen.load.deterministic:
+        raise UsageError(
+            "--deterministic is for one machine: for several, set VLLM_BATCH_INVARIANT=1 on each "
+            "of them, and give --engine-arg enable_prefix_caching=false."
+        )
 
 
 def check_engine(chosen: ServeOptions, engine: str) -> None:
@@ -231,6 +237,7 @@ def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None
     """Become vLLM's server: its own process, its own signals, its own exit code."""
     import os
 
+    from tulu_cli.engines.vllm.settings import invariance
     from tulu_cli.loading.servers import host_command
     from tulu_cli.serving.public import KEY_VARIABLE, public_arguments
 
@@ -238,6 +245,7 @@ def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None
     arguments = public_arguments(spec, str(chosen.host), chosen.port)
     command = [*host_command("vllm"), "--public", spec.device, *arguments]
     environment = os.environ | {KEY_VARIABLE: key} | ray_environment(chosen)
+    environment |= invariance(spec.device, deterministic=spec.deterministic)
     os.execve(command[0], command, environment)  # noqa: S606 (no shell is wanted)
 
 

@@ -19,7 +19,8 @@ class EngineSpec:
 
     `directory` holds config.json, the tokenizer's files and safetensors. `purpose` decides what
     start-up work is worth its time: compiling pays for a server and not for one answer. Scoring
-    takes as long, and logits of many tokens at once.
+    takes as long, and logits of many tokens at once. A `deterministic` engine lets no answer depend
+    on what was asked before or meanwhile, in any dtype.
     `engine_args` are the engine's own, passed through unchanged. `server` says where the model is
     loaded already, if it is.
     """
@@ -36,6 +37,7 @@ class EngineSpec:
     gpu_memory_utilization: float | None = None
     device: str = "auto"
     trust_remote_code: bool = False
+    deterministic: bool = False
     purpose: Literal["one-shot", "server", "scoring"] = "one-shot"
     engine_args: Mapping[str, str] = field(default_factory=dict)
     server: Endpoint | None = None

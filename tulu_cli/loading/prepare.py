@@ -48,6 +48,7 @@ class LoadOptions:
     no_server: bool = False
     offline: bool = False
     trust_remote_code: bool = False
+    deterministic: bool = False
     force: bool = False
     verbose: bool = False
 
@@ -215,6 +216,12 @@ def _decided(
             resolve(name, settings.aliases)  # what the user got wrong is said first
         choice = choose(settings.get("engine", "auto"), machine)
     else:
+        if options.deterministic:
+            raise UsageError(
+                f"--deterministic is for an engine that is loaded here: whether {url} lets answers "
+                "depend on what else it does is decided where that server is started. Leave it "
+                "out, or give --no-server."
+            )
         wanted = None if name is None else settings.aliases.get(name, name)
         server = servers.at_url(url, settings.get("api_key_env"), wanted)
         choice = servers.choice_for(server, "asked for by --server")
@@ -236,6 +243,7 @@ def _decided(
         max_model_len=choose_context_length(settings.get("max_model_len"), files.max_model_len),
         revision=files.revision,
         trust_remote_code=options.trust_remote_code,
+        deterministic=options.deterministic,
         engine_args=options.engine_args,
         **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )

@@ -36,6 +36,7 @@ _SETTINGS = (
     "max_model_len",
     "device",
     "trust_remote_code",
+    "deterministic",
     "engine_args",
 )
 _ATTEMPTS = 3
@@ -81,7 +82,8 @@ def find(
 def wanted_of(spec: EngineSpec, settings: Settings, machine: Machine) -> Wanted:
     """Return what this command needs of a warm engine: only what was set is insisted on."""
     given = {name for name in _SETTINGS if name in settings.values}
-    given |= {name for name in ("trust_remote_code", "engine_args") if getattr(spec, name)}
+    switches = ("trust_remote_code", "deterministic", "engine_args")
+    given |= {name for name in switches if getattr(spec, name)}
     return Wanted(
         model=spec.name,
         directory=str(spec.directory),

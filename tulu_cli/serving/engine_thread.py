@@ -1,6 +1,6 @@
 """The thread that an engine belongs to, and the requests that take turns in it.
 
-An engine that can decode many requests together is given them so. One that comes alone is streamed
+An engine that decodes many requests together is given them so. One that comes alone is streamed
 by itself, because a stream begins with what is kept of its conversation. Any other engine streams
 every request, a few at once, because each holds a cache. Streams advance by one event at a time, in
 turn, so that a short answer does not wait for a long one. Waiting requests are let in by client in
@@ -44,9 +44,9 @@ class Batchable(Protocol):
 
 @runtime_checkable
 class CanBatch(Protocol):
-    """An engine that can decode together requests that come at any time."""
+    """An engine that can decode together requests that come at any time, if it has a batch."""
 
-    def continuous(self) -> Batchable: ...
+    def continuous(self) -> Batchable | None: ...
 
 
 class Job:
@@ -121,7 +121,8 @@ class EngineThread:
         except BaseException as error:  # noqa: BLE001 (raised again by `start`)
             self._loaded.put(error)
             return
-        batched = BatchedJobs(engine.continuous()) if isinstance(engine, CanBatch) else None
+        batch = engine.continuous() if isinstance(engine, CanBatch) else None
+        batched = None if batch is None else BatchedJobs(batch)
         self._loaded.put(engine.info)
         while True:
             self._take_in(batched)

@@ -42,7 +42,7 @@ def main(folder: Path) -> int:
     # Its log is a file, and says how far it has come.
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "INFO")
     os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
-    set_environment(spec.device)
+    set_environment(spec.device, deterministic=spec.deterministic)
     TuluRoutes.tokenizer = spec.tokenizer
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line, versions
 from tulu_cli.errors import DoesNotFit, EngineError, NoEngine, TuluError, UsageError
 
@@ -98,11 +99,14 @@ class TransformersEngine:
 
         model.eval()
         self._max_model_len = spec.max_model_len
+        self._deterministic = spec.deterministic
         self.model = model
-        self._decoder = Decoder(model, _CHUNK[spec.purpose])
+        # The shape of a forward pass decides how its sums are rounded: it is the same everywhere.
+        chunk = _CHUNK["server" if spec.deterministic else spec.purpose]
+        self._decoder = Decoder(model, chunk)
         self._kept = KeptCache(model.config)
         self._rows = RowMaker(spec.tokenizer, model)
-        self._scorer = Scorer(model, _CHUNK[spec.purpose])
+        self._scorer = Scorer(model, chunk)
         self.info = EngineInfo(
             engine="transformers",
             model=spec.name,
@@ -131,7 +135,8 @@ class TransformersEngine:
                     yield Text("")  # where a consumer can close us in the middle of a prompt
                 yield from self._choices(rows, logits, cache, fed)
         finally:
-            self._kept.keep(cache, fed)
+            if not self._deterministic:
+                self._kept.keep(cache, fed)
 
     def batch(
         self, requests: Iterable[Request]
@@ -140,15 +145,20 @@ class TransformersEngine:
         from tulu_cli.engines.transformers.batch import BatchRunner
 
         batch = self.continuous()
+        if batch is None:
+            yield from self._one_by_one(requests)
+            return
         try:
             yield from BatchRunner(batch).run(requests)
         finally:
             batch.clear()
 
-    def continuous(self) -> "ContinuousBatch":
-        """Return an empty batch, for requests that come at any time."""
+    def continuous(self) -> "ContinuousBatch | None":
+        """Return an empty batch, for requests that come at any time; None if none may share one."""
         from tulu_cli.engines.transformers.batch import ContinuousBatch
 
+        if self._deterministic:
+            return None
         return ContinuousBatch(self._decoder, self._rows, self._max_model_len, _BATCH_ROWS)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
@@ -163,8 +173,9 @@ class TransformersEngine:
                 except TuluError as error:
                     yield position, error
             fitting.sort(key=lambda item: (item[1].context_tokens, len(item[1].token_ids)))
-            for start in range(0, len(fitting), _BATCH_ROWS):
-                yield from self._score_group(fitting[start : start + _BATCH_ROWS])
+            rows = 1 if self._deterministic else _BATCH_ROWS
+            for start in range(0, len(fitting), rows):
+                yield from self._score_group(fitting[start : start + rows])
 
     def forget(self) -> None:
         """Drop the kept cache, so that the next request computes its whole prompt."""
@@ -174,6 +185,16 @@ class TransformersEngine:
         """Free the memory; the engine cannot be used again."""
         self.forget()
         del self.model, self._decoder, self._rows, self._scorer
+
+    def _one_by_one(
+        self, requests: Iterable[Request]
+    ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
+        for position, request in enumerate(requests):
+            try:
+                answer: list[Completion] | TuluError = collect(self.stream(request))
+            except TuluError as error:
+                answer = error
+            yield position, answer
 
     def _choices(
         self, rows: "list[BatchRow]", logits: Any, cache: Any, fed: list[int]

@@ -27,6 +27,6 @@ def load(spec: EngineSpec) -> "VllmEngine":
     from tulu_cli.engines.vllm.settings import set_environment
     from tulu_cli.engines.worker import hub_switched_off
 
-    set_environment(spec.device)
+    set_environment(spec.device, deterministic=spec.deterministic)
     with hub_switched_off():
         return VllmEngine(spec)

@@ -25,8 +25,9 @@ _MEMORY_SIGNS = (
 _SCORED_AT_ONCE = 2048
 
 
-def set_environment(device: str) -> None:
+def set_environment(device: str, *, deterministic: bool = False) -> None:
     """Set the variables that vLLM reads; those that the user has set stay as they are."""
+    os.environ.update(invariance(device, deterministic=deterministic))
     settings = {
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
@@ -43,6 +44,15 @@ def set_environment(device: str) -> None:
         }
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+
+
+def invariance(device: str, *, deterministic: bool) -> dict[str, str]:
+    """Return the variable by which vLLM rounds on a GPU in the same way in whatever company.
+
+    Its kernels for that are for GPUs of compute capability 9.0 or more (vllm/envs.py); a CPU has
+    none, and answers one request at a time instead.
+    """
+    return {"VLLM_BATCH_INVARIANT": "1"} if deterministic and _has_gpu(device) else {}
 
 
 def _has_gpu(device: str) -> bool:
@@ -69,7 +79,7 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         "pipeline_parallel_size": spec.pipeline_parallel_size,
         "max_model_len": spec.max_model_len,
         "trust_remote_code": spec.trust_remote_code,
-        "enable_prefix_caching": True,
+        "enable_prefix_caching": not spec.deterministic,
         # Sampling defaults are resolved before a request is made, the same for every engine.
         "generation_config": "vllm",
         "structured_outputs_config": {"backend": "guidance"},
@@ -79,6 +89,8 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     if not has_gpu:
         # vLLM would take a share of all memory. The user's own VLLM_CPU_KVCACHE_SPACE comes first.
         arguments["kv_cache_memory_bytes"] = max(1, min(4, all_memory() // 2**33)) * 2**30
+        if spec.deterministic:
+            arguments["max_num_seqs"] = 1
     if eager and spec.tensor_parallel_size > 1:
         # To see whether it could fuse these, vLLM would initialise CUDA in this process, and then
         # spawn its workers instead of forking them. Without compilation there is nothing to fuse.
