@@ -13,7 +13,7 @@ from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.remote import tokens
 from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
 from tulu_cli.engines.remote.wire import Wire
-from tulu_cli.errors import BadInput, EngineDied, TuluError
+from tulu_cli.errors import BadInput, EngineDied, PromptTooLong, TuluError
 from tulu_cli.loading import servers
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import LateTokenizer
@@ -130,3 +130,14 @@ def test_an_engine_that_is_gone_is_a_death(demo_directory: Path) -> None:
             stop(engine)
         with pytest.raises(EngineDied, match="is gone"):
             raw_ids(replace(spec_of(demo_directory), server=endpoint), "one")
+
+
+@pytest.mark.parametrize("make", [raw_ids, chat_ids])
+def test_a_prompt_that_cannot_fit_is_refused_by_its_length_in_both_places(
+    specs: tuple[EngineSpec, EngineSpec], make: Any
+) -> None:
+    text = "word " * (specs[0].max_model_len * 40)
+    for spec in specs:
+        kind, sentence = outcome(make, spec, text if make is raw_ids else (Message("user", text),))
+        assert kind is PromptTooLong
+        assert sentence.startswith("The prompt has at least ")

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken, normalizers, pre_tokenizers
 
-from tulu_cli.errors import BadInput, ModelNotFound
-from tulu_cli.prompt import Tokenizer
+from tulu_cli.core import Message
+from tulu_cli.errors import BadInput, ModelNotFound, PromptTooLong
+from tulu_cli.prompt import Tokenizer, encode_chat, tokenizer
+from tulu_cli.prompt.tokenizer import letter_of
 
 from .pairs import Pair
 from .synthetic import chatml
+
+LONG = "The prompt has at least "
 
 
 @pytest.fixture
@@ -197,3 +202,78 @@ def test_file_that_cannot_be_read(directory: Path) -> None:
 def test_lone_surrogate_in_raw_text(tulu: Pair) -> None:
     with pytest.raises(BadInput, match=r"Character 2 .* \(U\+D83D\)"):
         tulu.ours.encode_raw("ab\ud83d")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "word " * 300,
+        " " * 4000,
+        "\x04\x06\x13\x14\x16\x1d" * 300,  # bytes that small vocabularies leave out
+        "\u03b9\u0308\u0301" * 300,  # which NFC makes one character of
+        "<|im_end|>" * 300 + "  \n" * 300,
+        "\U0001f9d1\u200d\U0001f680" * 300,
+        "=" * 4000,
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("form", [None, "NFC"])
+def test_no_text_is_refused_for_its_length_that_fits(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, form: str | None, text: str
+) -> None:
+    monkeypatch.setattr(tokenizer, "_SHORT", 0)
+    ours = Tokenizer(pair.ours.backend, {}, {})
+    before = ours.backend.normalizer
+    try:
+        if form and before is None:
+            ours.backend.normalizer = normalizers.NFC()
+        ours.check_length(text, len(ours.encode_text(text)) + 1)
+    finally:
+        ours.backend.normalizer = before
+
+
+@pytest.mark.parametrize("kind", ["tulu", "demo"])
+def test_a_text_that_cannot_fit_is_refused_before_its_tokens_are_made(
+    pairs: dict[str, Pair], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    ours = pairs[kind].ours
+
+    def fail(*_: object, **_options: object) -> None:
+        raise AssertionError("no tokens are made")
+
+    monkeypatch.setattr(tokenizer, "encoding", fail)
+    monkeypatch.setattr("tulu_cli.prompt.encode.encoding", fail)
+    messages = [Message("user", "word " * 100_000)]
+    for allow_special in (False, True):
+        with pytest.raises(PromptTooLong, match=LONG):
+            encode_chat(ours, messages, 1024, allow_special=allow_special)
+
+
+def test_where_a_tokenizer_drops_text_no_length_is_refused(demo_directory: Path) -> None:
+    text = " " * 100_000
+    ours = Tokenizer.load(demo_directory)
+    with pytest.raises(PromptTooLong, match=LONG):
+        ours.check_length(text, 1024)
+    level = ours.backend.pre_tokenizer
+    for part in (
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), level]),
+        pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), level]),
+    ):
+        dropping = Tokenizer.load(demo_directory)
+        dropping.backend.pre_tokenizer = part
+        dropping.check_length(text, 1024)
+    stripping = Tokenizer.load(demo_directory)
+    stripping.backend.normalizer = normalizers.Strip()
+    stripping.check_length(text, 1024)
+    swallowing = Tokenizer.load(demo_directory)
+    swallowing.backend.add_special_tokens([AddedToken("<cut>", rstrip=True)])
+    swallowing.check_length(text, 1024)
+
+
+def test_bytes_are_spelled_as_a_byte_level_vocabulary_has_them() -> None:
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    assert sorted(map(letter_of, range(256))) == sorted(level.alphabet())
+    for number in range(0x250):
+        ((spelled, _),) = level.pre_tokenize_str(chr(number))
+        assert spelled == "".join(map(letter_of, chr(number).encode()))

@@ -11,6 +11,7 @@ from tests.program import eventually
 from tests.warming import order_of, runtime
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.protocol.completions import PROMPT_PATH
 from tulu_cli.warm import starter
 from tulu_cli.warm.unix_http import UnixConnection, get
 
@@ -135,6 +136,24 @@ def test_a_conversation_that_is_none_is_refused(socket: Path, messages: Any) -> 
 def test_ten_megabytes_of_ids_are_refused(socket: Path) -> None:
     status, text = post(socket, "/v1/completions", {"prompt": [1000] * 2_000_000})
     assert (status, json.loads(text)["error"]["type"]) == (400, "PromptTooLong")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "word " * 100_000}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "word " * 100_000}]}),
+        (PROMPT_PATH, {"text": "word " * 100_000}),
+        (PROMPT_PATH, {"conversation": [{"role": "user", "content": "word " * 100_000}]}),
+    ],
+    ids=["text", "chat", "ids of a text", "ids of a chat"],
+)
+def test_a_text_that_cannot_fit_is_refused_by_its_length(
+    socket: Path, path: str, body: dict[str, Any]
+) -> None:
+    status, text = post(socket, path, body)
+    assert status == 400
+    assert json.loads(text)["error"]["message"].startswith("The prompt has at least ")
 
 
 def test_paths_that_are_none(socket: Path) -> None:

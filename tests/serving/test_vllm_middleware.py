@@ -190,12 +190,17 @@ def test_a_body_that_is_no_json_is_refused(tokenizer: Tokenizer) -> None:
     assert (status, told["error"]["type"]) == (400, "BadInput")
 
 
-def test_prompts_are_made_without_vllm(tokenizer: Tokenizer) -> None:
+def test_prompts_are_made_without_vllm(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inner = Inner()
     _, told = ask(inner, {"text": "one two"}, tokenizer, PROMPT_PATH)
     assert told == {"prompt_token_ids": list(tokenizer.encode_raw("one two"))}
     status, told = ask(inner, {"text": "\ud800"}, tokenizer, PROMPT_PATH)
     assert (status, told["error"]["type"]) == (400, "BadInput")
+    monkeypatch.setattr(TuluRoutes, "max_model_len", 100)
+    status, told = ask(inner, {"text": "word " * 10_000}, tokenizer, PROMPT_PATH)
+    assert (status, told["error"]["type"]) == (400, "PromptTooLong")
     assert inner.path == ""
 
 

@@ -55,6 +55,19 @@ def test_an_engine_is_found_and_stopped_and_leaves_nothing(start: Start, root: P
     assert warm_engines() == []
 
 
+@pytest.mark.parametrize(("given", "arenas"), [(None, "2"), ("5", "5")])
+def test_an_engine_keeps_few_arenas_of_freed_memory_unless_the_user_says_how_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch, given: str | None, arenas: str
+) -> None:
+    if given is None:
+        monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    else:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", given)
+    environment = Path(f"/proc/{start().state.server}/environ").read_bytes().split(b"\0")
+    found = [one for one in environment if one.startswith(b"MALLOC_ARENA_MAX=")]
+    assert found == [f"MALLOC_ARENA_MAX={arenas}".encode()]
+
+
 def test_the_supervisor_is_small(start: Start) -> None:
     assert 0 < resident_bytes(start().state.supervisor) < 40e6
 

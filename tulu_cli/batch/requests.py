@@ -55,6 +55,7 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         ids = encode_chat(
             prepared.model.tokenizer,
             messages,
+            prepared.model.max_model_len,
             kwargs=row.kwargs,
             tools=row.tools,
             allow_special=chosen.allow_special,

@@ -61,10 +61,17 @@ def render_chat(
 
 
 def encode_chat(
-    tokenizer: Tokenizer, messages: Sequence[Message], **options: Unpack[ChatOptions]
+    tokenizer: Tokenizer,
+    messages: Sequence[Message],
+    max_model_len: int | None = None,
+    **options: Unpack[ChatOptions],
 ) -> tuple[int, ...]:
-    """Return the prompt as token ids. Raise BadInput, UsageError."""
+    """Return the prompt as token ids. Raise BadInput, UsageError.
+
+    Raise PromptTooLong where its length alone says that it cannot fit in `max_model_len` tokens.
+    """
     pieces = chat_pieces(tokenizer, messages, **options)
+    tokenizer.check_length("".join(pieces), max_model_len)
     if options.get("allow_special", False):
         return tokenizer.encode_text("".join(pieces))
     return encode_pieces(tokenizer, pieces)

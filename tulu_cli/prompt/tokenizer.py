@@ -1,13 +1,15 @@
 """A model's own tokenizer, read from its files with the `tokenizers` library alone."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from tulu_cli.disk import decode_utf8, parse_json, read_bytes, read_json
-from tulu_cli.errors import BadInput, ModelNotFound
+from tulu_cli.errors import BadInput, ModelNotFound, PromptTooLong
 from tulu_cli.prompt.builtin import read_chat_templates
 from tulu_cli.prompt.spoofing import ControlTexts
 
@@ -25,6 +27,8 @@ NAMES = (
     "cls_token",
     "mask_token",
 )
+# A text of fewer characters a token of the context is not worth reading the vocabulary for.
+_SHORT = 16
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 # A token as the files write it: its text, or an object with `content` and flags.
@@ -232,6 +236,46 @@ class Tokenizer:
         decoder = self.backend.decoder
         return decoder is not None and bool(decoder.decode(["\u0120A"]) == " A")
 
+    def check_length(self, text: str, max_model_len: int | None) -> None:
+        """Raise PromptTooLong if `text` has so many bytes that its tokens cannot fit.
+
+        Making the tokens of a text takes some 200 times its size in memory. What cannot be told
+        from the bytes is not refused.
+        """
+        if max_model_len is None or len(text) < _SHORT * max_model_len or self._bytes is None:
+            return
+        longest, unknown = self._bytes
+        if self.backend.normalizer is not None:
+            text = normalize("NFC", text)
+        spelled = text.encode("utf-8", "replace").translate(None, unknown)
+        least = -(-len(spelled) // longest)
+        if least >= max_model_len:
+            raise PromptTooLong(
+                f"The prompt has at least {least:,} tokens and the context length is "
+                f"{max_model_len:,}. Shorten it, or raise --max-model-len where the model allows "
+                "it."
+            )
+
+    @cached_property
+    def _bytes(self) -> tuple[int, bytes] | None:
+        """The bytes of the longest token, and those that no token has, which may be dropped.
+
+        None where a text's bytes do not all come to be in tokens, or that is not known.
+        """
+        backend = self.backend
+        added = backend.get_added_tokens_decoder().values()
+        if (
+            not self.is_byte_level
+            or description_of(backend.normalizer).get("type") not in (None, "NFC")
+            or type(backend.model).__name__ != "BPE"
+            or not keeps_all(description_of(backend.pre_tokenizer))
+            or any(token.lstrip or token.rstrip for token in added)
+        ):
+            return None
+        vocabulary = backend.get_vocab(with_added_tokens=False)
+        longest = max([*map(len, vocabulary), *(len(token.content.encode()) for token in added)])
+        return longest, bytes(byte for byte in range(256) if letter_of(byte) not in vocabulary)
+
     @property
     def vocab_size(self) -> int:
         """Return the number of tokens, added ones included."""
@@ -262,6 +306,31 @@ class Tokenizer:
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Return the text of `ids`; ids outside the vocabulary give nothing."""
         return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+
+def description_of(part: Any) -> Mapping[str, Any]:
+    """Return what a tokenizer.json says of a normalizer or pre-tokenizer; nothing if it is None."""
+    return {} if part is None else json.loads(part.__getstate__())
+
+
+def keeps_all(described: Mapping[str, Any]) -> bool:
+    """Return True if a pre-tokenizer, as a tokenizer.json has it, drops no part of a text."""
+    kind = described.get("type")
+    if kind == "Sequence":
+        return all(keeps_all(one) for one in described["pretokenizers"])
+    return kind in ("ByteLevel", "Digits") or (
+        kind == "Split" and described["behavior"] != "Removed"
+    )
+
+
+def letter_of(byte: int) -> str:
+    """Return the letter with which a byte-level vocabulary spells a byte.
+
+    It is the byte's own where that is visible in Latin-1, else the next one from U+0100 on
+    (bytes_to_unicode in https://github.com/openai/gpt-2/blob/master/src/encoder.py).
+    """
+    hidden = [*range(33), *range(127, 161), 173]
+    return chr(256 + hidden.index(byte) if byte in hidden else byte)
 
 
 class LateTokenizer(Tokenizer):

@@ -64,7 +64,11 @@ class RequestMaker:
         Raise UsageError where a server makes the prompt itself, of messages.
         """
         model = self._token_model()
-        ids = raw_ids(model.spec, text) if self.one_shot else model.tokenizer.encode_raw(text)
+        if self.one_shot:
+            ids = raw_ids(model.spec, text)
+        else:
+            model.tokenizer.check_length(text, model.max_model_len)
+            ids = model.tokenizer.encode_raw(text)
         return Request(ids, sampling, model.end_token_ids)
 
     def token_ids(
@@ -87,7 +91,9 @@ class RequestMaker:
                 allow_special=self.allow_special,
                 strict_roles=self.strict_roles,
             )
-        encode = self.encoder or partial(encode_chat, model.tokenizer)
+        encode = self.encoder or partial(
+            encode_chat, model.tokenizer, max_model_len=model.max_model_len
+        )
         return encode(
             messages,
             continue_final=continue_final,

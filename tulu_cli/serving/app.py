@@ -109,15 +109,17 @@ class Service:
 
     async def prompt(self, http: "HttpRequest") -> "Response":
         """Answer with a prompt's token ids, for a client that has not loaded the tokenizer."""
-        return await prompt_response(await read_body(http), self._tokenizer)
+        body = await read_body(http)
+        return await prompt_response(body, self._tokenizer, self._info.max_model_len)
 
     # A long text takes seconds to become ids, and must not keep the others waiting.
     def _chat_ids(self, messages: Any) -> tuple[int, ...]:
         conversation = parse_messages(json.dumps(messages).encode(), "messages")
-        return encode_chat(self._tokenizer, conversation)
+        return encode_chat(self._tokenizer, conversation, self._info.max_model_len)
 
     def _prompt_ids(self, prompt: Any) -> tuple[int, ...]:
         if isinstance(prompt, str):
+            self._tokenizer.check_length(prompt, self._info.max_model_len)
             return self._tokenizer.encode_raw(prompt)
         if isinstance(prompt, list) and prompt and all(type(item) is int for item in prompt):
             if not all(0 <= item < self._tokenizer.vocab_size for item in prompt):

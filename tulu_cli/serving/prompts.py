@@ -12,16 +12,24 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-async def prompt_response(body: Mapping[str, Any], tokenizer: Tokenizer) -> "Response":
+async def prompt_response(
+    body: Mapping[str, Any], tokenizer: Tokenizer, max_model_len: int | None
+) -> "Response":
     """Answer with the ids, made in a thread: a long text takes seconds and delays nobody else."""
-    ids = await asyncio.to_thread(prompt_ids, body, tokenizer)
+    ids = await asyncio.to_thread(prompt_ids, body, tokenizer, max_model_len)
     return json_response({"prompt_token_ids": ids})
 
 
-def prompt_ids(body: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Return the token ids of the prompt that a body asks for. Raise what encoding it raises."""
+def prompt_ids(
+    body: Mapping[str, Any], tokenizer: Tokenizer, max_model_len: int | None
+) -> tuple[int, ...]:
+    """Return the token ids of the prompt that a body asks for. Raise what encoding it raises.
+
+    Raise PromptTooLong for one that surely has more than `max_model_len` tokens.
+    """
     text = read_text_body(body)
     if text is not None:
+        tokenizer.check_length(text, max_model_len)
         return tokenizer.encode_raw(text)
     conversation, switches = read_chat_body(body)
-    return encode_chat(tokenizer, conversation, **switches)  # type: ignore[arg-type]
+    return encode_chat(tokenizer, conversation, max_model_len, **switches)  # type: ignore[arg-type]

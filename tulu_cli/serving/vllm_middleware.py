@@ -30,9 +30,10 @@ _COMPLETIONS = "/v1/completions"
 
 
 class TuluRoutes:
-    """The middleware. vLLM makes it from its name, so `tokenizer` has to be set beforehand."""
+    """The middleware. vLLM makes it from its name, so its two values have to be set beforehand."""
 
     tokenizer: ClassVar[Tokenizer]
+    max_model_len: ClassVar[int | None] = None
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
@@ -48,7 +49,7 @@ class TuluRoutes:
         try:
             body = await read_body(HttpRequest(scope, receive))
             if path == PROMPT_PATH:
-                response = await prompt_response(body, self.tokenizer)
+                response = await prompt_response(body, self.tokenizer, self.max_model_len)
                 await response(scope, receive, send)
                 return
             translator = AnswerTranslator(read_request(body), self.tokenizer, send)

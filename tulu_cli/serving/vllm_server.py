@@ -44,6 +44,7 @@ def main(folder: Path) -> int:
     os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
     set_environment(spec.device, deterministic=spec.deterministic)
     TuluRoutes.tokenizer = spec.tokenizer
+    TuluRoutes.max_model_len = spec.max_model_len
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:
         run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))

@@ -139,7 +139,7 @@ def chat_ids(
         from tulu_cli.protocol.prompts import chat_body
 
         return _asked(spec, chat_body(conversation, **switches))
-    return encode_chat(spec.tokenizer, conversation, **switches)  # type: ignore[arg-type]
+    return encode_chat(spec.tokenizer, conversation, spec.max_model_len, **switches)  # type: ignore[arg-type]
 
 
 def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
@@ -151,6 +151,7 @@ def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
         from tulu_cli.protocol.prompts import text_body
 
         return _asked(spec, text_body(text))
+    spec.tokenizer.check_length(text, spec.max_model_len)
     return spec.tokenizer.encode_raw(text)
 
 
