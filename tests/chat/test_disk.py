@@ -1,16 +1,18 @@
 """Where the history is, who may read it, and what happens where the disk or the file is bad."""
 
+import io
 import os
 import resource
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.chat.sessions import answered, chat, said, stamp
+from tests.chat.sessions import RECORD, answered, chat, done, said, stamp
 from tests.program import NO_BYTE_CODE, environment
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
@@ -21,8 +23,10 @@ from tulu_cli.chat.store.open import (
     open_store,
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
+from tulu_cli.commands.chat import kept
 from tulu_cli.disk import data_root
 from tulu_cli.errors import HistoryError
+from tulu_cli.streams import Streams
 
 
 def mode(path: Path) -> int:
@@ -92,11 +96,122 @@ def test_a_full_disk_warns_once_and_the_chat_goes_on_in_memory(small_disk: Path)
     store.write(chat("second"))
     assert len(heard) == 1
     assert "database or disk is full" in heard[0]
-    assert heard[0].endswith("From here on this chat is kept in memory only.")
+    assert heard[0].endswith("is kept in memory until it can be written again.")
     assert [one.title[:6] for one in store.summaries()] == ["second", "first", "old"]
     assert [hit.match for hit in store.search("OLD")] == ["old"]
     assert store.load(old.id) == old
     assert open_history(path, pytest.fail).load(session.id).path()[0].content == "first"
+
+
+def test_a_disk_with_room_again_gets_all_that_waited(small_disk: Path) -> None:
+    path, heard = small_disk / "chats" / "history.db", list[str]()
+    store = open_store(path, heard.append)
+    first = chat("first")
+    store.write(first)
+    fill(small_disk)
+    left = [answered(chat(f"left {number} " * 9_000), "yes") for number in range(3)]
+    for session in left:
+        store.write(session, *session.path())
+    first = first.ask("again " * 9_000, stamp())
+    store.write(first, *first.path()[-1:])
+    assert store.load(first.id) == first
+    (small_disk / "ballast").unlink()
+    last = chat("last")
+    store.write(last)
+    assert [line.partition(" From")[0][-8:] for line in heard] == ["is full.", "waiting."]
+    store.close()
+    again = open_history(path, pytest.fail)
+    for session in (first, *left, last):
+        assert again.load(session.id) == session
+    again.close()
+
+
+def test_what_waited_is_written_at_the_end_or_named(small_disk: Path) -> None:
+    path, heard = small_disk / "chats" / "history.db", list[str]()
+    open_history(path, pytest.fail).close()
+    fill(small_disk)
+    for is_full in (True, False):
+        store = open_store(path, heard.append)
+        session = chat("word " * 20_000)
+        store.write(session)
+        print(heard, store)
+        if is_full:
+            with pytest.raises(
+                HistoryError, match=r"1 session \('word word .*could not be written"
+            ):
+                store.close()
+            continue
+        (small_disk / "ballast").unlink()
+        store.close()
+        again = open_history(path, pytest.fail)
+        assert [again.load(one.id) for one in again.summaries()] == [session]
+        again.close()
+
+
+def test_only_what_changed_here_is_written_late(
+    path: Path, opened: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program goes on with its answer meanwhile: an older copy must not replace it."""
+    other, disk, heard = opened(), opened(), list[str]()
+    theirs = chat("theirs").answer(RECORD, stamp())
+    other.write(theirs)
+    store = FallbackStore(disk, heard.append)
+    ours = store.load(theirs.id).ask("ours", stamp())
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", failing)
+        store.write(ours, ours.nodes[ours.head or ""])
+        theirs = theirs.extend(theirs.head or "", "grown", done())
+        other.write(theirs, theirs.nodes[theirs.head or ""])
+    store.write(chat("another"))
+    assert [node.content for node in other.load(theirs.id).nodes.values()] == [
+        "theirs", "grown", "ours",
+    ]  # fmt: skip
+
+
+def test_a_name_that_was_taken_meanwhile_costs_no_session(
+    opened: Callable[[], SqliteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, disk, heard = opened(), opened(), list[str]()
+    store = FallbackStore(disk, heard.append)
+    late = chat("late", name="mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", failing)
+        store.write(late)
+    other.write(chat("early", name="mine"))
+    store.close()
+    assert other.load(late.id).path() == late.path()
+    assert "Another session is named 'mine'" in heard[1]
+    assert heard[1].endswith(f"What waited under that name is stored as {late.id}.")
+
+
+def test_what_is_lost_at_the_end_is_a_failure_and_hides_no_other() -> None:
+    class Losing(MemoryStore):
+        def close(self) -> None:
+            raise HistoryError("It was lost.")
+
+    streams = Streams.test()
+    with pytest.raises(HistoryError, match="lost"), kept(Losing(), streams):
+        pass
+    assert said_to(streams) == ""
+    with pytest.raises(SystemExit), kept(Losing(), streams):
+        sys.exit(143)
+    assert said_to(streams) == "tulu: It was lost.\n"
+
+
+def said_to(streams: Streams) -> str:
+    assert isinstance(streams.stderr, io.BytesIO)
+    return streams.stderr.getvalue().decode()
+
+
+def failing(*_: object) -> None:
+    raise HistoryError("It failed.")
+
+
+def fill(disk: Path) -> None:
+    """Write a file until the disk takes no more."""
+    with (disk / "ballast").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
 
 
 def test_a_disk_that_may_not_be_written_can_be_read(small_disk: Path) -> None:
@@ -115,6 +230,11 @@ def test_a_disk_that_may_not_be_written_can_be_read(small_disk: Path) -> None:
     assert len(chatting.summaries()) == 1
     assert len(heard) == 1
     assert "readonly database" in heard[0]
+    assert mount("-o", "remount,rw", str(small_disk))
+    chatting.close()
+    again = open_history(path, pytest.fail)
+    assert again.load(session.id) == session
+    again.close()
 
 
 def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`tulu chat`: a conversation with a model, kept on disk."""
 
 import os
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,8 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.store.open import history_path, open_store
 
-    with closing(open_store(history_path(), streams.say, incognito=chosen.no_history)) as store:
+    opened = open_store(history_path(), streams.say, incognito=chosen.no_history)
+    with kept(opened, streams) as store:
         session = session_to_resume(chosen, store)
         model = LoadedModel(chosen.load, machine, streams)
         model.prepared.model.refuse(
@@ -191,6 +192,23 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
             model.engine()
             begin(begun, session, chosen)
             return converse(begun)
+
+
+@contextmanager
+def kept(store: "Store", streams: "Streams") -> "Iterator[Store]":
+    """Close the store at the end. Raise HistoryError for what it could not write.
+
+    Where another error ends the chat, that stays its reason, and the store's is said before.
+    """
+    try:
+        yield store
+    except BaseException:
+        try:
+            store.close()
+        except HistoryError as error:
+            streams.say(f"tulu: {error}")
+        raise
+    store.close()
 
 
 @contextmanager

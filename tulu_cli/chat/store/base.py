@@ -117,7 +117,9 @@ class Store(Protocol):
 
     def delete(self, *session_ids: str) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the file. Raise HistoryError if something could not be written to it."""
+        ...
 
 
 class MemoryStore:

@@ -7,9 +7,11 @@ chats/.lock        held while the file is opened, made, migrated or set aside
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +19,8 @@ from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
 from tulu_cli.chat.store.sqlite import SqliteStore, migrate, version_of
 from tulu_cli.disk import data_root, locked, make_private
-from tulu_cli.errors import HistoryError
+from tulu_cli.errors import HistoryError, UsageError
+from tulu_cli.text import clip, plural
 
 # How long one program waits while another one writes.
 BUSY_SECONDS = 20.0
@@ -107,7 +110,8 @@ def _may_be_read(error: Exception) -> bool:
 def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore | None:
     """Open a history that cannot or must not be written; return None if it cannot be read."""
     flags = ["mode=ro"]
-    if not path.with_name(f"{path.name}-wal").exists():  # so nobody is writing it
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:  # so nobody is writing it
         flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks
     for flag in flags:
         with suppress(sqlite3.Error):
@@ -148,71 +152,145 @@ def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = Fals
     if incognito:
         return MemoryStore()
     try:
-        return FallbackStore(open_history(path, say), say)
+        return FallbackStore(open_history(path, say), say, lambda: open_history(path, say))
     except HistoryError as error:
         say(f"tulu: {error} This chat is kept in memory only.")
         return MemoryStore()
 
 
 class FallbackStore:
-    """Keep sessions on disk, and from the first failure of the disk on in memory.
+    """Keep sessions on disk; what the disk does not take waits in memory until it does.
 
-    What the disk held before can still be read where it can be read at all.
+    What waits is tried again behind every write, whichever session that was of, and at the end. A
+    file that is damaged is never written again. What the disk held can be read where it can be
+    read at all.
     """
 
-    def __init__(self, disk: Store, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        disk: Store,
+        say: Callable[[str], None],
+        reopen: Callable[[], Store] | None = None,
+    ) -> None:
         self._disk = disk
         self._say = say
+        self._reopen = reopen  # what could only be opened for reading stays so until it is
         self._memory = MemoryStore()
+        self._waiting: dict[str, set[str]] = {}  # the changed nodes of each session in memory
+        self._renamed: dict[str, str | None] = {}
         self._has_failed = False
+        self._is_damaged = False
+        self._is_read_only = False
+        self._lock = threading.Lock()
 
     def write(self, session: Session, *nodes: Node) -> None:
-        if not self._has_failed:
-            try:
-                self._disk.write(session, *nodes)
-            except HistoryError as error:
-                self._give_up(error)
+        changed = {node.id for node in nodes}
+        with self._lock:
+            if session.id in self._waiting or self._is_damaged:
+                self._keep(session, changed)
             else:
-                return
-        self._memory.write(session)
+                try:
+                    self._disk.write(session, *nodes)
+                except HistoryError as error:
+                    self._fail(error)
+                    self._keep(session, changed)
+                    return
+            self._write_waiting()
 
     def load(self, session_id: str) -> Session:
-        store = self._memory if session_id in self._ids_in_memory() else self._disk
+        store = self._memory if session_id in self._waiting else self._disk
         return store.load(session_id)
 
     def summaries(self) -> list[Summary]:
-        known = self._ids_in_memory()
         on_disk = self._read(self._disk.summaries)
-        return [*self._memory.summaries(), *(one for one in on_disk if one.id not in known)]
+        kept = (one for one in on_disk if one.id not in self._waiting)
+        return [*self._memory.summaries(), *kept]
 
     def search(self, text: str, limit: int = 50) -> list[Hit]:
-        known = self._ids_in_memory()
         on_disk = self._read(lambda: self._disk.search(text, limit))
-        kept = (hit for hit in on_disk if hit.session_id not in known)
+        kept = (hit for hit in on_disk if hit.session_id not in self._waiting)
         return [*self._memory.search(text, limit), *kept][:limit]
 
     def rename(self, session_id: str, name: str | None) -> None:
-        store = self._memory if session_id in self._ids_in_memory() else self._disk
-        store.rename(session_id, name)
+        if session_id not in self._waiting:
+            self._disk.rename(session_id, name)
+            return
+        self._memory.rename(session_id, name)
+        self._renamed[session_id] = name
 
     def delete(self, *session_ids: str) -> None:
-        self._memory.delete(*session_ids)
         self._disk.delete(*session_ids)
+        for session_id in session_ids:
+            self._forget(session_id)
 
     def close(self) -> None:
-        self._disk.close()
+        """Write what still waits. Raise HistoryError, naming what the disk did not take."""
+        with self._lock:
+            self._write_waiting()
+            left = self._memory.summaries()
+            self._disk.close()
+        if left:
+            names = ", ".join(repr(one.name or clip(one.title, 40) or one.id) for one in left[:5])
+            more = ", ..." if len(left) > 5 else ""
+            raise HistoryError(
+                f"The history took no more: {plural(len(left), 'session')} ({names}{more}) could "
+                "not be written as it stood at the end."
+            )
 
-    def _ids_in_memory(self) -> set[str]:
-        return {summary.id for summary in self._memory.summaries()}
+    def _keep(self, session: Session, changed: set[str]) -> None:
+        self._memory.write(session)
+        self._waiting[session.id] = self._waiting.get(session.id, set()) | changed
+
+    def _write_waiting(self) -> None:
+        """Write all that waits to the disk, as far as it takes it."""
+        if self._is_damaged:
+            return
+        if self._is_read_only and self._reopen is not None:
+            with suppress(HistoryError):
+                before, self._disk = self._disk, self._reopen()
+                before.close()
+        for session_id, changed in list(self._waiting.items()):
+            session = self._memory.load(session_id)
+            nodes = [node for node in session.nodes.values() if node.id in changed]
+            try:
+                self._write_late(session, nodes)
+            except HistoryError as error:
+                self._fail(error)
+            else:
+                self._forget(session_id)
+        if self._has_failed and not self._waiting:
+            self._has_failed = self._is_read_only = False
+            self._say("tulu: the history can be written again, and has all that was waiting.")
+
+    def _write_late(self, session: Session, nodes: list[Node]) -> None:
+        """Write a session that has waited; a name that another one got meanwhile is left to it."""
+        try:
+            self._disk.write(session, *nodes)
+            if session.id in self._renamed:
+                self._disk.rename(session.id, self._renamed[session.id])
+        except UsageError as error:
+            self._say(f"tulu: {error} What waited under that name is stored as {session.id}.")
+            self._disk.write(replace(session, name=None), *nodes)
+
+    def _forget(self, session_id: str) -> None:
+        self._memory.delete(session_id)
+        self._waiting.pop(session_id, None)
+        self._renamed.pop(session_id, None)
 
     def _read(self, read: Callable[[], list[Found]]) -> list[Found]:
         try:
             return read()
         except HistoryError as error:
-            self._give_up(error)
+            self._fail(error)
             return []
 
-    def _give_up(self, error: HistoryError) -> None:
+    def _fail(self, error: HistoryError) -> None:
+        cause = error.__cause__
+        if isinstance(cause, sqlite3.Error):
+            kind = cause.sqlite_errorcode & 0xFF
+            self._is_damaged |= kind in _DAMAGED
+            self._is_read_only |= kind == sqlite3.SQLITE_READONLY
         if not self._has_failed:
             self._has_failed = True
-            self._say(f"tulu: {error} From here on this chat is kept in memory only.")
+            until = "only" if self._is_damaged else "until it can be written again"
+            self._say(f"tulu: {error} From here on this chat is kept in memory {until}.")
