@@ -11,7 +11,8 @@
     ├── StoppedByLength       8    the answer was cut and the user asked to be told
     ├── ConstraintNotMet      1    the answer does not satisfy --schema, --regex or --choice
     ├── HistoryError          1    the history of chats cannot be read or written
-    └── BadInput             65    data that cannot be read: says where
+    ├── BadInput             65    data that cannot be read: says where
+    └── ReaderGone          141    nobody reads the pipe that a file was to be
 
 A message is one sentence or two: what happened, and what to do next. `main` is the only place
 that prints one. 65 is EX_DATAERR of sysexits.h; 130 and 141 are 128 + SIGINT and 128 + SIGPIPE.
@@ -110,3 +111,9 @@ class BadInput(TuluError):
     """Input data that cannot be used; the message names the line, column or byte offset."""
 
     exit_code = ExitCode.BAD_INPUT
+
+
+class ReaderGone(TuluError):
+    """The pipe that is written to, other than stdout, has no reader any more."""
+
+    exit_code = ExitCode.BROKEN_PIPE

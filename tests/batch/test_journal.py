@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.program import eventually
 from tulu_cli.batch.journal import Journal, Key, drop_errors, open_journal, read_key
-from tulu_cli.errors import BadInput, TuluError, UsageError
+from tulu_cli.errors import BadInput, ReaderGone, TuluError, UsageError
 
 SETTINGS = 5
 
@@ -150,6 +152,128 @@ def test_a_full_disk_leaves_whole_lines(path: Path, monkeypatch: pytest.MonkeyPa
         journal.write(record(2) + "x" * 15)
     journal.close()
     assert path.read_text() == f"{record(1)}\n"
+
+
+def started(path: Path) -> Journal:
+    """Open a journal, and write two records to it."""
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=False)
+    for line in (1, 2):
+        journal.write(record(line))
+    return journal
+
+
+def test_a_file_that_is_deleted_meanwhile_is_written_anew(path: Path) -> None:
+    journal = started(path)
+    path.unlink()
+    with pytest.raises(TuluError, match=r"was deleted .*; the answers are in '.*out.jsonl'\.$"):
+        journal.write(record(3))
+    assert not journal.can_be_resumed
+    journal.close()
+    again = resumed(path)
+    assert again.finished == 2
+    again.close()
+
+
+def test_a_file_that_is_replaced_meanwhile_leaves_its_answers_beside(path: Path) -> None:
+    journal = started(path)
+    path.with_name("other").write_text("theirs")
+    path.with_name("other").replace(path)
+    with pytest.raises(TuluError, match=r"or replaced .*; the answers are in '.*rescued-1'\.$"):
+        journal.close()
+    assert path.read_text() == "theirs"
+    again = resumed(path.with_name("out.jsonl.rescued-1"))
+    assert again.finished == 2
+    again.close()
+
+
+def test_answers_that_cannot_be_kept_are_said_to_be_lost(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    journal = started(folder / "out.jsonl")
+    shutil.rmtree(folder)
+    with pytest.raises(TuluError, match="the answers could not be kept"):
+        journal.write(record(3))
+    journal.close()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_is_moved_meanwhile_is_found(path: Path, *, is_replaced: bool) -> None:
+    journal = started(path)
+    moved = path.rename(path.with_name("moved.jsonl"))
+    if is_replaced:
+        path.write_text("theirs")
+    journal.write(record(3))
+    with pytest.raises(TuluError, match=r"was moved .*answers are in '.*/moved\.jsonl'\.$"):
+        journal.sync()
+    journal.close()
+    again = resumed(moved)
+    assert again.finished == 3
+    again.close()
+
+
+@pytest.mark.parametrize("size", [0, 10, -5])
+def test_a_file_that_is_cut_meanwhile_can_be_resumed(path: Path, size: int) -> None:
+    journal = started(path)
+    os.truncate(path, size % path.stat().st_size)
+    with pytest.raises(TuluError, match=r"was cut by another program, from .* bytes: --resume"):
+        journal.write(record(3))
+    assert journal.can_be_resumed
+    with pytest.raises(TuluError, match="was cut"):
+        journal.close()
+    again = resumed(path)
+    assert again.finished == (1 if size < 0 else 0)
+    again.close()
+
+
+def test_a_disk_that_loses_what_it_took_is_no_success(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    journal = started(path)
+    monkeypatch.setattr("tulu_cli.batch.journal.os.fsync", failing)
+    with pytest.raises(TuluError, match="cannot be written: Input/output error"):
+        journal.close()
+
+
+def test_a_pipe_is_written_until_its_reader_leaves(path: Path) -> None:
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    journal = open_journal(path, SETTINGS, resume=False, overwrite=True)
+    assert not journal.can_be_resumed
+    journal.write(record(1))
+    journal.sync()
+    assert os.read(reader, 1000).decode() == f"{record(1)}\n"
+    os.close(reader)
+    with pytest.raises(ReaderGone, match=r"The reader of '.*' went away"):
+        journal.write(record(2))
+    journal.close()
+
+
+def test_what_is_not_a_file_cannot_be_resumed(path: Path) -> None:
+    os.mkfifo(path)
+    for place in (path, Path(os.devnull)):
+        with pytest.raises(UsageError, match=r"--resume reads what the output has, and .* not a"):
+            resumed(place)
+        with pytest.raises(UsageError, match="not a file"):
+            drop_errors(place)
+
+
+def test_two_may_write_to_one_device() -> None:
+    both = [
+        open_journal(Path(os.devnull), SETTINGS, resume=False, overwrite=False) for _ in range(2)
+    ]
+    for journal in both:
+        journal.write(record(1))
+        journal.close()
+
+
+def test_a_socket_is_one_sentence(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        with pytest.raises(TuluError, match="cannot be written: No such device or address"):
+            open_journal(path, SETTINGS, resume=False, overwrite=False)
 
 
 def test_records_are_synced_at_intervals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,8 @@ class BatchSession:
                 order.expect if in_order else lambda _line: None,
             )
         except BaseException:
-            self.end("; stopped" + ("; --resume goes on" if self.journal else ""))
+            can_go_on = self.journal is not None and self.journal.can_be_resumed
+            self.end("; stopped" + ("; --resume goes on" if can_go_on else ""))
             raise
         self.end()
 

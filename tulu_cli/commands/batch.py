@@ -19,6 +19,7 @@ EXAMPLES = (
 )
 EXIT_CODES = _options.EXIT_CODES | {
     65: "The input cannot be read, or some rows had errors; stderr says where.",
+    141: "The reader of stdout, or of a pipe that -o names, went away.",
 }
 
 
