@@ -53,6 +53,11 @@ def command_free(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def without_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for each byte that was not UTF-8 where it was read."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 def one_line(text: str, longest: int | None = None) -> str:
     """Return the text with single spaces for its white space, made safe for a terminal.
 

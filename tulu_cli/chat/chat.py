@@ -41,7 +41,8 @@ class Chat:
 
     `attached` are named texts that go with the next message, `editing` the turn that it is said
     instead of, and `draft` what stands on the next prompt line. `left_out` is how many turns the
-    last prompt had to leave out. `failure` is the exit code of the first thing that went wrong.
+    last prompt had to leave out. `failure` is the exit code of the first thing that went wrong,
+    and `debug` asks for the traceback of each.
     """
 
     model: LoadedModel
@@ -65,6 +66,7 @@ class Chat:
     last: Done | None = None
     leaving: bool = False
     failure: int = 0
+    debug: bool = False
 
     @property
     def is_watched(self) -> bool:

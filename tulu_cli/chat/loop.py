@@ -4,7 +4,8 @@ from tulu_cli.chat import slash
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.line.plain import Command, Say, understand
 from tulu_cli.chat.turn import send
-from tulu_cli.errors import ExitCode, TuluError
+from tulu_cli.errors import BadInput, ExitCode, TuluError
+from tulu_cli.text import without_surrogates
 
 
 def converse(chat: Chat) -> int:
@@ -35,11 +36,21 @@ def forget_interrupts(chat: Chat) -> None:
 
 
 def step(chat: Chat) -> None:
-    """Read a turn and act on it. Raise EOFError at the end, KeyboardInterrupt, and BadInput."""
+    """Read a turn and act on it. Raise EOFError at the end, KeyboardInterrupt, and BadInput.
+
+    A person is only told of input that cannot be read, and says it anew.
+    """
     draft, chat.draft = chat.draft, ""
-    typed = meaning(chat, chat.reader.read(draft))
+    try:
+        text = chat.reader.read(draft)
+    except BadInput as error:
+        if not chat.is_watched:
+            raise
+        chat.say(f"tulu: {error}")
+        return
+    typed = meaning(chat, text)
     forget_interrupts(chat)  # one may have come just before the prompt took Ctrl-C over
-    if typed is None:
+    if typed is None or is_put_back(chat, text, typed):
         return
     try:
         do(chat, typed)
@@ -47,7 +58,24 @@ def step(chat: Chat) -> None:
         raise
     except Exception as error:  # noqa: BLE001  the conversation outlives any of them
         chat.failure = chat.failure or exit_code(error)
+        if chat.debug:
+            from traceback import format_exception
+
+            chat.streams.say("".join(format_exception(error)))
         chat.say(f"tulu: {sentence(error)}")
+
+
+def is_put_back(chat: Chat, text: str, typed: Command | Say) -> bool:
+    """Put a text that is not UTF-8 on the next prompt line, as it can be sent, and return True.
+
+    Return False for any other text, and for a command that takes the name of a file.
+    """
+    sound = without_surrogates(text)
+    if sound == text or (isinstance(typed, Command) and slash.takes_bytes(typed.name)):
+        return False
+    chat.draft = sound
+    chat.say("tulu: some bytes were not UTF-8, and stand as \ufffd below: Enter takes the line so.")
+    return True
 
 
 def meaning(chat: Chat, text: str) -> Command | Say | None:
@@ -84,7 +112,8 @@ def sentence(error: Exception) -> str:
         return "Memory ran out; a shorter context or a smaller model needs less."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} {error.filename!r}." if error.filename else f"{error.strerror}."
-    return f"This is a bug, {type(error).__name__}: {error}. The conversation goes on."
+    bug = f"This is a bug, {type(error).__name__}: {error}; --debug shows where."
+    return f"{bug} The conversation goes on."
 
 
 def exit_code(error: Exception) -> int:

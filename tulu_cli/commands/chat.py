@@ -150,6 +150,7 @@ def chat(
         stop=tuple(well_formed(text, "--stop") for text in stop or ()),
         ignore_eos=ignore_eos,
         allow_special=allow_special,
+        debug=debug,
     )
     return run(chosen, Streams.standard(), read_machine())
 
@@ -168,6 +169,7 @@ class ChatOptions:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     allow_special: bool = False
+    debug: bool = False
 
 
 def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
@@ -265,6 +267,7 @@ def make_chat(
         stop=chosen.stop,
         ignore_eos=chosen.ignore_eos,
         allow_special=chosen.allow_special,
+        debug=chosen.debug,
         model_names=(*aliases, *((row.alias, row.repository) for row in FAMILY)),
     )
     if has_prompt_line(streams):

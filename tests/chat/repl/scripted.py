@@ -76,7 +76,13 @@ class Stage:
         self._directory = directory
 
     def play(
-        self, *lines: str, yes: bool = True, tty: bool = False, hasty: bool = False, **settings: Any
+        self,
+        *lines: str,
+        yes: bool = True,
+        tty: bool = False,
+        hasty: bool = False,
+        debug: bool = False,
+        **settings: Any,
     ) -> Said:
         """A whole chat of these lines."""
         streams = Streams.test()
@@ -92,6 +98,7 @@ class Stage:
                 settings=Settings(_flags(settings)),
                 interrupts=Interrupts(),
                 type_ahead=TypeAhead(streams),
+                debug=debug,
                 model_names=(("8b", "Tülu 3 8B"), ("demo", "SmolLM2")),
             )
             chat.begin(model.system_prompt())

@@ -52,8 +52,11 @@ class ChatTerminal:
         os.close(slave)
 
     def type(self, text: str) -> None:
-        """Send keys, taking in what comes meanwhile: a full terminal would block both sides."""
-        data = text.encode()
+        """Send keys, taking in what comes meanwhile: a full terminal would block both sides.
+
+        A lone surrogate is a byte that is not UTF-8, as in the names of files.
+        """
+        data = text.encode("utf-8", "surrogateescape")
         while data:
             _, writable, _ = select.select([], [self._master], [], 0.01)
             if writable:

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.warming import order_of, runtime
 from tulu_cli.models import no_progress
 from tulu_cli.warm import starter
@@ -51,6 +53,22 @@ def test_a_paste_is_one_turn_with_its_tabs_and_blank_lines(
     chat.type(ENTER)
     chat.leave()
     assert path(data)[0] == ("user", pasted)
+
+
+@pytest.mark.parametrize("how", ["type", "paste"])
+def test_what_is_not_utf_8_is_put_back_and_sent_as_it_is_shown(
+    open_chat: OpenChat, data: Path, how: str
+) -> None:
+    chat = open_chat()
+    chat.until_prompt()
+    getattr(chat, how)("fake: say caf\udce9, \udcff\udcfe")
+    chat.type(ENTER)
+    chat.until("some bytes were not UTF-8, and stand as \ufffd below")
+    chat.until("> fake: say caf\ufffd, \ufffd\ufffd")
+    chat.type("!" + ENTER)
+    chat.until("\ncaf\ufffd, \ufffd\ufffd!")
+    chat.leave()
+    assert path(data)[0] == ("user", "fake: say caf\ufffd, \ufffd\ufffd!")
 
 
 def test_a_big_paste_is_a_chip_that_ctrl_o_opens(sized_chat: OpenChat, data: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from tulu_cli.chat import slash
 from tulu_cli.chat.clipboard import system_command
+from tulu_cli.errors import BadInput
 from tulu_cli.prompt import render_chat
 
-from .scripted import Said, Stage, contents
+from .scripted import Said, Script, Stage, contents
 
 ONE, TWO = "fake: say one", "fake: say two"
 
@@ -350,7 +351,8 @@ def test_a_bug_in_a_command_is_a_sentence(stage: Stage, monkeypatch: pytest.Monk
 
     monkeypatch.setitem(slash.row.ROWS, "tree", replace(slash.find("tree"), handler=broken))
     said: Said = stage.play("/tree", ONE)
-    assert "This is a bug, KeyError: 'nobody thought of it'." in said.err
+    bug = "tulu: This is a bug, KeyError: 'nobody thought of it'; --debug shows where."
+    assert bug in said.err
     assert contents(said) == [ONE, "one"]
 
 
@@ -392,3 +394,54 @@ def test_paths_and_sessions_are_completed(
     assert texts("/file b\\'c .h") == [".hidden"]
     assert texts(f"/file {tmp_path}/b") == [f"{tmp_path}/b\\'c"]
     assert texts("/load wo") == ["work"]
+
+
+def test_debug_shows_where_a_command_failed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("nobody thought of it")
+
+    monkeypatch.setattr(stage.store, "summaries", fail)
+    assert "Traceback" not in stage.play("/history").err
+    said = stage.play("/history", debug=True)
+    assert "in fail" in said.err
+    assert said.err.index("Traceback") < said.err.index("tulu: This is a bug")
+
+
+@pytest.mark.parametrize(
+    "line", ["caf\udce9", "/system caf\udce9", "/search \udcff", "/fork \udcff"]
+)
+def test_what_is_not_utf_8_is_put_back_on_the_line(stage: Stage, line: str) -> None:
+    said = stage.play(line)
+    assert (
+        said.err
+        == "tulu: some bytes were not UTF-8, and stand as \ufffd below: Enter takes the line so.\n"
+    )
+    assert said.script.drafts[1] == line[:-1] + "\ufffd"
+    assert said.out == ""
+    assert said.chat.failure == 0
+
+
+def test_a_file_may_have_a_name_that_is_not_utf_8(stage: Stage, tmp_path: Path) -> None:
+    named = tmp_path / "caf\udce9.txt"
+    named.write_text("coffee")
+    said = stage.play(f"/file {named}", "Read it.", f"/save {tmp_path}/\udcff.md")
+    assert contents(said)[0].startswith("Read it.\n\n")
+    assert "caf\ufffd.txt\n```\ncoffee\n```" in contents(said)[0]
+    assert (tmp_path / "\udcff.md").is_file()
+
+
+class Garbled(Script):
+    def read(self, default: str = "") -> str:
+        if len(self.drafts) == 1:
+            self.drafts.append(default)
+            raise BadInput("Line 2 of stdin is not UTF-8.")
+        return super().read(default)
+
+
+def test_a_line_that_cannot_be_read_ends_no_conversation(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.chat.repl.scripted.Script", Garbled)
+    said = stage.play(ONE, TWO)
+    assert said.err == "tulu: Line 2 of stdin is not UTF-8.\n"
+    assert contents(said) == [ONE, "one", TWO, "two"]

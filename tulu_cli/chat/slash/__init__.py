@@ -1,7 +1,7 @@
 """The slash commands. Importing this fills the rows: a module here is found by being named here."""
 
 from tulu_cli.chat.slash import about, answers, branches, files, sessions, sets
-from tulu_cli.chat.slash.row import SlashCommand, candidates, find, is_meant, rows, run
+from tulu_cli.chat.slash.row import SlashCommand, candidates, find, is_meant, rows, run, takes_bytes
 
 __all__ = [
     "SlashCommand",
@@ -16,4 +16,5 @@ __all__ = [
     "run",
     "sessions",
     "sets",
+    "takes_bytes",
 ]

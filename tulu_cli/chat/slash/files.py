@@ -21,6 +21,7 @@ _MOST_BYTES = 16 * 2**20
     "Attach files to your next message; without PATH, drop what is attached.",
     arguments="[PATH ...]",
     words=lambda _chat, begun: path_words(begun),
+    takes_bytes=True,
 )
 def file(chat: Chat, argument: str) -> None:
     """Attach all files, or none if one cannot be read."""
@@ -33,7 +34,11 @@ def file(chat: Chat, argument: str) -> None:
 
 
 @slash(
-    "shell", "Run a command, after asking, and attach its output.", aliases=("sh",), arguments="CMD"
+    "shell",
+    "Run a command, after asking, and attach its output.",
+    aliases=("sh",),
+    arguments="CMD",
+    takes_bytes=True,
 )
 def shell(chat: Chat, argument: str) -> None:
     """Show the output, and attach it to the next message as a fenced block."""

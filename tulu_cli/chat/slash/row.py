@@ -18,7 +18,8 @@ Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
 class SlashCommand:
     """Describe a slash command; the help shows `arguments`, and `words` completes them.
 
-    With `takes_lines` its argument may go over several lines.
+    With `takes_lines` its argument may go over several lines. With `takes_bytes` it may have bytes
+    that are not UTF-8, as the names of files may.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SlashCommand:
     arguments: str = ""
     words: Words | None = None
     takes_lines: bool = False
+    takes_bytes: bool = False
 
     @property
     def usage(self) -> str:
@@ -46,11 +48,14 @@ def slash(
     arguments: str = "",
     words: Words | None = None,
     takes_lines: bool = False,
+    takes_bytes: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Make the function that it decorates a slash command."""
 
     def add(handler: Handler) -> Handler:
-        ROWS[name] = SlashCommand(name, about, handler, aliases, arguments, words, takes_lines)
+        ROWS[name] = SlashCommand(
+            name, about, handler, aliases, arguments, words, takes_lines, takes_bytes
+        )
         return handler
 
     return add
@@ -84,6 +89,12 @@ def is_meant(name: str, argument: str, *, several_lines: bool, watched: bool) ->
     if watched:
         return True
     return row is not None and bool(not argument or row.arguments)
+
+
+def takes_bytes(name: str) -> bool:
+    """Return True for a command whose argument may have bytes that are not UTF-8."""
+    row = _names().get(name)
+    return row is not None and row.takes_bytes
 
 
 def find(name: str) -> SlashCommand:

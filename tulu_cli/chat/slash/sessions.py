@@ -36,6 +36,7 @@ def _sessions(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
     "Go on with another session, or one from a file.",
     arguments="SESSION|FILE",
     words=_sessions,
+    takes_bytes=True,
 )
 def load(chat: Chat, argument: str) -> None:
     """Go on with the session of this name or id, or with the conversation in a file."""
@@ -57,6 +58,7 @@ def load(chat: Chat, argument: str) -> None:
     "Write the conversation to a file: .md, .html, .jsonl or .json.",
     arguments="FILE",
     words=lambda _chat, begun: path_words(begun),
+    takes_bytes=True,
 )
 def save(chat: Chat, argument: str) -> None:
     """Write the current branch to a new file; an existing one is not overwritten."""
