@@ -3,17 +3,20 @@
 import io
 import os
 import resource
+import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.chat.sessions import RECORD, answered, chat, done, said, stamp
 from tests.program import NO_BYTE_CODE, environment
+from tulu_cli.chat.export import FORMATS
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.store.open import (
@@ -24,6 +27,7 @@ from tulu_cli.chat.store.open import (
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.commands.chat import kept
+from tulu_cli.commands.history.show import heading
 from tulu_cli.disk import data_root
 from tulu_cli.errors import HistoryError
 from tulu_cli.streams import Streams
@@ -315,6 +319,68 @@ def test_damage_inside_is_one_sentence_and_nothing_is_overwritten(path: Path) ->
     chatting.write(session)
     assert chatting.load(session.id) == session
     assert len(heard) == 1
+
+
+DAMAGE = {
+    "not JSON": "'x'",
+    "a number": "'7'",
+    "an array": "'[]'",
+    "empty": "'{}'",
+    "not text": "x'ff00'",
+    "not UTF-8": "CAST(x'7b22ff22' AS TEXT)",
+    "deep": "replace(hex(zeroblob(50000)), '00', '[')",
+    "no end": "json_remove(record, '$.done')",
+    "no engine": "json_set(record, '$.engine', json('null'))",
+    "a model of a number": "json_set(record, '$.engine.model', 7)",
+    "versions of numbers": "json_set(record, '$.engine.versions', json('{\"x\": 7}'))",
+    "sampling of a number": "json_set(record, '$.sampling', 7)",
+    "a temperature of a text": "json_set(record, '$.sampling.temperature', 'x')",
+    "a stop of a number": "json_set(record, '$.sampling.stop', json('[7]'))",
+    "a limit of true": "json_set(record, '$.sampling.max_tokens', json('true'))",
+    "a count of a text": "json_set(record, '$.done.usage.prompt_tokens', 'x')",
+    "no such reason": "json_set(record, '$.done.finish_reason', 'tired')",
+    "a start of a text": "json_set(record, '$.start', 'x')",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_record_costs_no_text(path: Path, damage: str) -> None:
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    session = chat("one", "1", "two", "2", name="numbers")
+    store.write(session)
+    first = session.path()[1].id
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE nodes SET record = {damage} WHERE id = ?", (first,))
+        connection.commit()
+    loaded = store.load(session.id)
+    without = replace(session.nodes[first], record=None)
+    assert loaded == replace(session, nodes={**session.nodes, first: without})
+    where = "of 1 turn of session numbers only the text can be read."
+    assert heard == [f"tulu: the history is damaged: {where}"]
+    assert [hit.match for hit in store.search("1")] == ["1"]
+    for write in (one.write for one in FORMATS if one.holds_many):
+        assert write([loaded])
+    assert "assistant" in heading(loaded.nodes[first])
+    store.close()
+
+
+def test_damage_beside_the_record_costs_no_text_either(path: Path) -> None:
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    session = chat("one", "1", "two", "2").undo()
+    store.write(session)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE nodes SET extra = 'x' WHERE role = 'user'")
+        connection.execute("UPDATE nodes SET content = CAST(x'6f6eff' AS TEXT) WHERE seq = 1")
+        connection.execute("UPDATE sessions SET undone = '[7]'")
+        connection.commit()
+    loaded = store.load(session.id)
+    assert said(loaded) == ["on\ufffd", "1"]
+    assert loaded.undone == ()
+    assert "of 2 turns" in heard[0]
+    assert [hit.match for hit in store.search("ON")] == ["on"]
+    store.close()
 
 
 def test_a_text_that_is_not_unicode_changes_nothing(opened: Callable[[], SqliteStore]) -> None:

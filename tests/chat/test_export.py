@@ -212,3 +212,11 @@ def test_a_file_name_says_the_format() -> None:
     assert {name: format_of(name, "tulu").name for name in names} == names
     with pytest.raises(UsageError, match="no format 'pdf': choose from markdown, jsonl"):
         format_named("pdf")
+
+
+def test_a_record_of_a_wrong_type_is_refused() -> None:
+    tulu = format_named("tulu")
+    value = json.loads(tulu.write([chat("one", "1")]))[0]
+    value["nodes"][1]["record"]["sampling"]["max_tokens"] = "64"
+    with pytest.raises(BadInput, match="is not a session of tulu: TypeError max_tokens is '64'"):
+        tulu.read(json.dumps(value).encode(), "file")

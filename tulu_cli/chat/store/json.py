@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from dataclasses import asdict
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tulu_cli.chat.session import Node, Record, Session
 from tulu_cli.core import Constraint, Done, EngineInfo, Sampling, Timings, Usage
@@ -17,8 +19,12 @@ def record_to_json(record: Record) -> str:
     return json.dumps(asdict(record), ensure_ascii=False)
 
 
+# What reading JSON of another form raises.
+DAMAGE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
+
 def record_from_json(text: str) -> Record:
-    """Return the record in a JSON object that `record_to_json` made."""
+    """Return the record in a JSON object that `record_to_json` made. Raise one of DAMAGE."""
     value = json.loads(text)
     done = value["done"]
     made = {
@@ -49,9 +55,37 @@ def _usage(value: Mapping[str, Any] | None) -> Usage | None:
 
 
 def _made(kind: type[Value], value: Mapping[str, Any]) -> Value:
-    """Return a value of that kind, without the fields that only a later version knows."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: item for name, item in value.items() if name in names})
+    """Return a value of that kind, without the fields that only a later version knows.
+
+    Raise TypeError for a field that is missing or of another type.
+    """
+    types = _types(kind)  # type: ignore[arg-type]  # a class is hashable
+    known = {name: item for name, item in value.items() if name in types}
+    for name, item in known.items():
+        if not _fits(item, types[name]):
+            raise TypeError(f"{name} is {item!r}")
+    return kind(**known)
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Return True if the value is of a type, as far as the fields of records use types."""
+    of, parts = get_origin(kind), get_args(kind)
+    if of in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if of is Literal:
+        return value in parts
+    if of is tuple:
+        return isinstance(value, tuple) and all(_fits(item, parts[0]) for item in value)
+    if of is Mapping:
+        return isinstance(value, Mapping) and all(_fits(one, parts[1]) for one in value.values())
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
 
 
 # Tells a dump from the formats of others, and this form of it from later ones.
@@ -79,7 +113,7 @@ def session_from_value(value: Mapping[str, Any], source: str) -> Session:
         raise BadInput(f"{source} is of a newer tulu: {VERSION_KEY} {value.get(VERSION_KEY)!r}.")
     try:
         return _checked(_session(value))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise BadInput(
             f"{source} is not a session of tulu: {type(error).__name__} {error}."
         ) from error

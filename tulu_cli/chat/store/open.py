@@ -51,7 +51,7 @@ def open_history(
         with _locked(path.parent):
             return _opened(path, say, clock)
     except (OSError, sqlite3.Error) as error:
-        if _may_be_read(error) and path.exists() and (store := read_only(path, clock)):
+        if _may_be_read(error) and path.exists() and (store := read_only(path, say, clock)):
             return store
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HistoryError(
@@ -62,16 +62,16 @@ def open_history(
 
 def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
     try:
-        return _connected(path, clock)
+        return _connected(path, say, clock)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode not in _DAMAGED:
             raise
         aside = _set_aside(path)
         say(f"tulu: the history was damaged ({error}); it is kept as {aside}, and a new one begun.")
-        return _connected(path, clock)
+        return _connected(path, say, clock)
 
 
-def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
+def _connected(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
     _make_private(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -85,7 +85,7 @@ def _connected(path: Path, clock: Callable[[], float]) -> SqliteStore:
     except BaseException:
         connection.close()
         raise
-    return SqliteStore(connection, path, clock)
+    return SqliteStore(connection, path, clock, say)
 
 
 def _make_private(path: Path) -> None:
@@ -107,7 +107,11 @@ def _may_be_read(error: Exception) -> bool:
     )
 
 
-def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore | None:
+def read_only(
+    path: Path,
+    say: Callable[[str], None] = lambda _line: None,
+    clock: Callable[[], float] = time.time,
+) -> SqliteStore | None:
     """Open a history that cannot or must not be written; return None if it cannot be read."""
     flags = ["mode=ro"]
     log = path.with_name(f"{path.name}-wal")
@@ -119,7 +123,7 @@ def read_only(path: Path, clock: Callable[[], float] = time.time) -> SqliteStore
                 f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
             )
             if version_of(connection):
-                return SqliteStore(connection, path, clock)
+                return SqliteStore(connection, path, clock, say)
             connection.close()
     return None
 

@@ -8,12 +8,12 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tulu_cli.chat.session import Node, Session
+from tulu_cli.chat.session import Node, Record, Session
 from tulu_cli.chat.store.base import (
     Hit,
     Summary,
@@ -24,8 +24,9 @@ from tulu_cli.chat.store.base import (
     title_of,
     words_of,
 )
-from tulu_cli.chat.store.json import record_from_json, record_to_json
+from tulu_cli.chat.store.json import DAMAGE, record_from_json, record_to_json
 from tulu_cli.errors import HistoryError
+from tulu_cli.text import plural
 
 # LIKE ends a text at a NUL, and does not know that these two are İ and K in other letters' case:
 # str.lower() makes "i̇" and "k" of them. Such texts are few, and always looked at by `holds`.
@@ -60,7 +61,7 @@ _SEARCH = f"""
     SELECT session, name, nodes.id, role, nodes.created, content
     FROM nodes JOIN sessions ON sessions.id = session
     WHERE (content LIKE :pattern OR seq IN (SELECT seq FROM nodes WHERE {_ODD}))
-        AND holds(content)
+        AND holds(CAST(content AS BLOB))
     ORDER BY seq DESC LIMIT :limit
 """  # noqa: S608  made of constants
 
@@ -68,7 +69,8 @@ _SEARCH = f"""
 class SqliteStore:
     """Keep sessions in SQLite, over an open connection. Any thread may call it, one at a time.
 
-    `clock` gives seconds since the epoch.
+    `clock` gives seconds since the epoch. `say` is told what a damaged file has lost; a byte that
+    is not UTF-8 becomes U+FFFD.
     """
 
     def __init__(
@@ -76,10 +78,13 @@ class SqliteStore:
         connection: sqlite3.Connection,
         path: Path,
         clock: Callable[[], float] = time.time,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> None:
+        connection.text_factory = _decoded
         self._connection = connection
         self._path = path
         self._clock = clock
+        self._say = say
         self._lock = threading.Lock()
 
     def write(self, session: Session, *nodes: Node) -> None:
@@ -98,8 +103,12 @@ class SqliteStore:
                 raise no_session(session_id)
             rows = connection.execute(_READ_NODES, (session_id,)).fetchall()
         created, name, system, head, undone = row
-        nodes = {node.id: node for node in map(_node, rows)}
-        return Session(session_id, created, name, system, nodes, head, tuple(json.loads(undone)))
+        damaged: set[str] = set()
+        nodes = {node.id: node for node in (_node(row, damaged) for row in rows)}
+        if damaged:
+            which = f"{plural(len(damaged), 'turn')} of session {name or session_id}"
+            self._say(f"tulu: the history is damaged: of {which} only the text can be read.")
+        return Session(session_id, created, name, system, nodes, head, _undone(undone, nodes))
 
     def summaries(self) -> list[Summary]:
         with self._transaction("DEFERRED") as connection:
@@ -115,7 +124,7 @@ class SqliteStore:
             return []
         parameters = {"pattern": _pattern(words), "limit": limit}
         with self._transaction("DEFERRED") as connection:
-            connection.create_function("holds", 1, lambda content: holds(content, words))
+            connection.create_function("holds", 1, lambda content: holds(_decoded(content), words))
             rows = connection.execute(_SEARCH, parameters).fetchall()
         return [_hit(row, words) for row in rows]
 
@@ -188,10 +197,30 @@ def _node_row(session_id: str, node: Node) -> tuple[Any, ...]:
     return session_id, node.id, *text
 
 
-def _node(row: tuple[Any, ...]) -> Node:
+def _node(row: tuple[Any, ...], damaged: set[str]) -> Node:
+    """Return a turn; one of which only the text can be read is added to `damaged`."""
     node_id, parent, role, content, created, record, extra = row
-    made = None if record is None else record_from_json(record)
-    return Node(node_id, parent, role, content, created, made, json.loads(extra))
+    made: Record | None = None
+    rest: dict[str, Any] = {}
+    try:
+        rest = dict(json.loads(extra))
+        made = None if record is None else record_from_json(record)
+    except DAMAGE:
+        damaged.add(node_id)
+    return Node(node_id, parent, role, content, created, made, rest)
+
+
+def _undone(text: str, nodes: Mapping[str, Node]) -> tuple[str, ...]:
+    """Return what `redo` returns to; nothing if that cannot be read."""
+    try:
+        undone = tuple(json.loads(text))
+    except DAMAGE:
+        return ()
+    return undone if set(undone) <= set(nodes) else ()
+
+
+def _decoded(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _hit(row: tuple[Any, ...], words: tuple[str, ...]) -> Hit:
