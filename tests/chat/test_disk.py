@@ -321,6 +321,86 @@ def test_damage_inside_is_one_sentence_and_nothing_is_overwritten(path: Path) ->
     assert len(heard) == 1
 
 
+@pytest.fixture
+def holder(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program, which holds the history until it is closed."""
+    open_history(path, pytest.fail).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        yield connection
+
+
+def test_a_held_history_is_waited_for_with_a_word(
+    path: Path, holder: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = list[str]()
+
+    def release() -> bool:
+        if heard:
+            holder.execute("ROLLBACK")
+        return True
+
+    monkeypatch.setattr("tulu_cli.chat.store.sqlite.SAID_AFTER_SECONDS", 0.0)
+    store = open_store(path, heard.append, may_wait=release)
+    holder.execute("BEGIN EXCLUSIVE")
+    session = chat("one")
+    store.write(session)
+    assert heard == ["tulu: waiting for the history, which another program holds."]
+    assert store.load(session.id) == session
+    store.close()
+
+
+def test_what_was_waited_for_in_vain_is_not_waited_for_again(
+    path: Path, holder: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, asked = list[str](), list[bool]()
+
+    def may_wait() -> bool:
+        asked.append(True)
+        return len(asked) % 2 == 1
+
+    store = open_store(path, heard.append, may_wait=may_wait)
+    holder.execute("BEGIN IMMEDIATE")
+    for text in ("one", "two", "three"):
+        store.write(chat(text))
+    assert len(asked) == 2, "twice in the first write, and never again"
+    assert len(heard) == 1
+    with pytest.raises(HistoryError, match=r"3 sessions \('three', 'two', 'one'\)"):
+        store.close()
+    assert len(asked) == 4, "the end is worth another wait"
+
+
+def test_a_history_that_is_free_again_is_waited_for_again(
+    path: Path, holder: sqlite3.Connection
+) -> None:
+    heard, asked = list[str](), list[bool]()
+
+    def may_not_wait() -> bool:
+        asked.append(True)
+        return False
+
+    store = open_store(path, heard.append, may_wait=may_not_wait)
+    for number in (1, 2):
+        holder.execute("BEGIN IMMEDIATE")
+        store.write(chat("held"))
+        assert len(asked) == number
+        holder.execute("ROLLBACK")
+        store.write(chat("free"))
+    store.close()
+    store = open_history(path, pytest.fail)
+    assert len(store.summaries()) == 4
+    store.close()
+
+
+def test_a_history_that_is_held_while_it_is_opened(
+    path: Path, holder: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tulu_cli.chat.store.sqlite.BUSY_SECONDS", 0.0)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(HistoryError, match="is held by another program: end that"):
+        open_history(path, pytest.fail)
+
+
 DAMAGE = {
     "not JSON": "'x'",
     "a number": "'7'",

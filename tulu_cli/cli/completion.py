@@ -108,11 +108,12 @@ def session_names() -> Iterator[Candidate]:
 
 
 def _summaries() -> "list[Summary]":
-    """Return the sessions of the history, opened read-only: Tab repairs nothing."""
+    """Return the sessions of the history, opened read-only: Tab repairs nothing, nor waits."""
     from tulu_cli.chat.store.open import history_path, read_only
+    from tulu_cli.chat.store.sqlite import Patience
 
     path = history_path()
-    store = read_only(path) if path.exists() else None
+    store = read_only(path, Patience(may_wait=lambda: False)) if path.exists() else None
     if store is None:
         return []
     try:

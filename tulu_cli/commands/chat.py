@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tulu_cli.chat.chat import Chat, Reader
+    from tulu_cli.chat.line.terminal import Interrupts
     from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.session import Session
     from tulu_cli.chat.store.base import Store
@@ -174,11 +175,18 @@ class ChatOptions:
 
 def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     """Chat until the user leaves; returns the exit code. Raises what keeps it from beginning."""
+    from tulu_cli.chat.line.terminal import Interrupts
     from tulu_cli.chat.loop import converse
     from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.store.open import history_path, open_store
 
-    opened = open_store(history_path(), streams.say, incognito=chosen.no_history)
+    interrupts = Interrupts()
+    opened = open_store(
+        history_path(),
+        streams.say,
+        incognito=chosen.no_history,
+        may_wait=lambda: not interrupts.pressed,
+    )
     with kept(opened, streams) as store:
         session = session_to_resume(chosen, store)
         model = LoadedModel(chosen.load, machine, streams)
@@ -188,7 +196,7 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
             engine_arg=chosen.load.engine_args,
             overflow=chosen.overflow not in (None, Overflow.ERROR),
         )
-        begun = make_chat(chosen, model, store, streams)
+        begun = make_chat(chosen, model, store, streams, interrupts)
         keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
         with ending(model), keys:
             model.engine()
@@ -240,16 +248,19 @@ def session_to_resume(chosen: ChatOptions, store: "Store") -> "Session | None":
 
 
 def make_chat(
-    chosen: ChatOptions, model: "LoadedModel", store: "Store", streams: "Streams"
+    chosen: ChatOptions,
+    model: "LoadedModel",
+    store: "Store",
+    streams: "Streams",
+    interrupts: "Interrupts",
 ) -> "Chat":
     """Return the chat with everything that it needs."""
     from tulu_cli.chat.chat import Chat
     from tulu_cli.chat.line.plain import Lines
-    from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
+    from tulu_cli.chat.line.terminal import TypeAhead
     from tulu_cli.models import FAMILY
     from tulu_cli.render import choose
 
-    interrupts = Interrupts()
     typed_on = streams.stdin_tty and streams.stdout_tty
     overflow = chosen.overflow or (Overflow.ASK if typed_on else Overflow.ERROR)
     settings = model.prepared.settings

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,35 @@ def test_a_disk_that_takes_nothing_is_said_and_the_chat_goes_on(
     chat.say("/tree")
     chat.until("* 2 assistant")
     chat.leave()
+
+
+def test_a_history_that_another_program_holds_is_waited_for_until_ctrl_c(
+    open_chat: OpenChat, data: Path
+) -> None:
+    chat = open_chat()
+    chat.until_prompt()
+    chat.say("fake: say first")
+    chat.until("\nfirst")
+    chat.until_prompt()
+    with closing(sqlite3.connect(data / "chats" / "history.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        chat.say("fake: say never")
+        chat.until("waiting for the history, which another program holds")
+        chat.type(CTRL_C)
+        chat.until("database is locked")
+        chat.until("kept in memory until it can be written again")
+        chat.until_prompt()
+        chat.say("fake: say second")
+        chat.until("\nsecond")
+        chat.until_prompt()
+    chat.say("fake: say third")
+    chat.until("can be written again, and has all that was waiting")
+    chat.until("\nthird")
+    chat.leave()
+    (session,) = sessions(data)
+    asked = [node.content[10:] for node in session.nodes.values() if node.role == "user"]
+    assert asked == ["first", "never", "second", "third"]
+    assert [text for _, text in path(data)[1::2]] == ["first", "second", "third"]
 
 
 def test_incognito_writes_nothing(open_chat: OpenChat, data: Path) -> None:

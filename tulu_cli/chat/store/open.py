@@ -17,13 +17,11 @@ from typing import TypeVar
 
 from tulu_cli.chat.session import Node, Session
 from tulu_cli.chat.store.base import Hit, MemoryStore, Store, Summary
-from tulu_cli.chat.store.sqlite import SqliteStore, migrate, version_of
+from tulu_cli.chat.store.sqlite import Patience, SqliteStore, connect, is_busy, migrate, version_of
 from tulu_cli.disk import data_root, locked, make_private
 from tulu_cli.errors import HistoryError, UsageError
 from tulu_cli.text import clip, plural
 
-# How long one program waits while another one writes.
-BUSY_SECONDS = 20.0
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NOT_WRITABLE = (
     sqlite3.SQLITE_READONLY,
@@ -40,19 +38,28 @@ def history_path() -> Path:
 
 
 def open_history(
-    path: Path, say: Callable[[str], None], clock: Callable[[], float] = time.time
+    path: Path,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+    patience: Patience | None = None,
 ) -> SqliteStore:
     """Open the history at `path`, and create it if need be; a read-only one can be read.
 
     A damaged file is kept under another name, which `say` is told, and a new one begun. Raise
     HistoryError if the history cannot be used.
     """
+    patience = patience or Patience(say)
     try:
         with _locked(path.parent):
-            return _opened(path, say, clock)
+            return _opened(path, patience, clock)
     except (OSError, sqlite3.Error) as error:
-        if _may_be_read(error) and path.exists() and (store := read_only(path, say, clock)):
+        if _may_be_read(error) and path.exists() and (store := read_only(path, patience, clock)):
             return store
+        if isinstance(error, sqlite3.Error) and is_busy(error):
+            raise HistoryError(
+                f"The history {str(path)!r} is held by another program: end that, or set "
+                "TULU_DATA_DIR to another folder."
+            ) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise HistoryError(
             f"The history {str(path)!r} cannot be used ({reason}): mend its permissions or make "
@@ -60,22 +67,23 @@ def open_history(
         ) from error
 
 
-def _opened(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
+def _opened(path: Path, patience: Patience, clock: Callable[[], float]) -> SqliteStore:
     try:
-        return _connected(path, say, clock)
+        connection = patience.wait_for(lambda: _connected(path))
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode not in _DAMAGED:
             raise
         aside = _set_aside(path)
-        say(f"tulu: the history was damaged ({error}); it is kept as {aside}, and a new one begun.")
-        return _connected(path, say, clock)
+        patience.say(
+            f"tulu: the history was damaged ({error}); it is kept as {aside}, and a new one begun."
+        )
+        connection = _connected(path)
+    return SqliteStore(connection, path, clock, patience)
 
 
-def _connected(path: Path, say: Callable[[str], None], clock: Callable[[], float]) -> SqliteStore:
+def _connected(path: Path) -> sqlite3.Connection:
     _make_private(path)
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    connection = connect(path)
     try:
         version_of(connection)
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
@@ -85,7 +93,7 @@ def _connected(path: Path, say: Callable[[str], None], clock: Callable[[], float
     except BaseException:
         connection.close()
         raise
-    return SqliteStore(connection, path, clock, say)
+    return connection
 
 
 def _make_private(path: Path) -> None:
@@ -109,7 +117,7 @@ def _may_be_read(error: Exception) -> bool:
 
 def read_only(
     path: Path,
-    say: Callable[[str], None] = lambda _line: None,
+    patience: Patience | None = None,
     clock: Callable[[], float] = time.time,
 ) -> SqliteStore | None:
     """Open a history that cannot or must not be written; return None if it cannot be read."""
@@ -119,11 +127,9 @@ def read_only(
         flags.append("mode=ro&immutable=1")  # which makes no file, not even for locks
     for flag in flags:
         with suppress(sqlite3.Error):
-            connection = sqlite3.connect(
-                f"{path.as_uri()}?{flag}", uri=True, isolation_level=None, check_same_thread=False
-            )
+            connection = connect(f"{path.as_uri()}?{flag}")
             if version_of(connection):
-                return SqliteStore(connection, path, clock, say)
+                return SqliteStore(connection, path, clock, patience)
             connection.close()
     return None
 
@@ -151,12 +157,26 @@ def _locked(folder: Path) -> Iterator[None]:
 Found = TypeVar("Found", Summary, Hit)
 
 
-def open_store(path: Path, say: Callable[[str], None], *, incognito: bool = False) -> Store:
-    """Return the store for a chat: on disk if possible, and in memory if `incognito`."""
+def open_store(
+    path: Path,
+    say: Callable[[str], None],
+    *,
+    incognito: bool = False,
+    may_wait: Callable[[], bool] = lambda: True,
+) -> Store:
+    """Return the store for a chat: on disk if possible, and in memory if `incognito`.
+
+    While `may_wait` is true it waits for a history that another program holds.
+    """
     if incognito:
         return MemoryStore()
+    patience = Patience(say, may_wait)
+
+    def opened() -> SqliteStore:
+        return open_history(path, say, patience=patience)
+
     try:
-        return FallbackStore(open_history(path, say), say, lambda: open_history(path, say))
+        return FallbackStore(opened(), say, opened, patience)
     except HistoryError as error:
         say(f"tulu: {error} This chat is kept in memory only.")
         return MemoryStore()
@@ -175,9 +195,11 @@ class FallbackStore:
         disk: Store,
         say: Callable[[str], None],
         reopen: Callable[[], Store] | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._disk = disk
         self._say = say
+        self._patience = patience or Patience()
         self._reopen = reopen  # what could only be opened for reading stays so until it is
         self._memory = MemoryStore()
         self._waiting: dict[str, set[str]] = {}  # the changed nodes of each session in memory
@@ -230,7 +252,9 @@ class FallbackStore:
     def close(self) -> None:
         """Write what still waits. Raise HistoryError, naming what the disk did not take."""
         with self._lock:
-            self._write_waiting()
+            self._patience.renew()
+            with suppress(KeyboardInterrupt):  # it ends the waiting; what is left is still said
+                self._write_waiting()
             left = self._memory.summaries()
             self._disk.close()
         if left:

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tulu_cli.chat.session import Node, Record, Session
 from tulu_cli.chat.store.base import (
@@ -66,11 +67,81 @@ _SEARCH = f"""
 """  # noqa: S608  made of constants
 
 
+# How long one program waits while another one writes, and when it says so.
+BUSY_SECONDS = 20.0
+SAID_AFTER_SECONDS = 1.0
+# SQLite itself waits so long, in which nothing can be said and no Ctrl-C comes.
+_TRY_SECONDS = 0.1
+_PAUSE_SECONDS = 0.01  # where SQLite finds that waiting would be of no use
+Got = TypeVar("Got")
+
+
+@dataclass
+class Patience:
+    """Wait for a history that another program holds, and tell `say` once it takes a while.
+
+    `may_wait` is asked in between. A wait in vain is not repeated until the history was free again,
+    or `renew` was called.
+    """
+
+    say: Callable[[str], None] = lambda _line: None
+    may_wait: Callable[[], bool] = lambda: True
+    _is_spent: bool = False
+
+    def renew(self) -> None:
+        """Wait once more, though it was in vain."""
+        self._is_spent = False
+
+    def wait_for(self, act: Callable[[], Got]) -> Got:
+        """Return what the function returns once the history is free.
+
+        Raise sqlite3.OperationalError if it is not for too long, and what the function raises.
+        """
+        started = time.monotonic()
+        is_said = False
+        while True:
+            try:
+                got = act()
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - started
+                if not is_busy(error):
+                    raise
+                if self._is_spent or waited >= BUSY_SECONDS or not self.may_wait():
+                    self._is_spent = True
+                    raise
+                if waited >= SAID_AFTER_SECONDS and not is_said:
+                    is_said = True
+                    self.say("tulu: waiting for the history, which another program holds.")
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                self._is_spent = False
+                return got
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return True if another program holds the file. The low byte of SQLite's code is its kind."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def connect(place: Path | str) -> sqlite3.Connection:
+    """Return a connection to a path or a URI, which leaves waiting to `Patience`.
+
+    Any thread may use it, one at a time.
+    """
+    return sqlite3.connect(
+        place,
+        timeout=_TRY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=isinstance(place, str),
+    )
+
+
 class SqliteStore:
     """Keep sessions in SQLite, over an open connection. Any thread may call it, one at a time.
 
-    `clock` gives seconds since the epoch. `say` is told what a damaged file has lost; a byte that
-    is not UTF-8 becomes U+FFFD.
+    `clock` gives seconds since the epoch. What `patience` tells is also told what a damaged file
+    has lost; a byte that is not UTF-8 becomes U+FFFD.
     """
 
     def __init__(
@@ -78,13 +149,13 @@ class SqliteStore:
         connection: sqlite3.Connection,
         path: Path,
         clock: Callable[[], float] = time.time,
-        say: Callable[[str], None] = lambda _line: None,
+        patience: Patience | None = None,
     ) -> None:
         connection.text_factory = _decoded
         self._connection = connection
         self._path = path
         self._clock = clock
-        self._say = say
+        self._patience = patience or Patience()
         self._lock = threading.Lock()
 
     def write(self, session: Session, *nodes: Node) -> None:
@@ -107,7 +178,9 @@ class SqliteStore:
         nodes = {node.id: node for node in (_node(row, damaged) for row in rows)}
         if damaged:
             which = f"{plural(len(damaged), 'turn')} of session {name or session_id}"
-            self._say(f"tulu: the history is damaged: of {which} only the text can be read.")
+            self._patience.say(
+                f"tulu: the history is damaged: of {which} only the text can be read."
+            )
         return Session(session_id, created, name, system, nodes, head, _undone(undone, nodes))
 
     def summaries(self) -> list[Summary]:
@@ -142,8 +215,12 @@ class SqliteStore:
         with self._transaction() as connection:
             connection.executemany("DELETE FROM sessions WHERE id = ?", rows)  # and their nodes
         with self._lock, self._errors():  # the file gets smaller, and the log empty
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            vacuum = "PRAGMA incremental_vacuum"
+            self._patience.wait_for(lambda: self._connection.execute(vacuum).fetchall())
+            # This says that somebody reads the log, and is no error: SQLite itself has to wait.
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.execute(f"PRAGMA busy_timeout = {_TRY_SECONDS * 1000:.0f}")
 
     def close(self) -> None:
         with self._lock, self._errors():
@@ -156,10 +233,10 @@ class SqliteStore:
             connection = self._connection
             if connection.in_transaction:  # a Ctrl-C came between two lines of this function
                 connection.execute("ROLLBACK")
-            connection.execute(f"BEGIN {kind}")
+            self._patience.wait_for(lambda: _begin(connection, kind))
             try:
                 yield connection
-                connection.execute("COMMIT")
+                self._patience.wait_for(lambda: connection.execute("COMMIT"))
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -171,6 +248,16 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise HistoryError(f"The history {str(self._path)!r} failed: {error}.") from error
+
+
+def _begin(connection: sqlite3.Connection, kind: str) -> None:
+    """Begin a transaction, and take the lock that it needs."""
+    connection.execute(f"BEGIN {kind}")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _name_of(connection: sqlite3.Connection, session_id: str) -> tuple[str | None] | None:
