@@ -160,6 +160,25 @@ def test_a_csv_whose_quote_is_not_closed_is_not_held_as_one_cell(
         list(read_csv(io.BytesIO(data), "x"))
 
 
+def test_a_long_name_of_a_column_is_a_name_as_any_other() -> None:
+    name = "n" * 200_000
+    (line,) = read_csv(io.BytesIO(f"prompt,{name}\nHi,2\n".encode()), "x")
+    assert json.loads(line.data or b"") == {"prompt": "Hi", name: "2"}
+
+
+def test_a_header_whose_quote_is_not_closed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "LONGEST_LINE", 16)
+    with pytest.raises(BadInput, match=r"x, line 1, has a cell .*: is its quote closed\?"):
+        list(read_csv(io.BytesIO(b'a,"b\n' + b"1,2\n" * 20), "x"))
+
+
+def test_a_quote_that_is_not_closed_costs_no_row_before_it() -> None:
+    found = read_csv(io.BytesIO(b'a\n1\n2\n"3\n4\n5\n'), "x")
+    assert [json.loads(next(found).data or b"")["a"] for _ in range(2)] == ["1", "2"]
+    with pytest.raises(BadInput, match="x, line 4, is not CSV: unexpected end of data"):
+        next(found)
+
+
 def test_an_empty_csv_has_no_row() -> None:
     assert list(read_csv(io.BytesIO(b""), "x")) == []
     assert list(read_csv(io.BytesIO(b"a,b\n"), "x")) == []
