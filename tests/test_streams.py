@@ -1,14 +1,19 @@
 """The three streams: what reaches a terminal, what reaches a pipe, and what is said."""
 
+import fcntl
 import io
 import os
+import pty
+import struct
+import termios
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.streams import Streams, speaks_utf8, wants_color
-from tulu_cli.text import terminal_safe
+from tulu_cli.text import cells, terminal_safe
 
 C0 = [chr(code) for code in range(0x20) if chr(code) not in "\n\t"]
 C1 = [chr(code) for code in range(0x80, 0xA0)]
@@ -135,6 +140,47 @@ def test_a_stderr_that_takes_no_more_costs_only_the_talk() -> None:
     streams = Streams.test()
     streams.stderr = Broken(BrokenPipeError())
     streams.say("unheard")
+
+
+def set_columns(descriptor: int, columns: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+@pytest.fixture
+def talking() -> Iterator[tuple[Streams, int]]:
+    """Streams whose stderr alone is a terminal, and the other side of that."""
+    there, here = pty.openpty()
+    with open(here, "wb", buffering=0) as stderr:
+        streams = Streams(io.BytesIO(), io.BytesIO(), stderr, stderr_tty=True, width=80)
+        yield streams, there
+    os.close(there)
+
+
+@pytest.mark.parametrize("text", ["Row " * 60, "\u6c49\u5b57" * 60, "a\nb\tc\x1b[2J" * 20])
+def test_a_status_line_is_one_row_of_the_terminal_as_it_is_now(
+    talking: tuple[Streams, int], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    streams, there = talking
+    for columns in (100, 40, 7, 120):
+        set_columns(there, columns)
+        streams.show_status(text)
+        shown = os.read(there, 10_000).decode()
+        assert shown.startswith("\r\x1b[K")
+        row = shown.removeprefix("\r\x1b[K")
+        assert columns - 3 <= cells(row) < columns
+        assert row.isprintable()
+    streams.show_status("")
+    assert os.read(there, 100) == b"\r\x1b[K"
+
+
+def test_a_terminal_that_tells_no_width_is_as_wide_as_was_thought(
+    talking: tuple[Streams, int],
+) -> None:
+    streams, there = talking
+    set_columns(there, 0)
+    assert streams.talk_width == 80
+    assert Streams.test().talk_width == 80
 
 
 def test_a_stdin_that_cannot_be_read_is_bad_input() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, TextIO
 
 from tulu_cli.errors import BadInput, TuluError
-from tulu_cli.text import terminal_safe
+from tulu_cli.text import clip, one_line, terminal_safe
 
 
 @dataclass
@@ -61,8 +61,16 @@ class Streams:
 
     def size(self) -> os.terminal_size:
         """Return the columns and lines of stdout's terminal now: it may be resized at any time."""
+        return self._size_of(self.stdout)
+
+    @property
+    def talk_width(self) -> int:
+        """Return the columns of stderr's terminal now, which need not be that of stdout."""
+        return self._size_of(self.stderr).columns
+
+    def _size_of(self, stream: BinaryIO) -> os.terminal_size:
         with suppress(OSError, ValueError):
-            size = os.get_terminal_size(self.stdout.fileno())
+            size = os.get_terminal_size(stream.fileno())
             if size.columns and size.lines:
                 return size
         return os.terminal_size((self.width, 24))
@@ -92,9 +100,13 @@ class Streams:
         self._talk(terminal_safe(line) + "\n")
 
     def show_status(self, text: str) -> None:
-        """Write a status line to a terminal's stderr, over the last one; "" removes it."""
+        """Write a status line to a terminal's stderr, over the last one; "" removes it.
+
+        It is cut to one row of the terminal as wide as that is now: of a longer one only the last
+        row would be written over.
+        """
         if self.stderr_tty and os.environ.get("TERM") != "dumb":
-            self._talk("\r\x1b[K" + terminal_safe(text).replace("\n", " ")[: self.width - 1])
+            self._talk("\r\x1b[K" + clip(one_line(text), self.talk_width - 1))
 
     def read(self) -> bytes:
         """Return all of stdin. Raise BadInput if it cannot be read."""

@@ -75,7 +75,7 @@ class Chat:
 
     def say(self, line: str) -> None:
         """Write a line to stderr, which a terminal gets broken between words."""
-        width = self.streams.size().columns - 1
+        width = self.streams.talk_width - 1
         self.streams.say(wrap(line, width) if self.streams.stderr_tty else line)
 
     @property

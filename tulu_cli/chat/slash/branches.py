@@ -74,4 +74,4 @@ def say_where(chat: Chat) -> None:
         return
     last = path[-1]
     line = f"{plural(len(path), 'turn')}, the last is {chat.session.number(last.id)}: "
-    chat.say(clip(one_line(line + last.content), chat.streams.size().columns - 1))
+    chat.say(clip(one_line(line + last.content), chat.streams.talk_width - 1))
