@@ -4,6 +4,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.keys import Keys
+
+from tulu_cli.chat.line.line import joined
 
 from .conftest import OpenChat
 from .stored import path
@@ -100,6 +104,35 @@ def test_an_editor_opens_with_the_whole_text(
     chat.type(ENTER)
     chat.leave()
     assert said(data) == ["big\n" * 40 + " edited"]
+
+
+def pressed(text: str) -> list[KeyPress]:
+    """The keys of a text, in which \\x1b is Escape and \\r is Enter."""
+    special = {"\x1b": Keys.Escape, "\r": Keys.Enter}
+    return [KeyPress(special.get(char, char), char) for char in text]
+
+
+def test_only_a_burst_of_characters_is_joined() -> None:
+    few = pressed("\x1bfa line as people type it\r" * 9)
+    assert joined(few) == few
+    many = joined(pressed(f"{'a' * 600}\r{'b' * 100}\x1bf{'c' * 99}"))
+    assert [(key.key, len(key.data)) for key in many] == [
+        (Keys.BracketedPaste, 512), (Keys.BracketedPaste, 88), (Keys.Enter, 1),
+        ("b", 1), (Keys.BracketedPaste, 99),
+        (Keys.Escape, 1), ("f", 1), (Keys.BracketedPaste, 99),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["emacs", "vi"])
+def test_a_paste_without_marks_is_sent_as_it_is(open_chat: OpenChat, data: Path, mode: str) -> None:
+    text = "fake: say yes " + " ".join(f"wörd{number}" for number in range(400))
+    chat = open_chat(TULU_EDITING_MODE=mode)
+    chat.until_prompt()
+    chat.type(text)
+    chat.type("\n/exit" + ENTER)
+    chat.until("\nyes")
+    chat.leave()
+    assert said(data) == [f"{text}\n/exit"]
 
 
 def test_vi_mode_is_a_setting(open_chat: OpenChat, data: Path) -> None:

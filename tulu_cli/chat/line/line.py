@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from types import FrameType
 from typing import Any
 
@@ -16,6 +17,8 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import History
 from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.key_binding.key_processor import KeyPress
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -159,7 +162,8 @@ class PromptLine:
             vi_mode=vi_mode,
             enable_suspend=True,
             tempfile_suffix=".md",
-            input=Vt100Input(sys.stdin),
+            # In vi mode a character may be a command.
+            input=Vt100Input(sys.stdin) if vi_mode else _Input(sys.stdin),
             output=self._output,
         )
 
@@ -200,6 +204,39 @@ class _Output(Vt100_Output):
 
     def get_rows_below_cursor_position(self) -> int:
         return 1
+
+
+# More characters at once than a person types, and too few of them to be folded as a paste.
+_BURST, _PIECE = 64, 512
+
+
+class _Input(Vt100Input):
+    """Read what is pasted on a terminal that marks no pastes in pieces, and not key by key.
+
+    prompt_toolkit looks up the bindings of each key: 100 kB would take it half a minute.
+    """
+
+    def read_keys(self) -> list[KeyPress]:
+        return joined(super().read_keys())
+
+
+def joined(keys: list[KeyPress]) -> list[KeyPress]:
+    """Return the keys with each long run of characters as pastes.
+
+    The character behind any other key stays one: with an Escape it may be a command.
+    """
+    found: list[KeyPress] = []
+    for is_text, run in groupby(keys, lambda key: len(key.key) == 1 and key.data.isprintable()):
+        pressed = list(run)
+        if is_text and len(pressed) >= _BURST:
+            if found:
+                found.append(pressed.pop(0))
+            text = "".join(key.data for key in pressed)
+            pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
+            found += (KeyPress(Keys.BracketedPaste, piece) for piece in pieces)
+        else:
+            found += pressed
+    return found
 
 
 class _Adapter(Completer):
