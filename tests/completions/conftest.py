@@ -75,7 +75,9 @@ def shell(request: pytest.FixtureRequest, started: Callable[[str], Shell]) -> Sh
 def start(name: str, folder: Path) -> Shell:
     """Install the completions as a user does, follow the advice, and start the shell."""
     home, programs = folder / "home", folder / "programs"
-    for made in (home / ".config/fish", home / "folder", programs):
+    # Where it is missing, fish reads every manual page of the machine in the background.
+    generated = home / ".local/share/fish/generated_completions"
+    for made in (home / ".config/fish", generated, home / "folder", programs):
         made.mkdir(parents=True)
     program(programs)
     for file in ("schema.json", "two words.txt"):
