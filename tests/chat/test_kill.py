@@ -42,8 +42,11 @@ from tulu_cli.chat.store.open import open_history
 from tulu_cli.chat.session import Session, Stamp
 from tulu_cli.core import Message
 
+def say(line):
+    assert "waiting for the history" in line, line
+
 path, name = sys.argv[1:]
-store = open_history(Path(path), print)
+store = open_history(Path(path), say)
 sys.stdin.readline()
 own = Session(name, 1.0)
 for number in range(100):

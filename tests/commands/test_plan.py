@@ -240,7 +240,7 @@ def model_directory(folder: Path, config: dict[str, Any], header: bytes | None =
 
 def safetensors(tensors: dict[str, Any]) -> bytes:
     text = json.dumps(tensors).encode()
-    return struct.pack("<Q", len(text)) + text
+    return struct.pack("<Q", len(text)) + text + bytes(2**16)
 
 
 EMBEDDING = {"model.embed_tokens.weight": {"dtype": "F16", "shape": [130, 64]}}

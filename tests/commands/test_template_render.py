@@ -215,7 +215,7 @@ def test_all_that_is_known_of_tokens(demo_directory: Path) -> None:
     assert known["mask_from"] == "prefixes"
     assert len(known["ids"]) == len(known["mask"])
     assert 0 < sum(known["mask"]) < len(known["mask"])
-    assert [turn["role"] for turn in known["turns"]] == ["user", "assistant"]
+    assert [turn["role"] for turn in known["turns"]] == ["system", "user", "assistant"]
     assert known["turns"][-1]["end"] == len(known["ids"])
 
 
