@@ -9,13 +9,15 @@ Hub answers; its start-up always is.
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 from .commands import timed
 from .pairs import alternate
 from .peers import installed
 from .report import NO_GOAL, Asked, Row, at_most, compare, run
 
-TULU = [sys.executable, "-m", "tulu_cli", "plan"]
+# As it is installed: `python -m` would look for the module, and run another one to do so.
+TULU = [str(Path(sys.executable).with_name("tulu")), "plan"]
 PLAN = [*TULU, "70b", "--gpu", "h100:4"]
 REPOSITORY = "allenai/Llama-3.1-Tulu-3-70B"
 ANSWER_SECONDS = 20
@@ -24,11 +26,11 @@ PAIRS = 20
 
 def main(asked: Asked) -> list[Row]:
     """The plan against what does less, and hf-mem; the help against its help."""
-    python, hf_mem = str(installed() / "python"), str(installed() / "hf-mem")
+    hf_mem = str(installed() / "hf-mem")
     commands = {
         "plan": PLAN,
         "help": [*TULU, "--help"],
-        "import typer": [python, "-c", "import typer"],
+        "import typer": [sys.executable, "-c", "import typer"],
         "python -c pass": [sys.executable, "-c", "pass"],
         "hf-mem --help": [hf_mem, "--help"],
     }

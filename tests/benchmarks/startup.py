@@ -12,7 +12,8 @@ from .pairs import alternate
 from .peers import installed
 from .report import NO_GOAL, Asked, Row, at_most, compare, run
 
-TULU = [sys.executable, "-m", "tulu_cli"]
+# As it is installed: `python -m` would look for the module, and run another one to do so.
+TULU = [str(Path(sys.executable).with_name("tulu"))]
 OURS = {
     "tulu --help": [*TULU, "--help"],
     "tulu complete --help": [*TULU, "complete", "--help"],
@@ -26,7 +27,7 @@ def peers() -> dict[str, list[str]]:
     """Their commands."""
     theirs, here = installed(), Path(sys.executable).parent
     return {
-        "import typer": [str(theirs / "python"), "-c", "import typer"],
+        "import typer": [sys.executable, "-c", "import typer"],
         "python -c pass": [sys.executable, "-c", "pass"],
         "llm --help": [str(theirs / "llm"), "--help"],
         "transformers chat --help": [str(here / "transformers"), "chat", "--help"],
