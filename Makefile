@@ -2,6 +2,7 @@
 # make test    set up everything, and run the whole suite, both real engines included
 # make check   lint, types and the suite
 # make fuzz    the property tests with new examples, again and again for MINUTES (10)
+# make soak    load, kills, damaged files and full disks, for MINUTES (5)
 # make lint    ruff and mypy alone
 # make bench   the figures of docs/benchmarks.md, each against its peer in the same run (some 70 minutes)
 # make docs    the manual pages and completions, from the declarations of the options
@@ -25,7 +26,6 @@ VLLM := $(GATE) -m vllm -n 3 -W ignore::pytest.PytestUnraisableExceptionWarning
 NEWEST := $(GATE) --dist load -m "not vllm" -n 2 \
 	-k "not warm and (release or sliding or cache or contract and transformers)" \
 	tests/engines/test_contract.py tests/engines/test_transformers.py
-MINUTES ?= 10
 # More threads of torch in several processes at once would wait for one another.
 test coverage fuzz: export OMP_NUM_THREADS = 1
 # GiB of KV cache that each vLLM takes, and fills with zeros before it answers.
@@ -35,7 +35,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Without byte code on disk every start of an engine compiles it again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check fuzz lint bench docs
+.PHONY: demo test check fuzz soak lint bench docs
 .DELETE_ON_ERROR:
 
 demo: .venv/.transformers
@@ -53,12 +53,18 @@ test: .venv/.test .venv/newest/.done
 check: lint test
 
 # What fails is printed with the line that makes it an example of the gate.
+fuzz: MINUTES ?= 10
 fuzz: export HYPOTHESIS_PROFILE = fuzz
 fuzz: .venv/.test
 	end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \
 		$(BIN)/python -m pytest --dist loadfile -m "hypothesis and not vllm" -n logical || exit 1; \
 	done
+
+# With SEED the dice fall as they did in the run that printed it.
+soak: MINUTES ?= 5
+soak: .venv/.test
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/.test
 	$(BIN)/python -m tests.benchmarks

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import mounting
 from tests.chat.sessions import RECORD, answered, chat, done, said, stamp
 from tests.program import NO_BYTE_CODE, environment
 from tulu_cli.chat.export import FORMATS
@@ -37,20 +38,13 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def mount(*arguments: str) -> bool:
-    done = subprocess.run(["mount", *arguments], capture_output=True, check=False)
-    return done.returncode == 0
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB of the test's own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)):
-        pytest.skip("only root may mount a small file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with mounting.small_disk(tmp_path / "disk") as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small file system")
+        yield tmp_path / "disk"
 
 
 def test_the_place_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,7 +218,7 @@ def test_a_disk_that_may_not_be_written_can_be_read(small_disk: Path) -> None:
     session = chat("first", "1")
     store.write(session)
     store.close()
-    assert mount("-o", "remount,ro", str(small_disk))
+    assert mounting.mount("-o", "remount,ro", str(small_disk))
     chatting = open_store(path, heard.append)
     assert chatting.load(session.id) == session
     assert [hit.match for hit in chatting.search("FIRST")] == ["first"]
@@ -234,7 +228,7 @@ def test_a_disk_that_may_not_be_written_can_be_read(small_disk: Path) -> None:
     assert len(chatting.summaries()) == 1
     assert len(heard) == 1
     assert "readonly database" in heard[0]
-    assert mount("-o", "remount,rw", str(small_disk))
+    assert mounting.mount("-o", "remount,rw", str(small_disk))
     chatting.close()
     again = open_history(path, pytest.fail)
     assert again.load(session.id) == session
