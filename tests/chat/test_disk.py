@@ -20,6 +20,7 @@ from tests.program import NO_BYTE_CODE, environment
 from tulu_cli.chat.export import FORMATS
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
+from tulu_cli.chat.store.json import YEAR_9999
 from tulu_cli.chat.store.open import (
     FallbackStore,
     history_path,
@@ -415,6 +416,77 @@ DAMAGE = {
     "no such reason": "json_set(record, '$.done.finish_reason', 'tired')",
     "a start of a text": "json_set(record, '$.start', 'x')",
 }
+
+
+LINKS = {
+    "a parent that is gone": "UPDATE nodes SET parent = 'gone' WHERE seq = 3",
+    "a parent that is itself": "UPDATE nodes SET parent = id WHERE seq = 3",
+    "a parent that is below": "UPDATE nodes SET parent = (SELECT id FROM nodes WHERE seq = 4)"
+    " WHERE seq = 3",
+    "a parent of bytes": "UPDATE nodes SET parent = x'ff' WHERE seq = 3",
+}
+
+
+@pytest.mark.parametrize("damage", LINKS.values(), ids=LINKS)
+def test_a_damaged_link_costs_no_turn(path: Path, damage: str) -> None:
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    session = chat("one", "1", "two", "2", name="numbers")
+    store.write(session)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(damage)
+        connection.commit()
+    assert store.load(session.id) == session, "each stands after the one before"
+    (said_of_it,) = heard
+    assert "the place of 1 turn of session numbers is lost" in said_of_it
+
+
+@pytest.mark.parametrize("head", ["'gone'", "x'ff'"])
+def test_a_damaged_head_is_the_last_turn(path: Path, head: str) -> None:
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    session = chat("one", "1", "two", "2", name="numbers")
+    store.write(session)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE sessions SET head = {head}")
+        connection.commit()
+    assert store.load(session.id) == session
+    assert len(heard) == 1
+    assert "where session numbers stood is lost" in heard[0]
+
+
+def test_a_turn_that_is_gone_takes_no_other_with_it(path: Path) -> None:
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    session = chat("one", "1", "two", "2")
+    store.write(session)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM nodes WHERE seq = 2")
+        connection.commit()
+    assert said(store.load(session.id)) == ["one", "two", "2"]
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("value", ["7", "'x'", "x'ff41'", "1e300", "-1e300"])
+@pytest.mark.parametrize("column", ["content", "created", "extra"])
+def test_a_value_of_another_type_stops_no_other(path: Path, column: str, value: str) -> None:
+    store = open_history(path, lambda _line: None)
+    session = chat("one", "1", "two", "2", name="numbers")
+    store.write(session)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE nodes SET {column} = {value} WHERE seq = 2")
+        connection.execute(f"UPDATE sessions SET created = {value}, updated = {value}")
+        connection.execute(f"UPDATE sessions SET system = {value}, undone = {value}")
+        connection.commit()
+    loaded = store.load(session.id)
+    assert [node.content for node in loaded.nodes.values()][2:] == ["two", "2"]
+    for form in FORMATS:
+        assert "two" in form.write([loaded])
+    for one in (loaded.created, *(node.created for node in loaded.nodes.values())):
+        assert 0 <= one < YEAR_9999
+    (summary,) = store.summaries()
+    assert 0 <= summary.updated < YEAR_9999
+    assert store.search("two")
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)

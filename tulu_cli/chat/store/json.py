@@ -90,7 +90,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 # Tells a dump from the formats of others, and this form of it from later ones.
 VERSION_KEY, VERSION = "tulu_session", 1
-_YEAR_9999 = 253_402_300_800  # seconds since the epoch; no calendar of ours goes further
+YEAR_9999 = 253_402_300_800  # seconds since the epoch; no calendar of ours goes further
 
 
 def session_to_value(session: Session) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _checked(session: Session) -> Session:
     for node in session.nodes.values():
         texts += (node.id, node.role, node.content)
     times = (session.created, *(node.created for node in session.nodes.values()))
-    if not all(0 <= at < _YEAR_9999 for at in times):
+    if not all(0 <= at < YEAR_9999 for at in times):
         raise ValueError("a time is out of range")
     "".join(texts).encode()  # fails if one is not a text, or has a lone surrogate
     return session

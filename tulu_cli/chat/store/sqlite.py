@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from tulu_cli.chat.store.base import (
     title_of,
     words_of,
 )
-from tulu_cli.chat.store.json import DAMAGE, record_from_json, record_to_json
+from tulu_cli.chat.store.json import DAMAGE, YEAR_9999, record_from_json, record_to_json
 from tulu_cli.errors import HistoryError
 from tulu_cli.text import plural
 
@@ -46,25 +46,44 @@ _WRITE_NODE = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (session, id) DO UPDATE SET content = excluded.content, record = excluded.record
 """
-_READ_SESSION = "SELECT created, name, system, head, undone FROM sessions WHERE id = ?"
-_READ_NODES = """
-    SELECT id, parent, role, content, created, record, extra FROM nodes
-    WHERE session = ? ORDER BY seq
-"""
-_SUMMARIES = """
-    SELECT id, name, created, updated,
-        (SELECT substr(content, 1, 400) FROM nodes
+
+
+def _text(column: str) -> str:
+    """Return SQL for a text; a damaged file may have a value of another type in its place."""
+    return f"CAST({column} AS TEXT)"
+
+
+def _time(column: str) -> str:
+    """Return SQL for a time, the epoch where a damaged file has none that a calendar knows."""
+    at = f"CAST({column} AS REAL)"
+    return f"CASE WHEN {at} >= 0 AND {at} < {YEAR_9999} THEN {at} ELSE 0.0 END"
+
+
+_READ_SESSION = f"""
+    SELECT {_time("created")}, {_text("name")}, {_text("system")}, {_text("head")},
+        {_text("undone")}
+    FROM sessions WHERE id = ?
+"""  # noqa: S608  made of constants, as those below
+_READ_NODES = f"""
+    SELECT {_text("id")}, {_text("parent")}, {_text("role")}, coalesce({_text("content")}, ''),
+        {_time("created")}, {_text("record")}, {_text("extra")}
+    FROM nodes WHERE session = ? ORDER BY seq
+"""  # noqa: S608
+_SUMMARIES = f"""
+    SELECT {_text("id")}, {_text("name")}, {_time("created")}, {_time("updated")},
+        (SELECT substr({_text("content")}, 1, 400) FROM nodes
             WHERE session = sessions.id AND role = 'user' ORDER BY seq LIMIT 1),
         (SELECT count(*) FROM nodes WHERE session = sessions.id)
     FROM sessions ORDER BY updated DESC, rowid DESC
-"""
+"""  # noqa: S608
 _SEARCH = f"""
-    SELECT session, name, nodes.id, role, nodes.created, content
+    SELECT {_text("session")}, {_text("name")}, {_text("nodes.id")}, {_text("role")},
+        {_time("nodes.created")}, {_text("content")}
     FROM nodes JOIN sessions ON sessions.id = session
     WHERE (content LIKE :pattern OR seq IN (SELECT seq FROM nodes WHERE {_ODD}))
         AND holds(CAST(content AS BLOB))
     ORDER BY seq DESC LIMIT :limit
-"""  # noqa: S608  made of constants
+"""  # noqa: S608
 
 
 # How long one program waits while another one writes, and when it says so.
@@ -175,13 +194,22 @@ class SqliteStore:
             rows = connection.execute(_READ_NODES, (session_id,)).fetchall()
         created, name, system, head, undone = row
         damaged: set[str] = set()
-        nodes = {node.id: node for node in (_node(row, damaged) for row in rows)}
+        read = {node.id: node for node in (_node(row, damaged) for row in rows)}
+        nodes, moved = _linked(read)
+        session = f"session {name or session_id}"
         if damaged:
-            which = f"{plural(len(damaged), 'turn')} of session {name or session_id}"
-            self._patience.say(
-                f"tulu: the history is damaged: of {which} only the text can be read."
-            )
+            which = f"{plural(len(damaged), 'turn')} of {session}"
+            self._say_damaged(f"of {which} only the text can be read")
+        if moved:
+            which = f"{plural(moved, 'turn')} of {session}"
+            self._say_damaged(f"the place of {which} is lost, and is now after the one before")
+        if head is not None and head not in nodes:
+            head = next(reversed(nodes), None)
+            self._say_damaged(f"where {session} stood is lost, and it goes on at its last turn")
         return Session(session_id, created, name, system, nodes, head, _undone(undone, nodes))
+
+    def _say_damaged(self, what: str) -> None:
+        self._patience.say(f"tulu: the history is damaged: {what}.")
 
     def summaries(self) -> list[Summary]:
         with self._transaction("DEFERRED") as connection:
@@ -258,6 +286,21 @@ def _begin(connection: sqlite3.Connection, kind: str) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _linked(nodes: Mapping[str, Node]) -> tuple[dict[str, Node], int]:
+    """Return the turns, each with a parent that was written before it, and how many had none.
+
+    Such a turn gets the one before it as its parent.
+    """
+    linked: dict[str, Node] = {}
+    moved = 0
+    for node_id, node in nodes.items():
+        is_lost = node.parent is not None and node.parent not in linked
+        parent = next(reversed(linked), None) if is_lost else node.parent
+        linked[node_id] = replace(node, parent=parent)
+        moved += is_lost
+    return linked, moved
 
 
 def _name_of(connection: sqlite3.Connection, session_id: str) -> tuple[str | None] | None:
