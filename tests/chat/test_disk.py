@@ -26,6 +26,7 @@ from tulu_cli.chat.store.open import (
     history_path,
     open_history,
     open_store,
+    read_only,
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
 from tulu_cli.commands.chat import kept
@@ -295,6 +296,27 @@ def test_a_damaged_file_is_kept_aside(path: Path, content: bytes) -> None:
         assert aside.read_bytes() == content
         assert str(aside) in heard[number - 1]
     assert len(heard) == 2
+
+
+def test_damage_that_sqlite_names_by_bytes_is_kept_aside(path: Path) -> None:
+    """Python's sqlite3 raises UnicodeDecodeError for a message that quotes them."""
+    open_history(path, pytest.fail).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        wrong = "name = CAST(x'f3' AS TEXT), sql = 'CREATE TABLE'"
+        connection.execute(f"UPDATE sqlite_master SET {wrong} WHERE name = 'nodes'")
+        connection.commit()
+    content = path.read_bytes()
+    heard = list[str]()
+    store = open_history(path, heard.append)
+    store.write(chat("new"))
+    assert path.with_name("history.damaged-1.db").read_bytes() == content
+    assert len(heard) == 1
+    aside = read_only(path.with_name("history.damaged-1.db"))
+    assert aside is not None
+    with pytest.raises(HistoryError, match="not UTF-8"):
+        aside.summaries()
+    aside.close()
 
 
 def test_damage_inside_is_one_sentence_and_nothing_is_overwritten(path: Path) -> None:

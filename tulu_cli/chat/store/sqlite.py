@@ -153,7 +153,20 @@ def connect(place: Path | str) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
         uri=isinstance(place, str),
+        factory=_Connection,
     )
+
+
+class _Connection(sqlite3.Connection):
+    """Say damage that SQLite describes by bytes of the file, which sqlite3 cannot decode."""
+
+    def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError as error:
+            damage = sqlite3.DatabaseError("its tables have names that are not UTF-8")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage from error
 
 
 class SqliteStore:
