@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import DEADLINE_SECONDS, TULU, environment
+from tulu_cli.text import clip
 
 HOSTILE = "\x1b]52;c;aGk=\x07 \x1b[6n \x9b31m \x85 \u202e \x08\x08 \x7f"
 SHOWN = "␛]52;c;aGk=␇ ␛[6n <9B>31m <85> <U+202E> ␈␈ ␡"
@@ -109,7 +110,7 @@ def test_what_is_waited_for_stands_on_the_terminal_until_it_is_here(
 ) -> None:
     model = echo[echo.index("-m") + 1]
     text = terminal.text(terminal.run(*echo, "say", term="xterm"))
-    status = f"Loading {model} with fake ..."[:79]
+    status = clip(f"Loading {model} with fake ...", 79)
     assert text == f"\r\x1b[K{status}\r\x1b[Ksay\n"
 
 
