@@ -20,7 +20,7 @@ LIMITS = {
     "startup": 5,  # 1
     "plan": 3,  # 0.5
     "completion": 5,  # 1
-    "template": 15,  # 3
+    "template": 20,  # 5
     "template_sameness": 5,  # 1
     "pretty": 8,  # 1.5
     "chat": 10,  # 1

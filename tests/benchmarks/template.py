@@ -118,7 +118,7 @@ def many_conversations(directory: Path, folder: Path, pairs: int) -> Row:
 
 def two_processes(folder: Path, pairs: int) -> Row:
     """Conversations a second of wall time with two processes, and with one; for a quiet machine."""
-    count, rows = 100_000, folder / "rows.jsonl"
+    count, rows = 500_000, folder / "rows.jsonl"  # the start of both is half a second
     write_rows(rows, count)
     command = [*TULU, "render", str(rows)]
 

@@ -65,9 +65,8 @@ def in_order(
     """Yield what the work that `make` makes gives for each piece, in the order of the pieces.
 
     With one job all happens in this process; else in so many new ones, so `make`, the pieces and
-    the results must be picklable. No more than two pieces a process are
-    taken ahead. Raise the first error of a piece after the results of those before it, and
-    TuluError where a process dies.
+    the results must be picklable. No more than two pieces a process are taken ahead. Raise the
+    first error of a piece after the results of those before it, and TuluError where a process dies.
     """
     if jobs == 1:
         yield from map(make(), pieces)
@@ -76,13 +75,13 @@ def in_order(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    method = "spawn"
     if sys.platform == "linux":
         # What is loaded and made by now is shared, and not loaded again for half a second. To fork
         # is safe as long as this process has one thread; on macOS the system may have others.
-        work = make()
+        method, work = "fork", make()
         make = lambda: work  # noqa: E731 (never pickled)
-    pool = ProcessPoolExecutor(jobs, context, _begin, (make,))
+    pool = ProcessPoolExecutor(jobs, get_context(method), _begin, (make,))
     waiting: deque[Future[Any]] = deque()
     try:
         for piece in pieces:

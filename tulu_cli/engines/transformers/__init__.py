@@ -36,9 +36,9 @@ def _shorten_spinning() -> None:
 
     By default they spin for milliseconds at each of some hundred barriers a token, which takes the
     core from the very thread that is waited for if anything else runs (GOMP_SPINCOUNT in
-    https://gcc.gnu.org/onlinedocs/libgomp/). On two cores 5,000 rounds cost nothing measurable and
-    are 7 times faster beside a busy program; 1,000 cost 15 %, and are 14 times faster. What the
-    user has set stays.
+    https://gcc.gnu.org/onlinedocs/libgomp/). On two cores 5,000 rounds cost nothing measurable in
+    quiet, and beside a busy program spare most of that; 1,000 cost some of the speed in quiet. What
+    the user has set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")

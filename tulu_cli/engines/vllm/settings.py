@@ -26,7 +26,10 @@ _SCORED_AT_ONCE = 2048
 
 
 def set_environment(device: str, *, deterministic: bool = False) -> None:
-    """Set the variables that vLLM reads; those that the user has set stay as they are."""
+    """Set the variables that vLLM reads; those that the user has set stay as they are.
+
+    `deterministic`, which the user has asked for too, decides what `invariance` returns.
+    """
     os.environ.update(invariance(device, deterministic=deterministic))
     settings = {
         "VLLM_NO_USAGE_STATS": "1",
