@@ -440,6 +440,14 @@ DAMAGE = {
 }
 
 
+def damage_file(path: Path, *statements: str) -> None:
+    """Change the history behind the program's back."""
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
 LINKS = {
     "a parent that is gone": "UPDATE nodes SET parent = 'gone' WHERE seq = 3",
     "a parent that is itself": "UPDATE nodes SET parent = id WHERE seq = 3",
@@ -455,9 +463,7 @@ def test_a_damaged_link_costs_no_turn(path: Path, damage: str) -> None:
     store = open_history(path, heard.append)
     session = chat("one", "1", "two", "2", name="numbers")
     store.write(session)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(damage)
-        connection.commit()
+    damage_file(path, damage)
     assert store.load(session.id) == session, "each stands after the one before"
     (said_of_it,) = heard
     assert "the place of 1 turn of session numbers is lost" in said_of_it
@@ -469,9 +475,7 @@ def test_a_damaged_head_is_the_last_turn(path: Path, head: str) -> None:
     store = open_history(path, heard.append)
     session = chat("one", "1", "two", "2", name="numbers")
     store.write(session)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"UPDATE sessions SET head = {head}")
-        connection.commit()
+    damage_file(path, f"UPDATE sessions SET head = {head}")
     assert store.load(session.id) == session
     assert len(heard) == 1
     assert "where session numbers stood is lost" in heard[0]
@@ -482,9 +486,7 @@ def test_a_turn_that_is_gone_takes_no_other_with_it(path: Path) -> None:
     store = open_history(path, heard.append)
     session = chat("one", "1", "two", "2")
     store.write(session)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DELETE FROM nodes WHERE seq = 2")
-        connection.commit()
+    damage_file(path, "DELETE FROM nodes WHERE seq = 2")
     assert said(store.load(session.id)) == ["one", "two", "2"]
     assert len(heard) == 1
 
@@ -495,11 +497,12 @@ def test_a_value_of_another_type_stops_no_other(path: Path, column: str, value: 
     store = open_history(path, lambda _line: None)
     session = chat("one", "1", "two", "2", name="numbers")
     store.write(session)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"UPDATE nodes SET {column} = {value} WHERE seq = 2")
-        connection.execute(f"UPDATE sessions SET created = {value}, updated = {value}")
-        connection.execute(f"UPDATE sessions SET system = {value}, undone = {value}")
-        connection.commit()
+    damage_file(
+        path,
+        f"UPDATE nodes SET {column} = {value} WHERE seq = 2",
+        f"UPDATE sessions SET created = {value}, updated = {value}",
+        f"UPDATE sessions SET system = {value}, undone = {value}",
+    )
     loaded = store.load(session.id)
     assert [node.content for node in loaded.nodes.values()][2:] == ["two", "2"]
     for form in FORMATS:
@@ -538,11 +541,12 @@ def test_damage_beside_the_record_costs_no_text_either(path: Path) -> None:
     store = open_history(path, heard.append)
     session = chat("one", "1", "two", "2").undo()
     store.write(session)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE nodes SET extra = 'x' WHERE role = 'user'")
-        connection.execute("UPDATE nodes SET content = CAST(x'6f6eff' AS TEXT) WHERE seq = 1")
-        connection.execute("UPDATE sessions SET undone = '[7]'")
-        connection.commit()
+    damage_file(
+        path,
+        "UPDATE nodes SET extra = 'x' WHERE role = 'user'",
+        "UPDATE nodes SET content = CAST(x'6f6eff' AS TEXT) WHERE seq = 1",
+        "UPDATE sessions SET undone = '[7]'",
+    )
     loaded = store.load(session.id)
     assert said(loaded) == ["on\ufffd", "1"]
     assert loaded.undone == ()

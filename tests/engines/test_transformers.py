@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -431,26 +432,33 @@ def test_a_row_that_cannot_be_sampled_fails_alone(engine: Any, asker: Asker) -> 
         assert answers[place][0].token_ids == alone.token_ids
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_logits_that_are_not_finite_fail_their_own_request(
-    engine: Any, asker: Asker, value: float, temperature: float
-) -> None:
+@contextmanager
+def second_row_spoiled(engine: Any, step: int, value: float) -> Iterator[None]:
+    """Give the second row of one step's logits this value throughout."""
     calls = 0
 
     def spoil(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        if calls == 2:
+        if calls == step:
             logits[1] = value
         return logits
 
-    requests = [asker.request(text, max_tokens=5, temperature=temperature) for text in "ABC"]
     hook = engine.model.lm_head.register_forward_hook(spoil)
     try:
-        answers = dict(engine.batch(requests))
+        yield
     finally:
         hook.remove()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_fail_their_own_request(
+    engine: Any, asker: Asker, value: float, temperature: float
+) -> None:
+    requests = [asker.request(text, max_tokens=5, temperature=temperature) for text in "ABC"]
+    with second_row_spoiled(engine, 2, value):
+        answers = dict(engine.batch(requests))
     assert re.match("No next token .* not finite", str(answers[1]))
     assert len(answers[0][0].token_ids) == len(answers[2][0].token_ids) == 5
 
@@ -470,25 +478,13 @@ def joined(engine: Any, request: Request) -> Iterator[Text | Done]:
 def test_other_choices_of_a_request_end_before_its_failure_is_told(
     engine: Any, asker: Asker, together: bool
 ) -> None:
-    calls = 0
-
-    def spoil(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            logits[1] = float("nan")
-        return logits
-
     request = asker.request(n=3, max_tokens=6, temperature=1.0, seed=1, ignore_eos=True)
     engine.forget()
     seen: list[Any] = []
-    hook = engine.model.lm_head.register_forward_hook(spoil)
-    try:
+    with second_row_spoiled(engine, 3, float("nan")):
         events = joined(engine, request) if together else engine.stream(request)
         with pytest.raises(EngineError, match="not finite"):
             seen.extend(events)
-    finally:
-        hook.remove()
     assert [event.index for event in seen if isinstance(event, Done)] == [0, 2]
     texts = [event for event in seen if isinstance(event, Text)]
     assert [sum(len(one.token_ids) for one in texts if one.index == i) for i in (0, 2)] == [6, 6]

@@ -4,7 +4,6 @@ Eight clients ask one transformers engine of the demo, in float32, in which an a
 depend on what is computed beside it. Before, each sound request is sent alone.
 """
 
-import http.client
 import json
 import os
 import random
@@ -25,7 +24,7 @@ from tulu_cli.loading import servers
 from tulu_cli.models import locate, no_progress, resolve
 from tulu_cli.warm.finder import warm_engines
 from tulu_cli.warm.record import Warm
-from tulu_cli.warm.unix_http import UnixConnection, get
+from tulu_cli.warm.unix_http import exchange, get
 
 CLIENTS = 8
 CONTEXT = 1024  # tokens
@@ -155,15 +154,7 @@ class Engine:
 
     def post(self, path: str, data: bytes) -> tuple[int, bytes]:
         """Return the status and the body of an answer. Raise OSError if none comes in time."""
-        connection = UnixConnection(self.warm.socket, ANSWER_SECONDS)
-        try:
-            connection.request("POST", path, data, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            return response.status, response.read()
-        except http.client.HTTPException as error:
-            raise OSError(f"no HTTP: {error!r}") from error
-        finally:
-            connection.close()
+        return exchange(self.warm.socket, "POST", path, data, ANSWER_SECONDS)
 
     def begin(self, path: str, data: bytes, length: int) -> socket.socket:
         """Send a request whose body is said to be so long, and return the connection."""

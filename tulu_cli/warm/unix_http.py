@@ -25,9 +25,19 @@ class UnixConnection(http.client.HTTPConnection):
 
 def get(path: Path, target: str, timeout: float = 2.0) -> tuple[int, bytes]:
     """Return the status and the body of a GET. Raise OSError if nobody answers in time."""
+    return exchange(path, "GET", target, None, timeout)
+
+
+def exchange(
+    path: Path, method: str, target: str, data: bytes | None, timeout: float
+) -> tuple[int, bytes]:
+    """Return the status and the body of a request whose body is JSON, or None.
+
+    Raise OSError if nobody answers in time.
+    """
     connection = UnixConnection(path, timeout)
     try:
-        connection.request("GET", target)
+        connection.request(method, target, data, {"Content-Type": "application/json"})
         response = connection.getresponse()
         return response.status, response.read()
     except http.client.HTTPException as error:
