@@ -68,7 +68,7 @@ def test_the_mask_is_by_the_template_that_the_tools_choose(marked: str) -> None:
     writer = PromptWriter(Templates(sources, {}))
     talk = turns("Hi", "Ho")
     for tools, chosen in ((None, "default"), ([{"name": "f"}], "tool_use")):
-        anatomy = writer.anatomy(talk, writer.text(talk, tools), tools)
+        anatomy = writer.anatomy(talk, tools)
         assert (anatomy.source == "generation") == (chosen == marked)
 
 

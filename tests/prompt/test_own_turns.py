@@ -58,8 +58,8 @@ def parts(source: str, messages: Sequence[Message], **options: Any) -> list[tupl
     templates = Templates({"default": source}, {"bos_token": "<s>"})
     writer = PromptWriter(templates, **options)
     text = writer.text(messages)
-    anatomy = writer.anatomy(messages, text)
-    assert writer.anatomy(messages, text) == anatomy
+    anatomy = writer.anatomy(messages)
+    assert writer.anatomy(messages) == anatomy
     assert "".join(text[turn.start : turn.end] for turn in anatomy.turns) == text
     return [(turn.role, text[turn.start : turn.end]) for turn in anatomy.turns]
 

@@ -72,7 +72,7 @@ def test_control_tokens_in_an_answer_stay_text_unless_they_are_allowed(
 
 
 def test_a_template_that_does_not_show_the_answer_is_refused(pairs: dict[str, Pair]) -> None:
-    hiding = "{% for m in messages %}{{ m.role }}: {{ m.content | upper }}\n{% endfor %}x"
+    hiding = "{% for m in messages %}{{ m.role }}: {{ m.content | length }}\n{% endfor %}x"
     with pytest.raises(BadInput, match="does not show where the answer"):
         scored(pairs["demo"], "Red.", template=hiding)
     first_only = (

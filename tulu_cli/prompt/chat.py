@@ -5,7 +5,8 @@ model as that text, unless the caller says `allow_special`. (Added tokens that a
 not call special, as <think> often is, are ordinary vocabulary.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack
 
@@ -15,8 +16,9 @@ from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
 from tulu_cli.prompt.inspect.grammar import refuse_markers
 from tulu_cli.prompt.render import reads_parts, render_messages
-from tulu_cli.prompt.spoofing import ROLES, ControlTexts, safe_pieces, texts_in
+from tulu_cli.prompt.spoofing import ROLES, ControlTexts, pieces_of, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
+from tulu_cli.prompt.tracing import Origin, map_traced, plain, trace
 
 Variables = Mapping[str, Any]
 NOTHING: Variables = MappingProxyType({})
@@ -114,9 +116,20 @@ class ChatEncoder:
 
 
 def chat_pieces(
+    vocabulary: Vocabulary, messages: Sequence[Message], **options: Unpack[ChatOptions]
+) -> list[str]:
+    """Return the prompt as plain texts with the template's control tokens between them."""
+    text = chat_text(vocabulary, messages, **options)
+    if options.get("allow_special", False):
+        return vocabulary.control_texts.split(plain(text))
+    return pieces_of(text, vocabulary.control_texts)
+
+
+def chat_text(
     vocabulary: Vocabulary,
     messages: Sequence[Message],
     *,
+    traces: bool = False,
     add_generation_prompt: bool = True,
     continue_final: bool = False,
     tools: Sequence[Variables] | None = None,
@@ -124,40 +137,75 @@ def chat_pieces(
     kwargs: Variables = NOTHING,
     allow_special: bool = False,
     strict_roles: bool = False,
-) -> list[str]:
-    """Return the prompt as plain texts with the template's control tokens between them."""
+) -> str:
+    """Return the prompt as text.
+
+    It has the traces of the conversation with `traces`, or where a control token may have come
+    from the conversation unless that is allowed.
+    """
     check(messages, kwargs)
     source = choose_template(vocabulary.chat_templates, template, with_tools=tools is not None)
     prompt = {"add_generation_prompt": add_generation_prompt and not continue_final}
     trusted = {**vocabulary.named_tokens, **kwargs, **prompt}
-    documents = kwargs.get("documents")
     if not reads_parts(source):
         messages = [
             message if message.extra.get("content") is None else message.as_text()
             for message in messages
         ]
-    objects = [message.as_dict() for message in messages]
-    data = {"messages": objects, "tools": tools and list(tools), "documents": documents}
-
-    def render(data: Variables) -> str:
-        try:
-            return render_messages(source, {**trusted, **data}, continue_final)
-        except BadInput:
-            texts = without_null(data["messages"])
-            if texts == data["messages"]:
-                raise
-            return render_messages(source, {**trusted, **data, "messages": texts}, continue_final)
-
     control = vocabulary.control_texts
     if strict_roles:
         refuse_markers(messages, source, trusted, control)
-    if allow_special:
-        return control.split(render(data))
-    texts = [message.content for message in messages]
-    texts += [message.role for message in messages if message.role not in ROLES]
+    data: dict[str, Any] = {
+        "messages": [message.as_dict() for message in messages],
+        "tools": tools and list(tools),
+        "documents": kwargs.get("documents"),
+    }
+    if not traces and not allow_special:
+        traces = control.may_arise_from(texts_of(messages, data))
+    if traces:
+        data = traced_data(data, lambda role: is_known_role(role, source, control))
+    render = partial(render_messages, source, continue_final=continue_final, traces=traces)
+    try:
+        return render({**trusted, **data})
+    except BadInput:
+        texts = without_null(data["messages"])
+        if texts == data["messages"]:
+            raise
+        return render({**trusted, **data, "messages": texts})
+
+
+def texts_of(messages: Sequence[Message], data: Variables) -> Iterator[str]:
+    """Yield the texts of a conversation, keys included, but for the usual roles."""
+    for message in messages:
+        yield message.content
+        if message.role not in ROLES:
+            yield message.role
     others = [message.extra for message in messages if message.extra]
-    texts += texts_in([value for value in (*others, tools, documents) if value])
-    return safe_pieces(render, data, texts, control, source, trusted)
+    yield from texts_in([value for value in (*others, data["tools"], data["documents"]) if value])
+
+
+def traced_data(data: Variables, is_known: Callable[[str], bool]) -> dict[str, Any]:
+    """Return the messages, tools and documents with every text traced.
+
+    The name of a role that the template knows counts as the template's.
+    """
+
+    def traced(number: int, key: str, value: Any) -> Any:
+        known = key == "role" and isinstance(value, str) and is_known(value)
+        return value if known else map_traced(value, Origin(number, key))
+
+    messages = [
+        {trace(key, Origin(at, key)): traced(at, key, value) for key, value in message.items()}
+        for at, message in enumerate(data["messages"])
+    ]
+    others = {key: map_traced(data[key], Origin(None, key)) for key in ("tools", "documents")}
+    return {"messages": messages, **others}
+
+
+def is_known_role(role: str, source: str, control: ControlTexts) -> bool:
+    """Return True if the template may build a control token of a role: `'<|' + role + '|>'`."""
+    quoted = f"'{role}'" in source or f'"{role}"' in source
+    return role in ROLES or (quoted and set(role).isdisjoint(control.marks))
 
 
 def without_null(messages: Sequence[Variables]) -> list[Variables]:

@@ -6,17 +6,31 @@ and a control token's text that a user typed is plain text.
 """
 
 import json
+import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.prompt.spoofing import private_characters
+from tulu_cli.errors import BadInput
+from tulu_cli.prompt.spoofing import texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer, encoding
 
 if TYPE_CHECKING:
     import tokenizers
+
+
+PRIVATE = range(0xF0000, 0x10FFFE)  # planes 15 and 16
+PRIVATE_PATTERN = re.compile(f"[{chr(PRIVATE[0])}-{chr(PRIVATE[-1])}]")
+
+
+def private_characters(*inputs: Any) -> Iterator[str]:
+    """Yield private-use characters that no text in `inputs` has. Raise BadInput if none is left."""
+    odd = (text for text in texts_in(inputs) if not text.isascii())
+    used = {char for text in odd for char in PRIVATE_PATTERN.findall(text)}
+    yield from (chr(code) for code in PRIVATE if chr(code) not in used)
+    raise BadInput("The conversation uses up the private-use characters of Unicode.")
 
 
 def encode_pieces(tokenizer: Tokenizer, pieces: Sequence[str]) -> tuple[int, ...]:

@@ -20,11 +20,14 @@ class Render(Protocol):
     def __call__(self, messages: Sequence[Message], *, asked: bool) -> str: ...
 
 
-def render_template(source: str, variables: Mapping[str, Any]) -> str:
-    """Return the text. Raise BadInput if the template is broken, refuses, or takes too much."""
+def render_template(source: str, variables: Mapping[str, Any], *, traces: bool = False) -> str:
+    """Return the text; with `traces` one that has the traces of the variables.
+
+    Raise BadInput if the template is broken, refuses, or takes too much.
+    """
     limits.start_clock()
     try:
-        return compiled(source).render(variables)
+        return compiled(source, traces=traces).render(variables)
     except limits.Exhausted as error:
         raise BadInput(f"The chat template {error}; it is broken or hostile.") from error
     except Exception as error:  # a template is a program: it can fail in any way
@@ -32,19 +35,11 @@ def render_template(source: str, variables: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def compiled(source: str) -> "Template":
+def compiled(source: str, *, traces: bool = False) -> "Template":
     """Return the compiled template; raise jinja2's TemplateSyntaxError."""
     from tulu_cli.prompt.environment import compile_template
 
-    return compile_template(source)
-
-
-@lru_cache(maxsize=64)
-def may_cut(source: str) -> bool:
-    """Return True unless the template is known to give each text as a whole, or not at all."""
-    from tulu_cli.prompt.environment import keeps_texts_whole
-
-    return not keeps_texts_whole(source)
+    return compile_template(source, traces=traces)
 
 
 @lru_cache(maxsize=64)
@@ -68,14 +63,16 @@ def complaint(error: Exception) -> str:
     return f"The chat template fails on this conversation: {type(error).__name__}: {reason}."
 
 
-def render_messages(source: str, variables: Mapping[str, Any], continue_final: bool) -> str:
+def render_messages(
+    source: str, variables: Mapping[str, Any], *, continue_final: bool, traces: bool = False
+) -> str:
     """Render; with `continue_final` the text ends where the last message's content ends."""
     if not continue_final:
-        return render_template(source, variables)
+        return render_template(source, variables, traces=traces)
     *before, last = variables["messages"]
     tagged, content = _tagged(last["content"])
     messages = [*before, {**last, "content": tagged}]
-    text = render_template(source, {**variables, "messages": messages})
+    text = render_template(source, {**variables, "messages": messages}, traces=traces)
     if content.strip() not in text or CONTINUE_TAG.strip() not in text:
         raise BadInput(
             "The chat template does not show the last message as it is, so it cannot be continued."

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Message, ScoreRequest
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.chat import chat_pieces
-from tulu_cli.prompt.encode import encoding_of_pieces
 from tulu_cli.prompt.inspect.spans import Anatomy, Range
+from tulu_cli.prompt.inspect.tokens import encoding_of_text
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.tokenizer import Tokenizer, encoding
 
@@ -26,14 +25,9 @@ def encode_answer(
     What the template writes behind that token is not part of the answer, and left out. Raises
     BadInput, also where the template does not show where the answer is.
     """
-    pieces = chat_pieces(tokenizer, messages, **writer.options(asked=False))
-    text = "".join(pieces)
-    if writer.allow_special:
-        found = encoding(tokenizer.backend, text, add_special_tokens=False)
-        ids, offsets = list(found.ids), list(found.offsets)
-    else:
-        ids, offsets = encoding_of_pieces(tokenizer, pieces)
-    start, end = answer_in(writer.anatomy(messages, text), len(messages) - 1)
+    anatomy = writer.anatomy(messages)
+    ids, offsets = encoding_of_text(tokenizer, anatomy.text, allow_special=writer.allow_special)
+    start, end = answer_in(anatomy, len(messages) - 1)
     total = sum(1 for begin, _ in offsets if begin < end)
     context = first_of(offsets, start)
     ends = [place for place in range(context, total) if ids[place] in end_token_ids]

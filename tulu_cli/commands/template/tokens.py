@@ -117,6 +117,7 @@ def as_json(explained: "Explained") -> dict[str, Any]:
         "ids": [token.id for token in explained.tokens],
         "mask": explained.mask(),
         "mask_from": explained.source,
+        **({"mask_reason": explained.reason} if explained.reason else {}),
         "turns": [
             {"role": role, "start": start, "end": end} for role, start, end in explained.turns()
         ],

@@ -1,22 +1,38 @@
 """Where each turn stands in a prompt, and which characters a model learns from.
 
 Training on conversations counts the loss on what the assistant writes, its end token included.
-A template may say which text that is with `{% generation %}`; else it is found out by rendering
-the beginnings of the conversation, or from where the contents stand.
+A template may say which text that is with `{% generation %}`; else it is found out from the prompts
+of the beginnings of the conversation. An answer begins where the prompt that asks for it ends, and
+ends where the prompt of the conversation up to it does.
+
+A template may write an earlier turn in another way than the last one: without its thoughts, or with
+another end token. Then the two prompts are compared from the last character on that came from the
+same message, which the traces of a prompt tell (see `tracing`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.render import Render
-from tulu_cli.prompt.spoofing import private_characters
+from tulu_cli.prompt.tracing import Span, plain, spans_of
 
 Source = Literal["generation", "prefixes", "contents", "none"]
 Range = tuple[int, int]
+
+# Keys of a message that name its sender: a template writes them before what was said.
+_NAMES = frozenset(("role", "name", "tool_call_id"))
+# What reads as one sign of a template: a control token, or a word between brackets.
+_SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+_OPEN_END = re.compile(r"[^\w\s>\])}]*[ \t]*$")
+_QUESTION, _ANSWER, _NEXT = (
+    Message(role, f"Zq{at}jx") for at, role in enumerate(("user", "assistant", "user"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +50,22 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """A prompt with its turns and its learnt characters; `source` says how these were found."""
+    """A prompt with its turns and its learnt characters.
+
+    `source` says how these were found: by the template's own marks, by prompts that begin as this
+    one does, or by where the contents stand. With `none` they are unknown, and `reason` is a
+    sentence that says why.
+    """
 
     text: str
     turns: tuple[Turn, ...]
     learnt: tuple[Range, ...]
     source: Source
+    reason: str = ""
+
+
+class Unknown(Exception):
+    """Where an answer stands cannot be told; str() is a sentence that says why."""
 
 
 def dissect(
@@ -47,134 +73,279 @@ def dissect(
     messages: Sequence[Message],
     text: str,
     *,
-    asked: bool,
+    habits: "Habits",
     generation: Sequence[Range] | None = None,
 ) -> Anatomy:
-    """Return the anatomy of `text`, which `render` made of the messages.
+    """Return the anatomy of `text`, the prompt of the messages.
 
-    `asked` says that it ends with a generation prompt. `generation` are the characters that the
+    `render` and `text` have the traces of the messages. `generation` are the characters that the
     template marks itself, None where it marks none. The last message may be open at its end.
     """
-    beginnings = Beginnings(render, messages, text)
-    contents = find_contents(render, messages, text, asked=asked)
-    turns = beginnings.turns() or turns_around(messages, text, contents)
+    answers = Answers(render, messages, text, habits)
+    turns = answers.turns()
     if generation is not None:
         return Anatomy(text, turns, tuple(generation), "generation")
     wanted = [index for index, message in enumerate(messages) if message.role == "assistant"]
-    answers = [beginnings.answer(index) for index in wanted]
-    if None not in answers:
-        return Anatomy(text, turns, tuple(filter(None, answers)), "prefixes")
-    if contents:
-        closing = closing_text(render)
-        ranges = [with_closing(text, contents[index], closing) for index in wanted]
-        return Anatomy(text, turns, tuple(ranges), "contents")
-    return Anatomy(text, turns, (), "none")
+    try:
+        learnt = tuple(answers.find(index) for index in wanted)
+    except Unknown as reason:
+        return Anatomy(text, turns, (), "none", str(reason))
+    if any(one[1] > next_one[0] for one, next_one in pairwise(learnt)):
+        return Anatomy(text, turns, (), "none", "The template writes answers into one another.")
+    return Anatomy(text, turns, learnt, "prefixes" if answers.exact else "contents")
 
 
-class Beginnings:
-    """The prompt of each beginning of a conversation, where it begins the whole prompt."""
+class Habits:
+    """What a template writes after an answer that others follow, seen from prompts of probes."""
 
-    def __init__(self, render: Render, messages: Sequence[Message], text: str) -> None:
+    def __init__(self, render: Render) -> None:
+        self._render = render
+
+    @cached_property
+    def closing(self) -> str:
+        """Return the text that closes an answer before another turn, empty if it is unknown.
+
+        Two texts that follow an answer, or a question, begin alike with what closes a turn, and
+        may go on alike with what begins one, as the generation prompt does.
+        """
+        others = (
+            self._after(_QUESTION, _ANSWER, asked=True),
+            self._after(_QUESTION, asked=True),
+            self._after(_QUESTION, _ANSWER, asked=False),
+        )
+        found = [self._without_beginning(same_beginning(self.following, one)) for one in others]
+        return max(found, key=lambda one: len(one.strip()))
+
+    @cached_property
+    def following(self) -> str:
+        """Return the text between an answer and the question after it, empty if it is unknown."""
+        return self._after(_QUESTION, _ANSWER, _NEXT, asked=False)
+
+    @property
+    def closes_nothing(self) -> bool:
+        """Return True if nothing stands between an answer and what begins the next turn."""
+        return bool(self.following.strip()) and not self.closing.strip()
+
+    @cached_property
+    def always_asked(self) -> str:
+        """Return the generation prompt of a template that writes it even if it is not asked to."""
+        asked = self._after(_QUESTION, asked=True)
+        if not asked or asked != self._after(_QUESTION, asked=False):
+            return ""
+        last = self._after(_QUESTION, _ANSWER, asked=False)
+        if self.following.startswith(last):
+            return ""
+        prompt = last[len(same_beginning(last, self.following)) :]
+        return prompt if asked.endswith(prompt) else ""
+
+    @cached_property
+    def generation_prompt(self) -> str:
+        """Return the text that asks for an answer, empty if none does."""
+        asked, unasked = (self._after(_QUESTION, asked=asked) for asked in (True, False))
+        return asked.removeprefix(unasked) if asked.startswith(unasked) else ""
+
+    def _after(self, *messages: Message, asked: bool) -> str:
+        """Return what stands after the last message, or before it and after the answer."""
+        try:
+            text = plain(self._render(messages, asked=asked))
+        except BadInput:
+            return ""
+        if messages[-1] is _NEXT:
+            text = text.rpartition(_NEXT.content)[0]
+            return text.rpartition(_ANSWER.content)[2] if _ANSWER.content in text else ""
+        return text.rpartition(messages[-1].content)[2]
+
+    def _without_beginning(self, closing: str) -> str:
+        """Return a text without what also begins a generation prompt, at its end."""
+        prompt = self.generation_prompt or self.always_asked
+        for length in range(min(len(prompt), len(closing)), 0, -1):
+            if closing.endswith(prompt[:length]) and prompt[:length].strip():
+                return closing[:-length]
+        return closing
+
+
+class Answers:
+    """The answers of one conversation in its prompt."""
+
+    def __init__(
+        self, render: Render, messages: Sequence[Message], text: str, habits: Habits
+    ) -> None:
         self._render = render
         self._messages = messages
         self._text = text
-        self._lengths: dict[tuple[int, bool], int | None] = {}
+        self._plain = plain(text)
+        self._habits = habits
+        self._beginnings: dict[tuple[int, bool], str | None] = {}
+        self.exact = True
 
-    def length(self, count: int, *, asked: bool) -> int | None:
-        """Return the length of `count` messages, with the generation prompt if `asked`."""
-        if count == 0 and not asked:
-            return 0
+    def beginning(self, count: int, *, asked: bool) -> str | None:
+        """Return the prompt of the first `count` messages, or None if the template refuses it."""
         key = (count, asked)
-        if key not in self._lengths:
-            self._lengths[key] = self._length(count, asked=asked)
-        return self._lengths[key]
+        if key not in self._beginnings:
+            try:
+                self._beginnings[key] = self._render(self._messages[:count], asked=asked)
+            except BadInput:
+                self._beginnings[key] = None
+        return self._beginnings[key]
 
-    def _length(self, count: int, *, asked: bool) -> int | None:
-        try:
-            beginning = self._render(self._messages[:count], asked=asked)
-        except BadInput:
-            return None  # refused, or empty
-        if beginning.startswith(self._text):  # all of it, or all but the end of an open message
-            return len(self._text)
-        return len(beginning) if self._text.startswith(beginning) else None
+    def find(self, index: int) -> Range:
+        """Return the characters that the model writes as message `index`. Raise Unknown."""
+        hull = self.hull(index)
+        start, end = self._start(index, hull), self._end(index, hull)
+        if end < start or (hull is not None and end < hull[1]):
+            raise Unknown(f"messages[{index}] ends in another place than the text of its turn.")
+        return start, end
 
-    def answer(self, index: int) -> Range | None:
-        """Return the characters that the model writes as message `index`, or None if unknown."""
-        start, end = self.length(index, asked=True), self.length(index + 1, asked=False)
-        return None if start is None or end is None or end < start else (start, end)
+    def hull(self, index: int) -> Range | None:
+        """Return where the text of a message stands, None if it has none. Raise Unknown.
+
+        What later turns repeat of it, as the name of a called function, is not counted.
+        """
+        spans = spans_of(self._text)
+        mine = [at for at, span in enumerate(spans) if says(span, index)]
+        message = self._messages[index]
+        if not mine:
+            if message.content.strip() or message.extra.get("tool_calls"):
+                raise Unknown(f"The template does not show the text of messages[{index}].")
+            return None
+        prompt = self.beginning(index + 1, asked=False) or ""
+        alone = sum(says(span, index) for span in spans_of(prompt))
+        mine = mine[: alone or None]
+        between = spans[mine[0] : mine[-1] + 1]
+        if any(span.origin.message not in (index, None) for span in between):
+            raise Unknown(f"The text of messages[{index}] stands in more than one place.")
+        return between[0].start, between[-1].end
+
+    def _start(self, index: int, hull: Range | None) -> int:
+        """Return where the prompt that asks for message `index` ends."""
+        prompt = self.beginning(index, asked=True) if index else None
+        if prompt is None:
+            return self._first_start(index, hull)
+        if self._plain.startswith(prompt):
+            return len(prompt)
+        if prompt.startswith(self._plain):  # an open message, cut before the header ends
+            return len(self._plain)
+        self.exact = False
+        before = hull[0] if hull else len(self._plain)
+        here, there = edge(self._text, index, before), edge(prompt, index, len(prompt))
+        if here is None or there is None or here.origin.message != there.origin.message:
+            raise Unknown(f"What stands before messages[{index}] is written in another way alone.")
+        tail = prompt[there.end :]
+        same = common(tail, self._plain[here.end :])
+        if same == len(tail):
+            return here.end + same
+        if hull is None or not same:
+            raise Unknown(f"messages[{index}] does not begin as the generation prompt asks for it.")
+        return min(here.end + snapped(self._plain[here.end :], same), hull[0])
+
+    def _first_start(self, index: int, hull: Range | None) -> int:
+        """Return where an answer begins whose generation prompt cannot be seen, as the first."""
+        prompt = self._habits.generation_prompt or self._habits.always_asked
+        if hull is None or not prompt.strip():
+            raise Unknown(f"No prompt asks for messages[{index}].")
+        self.exact = False
+        place = self._plain.rfind(prompt, 0, hull[0] + len(prompt))
+        if place < 0:
+            raise Unknown(f"messages[{index}] does not begin as the generation prompt asks for it.")
+        return place + len(prompt)
+
+    def _end(self, index: int, hull: Range | None) -> int:
+        """Return where the turn of message `index` ends."""
+        prompt = self.beginning(index + 1, asked=False)
+        if prompt is None:
+            raise Unknown(f"The template refuses the conversation up to messages[{index}].")
+        if prompt.startswith(self._plain):  # all of it, or all but the end of an open message
+            return len(self._plain) - self._asked_too_much(self._plain)
+        if self._plain.startswith(prompt):
+            end = len(prompt) - self._asked_too_much(plain(prompt))
+            closing = self._habits.closing
+            unclosed = end == (hull[1] if hull else end) and closing.strip()
+            if unclosed and self._plain.startswith(closing, end):
+                self.exact = False
+                return end + len(closing)
+            return end
+        self.exact = False
+        there = edge(prompt, None, len(prompt))
+        if hull is None or there is None or there.origin.message != index:
+            raise Unknown(f"What ends messages[{index}] cannot be told from what follows it.")
+        tail, rest = plain(prompt)[there.end :], self._plain[hull[1] :]
+        tail = tail[: len(tail) - self._asked_too_much(tail)]
+        closing = self._habits.closing
+        closes = bool(closing.strip())
+        if rest.startswith(tail) and (tail.strip() or self._habits.closes_nothing):
+            return hull[1] + len(tail)
+        for same in (snapped(rest, common(tail, rest)), 0):
+            if closes and rest.startswith(closing, same):
+                return hull[1] + same + len(closing)
+        raise Unknown(f"What ends messages[{index}] cannot be told from what begins the next one.")
+
+    def _asked_too_much(self, text: str) -> int:
+        """Return the length of a generation prompt that stands at an end where none is asked."""
+        prompt = self._habits.always_asked
+        return len(prompt) if prompt and text.endswith(prompt) else 0
 
     def turns(self) -> tuple[Turn, ...]:
-        """Return all turns, or none if a beginning of the conversation renders otherwise."""
-        lengths = [self.length(count, asked=False) for count in range(len(self._messages) + 1)]
-        known = [length for length in lengths if length is not None]
-        if len(known) < len(lengths) or known != sorted(known):
-            return ()
-        roles = [message.role for message in self._messages]
-        turns = [
-            Turn(role, index, known[index], known[index + 1]) for index, role in enumerate(roles)
-        ]
-        return tuple(turns) + rest(known[-1], self._text)
+        """Return all turns, or none where they cannot be told apart.
+
+        Where no end is known, what stands between two texts belongs to the later turn.
+        """
+        found: list[Turn] = []
+        exact, place = self.exact, 0
+        for index, message in enumerate(self._messages):
+            try:
+                hull = self.hull(index)
+                try:
+                    end = self._end(index, hull)
+                except Unknown:
+                    end = hull[1] if hull else place
+            except Unknown:
+                end = -1
+            if end < place:
+                found, place = [], 0
+                break
+            found.append(Turn(message.role, index, place, end))
+            place = end
+        self.exact = exact
+        return (*found, *rest(place, self._plain)) if found else ()
+
+
+def says(span: Span, index: int | None) -> bool:
+    """Return True if a span is of what message `index` says, and not of its sender's name."""
+    return span.origin.message == index and span.origin.key not in _NAMES
+
+
+def edge(text: str, index: int | None, before: int) -> Span | None:
+    """Return the last span before a character that is of another message's text than `index`."""
+    spans = [span for span in spans_of(text) if span.end <= before and not says(span, index)]
+    spans = [span for span in spans if span.origin.key not in _NAMES]
+    return spans[-1] if spans else None
+
+
+def common(one: str, other: str) -> int:
+    """Return the length of the longest common beginning of two texts."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def same_beginning(one: str, other: str) -> str:
+    """Return the common beginning of two texts, but for a part of a sign at its end."""
+    return one[: snapped(one, common(one, other))]
+
+
+def snapped(text: str, place: int) -> int:
+    """Return the last place up to this one that is not inside a sign or before its word."""
+    if place >= len(text):
+        return place
+    for sign in _SIGN.finditer(text):
+        if sign.start() < place < sign.end():
+            return sign.start()
+    found = _OPEN_END.search(text, 0, place)
+    return found.start() if found and found.group().strip() else place
 
 
 def rest(start: int, text: str) -> tuple[Turn, ...]:
     """Return the generation prompt after the last message as a turn, if there is one."""
     return (Turn("generation prompt", None, start, len(text)),) if start < len(text) else ()
-
-
-def find_contents(
-    render: Render, messages: Sequence[Message], text: str, *, asked: bool
-) -> dict[int, Range]:
-    """Return where each content stands, by rendering it between two characters that mark it."""
-    free = private_characters([message.content for message in messages], text)
-    left, right = next(free), next(free)
-    marked = [between(message, left, right) for message in messages]
-    try:
-        shown = render(marked, asked=asked)
-    except BadInput:
-        return {}
-    if shown.replace(left, "").replace(right, "") != text:
-        return {}  # it strips contents, or looks at them
-    starts = [place - 2 * index for index, place in enumerate(places(shown, left))]
-    ends = [place - 2 * index - 1 for index, place in enumerate(places(shown, right))]
-    if len(starts) != len(ends):
-        return {}  # it shows some of a content's parts
-    ranges = list(zip(starts, ends, strict=True))
-    if [text[start:end] for start, end in ranges] != [m.content for m in messages]:
-        return {}  # it changes, drops or moves them
-    return dict(enumerate(ranges))
-
-
-def between(message: Message, left: str, right: str) -> Message:
-    """Return the message with its content between two characters."""
-    content, parts = f"{left}{message.content}{right}", message.extra.get("content")
-    if not parts:
-        return Message(message.role, content, message.as_text().extra)
-    texts = [part["text"] for part in parts]
-    texts[0] = left + texts[0]
-    texts[-1] += right
-    marked = [{**part, "text": text} for part, text in zip(parts, texts, strict=True)]
-    return Message(message.role, content, {**message.extra, "content": marked})
-
-
-def places(text: str, char: str) -> list[int]:
-    """Return the places of a character in a text."""
-    gaps = [len(part) + 1 for part in text.split(char)[:-1]]
-    return [end - 1 for end in accumulate(gaps)]
-
-
-def turns_around(
-    messages: Sequence[Message], text: str, contents: dict[int, Range]
-) -> tuple[Turn, ...]:
-    """Turns that end where their content does: what is between two belongs to the later one."""
-    if not contents:
-        return ()
-    ends = [contents[index][1] for index in range(len(messages))]
-    starts = [0, *ends[:-1]]
-    turns = [
-        Turn(message.role, index, start, end)
-        for index, (message, start, end) in enumerate(zip(messages, starts, ends, strict=True))
-    ]
-    return tuple(turns) + rest(ends[-1], text)
 
 
 def with_own_opening(anatomy: Anatomy, opening: str) -> Anatomy:
@@ -210,22 +381,3 @@ def own_opening(render: Render, role: str) -> str:
         return ""
     header = between_two[len(closing) :]
     return before.removesuffix(header) if before.endswith(header) else ""
-
-
-def closing_text(render: Render) -> str:
-    """Return the text that the template writes after the assistant's content at the end."""
-    probe = "Zq0jx"
-    try:
-        text = render([Message("user", "."), Message("assistant", probe)], asked=False)
-    except BadInput:
-        return ""
-    return text.rpartition(probe)[2]
-
-
-def with_closing(text: str, content: Range, closing: str) -> Range:
-    """Return the range of a content with the text that closes its turn, if that follows."""
-    start, end = content
-    for closed in (closing, closing.rstrip()):
-        if text.startswith(closed, end):
-            return start, end + len(closed)
-    return content

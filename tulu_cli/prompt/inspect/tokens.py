@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
-from tulu_cli.prompt.encode import encoding_of_pieces
+from tulu_cli.prompt.encode import encode_pieces, encoding_of_pieces
 from tulu_cli.prompt.inspect.formats import Row, tools_of
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, Source, Turn
 from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.prompt.spoofing import pieces_of
 from tulu_cli.prompt.tokenizer import Tokenizer, encoding
+from tulu_cli.prompt.tracing import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A prompt with its tokens; `source` says how the learnt ones were found, if they were."""
+    """A prompt with its tokens; `source` says how the learnt ones were found.
+
+    If they were not, `reason` is a sentence that says why.
+    """
 
     text: str
     tokens: tuple[Token, ...]
     source: Source
+    reason: str = ""
 
     def turns(self) -> list[tuple[str, int, int]]:
         """Return the role, the first token and the one after the last, of each turn."""
@@ -45,27 +51,29 @@ class Explained:
 
 def encode_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Sequence[int]:
     """Return the token ids of a row's prompt. Raise BadInput, UsageError."""
-    return _encoding(tokenizer, writer, row)[1]
+    asked, tools = writer.asks(row.messages), tools_of(row)
+    pieces = writer.pieces(row.messages, asked=asked, tools=tools)
+    if writer.allow_special:
+        return tokenizer.encode_text("".join(pieces))
+    return encode_pieces(tokenizer, pieces)
 
 
 def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Explained:
     """Return a row's prompt with all that is known of each token. Raise BadInput, UsageError."""
-    text, ids, offsets = _encoding(tokenizer, writer, row)
-    anatomy = writer.anatomy(row.messages, text, tools_of(row))
-    return Explained(text, tuple(explain_tokens(tokenizer, ids, offsets, anatomy)), anatomy.source)
+    anatomy = writer.anatomy(row.messages, tools_of(row))
+    ids, offsets = encoding_of_text(tokenizer, anatomy.text, allow_special=writer.allow_special)
+    tokens = tuple(explain_tokens(tokenizer, ids, offsets, anatomy))
+    return Explained(plain(anatomy.text), tokens, anatomy.source, anatomy.reason)
 
 
-def _encoding(
-    tokenizer: Tokenizer, writer: PromptWriter, row: Row
-) -> tuple[str, Sequence[int], Sequence[Range]]:
-    """Return the text, the ids, and the characters that each id covers."""
-    asked, tools = writer.asks(row.messages), tools_of(row)
-    pieces = writer.pieces(row.messages, asked=asked, tools=tools)
-    text = "".join(pieces)
-    if writer.allow_special:
-        found = encoding(tokenizer.backend, text, add_special_tokens=False)
-        return text, found.ids, found.offsets
-    return text, *encoding_of_pieces(tokenizer, pieces)
+def encoding_of_text(
+    tokenizer: Tokenizer, text: str, *, allow_special: bool
+) -> tuple[Sequence[int], Sequence[Range]]:
+    """Return the ids of a prompt with traces, and the characters that each id covers."""
+    if allow_special:
+        found = encoding(tokenizer.backend, plain(text), add_special_tokens=False)
+        return found.ids, found.offsets
+    return encoding_of_pieces(tokenizer, pieces_of(text, tokenizer.control_texts))
 
 
 def explain_tokens(

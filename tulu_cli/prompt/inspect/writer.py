@@ -7,18 +7,19 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.prompt.builtin import choose_template
-from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, render_chat
+from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, chat_pieces, chat_text
+from tulu_cli.prompt.encode import private_characters
 from tulu_cli.prompt.inspect.grammar import Grammar, learn
 from tulu_cli.prompt.inspect.spans import (
     Anatomy,
+    Habits,
     Range,
     dissect,
     own_opening,
-    places,
     with_own_opening,
 )
 from tulu_cli.prompt.render import Render
-from tulu_cli.prompt.spoofing import private_characters
+from tulu_cli.prompt.tracing import plain
 
 
 @dataclass(frozen=True)
@@ -94,18 +95,33 @@ class PromptWriter:
         }
 
     def anatomy(
-        self, messages: Sequence[Message], text: str, tools: Sequence[Variables] | None = None
+        self, messages: Sequence[Message], tools: Sequence[Variables] | None = None
     ) -> Anatomy:
-        """Return the turns of a prompt and its learnt characters."""
+        """Return the turns of a prompt and its learnt characters, by its text with traces."""
+        text = self.traced(messages, asked=self.asks(messages), tools=tools, last=True)
 
         def render(messages: Sequence[Message], *, asked: bool) -> str:
-            options = self.options(asked=asked, tools=tools)
-            return render_chat(self.vocabulary, messages, **options)
+            return self.traced(messages, asked=asked, tools=tools)
 
         generation = self._generation(messages, tools) if not self.continue_final else None
-        asked = self.asks(messages)
-        anatomy = dissect(render, messages, text, asked=asked, generation=generation)
+        habits = self._habits.setdefault((tools or self.tools) is not None, Habits(render))
+        anatomy = dissect(render, messages, text, habits=habits, generation=generation)
         return with_own_opening(anatomy, self._opening(render, messages, tools))
+
+    def traced(
+        self,
+        messages: Sequence[Message],
+        *,
+        asked: bool,
+        tools: Sequence[Variables] | None,
+        last: bool = False,
+        variables: Variables = NOTHING,
+    ) -> str:
+        """Return a prompt with its traces, open at its end if it is the `last` one."""
+        options = self.options(asked=asked, tools=tools)
+        options["kwargs"] = {**self.kwargs, **variables}
+        open_ = last and self.continue_final
+        return chat_text(self.vocabulary, messages, continue_final=open_, traces=True, **options)
 
     def _opening(
         self, render: Render, messages: Sequence[Message], tools: Sequence[Variables] | None
@@ -125,6 +141,11 @@ class PromptWriter:
         return opening
 
     @cached_property
+    def _habits(self) -> dict[bool, Habits]:
+        """Return the habits that are known, with tools and without."""
+        return {}
+
+    @cached_property
     def _openings(self) -> dict[str, str]:
         """Return the openings that are known, by the role of the first message."""
         return {}
@@ -132,6 +153,7 @@ class PromptWriter:
     def _generation(
         self, messages: Sequence[Message], tools: Sequence[Variables] | None
     ) -> list[Range] | None:
+        """Return the characters that the template marks as the model's, None if it marks none."""
         own = self.tools if tools is None else tools
         source = choose_template(
             self.vocabulary.chat_templates, self.template, with_tools=own is not None
@@ -140,11 +162,12 @@ class PromptWriter:
             return None
         from tulu_cli.prompt.environment import MARKS
 
-        free = private_characters([message.content for message in messages], source)
+        free = private_characters(source, [message.as_dict() for message in messages], own)
         left, right = next(free), next(free)
-        options = self.options(asked=self.asks(messages), tools=tools)
-        options["kwargs"] = {**self.kwargs, MARKS: (left, right)}
-        marked = render_chat(self.vocabulary, messages, **options)
-        starts = [place - 2 * index for index, place in enumerate(places(marked, left))]
-        ends = [place - 2 * index - 1 for index, place in enumerate(places(marked, right))]
-        return list(zip(starts, ends, strict=True)) or None
+        marks = {MARKS: (left, right)}
+        marked = self.traced(messages, asked=self.asks(messages), tools=tools, variables=marks)
+        signs = [(place, char) for place, char in enumerate(plain(marked)) if char in (left, right)]
+        if any(char != (left, right)[at % 2] for at, (_, char) in enumerate(signs)):
+            return None  # the template has cut what its own block gives
+        places = [place - at for at, (place, _) in enumerate(signs)]
+        return list(zip(places[::2], places[1::2], strict=False)) or None

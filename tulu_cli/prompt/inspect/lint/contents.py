@@ -10,9 +10,7 @@ from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import Variables
 from tulu_cli.prompt.inspect.grammar import find_markers
 from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
-from tulu_cli.prompt.inspect.spans import between
-
-PROBE = "Zq0jx"  # in no template
+from tulu_cli.prompt.tracing import spans_of
 
 
 def lint_conversation(
@@ -48,33 +46,45 @@ def lint_conversation(
         text = None
         yield Finding("T103", "error", str(error), "Change the conversation.", place)
     if text is not None:
-        yield from lost(target, messages, text, place, tools)
+        yield from lost(target, messages, place, tools)
     yield from written_arguments(target, messages, text, place, tools)
 
 
 def lost(
     target: LintTarget,
     messages: Sequence[Message],
-    text: str,
     place: str,
     tools: Sequence[Variables] | None,
 ) -> Iterator[Finding]:
-    """T104: a text that makes no difference to the prompt."""
+    """T104: a text of which nothing is in the prompt."""
+    shown_ones = contents_shown(target, messages, tools)
     for index, message in enumerate(messages):
-        words = message.content.strip()
-        if message.role not in ("user", "system") or not words or words in text:
-            continue
-        changed = [*messages[:index], between(message, PROBE, PROBE), *messages[index + 1 :]]
-        if shown(target, changed, tools) != text:
+        said = message.role in ("user", "system") and message.content.strip()
+        if not said or shown_ones is None or index in shown_ones:
             continue
         parts = [{"type": "text", "text": message.content}]
         as_parts = Message(message.role, message.content, {**message.extra, "content": parts})
-        given = shown(target, [*messages[:index], as_parts, *messages[index + 1 :]], tools)
+        changed = [*messages[:index], as_parts, *messages[index + 1 :]]
         fix = "Use another template, or leave the message out."
-        if given is not None and words in given:
+        if index in (contents_shown(target, changed, tools) or ()):
             fix = 'Give the content as parts: [{"type": "text", "text": ...}].'
         what = f"The template drops the text of messages[{index}], the {message.role}'s."
         yield Finding("T104", "error", what, fix, place)
+
+
+def contents_shown(
+    target: LintTarget, messages: Sequence[Message], tools: Sequence[Variables] | None
+) -> set[int | None] | None:
+    """Return the numbers of the messages of whose content a part is in the prompt.
+
+    Return None if the template refuses the conversation.
+    """
+    try:
+        text = target.writer.traced(messages, asked=target.writer.asks(messages), tools=tools)
+    except BadInput:
+        return None
+    origins = [span.origin for span in spans_of(text)]
+    return {origin.message for origin in origins if origin.key == "content"}
 
 
 def written_arguments(

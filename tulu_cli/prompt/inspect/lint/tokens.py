@@ -107,9 +107,8 @@ def card_differs(target: LintTarget) -> Iterator[Finding]:
 
 def mask_is_known(target: LintTarget) -> Iterator[Finding]:
     """T090 to T092: which tokens are learnt in fine-tuning."""
-    text = target.text(*TURN) or ""
-    anatomy = target.writer.anatomy(TURN, text)
-    learnt = "".join(text[start:end] for start, end in anatomy.learnt)
+    anatomy = target.writer.anatomy(TURN)
+    learnt = "".join(anatomy.text[start:end] for start, end in anatomy.learnt)
     if not learnt:
         yield Finding(
             "T090",
