@@ -195,7 +195,12 @@ def traced_data(data: Variables, is_known: Callable[[str], bool]) -> dict[str, A
         return value if known else map_traced(value, Origin(number, key))
 
     messages = [
-        {trace(key, Origin(at, key)): traced(at, key, value) for key, value in message.items()}
+        {
+            key if key in ("role", "content") else trace(key, Origin(at, key)): traced(
+                at, key, value
+            )
+            for key, value in message.items()
+        }
         for at, message in enumerate(data["messages"])
     ]
     others = {key: map_traced(data[key], Origin(None, key)) for key in ("tools", "documents")}

@@ -80,10 +80,15 @@ class ControlTexts:
         That is a text which touches one, or has a sign of one: a template may cut and join it.
         """
         for text in texts:
-            if self._marks.search(text):
-                return True
-            if len(text) > self._longest and self._ends.isdisjoint(text):
-                continue
+            for mark in self.marks:
+                if mark in text:
+                    return True
+            for char in self._ends:
+                if char in text:
+                    break
+            else:
+                if len(text) > self._longest:
+                    continue  # as most texts
             if self.touches(text):
                 return True
         return False
@@ -92,10 +97,6 @@ class ControlTexts:
     def joined(self) -> str:
         """Return all texts in one, to search them at once."""
         return "\0".join(self.texts)
-
-    @cached_property
-    def _marks(self) -> re.Pattern[str]:
-        return any_of(self.marks)
 
     @cached_property
     def _ends(self) -> frozenset[str]:
