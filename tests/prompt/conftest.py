@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from . import habits as habit_templates
 from . import llama3, published, synthetic
 from .pairs import Pair
 
@@ -38,6 +39,28 @@ def pairs(
     }
     directories = {"tulu": llama3_directory, "demo": demo_directory, **made}
     return {name: Pair.load(directory) for name, directory in directories.items()}
+
+
+class HabitPairs(dict[str, Pair]):
+    """Tokenizers with the control tokens of a template, by its name; made when asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._directory = directory
+
+    def __missing__(self, name: str) -> Pair:
+        made = habit_templates.model(self._directory / name, name)
+        self[name] = Pair.load(made)
+        return self[name]
+
+    def __repr__(self) -> str:
+        return "habits"  # a failing example shows it
+
+
+@pytest.fixture(scope="session")
+def habits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """Each of our small templates with a tokenizer of its own."""
+    return HabitPairs(tmp_path_factory.mktemp("habits"))
 
 
 @pytest.fixture(params=["tulu", "demo", *synthetic.KINDS], scope="session")
