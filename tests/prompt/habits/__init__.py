@@ -163,7 +163,7 @@ HABITS = {
     ),
     "always_asking": _habit("system results odd"),
     "never_asking": _habit("system results odd", (), ("</s>",), "</s>", bos="<s>"),
-    "parts_only": _habit("system parts odd", (*_IM, "<|image_pad|>"), parsed=False),
+    "parts_only": _habit("system parts odd", (*_IM, "<|image_pad|>"), masked=False, parsed=False),
     "parts_or_text": _habit("system parts odd"),
     "null_looked_at": _habit(_CALLING),
     "null_printed": _habit(_CALLING),

@@ -7,7 +7,7 @@ read as the beginning of another one.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -34,6 +34,8 @@ _PAIRS = tuple((one, other) for one in ROLES for other in ROLES)
 _CONTENT = "Zq{}jx"
 _PLACES = re.compile(r"Zq(\d+)jx")
 _SHORTEST_MARKER, _LONGEST_MARKER = 3, 40
+_SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+_THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class Grammar:
     """
 
     between: dict[tuple[str, str], tuple[str, ...]]
+
+    @property
+    def marks_turns(self) -> bool:
+        """Return True if anything but white space stands between some turn and the next."""
+        inner = (texts for pair, texts in self.between.items() if {*pair} <= {*ROLES, ASKED})
+        return any(text.strip() for texts in inner for text in texts)
+
+    @cached_property
+    def signs(self) -> frozenset[str]:
+        """Return the signs that the template writes between messages, but for those of thoughts."""
+        texts = (text for texts in self.between.values() for text in texts)
+        return frozenset(sign for text in texts for sign in signs_in(text))
 
     def after(self, role: str) -> list[tuple[str, str]]:
         """Return each text that can follow a role, longest first, with the role that comes next."""
@@ -58,6 +72,16 @@ class Grammar:
     def knows(self, role: str) -> bool:
         """Return True if messages of this role are written at all."""
         return any(role in pair for pair in self.between)
+
+
+def signs_in(text: str) -> Iterator[str]:
+    """Yield what reads as one sign of a template, but for those around thoughts.
+
+    That is a control token, or a word between brackets. Thoughts are a part of an answer's content.
+    """
+    for found in _SIGN.finditer(text):
+        if not _THOUGHT.search(found.group()):
+            yield found.group()
 
 
 def learn(render: Render) -> Grammar:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.inspect.grammar import ASKED, END, START, Grammar
+from tulu_cli.prompt.inspect.grammar import ASKED, END, ROLES, START, Grammar, signs_in
 from tulu_cli.prompt.render import Render
 
 
@@ -12,30 +12,86 @@ def parse_prompt(text: str, grammar: Grammar, render: Render) -> Conversation:
     """Return the messages that `render` makes `text` of, with or without a generation prompt.
 
     A last message of the assistant without its end token is taken as it is. Raise BadInput where
-    the text is none of the template's: it is rendered again to make sure.
+    the text is none of the template's, which is found out by rendering again, and where it cannot
+    be told which conversation it is of: a content holds what the template writes between two turns,
+    or another conversation gives the same text.
     """
-    if not any(text.strip() for texts in grammar.between.values() for text in texts):
+    if not grammar.marks_turns:
         raise BadInput(
             "The chat template cannot be read back: it marks no turns, or refuses all that it was "
             "tried with."
         )
-    messages, closed = walk(text, grammar)
-    if messages and not messages[-1].content and same(text, messages[:-1], render, closed=True):
-        return messages[:-1]  # the empty one is the generation prompt
-    if same(text, messages, render, closed=closed):
-        return messages
+    messages: Conversation = ()
+    for weak in (False, True):  # white space is a mark of turns only if nothing else is one
+        messages, closed = walk(text, grammar, weak=weak)
+        answered = messages[-1:] and messages[-1].role == "assistant"
+        if answered and rendered(messages[:-1], render, asked=True) == text:
+            messages, closed = messages[:-1], True  # that was the generation prompt
+        elif empty_last(messages) and same(text, messages[:-1], render, closed=True):
+            messages = messages[:-1]
+        if same(text, messages, render, closed=closed):
+            moved = system_first(messages)
+            if moved != messages and same(text, moved, render, closed=closed):
+                messages = moved  # the template writes it in another place
+            refuse_marks(messages, grammar)
+            refuse_ambiguous(text, messages, grammar, render)
+            return messages
     at = furthest(text, messages, render)
     where = f" from character {at:,} on ({text[at : at + 20]!r})" if at else ""
     raise BadInput(f"The text is not a prompt of this chat template{where}.")
 
 
-def walk(text: str, grammar: Grammar) -> tuple[Conversation, bool]:
-    """Read from mark to mark, always to the nearest one; and whether the last turn is closed."""
+def empty_last(messages: Conversation) -> bool:
+    """Return True if the last message has no text."""
+    return bool(messages) and not messages[-1].content
+
+
+def system_first(messages: Conversation) -> Conversation:
+    """Return the messages with those of the system before the others."""
+    return tuple(sorted(messages, key=lambda message: message.role != "system"))
+
+
+def refuse_marks(messages: Conversation, grammar: Grammar) -> None:
+    """Raise BadInput if a content holds a sign that the template writes between turns."""
+    for index, message in enumerate(messages):
+        found = next((sign for sign in signs_in(message.content) if sign in grammar.signs), None)
+        if found is not None:
+            raise BadInput(
+                f"It cannot be told which conversation the text is of: messages[{index}] would "
+                f"hold {found!r}, which the chat template writes between turns."
+            )
+
+
+def refuse_ambiguous(text: str, messages: Conversation, grammar: Grammar, render: Render) -> None:
+    """Raise BadInput if a message can be read as one of another role and the rest of it."""
+    for (before, after), marks in grammar.between.items():
+        if before == after or before not in ROLES or after not in ROLES:
+            continue
+        for index, message in enumerate(messages):
+            for mark in marks:
+                head, found, tail = message.content.partition(mark) if mark else ("", "", "")
+                if message.role != after or not found or not head:
+                    continue
+                two = (Message(before, head), Message(after, tail))
+                others = (*messages[:index], *two, *messages[index + 1 :])
+                if same(text, others, render, closed=True):
+                    raise BadInput(
+                        f"It cannot be told which conversation the text is of: messages[{index}] "
+                        f"can be one of the {after}, or one of the {before} before it."
+                    )
+
+
+def walk(text: str, grammar: Grammar, *, weak: bool) -> tuple[Conversation, bool]:
+    """Read from mark to mark, always to the nearest one; and whether the last turn is closed.
+
+    Marks of white space count only if `weak`.
+    """
     messages: list[Message] = []
     role, place = START, 0
     while True:
         after = grammar.after(role)
-        mark, following, at = nearest(text, place, after, start=role == START)
+        marks = [pair for pair in after if weak or role == START or pair[0].strip()]
+        mark, following, at = nearest(text, place, marks, start=role == START)
         if not following:
             break
         if role != START:
@@ -70,7 +126,7 @@ def last_content(rest: str, after: Sequence[tuple[str, str]]) -> tuple[str, bool
         if rest.endswith(mark):
             return rest[: -len(mark)], True
     for mark, _ in after:
-        if mark and mark in rest:
+        if mark.strip() and mark in rest:
             return rest.partition(mark)[0], True  # what stands behind it is an error
     return rest, "" in ends
 

@@ -135,14 +135,29 @@ class Habits:
         last = self._after(_QUESTION, _ANSWER, asked=False)
         if self.following.startswith(last):
             return ""
-        prompt = last[len(same_beginning(last, self.following)) :]
+        closing = same_beginning(last, self.following)
+        *before, begun = (None, *_SIGN.finditer(closing))
+        if begun and before[1:] and begun.group() in self._first_signs:
+            closing = closing[: begun.start()]
+        prompt = last[len(closing) :]
         return prompt if asked.endswith(prompt) else ""
 
     @cached_property
     def generation_prompt(self) -> str:
         """Return the text that asks for an answer, empty if none does."""
         asked, unasked = (self._after(_QUESTION, asked=asked) for asked in (True, False))
+        if not unasked.strip():  # a turn may be closed only if something follows it
+            unasked = same_beginning(asked, self._after(_QUESTION, _ANSWER, asked=True))
         return asked.removeprefix(unasked) if asked.startswith(unasked) else ""
+
+    @property
+    def _first_signs(self) -> list[str]:
+        """Return the first two signs of a prompt; one of them begins a turn."""
+        try:
+            text = plain(self._render([_QUESTION], asked=False))
+        except BadInput:
+            return []
+        return _SIGN.findall(text)[:2]
 
     def _after(self, *messages: Message, asked: bool) -> str:
         """Return what stands after the last message, or before it and after the answer."""
@@ -220,7 +235,7 @@ class Answers:
         """Return where the prompt that asks for message `index` ends."""
         prompt = self.beginning(index, asked=True) if index else None
         if prompt is None:
-            return self._first_start(index, hull)
+            return self._asked_start(index, hull)
         if self._plain.startswith(prompt):
             return len(prompt)
         if prompt.startswith(self._plain):  # an open message, cut before the header ends
@@ -235,11 +250,11 @@ class Answers:
         if same == len(tail):
             return here.end + same
         if hull is None or not same:
-            raise Unknown(f"messages[{index}] does not begin as the generation prompt asks for it.")
+            return self._asked_start(index, hull)
         return min(here.end + snapped(self._plain[here.end :], same), hull[0])
 
-    def _first_start(self, index: int, hull: Range | None) -> int:
-        """Return where an answer begins whose generation prompt cannot be seen, as the first."""
+    def _asked_start(self, index: int, hull: Range | None) -> int:
+        """Return where the generation prompt ends that stands before the text of an answer."""
         prompt = self._habits.generation_prompt or self._habits.always_asked
         if hull is None or not prompt.strip():
             raise Unknown(f"No prompt asks for messages[{index}].")
