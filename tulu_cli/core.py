@@ -13,23 +13,29 @@ class Message:
     """One turn of a conversation; `extra` holds what else a template may read (tool_calls).
 
     Where the content was given as null or as a list of text parts, it stands so in there too.
+    `keys` is the order in which the message was written, if it is not role, content and the others:
+    a template that shows a message as JSON shows that order.
     """
 
     role: str
     content: str
     extra: Mapping[str, Any] = field(default_factory=dict)
+    keys: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the message as the object that chat templates and OpenAI's API know."""
         known = {"role": self.role, "content": self.content}
-        return {**known, **self.extra} if self.extra else known
+        whole = {**known, **self.extra} if self.extra else known
+        if not self.keys:
+            return whole
+        return {**{key: whole[key] for key in self.keys if key in whole}, **whole}
 
     def as_text(self) -> "Message":
         """Return the message with its content as a text alone."""
         if "content" not in self.extra:
             return self
         extra = {key: value for key, value in self.extra.items() if key != "content"}
-        return Message(self.role, self.content, extra)
+        return Message(self.role, self.content, extra, self.keys)
 
 
 Conversation = tuple[Message, ...]

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt import decode_utf8, parse_messages
+from tulu_cli.prompt import decode_utf8, parse_messages, render_chat
+
+from .pairs import Pair
 
 
 def parse(value: Any) -> tuple[Message, ...]:
@@ -138,3 +140,28 @@ def test_any_json_gives_messages_or_bad_input(value: Any) -> None:
         assert len(parse(value)) == len(value)
     except BadInput as error:
         assert str(error).startswith("chat.json")
+
+
+ORDERS: list[list[dict[str, Any]]] = [
+    [{"content": "Hi", "role": "user"}],
+    [{"name": "A", "content": "Hi", "role": "user"}],
+    [{"role": "user", "name": "A", "content": "Hi"}],
+    [{"content": [{"text": "Hi", "type": "text"}], "role": "user"}],
+    [{"tool_calls": [{"function": {"name": "f"}}], "content": None, "role": "assistant"}],
+]
+
+
+@pytest.mark.parametrize("values", ORDERS, ids=range(len(ORDERS)))
+@pytest.mark.parametrize("each", ["m", "m.keys() | list", "m | items | list"])
+def test_the_keys_of_a_message_keep_their_order(
+    tulu: Pair, values: list[dict[str, Any]], each: str
+) -> None:
+    # The loop over a content makes it one of parts, which are given as they are.
+    source = "{% for m in messages %}{% for p in m.content or [] %}{% endfor %}"
+    source += f"{{{{ {each} | tojson }}}}{{% endfor %}}"
+    messages = parse(values)
+    expected = tulu.theirs.apply_chat_template(values, tokenize=False, chat_template=source)
+    assert (
+        render_chat(tulu.ours, messages, template=source, add_generation_prompt=False) == expected
+    )
+    assert [message.as_dict() for message in messages] == values

@@ -43,12 +43,16 @@ def parse_message(value: Any, path: str, source: str) -> Message:
     given = isinstance(value.get("content"), str) or "content" not in value
     known = ("role", "content") if given else ("role",)
     extra = rest_of(value, *known)
-    return Message(parse_role(value, path, source), parse_content(value, path, source), extra)
+    role, content = parse_role(value, path, source), parse_content(value, path, source)
+    message = Message(role, content, extra)
+    if list(value) == list(message.as_dict()):
+        return message
+    return replace(message, keys=tuple(value))
 
 
 def plain_message(value: Any) -> Message | None:
     """Return the message if it is role and text alone, as nearly all are; else None."""
-    if not isinstance(value, dict) or len(value) != 2:
+    if not isinstance(value, dict) or len(value) != 2 or next(iter(value)) != "role":
         return None
     role, content = value.get("role"), value.get("content")
     if role and isinstance(role, str) and isinstance(content, str):
