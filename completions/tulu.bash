@@ -318,8 +318,9 @@ _tulu_table() {
             esac
             ;;
         'tulu template diff')
-            options='--json --offline --verbose --debug --help'
+            options='--eos --bos --json --offline --verbose --debug --help'
             case $2 in
+                --eos | --bos) ;;
                 0 | 1) words=tulu asks=MODEL paths=files ;;
                 *) takes= ;;
             esac

@@ -12,6 +12,7 @@
     ├── ConstraintNotMet      1    the answer does not satisfy --schema, --regex or --choice
     ├── HistoryError          1    the history of chats cannot be read or written
     ├── BadInput             65    data that cannot be read: says where
+    │   └── TemplateExhausted 65   a chat template has used up its time or memory
     └── ReaderGone          141    nobody reads the pipe that a file was to be
 
 A message is one sentence or two: what happened, and what to do next. `main` is the only place
@@ -111,6 +112,10 @@ class BadInput(TuluError):
     """Input data that cannot be used; the message names the line, column or byte offset."""
 
     exit_code = ExitCode.BAD_INPUT
+
+
+class TemplateExhausted(BadInput):
+    """A chat template has used up its time or memory: it does not refuse what it was given."""
 
 
 class ReaderGone(TuluError):

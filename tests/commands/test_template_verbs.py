@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_the_built_in_template_has_no_error() -> None:
 
 def test_errors_of_a_template_are_exit_code_1(tmp_path: Path) -> None:
     path = tmp_path / "t.jinja"
-    path.write_text("{{ messages[0].content }}")
+    path.write_text("{{ messages[-1].content }}")
     code, found, _ = template("lint", "--json", "--template", str(path))
     assert code == ExitCode.FAILURE
     rows = [json.loads(line) for line in found.splitlines()]
@@ -118,12 +119,118 @@ def test_templates_compared(tmp_path: Path, demo_directory: Path) -> None:
     code, shown, said = template("diff", "tulu", str(path))
     assert code == 1
     assert "-<|system|>\\n\n+<|sys|>\\n\n" in shown
-    assert said == "2 of 13 conversations are rendered differently.\n"
+    assert said == "4 of 25 conversations are rendered differently.\n"
     code, lines, _ = template("diff", "--json", "tulu", str(demo_directory))
     rows = [json.loads(line) for line in lines.splitlines()]
     assert code == 1
-    assert len(rows) == 13
-    assert not any(row["same"] for row in rows)
+    assert len(rows) == 25
+    assert not any(row["same"] or row["refused"] for row in rows)
+
+
+LOOP = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+
+
+def test_a_difference_of_the_begin_token_is_seen(tmp_path: Path) -> None:
+    """Nobody says what the tokens of a template file are: a text stands in for them."""
+    with_bos, without = tmp_path / "with.jinja", tmp_path / "without.jinja"
+    with_bos.write_text("{{ bos_token }}" + LOOP)
+    without.write_text(LOOP)
+    code, shown, said = template("diff", str(with_bos), str(without))
+    assert (code, said) == (1, "25 of 25 conversations are rendered differently.\n")
+    assert "-<|bos_token|><user>Hi\\n\n+<user>Hi\\n\n" in shown
+    written = tmp_path / "written.jinja"
+    written.write_text("<s>" + LOOP)
+    code, _, said = template("diff", str(with_bos), str(written), "--bos", "<s>")
+    assert (code, said) == (0, "0 of 25 conversations are rendered differently.\n")
+
+
+def test_a_template_file_has_the_tokens_of_the_model_that_it_is_compared_with(
+    tmp_path: Path, demo_directory: Path
+) -> None:
+    path = tmp_path / "copy.jinja"
+    source = (demo_directory / "chat_template.jinja").read_text() + "{{ bos_token }}{{ eos_token }}"
+    path.write_text(source)
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).symlink_to(demo_directory / name)
+    (model / "chat_template.jinja").write_text(source)
+    assert template("diff", str(path), str(model))[0] == 0
+    assert template("diff", str(model), str(path))[0] == 0
+    assert template("diff", str(model), str(path), "--eos", "x")[0] == 0
+
+
+def test_what_both_refuse_is_counted_apart(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jinja", tmp_path / "other.jinja"
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('WHY') }}{% endif %}"
+    one.write_text(refusing.replace("WHY", "No system message.") + LOOP)
+    other.write_text(refusing.replace("WHY", "The user speaks first!") + LOOP)
+    code, shown, said = template("diff", str(one), str(other))
+    assert (code, shown) == (0, "")
+    assert said == "0 of 25 conversations are rendered differently; 3 are refused by both.\n"
+    rows = [
+        json.loads(line) for line in template("diff", "--json", str(one), "tulu")[1].splitlines()
+    ]
+    assert [row["probe"] for row in rows if row["refused"] == ["a"]] == [
+        "a system message",
+        "a system message alone",
+        "tools and a system message",
+    ]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_template_that_renders_nothing_is_not_the_same(tmp_path: Path, side: int) -> None:
+    path = tmp_path / "refusing.jinja"
+    path.write_text("{{ cls_token.x }}")
+    names = [str(path), str(path)]
+    names[side] = "tulu"
+    code, shown, said = template("diff", *names)
+    assert (code, shown) == (ExitCode.BAD_INPUT, "")
+    assert said == (
+        f"tulu: {path}: None of the 25 conversations is rendered. The chat template refuses this "
+        "conversation: 'cls_token' is undefined.\n"
+    )
+    assert template("diff", str(path), str(path))[0] == ExitCode.BAD_INPUT
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}" + LOOP
+
+
+@pytest.mark.parametrize("verb", ["parse", "diff", "lint"])
+def test_a_template_that_does_not_end_is_one_sentence(verb: str, tmp_path: Path) -> None:
+    """Each of them tries a template with many conversations."""
+    path = tmp_path / "endless.jinja"
+    path.write_text(ENDLESS)
+    arguments = {
+        "parse": ["--template", str(path), "-"],
+        "diff": ["tulu", str(path)],
+        "lint": ["--template", str(path), "Hi"],
+    }[verb]
+    before = used_by_children()
+    code, shown, said = template(verb, *arguments, stdin=b"<user>Hi\n")
+    assert (code, shown) == (ExitCode.BAD_INPUT, "")
+    assert said.endswith(
+        ": The chat template runs for more than 5 seconds; it is broken or hostile.\n"
+    )
+    assert used_by_children() - before < 10
+
+
+def used_by_children() -> float:
+    """The processor seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_a_template_without_any_jinja_is_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "plain.jinja"
+    path.write_text("Say A or B.")
+    assert template("render", "--template", str(path), "Hi") == (0, "Say A or B.", "")
+    assert template("show", "--template", str(path)) == (0, "Say A or B.", "")
+    code, _, said = template("render", "-m", "demo", "--template", "rag", "Hi")
+    assert (code, said) == (
+        ExitCode.BAD_INPUT,
+        "tulu: rag is not a file, and no template of the model has that name.\n",
+    )
 
 
 def test_conversions_there_and_back(tmp_path: Path) -> None:

@@ -2,12 +2,24 @@
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from tests.program import DEADLINE_SECONDS
-from tulu_cli.errors import BadInput
+from tulu_cli.commands.template.parse import parse_text
+from tulu_cli.core import Message
+from tulu_cli.errors import BadInput, TemplateExhausted
+from tulu_cli.prompt import limits, render_chat
+from tulu_cli.prompt.builtin import Templates
+from tulu_cli.prompt.inspect.diff import try_out
+from tulu_cli.prompt.inspect.lint import LintTarget, lint_conversation, lint_template
+from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.render import render_template
+
+from .pairs import turns
 
 START = "{% set n = namespace(x='ab') %}"
 AGAIN = START + "{% for i in range(99) %}{% set n.x = EXPRESSION %}{% endfor %}"
@@ -150,3 +162,114 @@ def test_work_within_the_limits_is_not_touched() -> None:
         "{{ '{:>3}{a}'.format(1, a=2) }}{{ 'a\nb' | indent(1) }}{{ 'x'.zfill(3) }}"
     )
     assert render_template(source, {}) == "a+bba, b, c1-21 x  x007{a: 123456789}3x!  12a\n b00x"
+
+
+TURNS = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}"
+EACH_A_WHILE = "{% for i in range(250) %}{% for j in range(999) %}{% endfor %}{% endfor %}" + TURNS
+# A syntax error behind much that is right: to find it takes a while, and no loop is run.
+LATE_ERROR = "{% if a %}x{% endif %}" * 3000 + "{% if %}"
+WASTEFUL = {
+    "nested loops": LOOP + TURNS,
+    "slow but finite": EACH_A_WHILE,
+    "slow from two messages on": "{% if messages[1] %}" + LOOP + "{% endif %}" + TURNS,
+    "slow and then a refusal": EACH_A_WHILE + "{{ raise_exception('No.') }}",
+    "slow to compile": LATE_ERROR,
+    "growing": "{{ 'x' * 10**10 }}" + TURNS,
+    "growing from two messages on": "{% if messages[1] %}{{ 'x' * 10**10 }}{% endif %}" + TURNS,
+    "nested deeply": "{% if true %}" * 200 + "{% endif %}" * 200 + TURNS,
+    "nested expressions": "{{ " + "(" * 200 + "1" + ")" * 200 + " }}" + TURNS,
+    "filters of filters": "{{ a" + " | trim" * 5000 + " }}" + TURNS,
+    "sums of sums": "{{ " + "+".join("1" * 5000) + " }}" + TURNS,
+    "a long source": "{{ a }}" * 20_000 + TURNS,
+}
+
+
+def learnt(writer: PromptWriter) -> object:
+    return writer.grammar
+
+
+def strict(writer: PromptWriter) -> object:
+    return replace(writer, strict_roles=True).text(turns("Hi", "Hello"))
+
+
+def read_back(writer: PromptWriter) -> object:
+    return parse_text("<|user|>Hi</s>", "stdin", writer)
+
+
+def linted(writer: PromptWriter) -> object:
+    (finding,) = lint_template(LintTarget(writer))
+    # What refuses the first conversation is asked nothing else, so that nothing is used up.
+    if finding.code not in ("T001", "T004"):
+        assert finding.code == "T003"
+    raise TemplateExhausted(f"{finding.message} (it is broken or hostile)")
+
+
+def conversation_linted(writer: PromptWriter) -> object:
+    null = Message("user", "", {"content": None})
+    return lint_conversation(LintTarget(writer), [null, *turns("Hi", "Hello")], "stdin")
+
+
+VERBS = (learnt, strict, read_back, linted, conversation_linted, try_out)
+
+
+@pytest.mark.parametrize("name", WASTEFUL)
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_tries_many_conversations_has_one_budget(
+    hurried: None, name: str, verb: Callable[[PromptWriter], object]
+) -> None:
+    """None of it takes a template that is used up for one that refuses, and goes on."""
+    writer = PromptWriter(Templates({"default": WASTEFUL[name]}, {}))
+    started = time.thread_time()
+    with pytest.raises(TemplateExhausted, match="it is broken or hostile"):
+        verb(writer)
+    assert time.thread_time() - started < 3
+
+
+def test_a_second_try_does_not_hide_the_first(hurried: None) -> None:
+    """A null content is tried as an empty text, unless the template has taken too much for it."""
+    null = [Message("assistant", "", {"content": None, "tool_calls": [{}]})]
+    source = "{% if messages[0].content is none %}{{ 'x' * 10**10 }}{% endif %}ok"
+    with pytest.raises(TemplateExhausted):
+        render_chat(Templates({"default": source}, {}), null)
+
+
+def swallowing(after: BaseException | None = None) -> None:
+    """Take a template that is used up for one that refuses, twice, and go on."""
+    with limits.BUDGET:
+        for source in ("{{ 'x' * 10**10 }}", "never"):
+            with suppress(BadInput):
+                assert not render_template(source, {})
+        if after:
+            raise after
+
+
+@pytest.mark.parametrize("after", [None, BadInput("It refuses.")])
+def test_what_was_swallowed_is_raised_at_the_end(after: BaseException | None) -> None:
+    with pytest.raises(TemplateExhausted):
+        swallowing(after)
+    assert render_template("x", {}) == "x", "the next budget is whole"
+
+
+def test_a_ctrl_c_is_not_replaced() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        swallowing(KeyboardInterrupt())
+
+
+def test_texts_that_are_kept_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulu_cli.prompt.limits.MOST_CHARACTERS_IN_ALL", 2**20)
+    source = AGAIN.replace("'ab'", "[]").replace("EXPRESSION", "n.x + ['x' * (2**17 + i)]")
+    assert complaint(source) == (
+        "The chat template makes more than 1,048,576 characters in all; it is broken or hostile."
+    )
+
+
+@pytest.mark.parametrize("name", ["wordwrap(1)", "urlize", "sort", "unique | list", "title"])
+def test_slow_filters_take_no_long_text(name: str) -> None:
+    assert f"gives the filter {name.split('(')[0].split()[0]} more than 65,536" in complaint(
+        f"{{{{ ('a.' * 10**6) | {name} | length }}}}"
+    )
+    assert render_template(f"{{{{ 'a.b' | {name} | length }}}}", {}).isdigit()
+
+
+def test_a_long_text_in_a_source_is_not_its_length() -> None:
+    assert render_template("x" * 10**6 + "{#" + "y" * 10**6 + "#}{{ 1 }}", {}) == "x" * 10**6 + "1"

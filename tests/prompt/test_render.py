@@ -51,9 +51,38 @@ def test_model_without_template(tmp_path: Path) -> None:
     assert render_chat(tokenizer, turns("Hi"), template="{{ messages | length }}") == "1"
 
 
-def test_template_that_does_not_exist(pairs: dict[str, Pair]) -> None:
-    with pytest.raises(BadInput, match=r"named 'rag' \(the model has: default, tool_use\)"):
-        render_chat(pairs["chatml"].ours, turns("Hi"), template="rag")
+def test_what_names_no_template_is_a_source(pairs: dict[str, Pair]) -> None:
+    """A template without any Jinja is a plain text; who reads names has looked for a file."""
+    assert render_chat(pairs["chatml"].ours, turns("Hi"), template="tool_use") != "tool_use"
+    assert render_chat(pairs["chatml"].ours, turns("Hi"), template="Say A or B.") == "Say A or B."
+
+
+@pytest.mark.parametrize(
+    ("said", "end"),
+    [("roles!", ": roles!"), ("No", ": No."), ("Why?", ": Why?"), ("", ": no reason given.")],
+)
+def test_a_refusal_is_a_sentence_with_one_end(tulu: Pair, said: str, end: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        render_chat(tulu.ours, turns("Hi"), template=f"{{{{ raise_exception({said!r}) }}}}")
+    assert str(caught.value) == f"The chat template refuses this conversation{end}"
+
+
+LONG = {
+    "a refusal": "{{ raise_exception('x ' * 50000) }}",
+    "spaces": "{{ raise_exception(' ' * 50000 + 'x') }}",
+    "an unknown name": "{{ " + "x" * 50000 + ".y }}",
+    "a syntax error": "{% " + "x" * 50000 + " %}",
+    "a key": "{{ {}['x' * 50000].y }}",
+    "a failure": "{{ ('1' * 50000) | int(base='x' * 500) + [] }}",
+    "a method": "{{ messages['x' * 50000]() }}",
+}
+
+
+@pytest.mark.parametrize("source", LONG.values(), ids=LONG)
+def test_what_a_template_says_is_shortened(tulu: Pair, source: str) -> None:
+    with pytest.raises(BadInput, match="The chat template") as caught:
+        render_chat(tulu.ours, turns("Hi"), template=source)
+    assert len(str(caught.value)) < 400
 
 
 def test_named_templates_without_default(tmp_path: Path) -> None:

@@ -111,11 +111,10 @@ def choose_template(
 ) -> str:
     """Return the Jinja source: `template` is the name of one, a source, or None for the default.
 
-    With tools, a template named `tool_use` goes before the default. Raise BadInput.
+    What is not a name is a source, be it without any Jinja. With tools, a template named `tool_use`
+    goes before the default. Raise BadInput.
     """
     if template is not None:
-        if template not in templates and "{" not in template:
-            raise BadInput(f"There is no chat template named {template!r}{available(templates)}.")
         return templates.get(template, template)
     if with_tools and "tool_use" in templates:
         return templates["tool_use"]

@@ -15,6 +15,7 @@ from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
 from tulu_cli.prompt.inspect.grammar import refuse_markers
+from tulu_cli.prompt.limits import on_one_budget
 from tulu_cli.prompt.render import reads_parts, render_messages
 from tulu_cli.prompt.spoofing import ROLES, ControlTexts, pieces_of, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
@@ -115,6 +116,7 @@ class ChatEncoder:
         return (self._ids[: places[begun // 2]], begun) if begun > 0 else ((), 0)
 
 
+@on_one_budget
 def chat_pieces(
     vocabulary: Vocabulary, messages: Sequence[Message], **options: Unpack[ChatOptions]
 ) -> list[str]:

@@ -5,9 +5,11 @@ renders: it loads jinja2.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import lru_cache, partial, wraps
+from functools import lru_cache, wraps
+from itertools import islice
 from typing import Any, NoReturn
 
 from jinja2 import Template, filters, nodes, pass_eval_context
@@ -17,10 +19,10 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedFormatter
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import generate_lorem_ipsum
 
-from tulu_cli.prompt import limits, tracing
+from tulu_cli.prompt import limits
 
 # A variable that no template can name: the two characters to put around generation blocks.
 MARKS = "tulu generation marks"
@@ -234,193 +236,92 @@ def join(
     return filters.sync_do_join(eval_ctx, items, d)
 
 
-class TracingGenerator(Generator):
-    """Write code that shows and concatenates values with their traces."""
-
-    def _output_child_pre(self, node: nodes.Expr, *_: Any) -> None:
-        self._shown = node
-        self.write("environment.shown(")
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
-        """Write a concatenation by `~`."""
-        self.write("environment.concat(map(environment.shown, (")
-        for one in node.nodes:
-            self.visit(one, frame)
-            self.write(", ")
-        self.write(")))")
-
-
-class TracingEnvironment(Environment):
-    """The sandbox, in which a text keeps the trace of the input that it came from.
-
-    What a filter makes of a traced text counts as the input's as a whole, but for those filters
-    that are known to hand texts on, or to work with methods of str alone.
-    """
-
-    code_generator_class = TracingGenerator
-    shown = staticmethod(tracing.shown)
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Compute `left operator right`, formatting with traces."""
-        if operator == "%" and isinstance(left, str):
-            limits.check_format(left, right)
-            return limits.checked(tracing.percent(left, right))
-        return super().call_binop(context, operator, left, right)
-
-    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a function; a method of a text of the template's traces what it is given."""
-        method = getattr(function, "__wrapped__", function)
-        text = getattr(method, "__self__", None)
-        if isinstance(text, str) and next(tracing.origins_in([args, kwargs]), None) is not None:
-            if method is not function:
-                limits.check_format(text, [*args, *kwargs.values()], "{")
-                function = partial(self._format, text, function)
-            elif type(text) is str:
-                function = getattr(tracing.untraced(text), method.__name__)
-        return super().call(context, function, *args, **kwargs)
-
-    def _format(self, text: str, real: Callable[..., str], *args: Any, **kwargs: Any) -> str:
-        """Return `text.format(...)`, as the sandbox does it by `real`."""
-        if isinstance(text, tracing.Traced):
-            return tracing.whole(real(*args, **kwargs), text, args, kwargs)
-        if real.__name__ == "format_map":
-            return TracingFormatter(self).vformat(text, (), *args)
-        return TracingFormatter(self).vformat(text, args, kwargs)
-
-    @staticmethod
-    def concat(pieces: Iterable[str]) -> str:
-        """Return the output of a template, a block or a macro as one text."""
-        kept: list[str] = []
-        size = 0
-        for piece in pieces:
-            size += len(piece)
-            kept.append(piece)
-            limits.check_characters(size)
-        return tracing.join_texts(kept)
-
-
-class TracingFormatter(SandboxedFormatter):
-    """`str.format` in the sandbox, with traces."""
-
-    def vformat(self, format_string: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        """Return the text with its fields filled in."""
-        pieces: list[str] = []
-        number = 0
-        for literal, name, spec, conversion in self.parse(format_string):
-            pieces.append(literal)
-            if name is None:
-                continue
-            if not name or name[0] in ".[":
-                name, number = f"{number}{name}", number + 1
-            value = self.convert_field(self.get_field(name, args, kwargs)[0], conversion or "")
-            spec = self.vformat(spec, args, kwargs) if spec and "{" in spec else spec or ""
-            pieces.append(tracing.shaped(value, self.format_field(value, spec)))
-        return tracing.join_texts(pieces)
-
-
-def _traced(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter whose texts count as the input's as a whole, if any was given to it."""
-
-    @wraps(make)
-    def traced(*args: Any, **kwargs: Any) -> Any:
-        value = make(*args, **kwargs)
-        return tracing.whole(value, args, kwargs) if isinstance(value, str) else value
-
-    return traced
-
-
-def _join_traced(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    """Return the items as one text, as `join` does."""
-    if attribute is not None:
-        value = map(filters.make_attrgetter(tracing_environment(), attribute), value)
-    items = list(value)
-    limits.check_join(str(d), items)
-    return tracing.untraced(tracing.shown(d)).join(map(tracing.shown, items))
-
-
-def _tojson_traced(value: Any, *args: Any, sort_keys: bool = False, **kwargs: Any) -> str:
-    """Return JSON, as `tojson` does."""
-    return tracing.json_text(
-        value, lambda value: tojson(value, *args, **kwargs), sort_keys=sort_keys
-    )
-
-
-def _indent_traced(s: str, width: int | str = 4, first: bool = False, blank: bool = False) -> str:
-    """Return the text with each line indented, as `indent` does."""
-    each = width if isinstance(width, str) else " " * width
-    limits.check_characters(len(each) * (s.count("\n") + 1))
-    lines = (s + "\n").splitlines()
-    text = lines.pop(0)
-    for line in lines:
-        text = text + "\n" + (each + line if line or blank else line)
-    return each + text if first else text
-
-
-def _replace_traced(s: Any, old: Any, new: Any, count: int | None = None) -> str:
-    """Return the text with `new` in place of `old`, as `replace` does."""
-    text, old, new = map(tracing.shown, (s, old, new))
-    limits.check_replacement(text, old, new)
-    text = text if isinstance(text, tracing.Traced) else tracing.untraced(text)
-    return text.replace(old, new, -1 if count is None else count)
-
-
-def _format_traced(value: str, *args: Any, **kwargs: Any) -> str:
-    """Return the printf-style format `value` with the values filled in, as `format` does."""
-    limits.check_format(value, [*args, *kwargs.values()])
-    return tracing.percent(value, kwargs or args)
-
-
-# Filters that hand on what they are given, or work with methods of str alone.
-_HANDING_ON = (
-    *("trim", "lower", "upper", "reverse", "first", "last", "list", "default", "d", "items"),
-    *("attr", "map", "select", "reject", "selectattr", "rejectattr", "sort", "unique", "groupby"),
-    *("batch", "slice", "dictsort", "random", "min", "max"),
+# What takes long for a long text or list, with nothing to interrupt it.
+_SLOW = (
+    *("batch", "dictsort", "groupby", "max", "min", "pprint", "slice", "sort", "striptags", "sum"),
+    *("title", "unique", "urlencode", "urlize", "wordcount", "wordwrap", "xmlattr"),
 )
 
 
-def _configured(made: Environment) -> Environment:
+def configured(made: Environment) -> Environment:
+    """Return the environment with the filters and functions that chat templates know."""
     made.filters |= {"tojson": tojson, "center": center, "indent": indent, "format": format_}
     made.filters |= {"replace": replace, "join": join}
+    made.filters |= {name: bounded(name, made.filters[name]) for name in _SLOW}
     made.globals["raise_exception"] = raise_exception
     made.globals["strftime_now"] = strftime_now
     made.globals["lipsum"] = lipsum
     return made
 
 
+OPTIONS: dict[str, Any] = {
+    "trim_blocks": True,
+    "lstrip_blocks": True,
+    "extensions": [Generation, loopcontrols],
+}
+
+
 @lru_cache(maxsize=1)
 def environment() -> Environment:
     """Return the one environment of this process."""
-    return _configured(
-        Environment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
-    )
+    return configured(Environment(**OPTIONS))
 
 
-@lru_cache(maxsize=1)
-def tracing_environment() -> TracingEnvironment:
-    """Return the environment in which texts keep their traces."""
-    made = TracingEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    _configured(made)
-    others = made.filters.keys() - {*_HANDING_ON}
-    made.filters |= {name: _traced(made.filters[name]) for name in others}
-    made.filters |= {"string": tracing.shown, "tojson": _tojson_traced, "indent": _indent_traced}
-    made.filters |= {"join": _join_traced, "safe": lambda value: tracing.safe(tracing.shown(value))}
-    made.filters |= dict.fromkeys(
-        ("escape", "e"), lambda value: tracing.safe(tracing.escaped(value))
-    )
-    made.filters |= {"format": _format_traced, "replace": _replace_traced}
-    return made
+def bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that takes no long text and no long list."""
+    place = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        limits.check_for_slow_filter(name, args[place])
+        return function(*args, **kwargs)
+
+    return call
 
 
-def compile_template(source: str, *, traces: bool = False) -> Template:
-    """Return the compiled template; raise jinja2's TemplateSyntaxError.
-
-    With `traces`, the text that it renders to has the traces of what it is given.
-    """
-    template = (tracing_environment() if traces else environment()).from_string(source)
+def compile_template(source: str, made: Environment) -> Template:
+    """Return the compiled template. Raise jinja2's TemplateSyntaxError, and Exhausted."""
+    check_length(source)
+    with stack_bounded():
+        template = made.from_string(source)
     template.globals = dict(template.globals)  # Jinja's chain of maps is slow to copy
     return template
+
+
+def parse_template(source: str) -> nodes.Template | None:
+    """Return the syntax tree, or None if there is none. Raise Exhausted if it is too large."""
+    check_length(source)
+    try:
+        with stack_bounded():
+            return environment().parse(source)
+    except (TemplateError, ValueError):  # compiling it says why
+        return None
+
+
+def nodes_of(tree: nodes.Template) -> Iterator[nodes.Node]:
+    """Yield every node under the root, in the order of the source, however deep they are nested."""
+    pending = list(tree.iter_child_nodes())[::-1]
+    while pending:
+        node = pending.pop()
+        yield node
+        pending += list(node.iter_child_nodes())[::-1]
+
+
+@contextmanager
+def stack_bounded() -> Iterator[None]:
+    """Raise Exhausted if the stack of Python, or that of its compiler, is too small for a tree."""
+    try:
+        yield
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        raise limits.Exhausted("is nested too deeply") from error
+
+
+def check_length(source: str) -> None:
+    """Raise Exhausted if a source has too many lexemes: compiling them cannot be interrupted."""
+    if len(source) > limits.MOST_LEXEMES:
+        lexemes = environment().lex(source)
+        with suppress(TemplateError):  # compiling it says so
+            limits.check_lexemes(sum(1 for _ in islice(lexemes, limits.MOST_LEXEMES + 1)))
 
 
 def loops_over_content(source: str) -> bool:
@@ -428,30 +329,44 @@ def loops_over_content(source: str) -> bool:
 
     A name counts as a content if it is called so, or is made of one, in whichever scope.
     """
-    try:
-        tree = environment().parse(source)
-    except TemplateError:
+    tree = parse_template(source)
+    if tree is None:
         return False
+    every = list(nodes_of(tree))
     names = {"content"}
-    for _ in range(2):  # a name may be made of one that comes later in the source, in a macro
-        names |= set(_made_of_content(tree, names))
-    loops = any(_is_content(node.iter, names) for node in tree.find_all(nodes.For))
-    keyed: list[nodes.Getattr | nodes.Getitem] = [*tree.find_all(nodes.Getattr)]
-    keyed += [node for node in tree.find_all(nodes.Getitem) if _is_const(node.arg, str)]
-    return loops or any(
-        isinstance(item := node.node, nodes.Getitem)
+    with stack_bounded():
+        for _ in range(2):  # a name may be made of one that comes later in the source, in a macro
+            names |= set(_made_of_content(every, names))
+        return any(_loops_over(node, names) for node in every)
+
+
+def _loops_over(node: nodes.Node, names: Collection[str]) -> bool:
+    """Return True for a loop over a content, and for a value of one of its items."""
+    if isinstance(node, nodes.For):
+        return _is_content(node.iter, names)
+    if not isinstance(node, nodes.Getattr | nodes.Getitem):
+        return False
+    item = node.node
+    return (
+        (isinstance(node, nodes.Getattr) or _is_const(node.arg, str))
+        and isinstance(item, nodes.Getitem)
         and _is_const(item.arg, int)
         and _is_content(item.node, names)
-        for node in keyed
     )
 
 
-def _made_of_content(tree: nodes.Template, names: Collection[str]) -> Iterator[str]:
-    for made in tree.find_all(nodes.Assign):
-        if isinstance(made.target, nodes.Name) and _is_content(made.node, names):
+def _made_of_content(every: Collection[nodes.Node], names: Collection[str]) -> Iterator[str]:
+    macros = {node.name: node for node in every if isinstance(node, nodes.Macro)}
+    for made in every:
+        if (
+            isinstance(made, nodes.Assign)
+            and isinstance(made.target, nodes.Name)
+            and _is_content(made.node, names)
+        ):
             yield made.target.name
-    macros = {macro.name: macro for macro in tree.find_all(nodes.Macro)}
-    for call in tree.find_all(nodes.Call):
+    for call in every:
+        if not isinstance(call, nodes.Call):
+            continue
         macro = macros.get(call.node.name) if isinstance(call.node, nodes.Name) else None
         if macro is not None:
             given = zip(macro.args, call.args, strict=False)

@@ -1,4 +1,4 @@
-"""Bounds on what a chat template may use: processor time, characters, and the bits of a number.
+"""Bounds on what a chat template may use: source, processor time, characters, bits of a number.
 
 Jinja's sandbox keeps a template away from Python, but not from looping or growing without end, and
 a template is a program that comes with a model. The compiled template checks these bounds itself,
@@ -7,16 +7,23 @@ and change nothing outside it. They are far above what a conversation needs. The
 templates that are broken; whoever writes one is trusted with the weights as well.
 """
 
-import math
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from time import monotonic, thread_time
-from typing import Any
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from tulu_cli.errors import TemplateExhausted
 
 SECONDS = 5.0
 GRACE = 1.0  # of the thread's processor time after that: a busy or stopped computer is no reason
+MOST_LEXEMES = 2**15  # of the source; the longest templates that are published have 4,000
 MOST_CHARACTERS = 2**27  # of one text, and of the output; also the items of a list
+MOST_CHARACTERS_IN_ALL = 2**31  # of all texts and lists that are made, unless they are short
+SHORT = 2**10
+MOST_FOR_SLOW_FILTERS = 2**16  # characters or items: some filters are quadratic
 MOST_BITS = 2**17  # of a number: computing with larger ones cannot be interrupted
 
 # By kind of format: a width or a precision of nine digits or more, or one that is an argument.
@@ -30,40 +37,118 @@ class Exhausted(BaseException):
     """A bound was hit; str() ends the sentence. No `except Exception` on the way swallows it."""
 
 
-class _Deadline(threading.local):
-    look = math.inf  # on the monotonic clock, which is quick to read
-    end: float | None = None  # on the thread's processor clock, once the first time is up
+class _Used:
+    """What the templates of one thread have used of the budget that is open."""
+
+    __slots__ = ("budgets", "characters", "end", "failure", "look")
+
+    def __init__(self) -> None:
+        self.budgets = 0  # that are open, one in the other
+        self.begin()
+
+    def begin(self) -> None:
+        """Have nothing used."""
+        self.look = monotonic() + SECONDS  # on a clock that is quick to read
+        self.end: float | None = None  # on the thread's processor clock, once that time is up
+        self.characters = 0
+        self.failure: str | None = None
 
 
-_deadline = _Deadline()
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.used = _Used()
 
 
-def start_clock() -> None:
-    """Give the template that this thread runs next its time."""
-    _deadline.look, _deadline.end = monotonic() + SECONDS, None
+_thread = _Thread()
+
+
+class Budget:
+    """What all templates that this thread runs inside the `with` may use together.
+
+    A budget inside another one is a part of it. TemplateExhausted is raised where a bound is hit,
+    by every budget that is opened in the same one after that, and once more at its end if someone
+    has taken it for a refusal: what tries a template with many conversations cannot swallow it.
+    """
+
+    def __enter__(self) -> None:
+        """Open the budget. Raise TemplateExhausted if the one that it is a part of is used up."""
+        used = _thread.used
+        if not used.budgets:
+            used.begin()
+        elif used.failure is not None:
+            raise TemplateExhausted(used.failure)
+        elif monotonic() > used.look:
+            try:
+                _look(used)
+            except Exhausted as error:
+                raise _exhausted(error) from error
+        used.budgets += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Close the budget. Raise TemplateExhausted if it is used up, and that was not raised."""
+        used = _thread.used
+        used.budgets -= 1
+        if error is None and used.failure is None:
+            return
+        if isinstance(error, Exhausted):
+            raise _exhausted(error) from error
+        swallowed = error is None or (
+            isinstance(error, Exception) and not isinstance(error, TemplateExhausted)
+        )
+        if swallowed and used.failure is not None and not used.budgets:
+            raise TemplateExhausted(used.failure) from error
+
+
+def _exhausted(error: Exhausted) -> TemplateExhausted:
+    failure = f"The chat template {error}; it is broken or hostile."
+    _thread.used.failure = failure
+    return TemplateExhausted(failure)
+
+
+BUDGET = Budget()
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+
+def on_one_budget(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Let all templates that a call of the function runs share one budget."""
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        with BUDGET:
+            return function(*args, **kwargs)
+
+    return call
 
 
 def tick() -> bool:
-    """Return True, or raise Exhausted if the template of this thread has used up its time."""
-    if monotonic() > _deadline.look:
-        _look()
+    """Return True, or raise Exhausted if the templates of this budget have used up their time."""
+    used = _thread.used
+    if monotonic() > used.look:
+        _look(used)
     return True
 
 
-def _look() -> None:
+def _look(used: _Used) -> None:
     """Give a template whose time is up another second of the processor, as it may have waited."""
-    used = thread_time()
-    if _deadline.end is None:
-        _deadline.end = used + GRACE
-    if used >= _deadline.end:
+    now = thread_time()
+    if used.end is None:
+        used.end = now + GRACE
+    if now >= used.end:
         raise Exhausted(f"runs for more than {SECONDS:g} seconds")
-    _deadline.look = monotonic() + _deadline.end - used
+    used.look = monotonic() + used.end - now
 
 
 def checked(value: Any) -> Any:
     """Return a value that a template has made; raise Exhausted if it is too long."""
-    if isinstance(value, (str, list, tuple)) and len(value) > MOST_CHARACTERS:
+    if isinstance(value, (str, list, tuple)) and len(value) > SHORT:
         check_characters(len(value))
+        used = _thread.used
+        used.characters += len(value)
+        if used.characters > MOST_CHARACTERS_IN_ALL:
+            raise Exhausted(f"makes more than {MOST_CHARACTERS_IN_ALL:,} characters in all")
     return value
 
 
@@ -71,6 +156,19 @@ def check_characters(count: int) -> None:
     """Raise Exhausted if a text of `count` characters is too long."""
     if count > MOST_CHARACTERS:
         raise Exhausted(f"makes more than {MOST_CHARACTERS:,} characters")
+
+
+def check_for_slow_filter(name: str, value: Any) -> None:
+    """Raise Exhausted if a text or a list is too long for this filter."""
+    if isinstance(value, (str, list, tuple)) and len(value) > MOST_FOR_SLOW_FILTERS:
+        most = f"{MOST_FOR_SLOW_FILTERS:,}"
+        raise Exhausted(f"gives the filter {name} more than {most} characters or items")
+
+
+def check_lexemes(count: int) -> None:
+    """Raise Exhausted if a source of `count` words, signs and texts is too long to compile."""
+    if count > MOST_LEXEMES:
+        raise Exhausted(f"has more than {MOST_LEXEMES:,} words and signs")
 
 
 def check_bits(count: int) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 CONTINUE_TAG = "CONTINUE_FINAL_MESSAGE_TAG "  # the text that transformers uses
+_MOST_QUOTED = 300  # characters of a refusal
 
 
 class Render(Protocol):
@@ -23,26 +24,30 @@ class Render(Protocol):
 def render_template(source: str, variables: Mapping[str, Any], *, traces: bool = False) -> str:
     """Return the text; with `traces` one that has the traces of the variables.
 
-    Raise BadInput if the template is broken, refuses, or takes too much.
+    Raise BadInput if the template is broken or refuses; TemplateExhausted, which is one of those,
+    if it takes too much.
     """
-    limits.start_clock()
-    try:
-        return compiled(source, traces=traces).render(variables)
-    except limits.Exhausted as error:
-        raise BadInput(f"The chat template {error}; it is broken or hostile.") from error
-    except Exception as error:  # a template is a program: it can fail in any way
-        raise BadInput(complaint(error)) from error
+    with limits.BUDGET:
+        try:
+            return compiled(source, traces=traces).render(variables)
+        except Exception as error:  # a template is a program: it can fail in any way
+            raise BadInput(complaint(error)) from error
 
 
 @lru_cache(maxsize=64)
 def compiled(source: str, *, traces: bool = False) -> "Template":
     """Return the compiled template; raise jinja2's TemplateSyntaxError."""
-    from tulu_cli.prompt.environment import compile_template
+    from tulu_cli.prompt.environment import compile_template, environment
 
-    return compile_template(source, traces=traces)
+    if not traces:
+        return compile_template(source, environment())
+    from tulu_cli.prompt.tracing_environment import tracing_environment
+
+    return compile_template(source, tracing_environment())
 
 
 @lru_cache(maxsize=64)
+@limits.on_one_budget
 def reads_parts(source: str) -> bool:
     """Return True if the template reads a content as a list of parts."""
     from tulu_cli.prompt.environment import loops_over_content
@@ -54,13 +59,21 @@ def complaint(error: Exception) -> str:
     """Return a sentence on why a template did not give a text."""
     from jinja2 import TemplateError, TemplateSyntaxError
 
-    reason = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, TemplateSyntaxError):
-        reason = (error.message or "unknown").rstrip(".")
-        return f"The chat template has a syntax error in line {error.lineno}: {reason}."
+        reason = quoted(error.message or "unknown")
+        return f"The chat template has a syntax error in line {error.lineno}: {reason}"
+    reason = quoted(str(error))
     if isinstance(error, TemplateError):
-        return f"The chat template refuses this conversation: {reason}."
-    return f"The chat template fails on this conversation: {type(error).__name__}: {reason}."
+        return f"The chat template refuses this conversation: {reason}"
+    return f"The chat template fails on this conversation: {type(error).__name__}: {reason}"
+
+
+def quoted(text: str) -> str:
+    """Return what a template says as the end of a sentence, on one line and not too long."""
+    said = " ".join(text[: 4 * _MOST_QUOTED].split()) or "no reason given"
+    if len(said) > _MOST_QUOTED or len(text) > 4 * _MOST_QUOTED:
+        return f"{said[:_MOST_QUOTED].rstrip()}..."
+    return said if said.endswith((".", "!", "?")) else f"{said}."
 
 
 def render_messages(

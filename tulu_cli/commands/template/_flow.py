@@ -134,6 +134,8 @@ def _work_on(piece: Any) -> Any:
 def _chunk_work(
     make: Callable[[], RowWork], format_name: str, between: str
 ) -> Callable[["Chunk"], Done]:
+    from tulu_cli.prompt.limits import BUDGET
+
     work = make()
 
     def on_chunk(chunk: "Chunk") -> Done:
@@ -142,7 +144,8 @@ def _chunk_work(
         try:
             for number, row in chunk.rows(format_name):
                 try:
-                    texts.append(work(row))
+                    with BUDGET:
+                        texts.append(work(row))
                 except TuluError as error:
                     raise type(error)(f"{chunk.place(number)}: {error}") from error
         except TuluError as error:

@@ -1,7 +1,7 @@
 """From the options to a template that can be rendered, and the input to render."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from tulu_cli.prompt.inspect.writer import PromptWriter
 if TYPE_CHECKING:
     from tulu_cli.models import ModelFiles
     from tulu_cli.streams import Streams
+
+BOS_STAND_IN = "<|bos_token|>"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Opened:
             allow_special=rendering.allow_special,
             strict_roles=rendering.strict_roles,
         )
+
+    def with_stand_ins(self, named: Mapping[str, str]) -> "Opened":
+        """Return a template that came alone, in a file, with these named tokens.
+
+        If none is known, a text that names it stands in for the begin token: with nothing there, a
+        template that writes one could not be told from another, and many refuse to run.
+        """
+        if isinstance(self.vocabulary, Tokenizer) or self.template is None:
+            return self
+        known = {"bos_token": BOS_STAND_IN, **self.vocabulary.named_tokens, **named, **self.named}
+        return replace(self, vocabulary=self.vocabulary.with_tokens(known))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:

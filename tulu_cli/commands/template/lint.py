@@ -77,7 +77,7 @@ def run(
     from tulu_cli.prompt.inspect.lint import LintTarget, lint_template
     from tulu_cli.prompt.tokenizer import Tokenizer
 
-    opened = open_aloud(source, streams, verbose=verbose)
+    opened = open_aloud(source, streams, verbose=verbose).with_stand_ins({})
     target = LintTarget(
         writer=opened.writer(RenderOptions(kwargs=kwargs or {})),
         tokenizer=opened.vocabulary if isinstance(opened.vocabulary, Tokenizer) else None,

@@ -78,13 +78,15 @@ def run(
 def parse_text(text: str, name: str, writer: "PromptWriter") -> "Conversation":
     """Return the messages of one prompt. Raise BadInput, which names the input."""
     from tulu_cli.prompt.inspect.parse import parse_prompt
+    from tulu_cli.prompt.limits import BUDGET
 
     if not text:
         raise BadInput(f"{name} is empty: a rendered prompt is expected.")
     try:
-        return parse_prompt(text, writer.grammar, writer.render)
+        with BUDGET:
+            return parse_prompt(text, writer.grammar, writer.render)
     except BadInput as error:
-        raise BadInput(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
 
 
 def is_open(messages: "Conversation", text: str) -> bool:

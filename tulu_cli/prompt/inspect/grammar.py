@@ -13,6 +13,7 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.limits import on_one_budget
 from tulu_cli.prompt.render import Render, render_template
 from tulu_cli.prompt.spoofing import ControlTexts, is_sign
 
@@ -84,6 +85,7 @@ def signs_in(text: str) -> Iterator[str]:
             yield found.group()
 
 
+@on_one_budget
 def learn(render: Render) -> Grammar:
     """Show the template conversations, and see what stands between the contents."""
     found: dict[tuple[str, str], dict[str, None]] = {}

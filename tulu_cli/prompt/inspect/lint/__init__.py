@@ -5,11 +5,13 @@ and end tokens, T03x generation prompt, T04x system message, T05x and T06x other
 space, T07x determinism, T09x loss mask, T10x conversations.
 """
 
+from tulu_cli.errors import TemplateExhausted
 from tulu_cli.prompt.inspect.lint.contents import lint_conversation
 from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
-from tulu_cli.prompt.inspect.lint.running import RUNNING, STEADY
+from tulu_cli.prompt.inspect.lint.running import RUNNING, STEADY, explained
 from tulu_cli.prompt.inspect.lint.tokens import TOKENS
 from tulu_cli.prompt.inspect.lint.turns import TURNS
+from tulu_cli.prompt.limits import BUDGET
 
 __all__ = ["Finding", "LintTarget", "lint_conversation", "lint_template"]
 
@@ -18,6 +20,14 @@ _ORDER = ("error", "warning", "note")
 
 def lint_template(target: LintTarget) -> list[Finding]:
     """Return all findings about a template, the worst first."""
+    try:
+        with BUDGET:
+            return _findings(target)
+    except TemplateExhausted as error:
+        return [explained(error)]
+
+
+def _findings(target: LintTarget) -> list[Finding]:
     broken = [finding for rule in RUNNING for finding in rule(target)]
     if broken:
         return broken

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import Variables
 from tulu_cli.prompt.inspect.grammar import find_markers
 from tulu_cli.prompt.inspect.lint.finding import Finding, LintTarget
+from tulu_cli.prompt.limits import BUDGET
 from tulu_cli.prompt.tracing import spans_of
 
 
@@ -18,8 +20,21 @@ def lint_conversation(
     messages: Sequence[Message],
     place: str,
     tools: Sequence[Variables] | None = None,
+) -> list[Finding]:
+    """Return T100 to T105 for one conversation, which `place` names, with its own tools.
+
+    Raise TemplateExhausted if the template takes too much for it.
+    """
+    with BUDGET:
+        return list(_findings(target, messages, place, tools))
+
+
+def _findings(
+    target: LintTarget,
+    messages: Sequence[Message],
+    place: str,
+    tools: Sequence[Variables] | None,
 ) -> Iterator[Finding]:
-    """T100 to T105 for one conversation, which `place` names, with its own tools."""
     control = target.writer.vocabulary.control_texts
     for index, marker in find_markers(messages, target.markers):
         yield Finding(
@@ -63,7 +78,7 @@ def lost(
         if not said or shown_ones is None or index in shown_ones:
             continue
         parts = [{"type": "text", "text": message.content}]
-        as_parts = Message(message.role, message.content, {**message.extra, "content": parts})
+        as_parts = replace(message, extra={**message.extra, "content": parts})
         changed = [*messages[:index], as_parts, *messages[index + 1 :]]
         fix = "Use another template, or leave the message out."
         if index in (contents_shown(target, changed, tools) or ()):
@@ -118,7 +133,7 @@ def with_objects(messages: Sequence[Message]) -> tuple[list[Message], list[str]]
         calls = message.extra.get("tool_calls")
         changed = [with_object(call, texts) for call in calls] if isinstance(calls, list) else []
         extra = {**message.extra, "tool_calls": changed} if changed else message.extra
-        read.append(Message(message.role, message.content, extra))
+        read.append(replace(message, extra=extra))
     return read, texts
 
 
