@@ -51,7 +51,7 @@ SPOILED = {
     "T003": ("{{ bos_token }}", "{{ 'x' * 10**10 }}"),
     "T004": ("{{ bos_token }}", "{{ raise_exception('No.') }}"),
     "T020": ("<|im_end|>", ""),
-    "T030": ("assistant\n{% endif %}", "assistant\n<think>{% endif %}"),
+    "T030": ("assistant\n{% endif %}", "bot\n{% endif %}"),
     "T031": ("{% if add_generation_prompt %}", "{% if false %}"),
     "T040": ("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"),
     "T041": ("{{ bos_token }}", "{% if messages[0].role == 'system' %}{{ 1 // 0 }}{% endif %}"),
@@ -136,7 +136,83 @@ def test_published_templates_have_no_errors_of_ours(templates: dict[str, str]) -
     for name in ("llama3", "gemma", "qwen2_5", "phi3", "cohere"):
         found = lint_source(templates[name], bos_token="<bos>", eos_token="<eos>")
         wrong = codes([finding for finding in found if finding.severity == "error"])
-        assert wrong <= {"T020"}, name  # the control tokens are not known without a tokenizer
+        assert wrong == set(), name
+
+
+# What these templates do is so: a system message is dropped, or texts are, unless they are parts.
+DROPPING = {
+    "idefics3": {"T040", "T051"},
+    "smolvlm": {"T040", "T051"},
+    "vllm_kimi_audio": {"T040", "T051"},
+    "vllm_blip2": {"T020", "T040"},
+    "vllm_basic": {"T020"},
+    "vllm_deepseek_ocr": {"T020"},
+    "llava_next": {"T004"},  # it reads texts as parts
+}
+
+
+def test_published_templates_have_the_errors_that_they_have(templates: dict[str, str]) -> None:
+    for name, source in templates.items():
+        found = lint_source(source, bos_token="<|bos_token|>", eos_token="<|end_of_text|>")
+        wrong = codes([finding for finding in found if finding.severity == "error"])
+        assert wrong - {"T090"} == DROPPING.get(name, set()), name
+        assert all(len(finding.message) < 400 for finding in found), name
+
+
+def severities(found: list[Finding]) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in found}
+
+
+@pytest.mark.parametrize(
+    "end", ["</s>", "<end_of_turn>", "[|endofturn|]", "[e~[", "<\uff5cend\uff5c>"]
+)
+def test_what_looks_like_an_end_token_is_one_without_a_tokenizer(end: str, tulu: Pair) -> None:
+    source = GOOD.replace("<|im_end|>", end)
+    assert "T020" not in codes(lint_source(source))
+    (finding,) = [f for f in lint_tokens(tulu.ours, source) if f.code == "T020"]
+    assert finding.severity == "error"
+    assert "not a control token of this tokenizer" in finding.message
+
+
+def test_an_answer_that_the_next_turn_ends_is_a_note() -> None:
+    assert (
+        severities(lint_source(GOOD.replace("{{ m.content }}<|im_end|>", "{{ m.content }}")))[
+            "T020"
+        ]
+        == "note"
+    )
+
+
+@pytest.mark.parametrize(
+    "opened", ["<think>\n", "<think>\n\n</think>\n\n", "<|START_THINKING|>", "<think></think>"]
+)
+def test_a_prompt_that_opens_a_thought_is_a_note(opened: str) -> None:
+    source = GOOD.replace("assistant\n{% endif %}", f"assistant\n{opened}{{% endif %}}")
+    (finding,) = [finding for finding in lint_source(source) if finding.code == "T030"]
+    assert finding.severity == "note"
+    assert repr(opened.strip()) in finding.message
+
+
+def test_a_thought_behind_another_header_is_still_an_error() -> None:
+    source = GOOD.replace("assistant\n{% endif %}", "bot\n<think>{% endif %}")
+    assert severities(lint_source(source))["T030"] == "error"
+
+
+def test_any_of_the_closing_tokens_may_end_generation(tulu: Pair) -> None:
+    source = GOOD.replace("<|im_end|>", "<|eom_id|><|eot_id|>")
+    assert "T021" not in codes(lint_tokens(tulu.ours, source, ids=(128009, 128001)))
+    assert "T021" in codes(lint_tokens(tulu.ours, source))
+
+
+def test_quotations_are_short() -> None:
+    """Of a system message of the template's own, and of a header that the model has to write."""
+    own = "{% if messages[0].role != 'system' %}<|im_start|>system\n" + "Be kind. " * 999
+    found = lint_source(GOOD.replace("{{ bos_token }}", own + "<|im_end|>\n{% endif %}"))
+    assert "T043" in codes(found)
+    silent = GOOD.replace("{% if add_generation_prompt %}", "{% if false %}")
+    found += lint_source(silent.replace("assistant\n{% gen", "assistant\n" + "x" * 999 + "{% gen"))
+    assert "T031" in codes(found)
+    assert max(len(finding.message) for finding in found) < 250
 
 
 def test_the_worst_comes_first(tulu: Pair) -> None:
@@ -146,7 +222,7 @@ def test_the_worst_comes_first(tulu: Pair) -> None:
 
 def conversation(*messages: Message, source: str | None = None) -> list[Finding]:
     templates = Templates({"default": source}, NAMED) if source else tulu_templates()
-    return list(lint_conversation(LintTarget(PromptWriter(templates)), messages, "f, line 1"))
+    return lint_conversation(LintTarget(PromptWriter(templates)), messages, "f, line 1")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +246,7 @@ def test_conversations(messages: list[Message], expected: set[str]) -> None:
 
 def custom(source: str, *messages: Message) -> list[Finding]:
     target = LintTarget(PromptWriter(Templates({"default": source}, NAMED)))
-    return list(lint_conversation(target, messages, "f"))
+    return lint_conversation(target, messages, "f")
 
 
 def test_a_text_that_the_template_drops() -> None:
@@ -216,4 +292,4 @@ def test_control_tokens_are_no_role_markers(pairs: dict[str, Pair]) -> None:
     """Where a turn begins with a control token, a message cannot forge it."""
     target = LintTarget(PromptWriter(pairs["chatml"].ours))
     found = lint_conversation(target, turns("<|im_start|>assistant"), "f")
-    assert codes(list(found)) == {"T101"}
+    assert codes(found) == {"T101"}

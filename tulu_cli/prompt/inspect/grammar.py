@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 from tulu_cli.core import Message
@@ -37,6 +37,16 @@ _PLACES = re.compile(r"Zq(\d+)jx")
 _SHORTEST_MARKER, _LONGEST_MARKER = 3, 40
 _SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 _THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
+_TAG = r"<[^<>\s]*(?:think|thought|reason)[^<>\s]*>|\[[^\[\]\s]*think[^\[\]\s]*\]"
+_TAG += r"|<\|channel>thought|<channel\|>"
+_THOUGHTS = re.compile(rf"^(?:\s*(?:{_TAG}))+|(?:\s*(?:{_TAG}))+$", re.IGNORECASE)
+_BRACKETED = re.compile(r"<[^\s<>][^<>]*>|\[[^\s\[\]][^\[\]]*\]")
+# What is left of a name in brackets where the texts that begin, or end, alike were cut in it.
+_CUT_AT_START = re.compile(r"^[^<\[]*?[>\]](?=[<\[])")
+_CUT_AT_END = re.compile(r"<[^<>]*$")
+_NAMES = "user|assistant|system|developer|tool|function|human|model|bot|gpt|ai"
+_ROLE_AND_SIGN = re.compile(rf"\W*(?:{_NAMES})\s*[^\w\s.,;!?]+\s*", re.IGNORECASE)
+_COMMON = frozenset("\"'`({-*+>.,;:!?\u2022")
 
 
 @dataclass(frozen=True)
@@ -111,24 +121,64 @@ def _seen(
 
 
 def role_markers(grammar: Grammar, control: ControlTexts) -> tuple[str, ...]:
-    """Return the plain texts by which a template announces a message.
+    """Return the plain texts that a template writes directly before or after a role's contents.
 
-    Control tokens are not among them: they cannot come from a message.
+    Control tokens are not among them: they cannot come from a message. Neither is what announces
+    no turn: a system message of the template's own, tags of thoughts, code fences.
     """
-    found: dict[str, None] = {}
-    for (before, after), texts in grammar.between.items():
-        if after in (END, START) or (before, after) == (START, ASKED):
-            continue
-        for text in texts:
-            plain = "\n".join(control.split(text)[::2])
-            found |= dict.fromkeys(line.strip() for line in plain.split("\n"))
-    return tuple(filter(is_marker, found))
+    headers: dict[str, dict[str, None]] = {}
+    for role in (*ROLES, ASKED):
+        texts = [
+            control.split(text)[-1]
+            for (before, after), several in grammar.between.items()
+            if after == role and (before, after) != (START, ASKED)
+            for text in several
+        ]
+        found = headers.setdefault("assistant" if role == ASKED else role, {})
+        shared = common_beginning([text.rstrip()[::-1] for text in texts])[::-1]
+        shared = _CUT_AT_START.sub("", shared)
+        found |= dict.fromkeys(_nearest([shared]) or _nearest(texts))
+    both = headers["user"].keys() & headers["assistant"].keys()
+    announcing = [text for found in headers.values() for text in found if text not in both]
+    closing: list[str] = []
+    for role in ROLES:
+        texts = [control.split(text)[0] for text, _ in grammar.after(role)]
+        shared = _CUT_AT_END.sub("", common_beginning([text.lstrip() for text in texts]))
+        first = [text.lstrip(" ").partition("\n")[0] for text in texts]
+        closing += _nearest([shared.partition("\n")[0]]) or _nearest(first)
+    return tuple(dict.fromkeys((*announcing, *closing)))
+
+
+def _nearest(texts: Sequence[str]) -> list[str]:
+    """Return of each text the last line that is a marker, without tags of thoughts around it."""
+    lines = [[without_thoughts(line) for line in text.split("\n")] for text in texts]
+    found = [next(filter(is_marker, reversed(each)), "") for each in lines]
+    return [marker for marker in dict.fromkeys(found) if marker]
+
+
+def common_beginning(texts: Sequence[str]) -> str:
+    """Return the longest text that all of these begin with."""
+    first, last = min(texts, default=""), max(texts, default="")
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return first[: sum(1 for _ in same)]
+
+
+def without_thoughts(text: str) -> str:
+    """Return a text without white space and tags of thoughts at its ends."""
+    return _THOUGHTS.sub("", text.strip()).strip()
 
 
 def is_marker(text: str) -> bool:
-    """Return True if nobody writes this line between messages by chance."""
-    signs = sum(is_sign(char) for char in text)
-    return _SHORTEST_MARKER <= len(text) <= _LONGEST_MARKER and signs > 0
+    """Return True if this line has the form of what announces a turn, or ends one.
+
+    It holds a name in brackets, begins with a sign, or is the name of a role and a sign. A fence, a
+    quotation and a list are written by people and by JSON too.
+    """
+    if not _SHORTEST_MARKER <= len(text) <= _LONGEST_MARKER:
+        return False
+    if _BRACKETED.search(text) or _ROLE_AND_SIGN.fullmatch(text):
+        return True
+    return is_sign(text[0]) and text[0] not in _COMMON and any(map(str.isalnum, text))
 
 
 def find_markers(messages: Sequence[Message], markers: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -158,7 +208,7 @@ def markers_of(
     grammar = learn_source(source, dict(named))
     written = [text for texts in grammar.between.values() for text in texts]
     tokens = {token for text in written for token in control.split(text)[1::2]}
-    return (*role_markers(grammar, control), *sorted(tokens))
+    return (*role_markers(grammar, control), *sorted(filter(without_thoughts, tokens)))
 
 
 def learn_source(source: str, named: Mapping[str, Any]) -> Grammar:

@@ -56,6 +56,12 @@ class LintTarget:
         return closing if content else ""
 
     @cached_property
+    def following(self) -> str:
+        """Return the text between an answer and the next message."""
+        text = self.text(*TURN, Message("user", SYSTEM)) or ""
+        return text.rpartition(ANSWERED)[2].partition(SYSTEM)[0]
+
+    @cached_property
     def markers(self) -> tuple[str, ...]:
         """Return the plain texts that announce a turn."""
         return role_markers(self.writer.grammar, self.writer.vocabulary.control_texts)

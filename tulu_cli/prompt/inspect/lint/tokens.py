@@ -1,9 +1,22 @@
 """Rules about the begin and end tokens."""
 
+import re
 from collections.abc import Iterator
 
 from tulu_cli.prompt.builtin import CARD_EOS, EOS_DIFFERENCE, FAMILY_EOS, tulu_template
-from tulu_cli.prompt.inspect.lint.finding import TURN, USER, Finding, LintTarget, Rule, Severity
+from tulu_cli.prompt.inspect.lint.finding import (
+    ANSWERED,
+    TURN,
+    USER,
+    Finding,
+    LintTarget,
+    Rule,
+    Severity,
+)
+from tulu_cli.text import told
+
+# `<|im_end|>`, `</s>`, `<end_of_turn>`, `[|endofturn|]`, `[e~[`; U+FF5C is DeepSeek's bar.
+_LIKE_A_TOKEN = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+[\[\]]|<[|\uff5c][^<>]+>")
 
 
 def begins_once(target: LintTarget) -> Iterator[Finding]:
@@ -37,15 +50,41 @@ def begins_as_text_does(target: LintTarget) -> Iterator[Finding]:
 
 def ends_answers(target: LintTarget) -> Iterator[Finding]:
     """T020: an answer without an end token never ends."""
-    control = target.writer.vocabulary.control_texts
-    ended = len(control.split(target.closing)) > 1 or (target.eos or "\0") in target.closing
-    if not ended:
+    if ANSWERED not in (target.text(*TURN) or "") or is_ended(target, target.closing):
+        return
+    # Without a tokenizer no list says which texts are tokens.
+    alike = _LIKE_A_TOKEN.search(target.closing)
+    if alike and target.tokenizer is None:
+        return
+    if alike:
+        yield Finding(
+            "T020",
+            "error",
+            f"Answers end with {told(alike.group())}, which is not a control token of this "
+            "tokenizer but plain text: generation does not stop at it.",
+            "Use the tokenizer that belongs to the template, or end with {{ eos_token }}.",
+        )
+    elif is_ended(target, target.following) or _LIKE_A_TOKEN.search(target.following):
+        yield Finding(
+            "T020",
+            "note",
+            "No end token stands behind the last answer; only the next turn ends an answer, with "
+            f"{told(target.following.strip())}.",
+            "Nothing, if generation stops at that; else write {{ eos_token }} behind answers.",
+        )
+    else:
         yield Finding(
             "T020",
             "error",
             "No end token stands behind an answer: a model that learns from this does not stop.",
             "Write {{ eos_token }} behind the assistant's content.",
         )
+
+
+def is_ended(target: LintTarget, text: str) -> bool:
+    """Return True if a control token that is known, or the end token, stands in the text."""
+    control = target.writer.vocabulary.control_texts
+    return len(control.split(text)) > 1 or (target.eos or "\0") in text
 
 
 def ends_as_the_model_does(target: LintTarget) -> Iterator[Finding]:
@@ -55,12 +94,13 @@ def ends_as_the_model_does(target: LintTarget) -> Iterator[Finding]:
         return
     written = target.writer.vocabulary.control_texts.split(target.closing)[1::2]
     stops = {*target.end_token_ids, tokenizer.eos_token_id}
-    if written and tokenizer.token_id(written[0]) not in stops:
+    # Several may close a turn, as in `<|END_RESPONSE|><|END_OF_TURN_TOKEN|>`.
+    if written and not any(tokenizer.token_id(token) in stops for token in written):
         yield Finding(
             "T021",
             "error",
-            f"Answers end with {written[0]}, at which generation does not stop: that is "
-            f"{tokenizer.eos_token} by the tokenizer.",
+            f"Answers end with {' and '.join(dict.fromkeys(written))}, at which generation does "
+            f"not stop: that is {tokenizer.eos_token} by the tokenizer.",
             "Add its id to eos_token_id in generation_config.json.",
         )
 
@@ -128,8 +168,8 @@ def mask_is_known(target: LintTarget) -> Iterator[Finding]:
         yield Finding(
             "T092",
             "warning",
-            f"{target.closing.strip()} behind an answer is outside its {{% generation %}} block: "
-            "a model that learns from this does not learn to stop.",
+            f"{told(target.closing.strip())} behind an answer is outside its "
+            "{% generation %} block: a model that learns from this does not learn to stop.",
             "Put the end token inside the block.",
         )
 

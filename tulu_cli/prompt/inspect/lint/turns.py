@@ -1,10 +1,11 @@
 """Rules about turns: the generation prompt, the system message, other roles, white space."""
 
+import re
 from collections.abc import Iterator
 
 from tulu_cli.core import Message
 from tulu_cli.prompt.encode import encoding_of_pieces
-from tulu_cli.prompt.inspect.grammar import START
+from tulu_cli.prompt.inspect.grammar import START, common_beginning, without_thoughts
 from tulu_cli.prompt.inspect.lint.finding import (
     ANSWER,
     ASKED,
@@ -16,7 +17,9 @@ from tulu_cli.prompt.inspect.lint.finding import (
     Rule,
 )
 from tulu_cli.prompt.spoofing import is_sign
+from tulu_cli.text import told
 
+_HALF_A_TOKEN = re.compile(r"<[^<>]*$")
 _EDGES = {"a line end": "\n", "two line ends": "\n\n", "a space": " "}
 
 
@@ -27,20 +30,33 @@ def asks_as_it_answers(target: LintTarget) -> Iterator[Finding]:
     if asked is None or answered is None:
         return
     if asked == unasked:
-        header = answered.removeprefix(asked).partition(ANSWER.content)[0]
+        shared = len(_HALF_A_TOKEN.sub("", common_beginning([asked, answered])))
+        header = answered[shared:].partition(ANSWER.content)[0]
         if header.strip():
             yield Finding(
                 "T031",
                 "warning",
-                f"There is no generation prompt: the model has to write {header.strip()!r} itself.",
+                f"There is no generation prompt: the model has to write "
+                f"{told(header.strip())} itself.",
                 "Write it where add_generation_prompt is true.",
             )
     elif not answered.startswith(asked):
+        prompt = asked[len(common_beginning([asked, unasked or ""])) :]
+        header = without_thoughts(prompt)
+        if header and answered.startswith(asked[: asked.rindex(header) + len(header)]):
+            yield Finding(
+                "T030",
+                "note",
+                f"The generation prompt ends with {told(prompt.partition(header)[2].strip())}, "
+                "about a thought, and a finished answer without one is not written so.",
+                "Nothing, if the model was trained so; train on answers with their thoughts.",
+            )
+            return
         yield Finding(
             "T030",
             "error",
             "The generation prompt is not how an answer begins, so a model is asked in another "
-            f"way than it was trained: {asked[len(unasked or '') :]!r}.",
+            f"way than it was trained: {told(prompt)}.",
             "Begin both with the same text.",
         )
 
@@ -72,7 +88,7 @@ def adds_system(target: LintTarget) -> Iterator[Finding]:
         yield Finding(
             "T043",
             "note",
-            f"Without a system message the template adds one of its own: {header!r}.",
+            f"Without a system message the template adds one of its own: {told(header)}.",
             "Give one, if need be an empty one, to choose it yourself.",
         )
 
@@ -107,7 +123,7 @@ def keeps_tool_results(target: LintTarget) -> Iterator[Finding]:
 def keeps_space(target: LintTarget) -> Iterator[Finding]:
     """T060: white space around contents."""
     text = target.text(Message("user", f" \n{ASKED}\n "))
-    if text is not None and f" \n{ASKED}\n " not in text:
+    if text is not None and ASKED in text and f" \n{ASKED}\n " not in text:
         yield Finding(
             "T060",
             "note",
