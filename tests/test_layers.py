@@ -74,6 +74,7 @@ LAZY = {
     "tulu_cli.engines.transformers": {"torch", "transformers"},
     "tulu_cli.models.hub_errors": {"huggingface_hub"},
     "tulu_cli.prompt.environment": {"jinja2"},
+    "tulu_cli.prompt.tracing_environment": {"jinja2"},
 }
 
 

@@ -13,8 +13,9 @@ class Message:
     """One turn of a conversation; `extra` holds what else a template may read (tool_calls).
 
     Where the content was given as null or as a list of text parts, it stands so in there too.
-    `keys` is the order in which the message was written, if it is not role, content and the others:
-    a template that shows a message as JSON shows that order.
+    `keys` are those of the message as it was written, if they are not role, content and the others
+    in this order: a template that shows a message as JSON shows them. One without content beside
+    tool calls has none here.
     """
 
     role: str
@@ -28,6 +29,8 @@ class Message:
         whole = {**known, **self.extra} if self.extra else known
         if not self.keys:
             return whole
+        if "content" not in self.keys and not self.content:
+            del whole["content"]
         return {**{key: whole[key] for key in self.keys if key in whole}, **whole}
 
     def as_text(self) -> "Message":

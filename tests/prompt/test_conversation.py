@@ -148,6 +148,7 @@ ORDERS: list[list[dict[str, Any]]] = [
     [{"role": "user", "name": "A", "content": "Hi"}],
     [{"content": [{"text": "Hi", "type": "text"}], "role": "user"}],
     [{"tool_calls": [{"function": {"name": "f"}}], "content": None, "role": "assistant"}],
+    [{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}],
 ]
 
 

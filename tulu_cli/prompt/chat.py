@@ -216,8 +216,8 @@ def is_known_role(role: str, source: str, control: ControlTexts) -> bool:
 
 
 def without_null(messages: Sequence[Variables]) -> list[Variables]:
-    """Return the messages for a template that takes a text alone: null is an empty one."""
-    return [{**one, "content": ""} if one["content"] is None else one for one in messages]
+    """Return the messages for a template that takes a text alone: null, or none, is an empty one."""
+    return [{**one, "content": ""} if one.get("content") is None else one for one in messages]
 
 
 def check(messages: Sequence[Message], kwargs: Variables) -> None:

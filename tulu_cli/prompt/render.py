@@ -83,7 +83,7 @@ def render_messages(
     if not continue_final:
         return render_template(source, variables, traces=traces)
     *before, last = variables["messages"]
-    tagged, content = _tagged(last["content"])
+    tagged, content = _tagged(last.get("content"))
     messages = [*before, {**last, "content": tagged}]
     text = render_template(source, {**variables, "messages": messages}, traces=traces)
     if content.strip() not in text or CONTINUE_TAG.strip() not in text:

@@ -21,8 +21,8 @@ def parse_messages(data: bytes, source: str) -> Conversation:
     """Return the messages in a JSON document; `source` names it in errors.
 
     A message is an object with role and content; its other keys go to the chat template. Content
-    is a text or a list of text parts; it may be null beside tool_calls, or where an assistant's
-    message holds something else. Other keys of an object around `messages` are not read. Raise
+    is a text or a list of text parts; it may be null or missing beside tool_calls, or where an
+    assistant's message holds something else. Other keys of an object around `messages` are not read. Raise
     BadInput with the byte, the line and column, or the path of what is wrong.
     """
     text = decode_utf8(data, source).removeprefix("\ufeff")
@@ -73,14 +73,13 @@ def parse_role(message: dict[str, Any], path: str, source: str) -> str:
 def parse_content(message: dict[str, Any], path: str, source: str) -> str:
     """Return the content as one text: that of its parts, none for null."""
     content = message.get("content")
-    if content is None and message.get("tool_calls"):
+    if isinstance(content, str):
+        return content
+    answers = message.get("role") == "assistant" and _holds_more(message)
+    if content is None and (message.get("tool_calls") or answers):
         return ""
     if "content" not in message:
         refuse(source, f"{path}.content", "is missing")
-    if isinstance(content, str):
-        return content
-    if content is None and message.get("role") == "assistant" and _holds_more(message):
-        return ""
     if not isinstance(content, list):
         refuse(source, f"{path}.content", "must be a text or a list of text parts")
     return "".join(
