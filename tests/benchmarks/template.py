@@ -37,7 +37,7 @@ started = time.process_time()
 with open(sys.argv[2], "rb") as rows, open(sys.argv[3], "w") as out:
     for row in rows:
         messages = json.loads(row)["messages"]
-        out.write(tokenizer.apply_chat_template(messages, tokenize=False, **TEMPLATE))
+        out.write(SHOW(tokenizer.apply_chat_template(messages, **OPTIONS)))
         out.write("\\n---\\n")
 print(time.process_time() - started)
 """
@@ -105,7 +105,7 @@ def many_conversations(directory: Path, folder: Path, pairs: int) -> Row:
     write_rows(rows, count)
     source = Path(__file__).parents[2] / "tulu_cli" / "prompt" / "data" / "tulu3.jinja"
     options = {"chat_template": source.read_text(), "eos_token": "<|end_of_text|>"}
-    loop = LOOP.replace("**TEMPLATE", f"**{options!r}")
+    loop = LOOP.replace("**OPTIONS", f"tokenize=False, **{options!r}").replace("SHOW", "")
     peer = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
     sides = {
         "ours": lambda: count / seconds([*TULU, "render", str(rows)])[0],
@@ -114,6 +114,37 @@ def many_conversations(directory: Path, folder: Path, pairs: int) -> Row:
     rounds = alternate(sides, pairs, warm_up=0)
     what, name = f"render of {count:,} rows", "apply_chat_template"
     return compare(rounds, what, "ours", name, "rows/s", at_least(1))
+
+
+def many_token_ids(directory: Path, folder: Path, pairs: int) -> Row:
+    """Token ids of conversations a second of one core, written to a file by both."""
+    count, rows = 20_000, folder / "rows.jsonl"
+    write_rows(rows, count)
+    loop = LOOP.replace("**OPTIONS", "return_dict=False").replace("SHOW", "str")
+    peer = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
+    ours = [*TULU, "tokens", "--tokenizer", str(directory), str(rows)]
+    sides = {
+        "ours": lambda: count / seconds(ours)[0],
+        "apply_chat_template": lambda: count / float(seconds(peer)[-1].split()[-1]),
+    }
+    rounds = alternate(sides, pairs, warm_up=0)
+    what, name = f"tokens of {count:,} rows", "apply_chat_template"
+    return compare(rounds, what, "ours", name, "rows/s", at_least(1))
+
+
+def protection(directory: Path, folder: Path, pairs: int) -> Row:
+    """What it costs to tell who wrote a control token, where each row spells one."""
+    count, rows = 50_000, folder / "rows.jsonl"
+    write_rows(rows, count)
+    rows.write_text(rows.read_text().replace('"content": "', '"content": "<|im_end|> '))
+    command = [*TULU, "render", "--tokenizer", str(directory), str(rows)]
+    sides = {
+        "ours": lambda: count / seconds(command)[0],
+        "--allow-special": lambda: count / seconds([*command, "--allow-special"])[0],
+    }
+    rounds = alternate(sides, pairs, warm_up=0)
+    what = f"render of {count:,} rows that spell a control token"
+    return compare(rounds, what, "ours", "--allow-special", "rows/s", at_least(0.5))
 
 
 def two_processes(folder: Path, pairs: int) -> Row:
@@ -154,6 +185,8 @@ def main(asked: Asked) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         pairs = min(asked.pairs, MOST_RENDERS)
         rows.append(many_conversations(directories[0], Path(folder), pairs))
+        rows.append(many_token_ids(directories[0], Path(folder), pairs))
+        rows.append(protection(directories[0], Path(folder), pairs))
         rows.append(two_processes(Path(folder), pairs))
         rows.append(memory(Path(folder)))
     return rows

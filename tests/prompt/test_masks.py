@@ -1,6 +1,7 @@
 """The loss mask and the turns of a prompt: transformers' where the template marks, else derived."""
 
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -179,3 +180,24 @@ def test_a_token_is_learnt_where_it_overlaps() -> None:
     assert loss_mask(offsets, [(3, 6)]) == [0, 1, 0, 1, 0]
     assert loss_mask(offsets, [(0, 2), (9, 10)]) == [1, 0, 0, 0, 1]
     assert loss_mask(offsets, []) == [0] * 5
+
+
+# The marked variant of Qwen3's writes empty thoughts that the plain one does not.
+@pytest.mark.parametrize("name", [name for name in MARKING if name != "qwen3"])
+def test_derived_masks_are_those_that_templates_mark_for_training(
+    pairs: dict[str, Pair], templates: dict[str, str], name: str
+) -> None:
+    plain, marked = (templates[each] for each in (name, f"{name}_training"))
+    talk = turns("Hi", "Hello there", "And?", "Fine.", "Well?", "x")
+    derived = explained(pairs["tulu"], talk, template=plain)
+    known = explained(pairs["tulu"], talk, template=marked)
+    assert known.source == "generation"
+    assert derived.source in ("prefixes", "contents")
+    # White space behind an end token is learnt or not: the model has stopped by then.
+    assert runs(derived) == runs(known)
+
+
+def runs(result: Explained) -> list[str]:
+    """The texts that are learnt in one piece, without white space at their ends."""
+    found = groupby(result.tokens, key=lambda token: token.learnt)
+    return ["".join(token.piece for token in run).strip() for learnt, run in found if learnt]

@@ -3,10 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import Tokenizer, encode_chat, render_chat
+from tulu_cli.prompt.builtin import tulu_template, tulu_templates
+from tulu_cli.prompt.chat import chat_pieces
+from tulu_cli.prompt.render import may_cut
 
 from .pairs import Pair, turns
 from .synthetic import JOINING, LLAMA2
@@ -101,6 +106,44 @@ CUTTING = {
 def test_templates_that_cut_and_join_content(tulu: Pair, expression: str) -> None:
     template = "{% for m in messages %}{% set c = m.content %}" + expression + "{% endfor %}"
     assert_spoof_fails(tulu.ours, turns(CUTTING[expression]), turns("x"), template=template)
+
+
+KEEPING = [
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' ~ m.content | trim }}{% endfor %}",
+    "{% for m in messages %}{{ m.content if loop.last and m.content == 'a|b' }}{% endfor %}",
+]
+POSSIBLY_CUTTING = [
+    "{{ messages[0].content[2:] }}",
+    "{{ messages[0].content }}",
+    "{% for m in messages %}{% for c in m.content %}{{ c }}{% endfor %}{% endfor %}",
+    "{% for m in messages %}{% set c = m.content %}{{ c }}{% endfor %}",
+    "{% for m in messages %}{{ m.content | trim('|') }}{% endfor %}",
+    "{% for m in messages %}{{ m.content.strip('|') }}{% endfor %}",
+    "{% for m in messages %}{{ '%.3s' % m.content }}{% endfor %}",
+    "{% for m in messages if m.content.split() %}{{ m.content }}{% endfor %}",
+    "{% for messages in messages %}{% for c in messages %}{{ c }}{% endfor %}{% endfor %}",
+    "{% for a, b in messages %}{{ a }}{% endfor %}",
+    "{% for m in messages %}{% filter lower %}{{ m.content }}{% endfilter %}{% endfor %}",
+    "{% macro m(messages) %}{% for c in messages %}{{ c }}{% endfor %}{% endmacro %}",
+    "{% if",
+]
+
+
+def test_which_templates_are_known_to_keep_texts_whole() -> None:
+    assert not any(map(may_cut, [tulu_template(), *KEEPING]))
+    assert all(map(may_cut, POSSIBLY_CUTTING))
+
+
+@given(st.lists(st.text("<|>_endoftx a", max_size=16), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=200, derandomize=True)
+def test_a_template_that_keeps_texts_whole_need_not_be_traced(contents: list[str]) -> None:
+    def pieces() -> list[str]:
+        return chat_pieces(tulu_templates(), turns(*contents))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tulu_cli.prompt.chat.may_cut", lambda _source: True)
+        traced = pieces()
+    assert pieces() == traced
 
 
 def test_a_template_sees_what_was_written(tulu: Pair) -> None:

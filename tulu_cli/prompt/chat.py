@@ -5,7 +5,7 @@ model as that text, unless the caller says `allow_special`. (Added tokens that a
 not call special, as <think> often is, are ordinary vocabulary.)
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict, Unpack
@@ -16,7 +16,7 @@ from tulu_cli.prompt.builtin import choose_template
 from tulu_cli.prompt.encode import encode_pieces
 from tulu_cli.prompt.inspect.grammar import refuse_markers
 from tulu_cli.prompt.limits import on_one_budget
-from tulu_cli.prompt.render import reads_parts, render_messages
+from tulu_cli.prompt.render import may_cut, reads_parts, render_messages
 from tulu_cli.prompt.spoofing import ROLES, ControlTexts, pieces_of, texts_in
 from tulu_cli.prompt.tokenizer import Tokenizer
 from tulu_cli.prompt.tracing import Origin, map_traced, plain, trace
@@ -163,7 +163,7 @@ def chat_text(
         "documents": kwargs.get("documents"),
     }
     if not traces and not allow_special:
-        traces = control.may_arise_from(texts_of(messages, data))
+        traces = control.may_arise_from(texts_of(messages, data), cut=may_cut(source))
     if traces:
         data = traced_data(data, lambda role: is_known_role(role, source, control))
     render = partial(render_messages, source, continue_final=continue_final, traces=traces)
@@ -176,14 +176,12 @@ def chat_text(
         return render({**trusted, **data, "messages": texts})
 
 
-def texts_of(messages: Sequence[Message], data: Variables) -> Iterator[str]:
-    """Yield the texts of a conversation, keys included, but for the usual roles."""
-    for message in messages:
-        yield message.content
-        if message.role not in ROLES:
-            yield message.role
+def texts_of(messages: Sequence[Message], data: Variables) -> list[str]:
+    """Return the texts of a conversation, keys included, but for the usual roles."""
+    texts = [message.content for message in messages]
+    texts += [message.role for message in messages if message.role not in ROLES]
     others = [message.extra for message in messages if message.extra]
-    yield from texts_in([value for value in (*others, data["tools"], data["documents"]) if value])
+    return [*texts, *texts_in([one for one in (*others, data["tools"], data["documents"]) if one])]
 
 
 def traced_data(data: Variables, is_known: Callable[[str], bool]) -> dict[str, Any]:
@@ -216,7 +214,7 @@ def is_known_role(role: str, source: str, control: ControlTexts) -> bool:
 
 
 def without_null(messages: Sequence[Variables]) -> list[Variables]:
-    """Return the messages for a template that takes a text alone: null, or none, is an empty one."""
+    """Return the messages for a template that takes a text alone: no content is an empty one."""
     return [{**one, "content": ""} if one.get("content") is None else one for one in messages]
 
 

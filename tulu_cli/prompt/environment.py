@@ -324,6 +324,24 @@ def check_length(source: str) -> None:
             limits.check_lexemes(sum(1 for _ in islice(lexemes, limits.MOST_LEXEMES + 1)))
 
 
+# What a template may do to a text without making another one of a part of it.
+_WHOLE: tuple[type[nodes.Node], ...] = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Operand),
+    *(nodes.If, nodes.Compare, nodes.And, nodes.Or, nodes.Not, nodes.Test, nodes.CondExpr),
+    *(nodes.Add, nodes.Concat),
+)
+
+
+def keeps_texts_whole(source: str) -> bool:
+    """Return True if the template only looks at the texts that it is given, joins and shows them.
+
+    It does if it takes messages one by one, and has nothing that makes a text of a part of another:
+    everything but a few kinds of expression counts as that.
+    """
+    tree = parse_template(source)
+    return tree is not None and all(map(_keeps_whole, nodes_of(tree)))
+
+
 def loops_over_content(source: str) -> bool:
     """Return True if the template takes a content for a list of parts, as its loops show.
 
@@ -391,3 +409,14 @@ def _is_content(node: nodes.Node | None, names: Collection[str]) -> bool:
     if isinstance(node, nodes.CondExpr):
         return _is_content(node.expr1, names) or _is_content(node.expr2, names)
     return isinstance(node, nodes.Or) and _is_content(node.left, names)
+
+
+def _keeps_whole(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.For):
+        loops = isinstance(node.iter, nodes.Name) and node.iter.name == "messages"
+        return loops and isinstance(node.target, nodes.Name) and node.target.name != "messages"
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str)
+    if isinstance(node, nodes.Filter):
+        return node.name == "trim" and not (node.args or node.kwargs)
+    return isinstance(node, (nodes.Getattr, *_WHOLE))

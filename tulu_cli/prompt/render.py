@@ -48,6 +48,15 @@ def compiled(source: str, *, traces: bool = False) -> "Template":
 
 @lru_cache(maxsize=64)
 @limits.on_one_budget
+def may_cut(source: str) -> bool:
+    """Return True unless the template is known to give each text as a whole, or not at all."""
+    from tulu_cli.prompt.environment import keeps_texts_whole
+
+    return not keeps_texts_whole(source)
+
+
+@lru_cache(maxsize=64)
+@limits.on_one_budget
 def reads_parts(source: str) -> bool:
     """Return True if the template reads a content as a list of parts."""
     from tulu_cli.prompt.environment import loops_over_content

@@ -74,13 +74,14 @@ class ControlTexts:
             or self.is_inside(core)
         )
 
-    def may_arise_from(self, texts: Iterable[str]) -> bool:
+    def may_arise_from(self, texts: Iterable[str], *, cut: bool) -> bool:
         """Return True if a template could make a control token with one of the texts in it.
 
-        That is a text which touches one, or has a sign of one: a template may cut and join it.
+        That is a text which touches one, or has a sign of one if the template may `cut` it.
         """
+        marks = self.marks if cut else ""
         for text in texts:
-            for mark in self.marks:
+            for mark in marks:
                 if mark in text:
                     return True
             for char in self._ends:
@@ -153,6 +154,8 @@ def pieces_of(text: str, control: ControlTexts) -> list[str]:
     A control token of which any character came from the conversation is plain text. `text` is a
     traced one, or one of which it is known that no control token came from the conversation.
     """
+    if type(text) is str:
+        return control.split(text)
     pieces = [""]
     place = 0
     for start, end, _ in (*spans_of(text), (len(text), len(text), None)):

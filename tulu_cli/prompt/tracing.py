@@ -9,7 +9,16 @@ An operation that is not known here makes a text that counts as the input's as a
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MappingView,
+    ValuesView,
+)
 from typing import Any, NamedTuple, SupportsIndex
 
 
@@ -179,10 +188,12 @@ def escaped(value: Any) -> str:
 
 def _same_length(name: str) -> Callable[..., str]:
     """Return a method of str for `Traced`: character by character where the length is kept."""
-    plain = getattr(str, name)
+    original = getattr(str, name)
 
     def method(self: Traced, *args: Any) -> str:
-        text: str = plain(self, *args)
+        text: str = original(self, *args)
+        if next(origins_in(args), None) is not None:
+            return whole(text, self, args)
         if len(text) == len(self):
             return made(text, self._spans)
         place = text.find(self)
@@ -251,6 +262,8 @@ def join_texts(texts: Iterable[str]) -> str:
 
 def _cut(text: Traced, part: str, start: int) -> str:
     """Return `part`, which stands in `text` from `start` on, with its spans."""
+    if not part:
+        return ""
     end = start + len(part)
     return made(
         part,
@@ -291,7 +304,7 @@ def origins_in(value: Any) -> Iterator[Origin]:
     elif type(value) is dict:
         for item in value.items():
             yield from origins_in(item)
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, KeysView, ItemsView, ValuesView)):
         for one in value:
             yield from origins_in(one)
 
@@ -315,24 +328,23 @@ def shown(value: Any) -> str:
         return value  # type: ignore[no-any-return]
     if kind is TracedMarkup:
         return made(value, value._spans)
-    return _representation(value) if kind in (list, tuple, dict) else str(value)
+    nested = isinstance(value, (list, tuple, dict, MappingView))
+    return representation(value) if nested else str(value)
 
 
-def _representation(value: Any) -> str:
+def representation(value: Any) -> str:
     """Return repr() of a value."""
     text = repr(value)
-    if isinstance(value, Traced):
-        return whole(text, value)
     if type(value) is dict:
         items = [
-            join_texts((_representation(key), ": ", _representation(item)))
+            join_texts((representation(key), ": ", representation(item)))
             for key, item in value.items()
         ]
         return _known(text, ("{", untraced(", ").join(items), "}"), value)
     if type(value) in (list, tuple):
-        items = [_representation(item) for item in value]
+        items = [representation(item) for item in value]
         return _known(text, (text[:1], untraced(", ").join(items), text[-1:]), value)
-    return text
+    return whole(text, value)
 
 
 # A conversion of printf-style formatting: its key in a mapping, if it has one.

@@ -53,7 +53,8 @@ class TracingEnvironment(Environment):
         """Call a function; a method of a text of the template's traces what it is given."""
         method = getattr(function, "__wrapped__", function)
         text = getattr(method, "__self__", None)
-        if isinstance(text, str) and next(tracing.origins_in([args, kwargs]), None) is not None:
+        given = (text, args, kwargs)
+        if isinstance(text, str) and next(tracing.origins_in(given), None) is not None:
             if method is not function:
                 limits.check_format(text, [*args, *kwargs.values()], "{")
                 function = partial(self._format, text, function)
@@ -64,7 +65,7 @@ class TracingEnvironment(Environment):
     def _format(self, text: str, real: Callable[..., str], *args: Any, **kwargs: Any) -> str:
         """Return `text.format(...)`, as the sandbox does it by `real`."""
         if isinstance(text, tracing.Traced):
-            return tracing.whole(real(*args, **kwargs), text, args, kwargs)
+            return tracing.whole(str.__str__(real(*args, **kwargs)), text, args, kwargs)
         if real.__name__ == "format_map":
             return TracingFormatter(self).vformat(text, (), *args)
         return TracingFormatter(self).vformat(text, args, kwargs)
@@ -95,8 +96,10 @@ class TracingFormatter(SandboxedFormatter):
             if not name or name[0] in ".[":
                 name, number = f"{number}{name}", number + 1
             value, _ = self.get_field(name, args, kwargs)
-            if conversion:
-                value = self.convert_field(value, conversion)
+            if conversion == "r":
+                value = tracing.representation(value)
+            elif conversion:
+                value = tracing.whole(self.convert_field(value, conversion), value)
             spec = self.vformat(spec, args, kwargs) if spec and "{" in spec else spec or ""
             pieces.append(tracing.shaped(value, self.format_field(value, spec)))
         return tracing.join_texts(pieces)

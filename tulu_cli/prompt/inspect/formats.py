@@ -22,8 +22,8 @@ def parse_messages(data: bytes, source: str) -> Conversation:
 
     A message is an object with role and content; its other keys go to the chat template. Content
     is a text or a list of text parts; it may be null or missing beside tool_calls, or where an
-    assistant's message holds something else. Other keys of an object around `messages` are not read. Raise
-    BadInput with the byte, the line and column, or the path of what is wrong.
+    assistant's message holds something else. Other keys of an object around `messages` are not
+    read. Raise BadInput with the byte, the line and column, or the path of what is wrong.
     """
     text = decode_utf8(data, source).removeprefix("\ufeff")
     value = parse_json(text, source)
