@@ -12,7 +12,18 @@ import tulu_cli
 ROOT = Path(tulu_cli.__file__).parent
 
 # The ground: each may import those before it. "" is the package's own __init__, with the version.
-GROUND = ("", "errors", "core", "text", "streams", "amd_child", "processes", "machine", "disk")
+GROUND = (
+    "",
+    "errors",
+    "core",
+    "text",
+    "streams",
+    "amd_child",
+    "processes",
+    "machine",
+    "disk",
+    "parallel",
+)
 
 # The floors of design.md, lowest first: a folder -> the folders that it may import, beside itself
 # and the ground. Change this together with design.md.

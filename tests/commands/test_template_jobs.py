@@ -5,12 +5,13 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import pytest
 
-from tests.program import eventually
-from tulu_cli.commands.template._flow import in_order
+from tests.program import DEADLINE_SECONDS, eventually
 from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.parallel import in_order
 
 
 def doubling() -> Callable[[int], int]:
@@ -105,3 +106,30 @@ def test_workers_end_with_the_work() -> None:
         return not any(os.path.exists(f"/proc/{worker}") for worker in workers)
 
     assert eventually(gone)
+
+
+def slow_behind_the_first() -> Callable[[int], int]:
+    def work(number: int) -> int:
+        if number:
+            sleep(10 * DEADLINE_SECONDS)
+        return number
+
+    return work
+
+
+def test_work_that_nobody_waits_for_is_ended() -> None:
+    results = in_order(slow_behind_the_first, range(4), 2)
+    assert next(results) == 0
+    results.close()  # type: ignore[attr-defined]
+
+
+def large() -> Callable[[int], bytes]:
+    return lambda _number: b"x" * 2**20
+
+
+@pytest.mark.parametrize("taken", [1, 2, 3])
+def test_a_result_that_is_being_handed_over_holds_nothing_up(taken: int) -> None:
+    results = in_order(large, range(100), 2)
+    for _ in range(taken):
+        next(results)
+    results.close()  # type: ignore[attr-defined]

@@ -1,14 +1,13 @@
 """One conversation after another: rows through a verb's work, in order, in one process or more."""
 
-import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from tulu_cli.commands.template._options import chunks_of
 from tulu_cli.errors import TuluError
+from tulu_cli.parallel import in_order
 
 if TYPE_CHECKING:
     import json
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from tulu_cli.prompt.inspect.formats import Row
     from tulu_cli.prompt.inspect.rows import Chunk
     from tulu_cli.streams import Streams
-
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
 
 # What is printed of a row.
 RowWork = Callable[["Row"], str]
@@ -57,78 +53,6 @@ def process(
             first = False
         if done.error is not None:
             raise done.error
-
-
-def in_order(
-    make: Callable[[], Callable[[Piece], Result]], pieces: Iterable[Piece], jobs: int
-) -> Iterator[Result]:
-    """Yield what the work that `make` makes gives for each piece, in the order of the pieces.
-
-    With one job all happens in this process; else in so many new ones, so `make`, the pieces and
-    the results must be picklable. No more than two pieces a process are taken ahead. Raise the
-    first error of a piece after the results of those before it, and TuluError where a process dies.
-    """
-    if jobs == 1:
-        yield from map(make(), pieces)
-        return
-    from concurrent.futures import Future, ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
-
-    method = "spawn"
-    if sys.platform == "linux":
-        # What is loaded and made by now is shared, and not loaded again for half a second. To fork
-        # is safe as long as this process has one thread; on macOS the system may have others.
-        method, work = "fork", make()
-        make = lambda: work  # noqa: E731 (never pickled)
-    pool = ProcessPoolExecutor(jobs, get_context(method), _begin, (make,))
-    waiting: deque[Future[Any]] = deque()
-    try:
-        for piece in pieces:
-            waiting.append(pool.submit(_work_on, piece))
-            if len(waiting) == 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise TuluError(
-            "A worker process has died, perhaps for want of memory: use fewer --jobs."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_make: Callable[[], Callable[[Any], Any]]
-
-
-def _begin(make: Callable[[], Callable[[Any], Any]]) -> None:
-    """Prepare a worker process: a Ctrl-C ends it without a word, and so does its parent's end."""
-    import gc
-    import os
-    import signal
-    from multiprocessing import parent_process
-    from threading import Thread
-
-    global _make
-    _make = make
-    gc.set_threshold(20_000)  # as in the parent: rows make many objects, and no garbage
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    def end_with_parent() -> None:
-        if parent := parent_process():
-            parent.join()
-        os._exit(1)
-
-    Thread(target=end_with_parent, daemon=True).start()
-
-
-@cache
-def _work() -> Callable[[Any], Any]:
-    return _make()
-
-
-def _work_on(piece: Any) -> Any:
-    return _work()(piece)
 
 
 def _chunk_work(

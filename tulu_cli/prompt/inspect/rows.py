@@ -59,16 +59,16 @@ def read_chunks(file: BinaryIO, source: str) -> Iterator[Chunk]:
         unit = "conversation" if len(whole) > 1 else ""
         yield Chunk(source, 1, [_encode(value, source) for value in whole], unit)
         return
-    for lines in chain([[head]], _as_they_come(file)):
+    for lines in chain([[head]], as_they_come(file)):
         yield Chunk(source, first, lines)
         first += len(lines)
 
 
-def _as_they_come(file: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield the lines of a file, as many at a time as can be read without waiting."""
+def as_they_come(file: BinaryIO, size: int = CHUNK_BYTES) -> Iterator[list[bytes]]:
+    """Yield the lines of a file, as many at a time as come without waiting, in `size` bytes."""
     read = getattr(file, "read1", file.read)
     begun: list[bytes] = []
-    while data := read(CHUNK_BYTES):
+    while data := read(size):
         whole, end, rest = data.rpartition(b"\n")
         if end:
             yield b"".join((*begun, whole)).split(b"\n")
