@@ -6,7 +6,7 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='batch chat complete doctor logs plan ps serve stop completions config history models template'
+            commands='batch chat complete doctor logs plan ps serve stop verify completions config history models template'
             options='--version --help'
             case $2 in
                 *) takes= ;;
@@ -109,6 +109,15 @@ _tulu_table() {
             options='--all --debug --help'
             case $2 in
                 0) asks=MODEL paths=files ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu verify')
+            options='--rule --era --label --explain --against --output --summary --resume --overwrite --jobs --debug --help'
+            case $2 in
+                --rule | --label | --explain | --against | --jobs) ;;
+                --era) words='now 2024' ;;
+                -o | --output | --summary | 0) paths=files ;;
                 *) takes= ;;
             esac
             ;;

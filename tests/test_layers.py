@@ -41,7 +41,7 @@ MAY_IMPORT = {
 BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= {"loading": BELOW, "request": BELOW | {"loading"}}
 BELOW = set(MAY_IMPORT)
-MAY_IMPORT |= dict.fromkeys(("chat", "batch", "doctor"), BELOW)
+MAY_IMPORT |= dict.fromkeys(("chat", "batch", "verify", "doctor"), BELOW)
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}
@@ -75,6 +75,11 @@ HEAVY = {
     "starlette",
     "uvicorn",
     "uvloop",
+    "sympy",
+    "nltk",
+    "punkt",
+    "langdetect",
+    "math_verify",
 }
 
 

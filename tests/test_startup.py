@@ -61,6 +61,7 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         ["template", "--help"],
         ["template", "tokens", "--help"],
         ["chat", "-h"],
+        ["verify", "-h"],
         ["config", "set", "-h"],
         ["doctor", "-h"],
     ],
