@@ -23,7 +23,7 @@ end
 function __tulu_valued
     switch $argv[1]
         case 'batch'
-            string split ' ' -- '--format --template --window -s --system --system-prompt --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --stats --max-errors -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
+            string split ' ' -- '--format --template --window -s --system --system-prompt --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --verify --stats --max-errors -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
         case 'chat'
             string split ' ' -- '--session --resume -s --system --system-prompt --overflow --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
         case 'complete'
@@ -168,6 +168,7 @@ complete -c tulu -n '__tulu_at \'batch\'' -s o -l output -r -F -d 'Write the rec
 complete -c tulu -n '__tulu_at \'batch\'' -l output-format -r -f -a 'tulu openai' -d 'Format of the records: tulu, or openai for those of OpenAI\'s batch API'
 complete -c tulu -n '__tulu_at \'batch\'' -l in-order -d 'Write the records in the order of the input'
 complete -c tulu -n '__tulu_at \'batch\'' -l logprobs -r -f -d 'Add each token\'s log-probability to the JSON, with its K most likely alternatives (0 to 20)'
+complete -c tulu -n '__tulu_at \'batch\'' -l verify -r -f -d 'Verify each answer by a rule of tulu verify; auto takes the one that the row\'s dataset names'
 complete -c tulu -n '__tulu_at \'batch\'' -l stats -r -F -d 'Write counts and times to FILE as JSON'
 complete -c tulu -n '__tulu_at \'batch\'' -l resume -d 'Continue an unfinished output; start it if there is none'
 complete -c tulu -n '__tulu_at \'batch\'' -l retry-errors -d 'With --resume, try the rows that had errors again'

@@ -272,3 +272,22 @@ def test_a_real_engine_answers_each_row_as_it_answers_it_alone(
     made = records(done.stdout)
     assert [record["line"] for record in made] == [1, 2, 3]
     assert made[1]["text"] == one.stdout.decode().removesuffix("\n")
+
+
+def test_answers_are_verified_as_they_come(tmp_path: Path, demo_directory: Path) -> None:
+    rows = [{"prompt": "Hi", "dataset": "gsm8k", "ground_truth": label} for label in ("5", None)]
+    source, output = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fake = ("--engine", "fake", "-m", str(demo_directory), "-n", "2", "--in-order")
+    options = ("batch", str(source), "-o", str(output), *fake)
+    assert tulu(*options, "--verify", "auto").returncode == 65
+    first, second = map(json.loads, output.read_text().splitlines())
+    assert first["rule"] == "gsm8k"
+    assert [one["verified"] for one in first["verdicts"]] == [False, False]
+    assert "verdicts" not in second
+    assert second["error"]["message"].startswith("line 2: the label must be a text or a number")
+    assert len(second["choices"]) == 2
+    assert tulu(*options, "--verify", "math", "--resume").returncode == 2  # another rule
+    assert json.loads(tulu("verify", str(output)).stdout.splitlines()[0]) == first
+    for wrong in (["--verify", "sql"], ["--verify", "auto", "--output-format", "openai"]):
+        assert tulu("batch", str(source), *fake, *wrong).returncode == 2

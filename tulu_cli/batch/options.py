@@ -1,16 +1,28 @@
 """`tulu batch`: what the command line asks for, understood."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.rows import Template
-from tulu_cli.core import Constraint
+from tulu_cli.core import Completion, Constraint
 from tulu_cli.errors import UsageError
 from tulu_cli.settings import KEYS
 
 if TYPE_CHECKING:
     from tulu_cli.loading import LoadOptions, Prepared
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Verifies answers as they come: `columns` makes what a row gets for them, from its columns.
+
+    It raises BadInput for a row whose answers cannot be verified. `rule` is what was asked for.
+    """
+
+    rule: str
+    columns: Callable[[Mapping[str, Any], Sequence[Completion]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class BatchOptions:
     ignore_eos: bool = False
     logprobs: int | None = None
     constraint: Constraint | None = None
+    verify: "Verifier | None" = None
     allow_special: bool = False
     strict_roles: bool = False
 
@@ -54,6 +67,8 @@ def check_combinations(chosen: BatchOptions) -> None:
         raise UsageError("--resume and --overwrite cannot be combined.")
     if chosen.retry_errors and not chosen.resume:
         raise UsageError("--retry-errors goes with --resume.")
+    if chosen.verify is not None and chosen.output_format == "openai":
+        raise UsageError("OpenAI's format has no place for verdicts: leave --output-format out.")
     if chosen.score:
         _check_scoring(chosen)
     if "-" not in (chosen.source, chosen.output) and _same_file(chosen.source, chosen.output):
@@ -83,6 +98,7 @@ def _check_scoring(chosen: BatchOptions) -> None:
         "--ignore-eos": chosen.ignore_eos,
         "--schema, --regex or --choice": chosen.constraint is not None,
         "--logprobs": chosen.logprobs is not None,
+        "--verify": chosen.verify is not None,
     }
     for name in filter(given.get, given):
         raise UsageError(f"--score generates nothing: leave {name} out.")

@@ -16,6 +16,7 @@ from tulu_cli.errors import ExitCode, TuluError
 from tulu_cli.protocol import completions
 
 Answer = list[Completion] | Scored | TuluError
+_NO_COLUMNS: Mapping[str, Any] = {}
 _CODES = {
     ExitCode.BAD_INPUT: "bad_input",
     ExitCode.USAGE: "bad_parameter",
@@ -46,13 +47,22 @@ class Writer:
     logprobs: Logprobs | None = None
     clock: Callable[[], float] = time.time
 
-    def line(self, row: Row | BadRow, answer: Answer, problem: TuluError | None) -> str:
-        """Return the record as one line of JSON; `problem` is what is wrong with the answer."""
+    def line(
+        self,
+        row: Row | BadRow,
+        answer: Answer,
+        problem: TuluError | None,
+        verdicts: Mapping[str, Any] = _NO_COLUMNS,
+    ) -> str:
+        """Return the record as one line of JSON.
+
+        `problem` is what is wrong with the answer, `verdicts` what a rule says of it.
+        """
         key = Key(row.line, row.digest, self.settings)
         if self.openai:
             made = self._openai_record(row, answer, key)
         else:
-            made = record(row, answer, self.logprobs)
+            made = record(row, answer, self.logprobs) | dict(verdicts)
         if problem is not None:
             made["error"] = error_object(problem)
         if not self.openai:

@@ -173,6 +173,8 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         answers["logprobs"] = chosen.logprobs
     if chosen.strict_roles:
         answers["strict_roles"] = True
+    if chosen.verify is not None:
+        answers["verify"] = chosen.verify.rule
     if chosen.load.deterministic:
         answers["deterministic"] = True
     if chosen.score:

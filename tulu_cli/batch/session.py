@@ -18,7 +18,7 @@ from tulu_cli.batch.options import check_combinations, check_server
 from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.batch.records import Writer
 from tulu_cli.batch.requests import identity, row_requests, row_scores
-from tulu_cli.batch.rows import read_row
+from tulu_cli.batch.rows import Row, read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
 from tulu_cli.disk import reading, writing
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tulu_cli.batch.journal import Journal
     from tulu_cli.batch.options import BatchOptions
     from tulu_cli.batch.records import Answer
-    from tulu_cli.batch.rows import BadRow, Row
+    from tulu_cli.batch.rows import BadRow
     from tulu_cli.loading import Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
@@ -190,7 +190,13 @@ class BatchSession:
 
     def _write(self, row: "Row | BadRow", answer: "Answer") -> None:
         problem = self._problem(answer)
-        line = self.writer.line(row, answer, problem)
+        verdicts: dict[str, Any] = {}
+        if self.chosen.verify and isinstance(row, Row) and isinstance(answer, list):
+            try:
+                verdicts = self.chosen.verify.columns(row.columns, answer)
+            except BadInput as error:
+                problem = problem or BadInput(f"line {row.line:,}: {error}")
+        line = self.writer.line(row, answer, problem, verdicts)
         if self.journal is None:
             self.streams.write(f"{line}\n")
         else:

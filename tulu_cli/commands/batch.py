@@ -1,10 +1,13 @@
 """`tulu batch`: answer every row of a file exactly once, and keep the engine full."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tulu_cli.commands import _options
+
+if TYPE_CHECKING:
+    from tulu_cli.batch.options import Verifier
 
 EXAMPLES = (
     (
@@ -14,6 +17,10 @@ EXAMPLES = (
     (
         "Classify the rows of a table",
         "tulu batch news.csv --template 'Classify: {title}' --choice sport --choice politics",
+    ),
+    (
+        "Draw 16 answers a row and verify them",
+        "tulu batch gsm8k.jsonl -o answers.jsonl -m 8b -n 16 --temperature 1 --verify gsm8k",
     ),
     ("Rank given answers by their likelihood", "tulu batch choices.jsonl --score -m 8b"),
 )
@@ -113,6 +120,15 @@ def batch(
         ),
     ] = False,
     logprobs: _options.Logprobs = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="Verify each answer by a rule of tulu verify; auto takes the one that the row's "
+            "dataset names.",
+            metavar="RULE",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = None,
     stats: Annotated[
         str | None,
         typer.Option(
@@ -222,8 +238,27 @@ def batch(
         n=n,
         logprobs=logprobs,
         ignore_eos=ignore_eos,
+        verify=None if verify is None else _verifier(verify),
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         allow_special=allow_special,
         strict_roles=strict_roles,
     )
     run(chosen, Streams.standard(), read_machine())
+
+
+def _verifier(rule: str) -> "Verifier":
+    """Return what verifies answers by a rule. Raise TuluError if there is no such rule."""
+    from tulu_cli.batch.options import Verifier
+    from tulu_cli.verify.records import Judge
+    from tulu_cli.verify.rules import AUTO, Chooser, named
+    from tulu_cli.verify.verdict import Answer
+
+    if rule != AUTO:
+        named(rule)
+    judge = Judge(Chooser(rule))
+    return Verifier(
+        rule,
+        lambda columns, completions: judge.columns(
+            columns, [Answer(one.text, one.done.finish_reason) for one in completions]
+        ),
+    )
