@@ -64,16 +64,25 @@ class Driver(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A computer. `packages` maps installed engine packages to versions; memory is in bytes."""
+    """A computer. `packages` maps installed engine packages to versions; memory is in bytes.
+
+    With `wsl`, it is a Linux inside Windows.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     memory_bytes: int = 0
     packages: Mapping[str, str] = field(default_factory=dict)
+    wsl: bool = False
 
 
 def read_machine() -> Machine:
     """Read this computer, in a few milliseconds. What cannot be read is left out."""
-    return Machine(read_gpus(), all_memory(), read_packages())
+    return Machine(read_gpus(), all_memory(), read_packages(), in_wsl())
+
+
+def in_wsl() -> bool:
+    """Return True inside the Windows Subsystem for Linux, whose kernel is named after its maker."""
+    return "microsoft" in os.uname().release.lower()
 
 
 def all_memory() -> int:

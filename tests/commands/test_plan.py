@@ -337,3 +337,43 @@ def test_the_headers_of_a_directory_are_the_weights(demo_directory: Path) -> Non
     by_headers = json.loads(output)["ranks"][0]["weights"]
     files = sum(path.stat().st_size for path in demo_directory.glob("*.safetensors"))
     assert by_headers == pytest.approx(files, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-dp", "4", "--gpu", "h100:8"), {"tensor_parallel_size": 2, "data_parallel_size": 4}),
+        (
+            ("-dp", "2", "--gpu", "h100:8", "--nodes", "2"),
+            {"tensor_parallel_size": 8, "pipeline_parallel_size": 1, "data_parallel_size": 2},
+        ),
+        (
+            ("-dp", "4", "--gpu", "h100:8", "--nodes", "2"),
+            {"tensor_parallel_size": 4, "pipeline_parallel_size": 1, "data_parallel_size": 4},
+        ),
+        (("-dp", "2", "-tp", "4", "--gpu", "h100"), {"gpus": 8}),
+        (("--usage-context", "llm", "--gpu", "h100"), {"max_num_batched_tokens": 16384}),
+    ],
+)
+def test_the_settings_of_the_plan(arguments: tuple[str, ...], expected: dict[str, int]) -> None:
+    code, output, _ = plan("8b", "--json", *arguments)
+    document = json.loads(output)
+    assert code == 0
+    assert {name: document[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("-dp", "3", "--gpu", "h100:8"), "-dp 3 cannot share 8 GPUs evenly"),
+        (("-dp", "3", "--gpu", "h100:2", "--nodes", "2"), "-dp 3 cannot share 4 GPUs evenly"),
+        (("-dp", "4", "-tp", "4", "--gpu", "h100:8"), "-tp 4 -pp 1 -dp 4 needs 16 GPUs"),
+        (("--enable-expert-parallel", "--gpu", "h100"), "models with experts"),
+        (("--usage-context", "web", "--gpu", "h100"), "--usage-context takes one of server, llm"),
+        (("--cpu-offload-gb", "1", "--gpu", "h100", "--engine", "transformers"), "--engine vllm"),
+    ],
+)
+def test_settings_that_do_not_go_together(arguments: tuple[str, ...], problem: str) -> None:
+    code, output, errors = plan("8b", *arguments)
+    assert (code, output) == (2, "")
+    assert problem in errors

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.values import MIB
-from tulu_cli.plan.vllm import allocated
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ from tulu_cli.plan.vllm import allocated
 )
 def test_what_is_left_of_a_block(sizes: list[int], expected: int) -> None:
     assert allocated(sizes) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([30 * MIB], 30 * MIB),
+        ([29 * MIB - 512], 30 * MIB),  # over a MiB is left, and stays with the tensor
+        ([20 * MIB + 512], 22 * MIB),
+        ([20 * MIB - 512], 20 * MIB),  # half a KiB is left of a segment of 20 MiB
+        ([13 * MIB - 512], 13 * MIB - 512),  # smaller than 20 MiB: split as ever
+        ([9 * MIB, 9 * MIB], 18 * MIB),
+    ],
+)
+def test_large_blocks_are_whole_while_weights_load(sizes: list[int], expected: int) -> None:
+    assert allocated(sizes, split_limit=True) == expected

@@ -5,7 +5,7 @@ import pytest
 from tulu_cli.errors import UsageError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, Program
-from tulu_cli.plan.gpus import CARDS, card_of_driver, find_card, parse_gpu
+from tulu_cli.plan.gpus import CARDS, Gpu, card_of_driver, find_card, parse_gpu
 from tulu_cli.plan.read import machine_gpus, occupants
 from tulu_cli.plan.values import GIB
 
@@ -22,6 +22,8 @@ from tulu_cli.plan.values import GIB
         ("mi300x", "MI300X", 1),
         ("24GiB", "24 GiB", 1),
         ("23.5gib:2", "23.5 GiB", 2),
+        ("rtx-4080@15.99GiB:2", "RTX-4080", 2),
+        ("quadro-rtx-6000", "Quadro-RTX-6000", 1),
     ],
 )
 def test_a_gpu_by_name_or_size(text: str, name: str, count: int) -> None:
@@ -42,6 +44,12 @@ def test_a_gpu_by_name_or_size(text: str, name: str, count: int) -> None:
         ("h100:99999", "from 1 to"),
         ("0GiB", "more than 0"),
         ("99999999GiB", "at most"),
+        ("h100@", "such as 24GiB"),
+        ("h100@80", "such as 24GiB"),
+        ("h100@0GiB", "more than 0"),
+        ("@24GiB", "unknown GPU"),
+        ("24GiB@24GiB", "unknown GPU"),
+        ("rtx-6000", "rtx-6000-ada"),
     ],
 )
 def test_a_gpu_that_is_none(text: str, problem: str) -> None:
@@ -70,6 +78,16 @@ def test_every_row_is_found_by_each_of_its_names_and_no_name_is_twice() -> None:
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887, "RTX-PRO-6000"),
         ("NVIDIA A10G", 23028, "A10G"),
         ("Tesla T4", 15360, "T4"),
+        ("NVIDIA GeForce RTX 4060", 8188, "RTX-4060"),
+        ("NVIDIA GeForce RTX 4090 D", 24564, "RTX-4090-D"),
+        ("NVIDIA GeForce RTX 4070 Laptop GPU", 8188, "RTX-4070-Laptop"),
+        ("NVIDIA GeForce RTX 4080 Laptop GPU", 12282, "RTX-4080-Laptop"),
+        ("NVIDIA GeForce RTX 3070 Laptop GPU", 8192, "RTX-3070-Laptop"),
+        ("NVIDIA GeForce RTX 5090 Laptop GPU", 24463, "RTX-5090-Laptop"),
+        ("Quadro RTX 6000", 24576, "Quadro-RTX-6000"),
+        ("NVIDIA RTX 6000 Ada Generation", 49140, "RTX-6000-Ada"),
+        ("NVIDIA TITAN RTX", 24576, "Titan-RTX"),
+        ("NVIDIA RTX A5000", 24564, "RTX-A5000"),
         ("NVIDIA GB10", 124610, "GB10"),
         ("NVIDIA GB10", 122570, "GB10"),
         ("AMD Instinct MI300X", 196288, "MI300X"),
@@ -88,6 +106,41 @@ def test_the_machine_has_what_cuda_may_use_and_what_is_free() -> None:
     (gpu,) = machine_gpus(machine)
     assert gpu.total_bytes == int(79.18 * GIB) < total
     assert gpu.total_bytes - gpu.free_bytes == 10 * GIB
+
+
+def test_a_size_beside_a_name_is_that_of_the_memory() -> None:
+    gpu, _ = parse_gpu("rtx-4080@15.99GiB")
+    assert gpu.total_bytes == gpu.free_bytes == int(15.99 * GIB)
+    assert gpu.chip == parse_gpu("rtx-4080")[0].chip
+
+
+def test_under_wsl_the_driver_tells_what_cuda_has() -> None:
+    total = 16376 * 2**20
+    gpus = (MachineGpu(0, "NVIDIA GeForce RTX 4080", total, total),)
+    (inside,) = machine_gpus(Machine(gpus, wsl=True))
+    (outside,) = machine_gpus(Machine(gpus))
+    assert (inside.total_bytes, outside.total_bytes) == (total, int(15.6 * GIB))
+    assert round(inside.total_bytes / GIB, 2) == 15.99
+
+
+@pytest.mark.parametrize(
+    ("gpu", "shares"),
+    [
+        (parse_gpu("gb10")[0], True),
+        (parse_gpu("thor")[0], True),
+        (Gpu("NVIDIA New", GIB, GIB, shared=True), True),
+        (Gpu("NVIDIA Orin", GIB, GIB, capability=(8, 7)), True),
+        (parse_gpu("gh200")[0], False),
+        (parse_gpu("24GiB")[0], False),
+    ],
+)
+def test_what_shares_the_memory_of_the_machine(gpu: Gpu, shares: bool) -> None:
+    assert gpu.shares_memory is shares
+
+
+def test_the_driver_says_that_the_memory_is_shared() -> None:
+    (gpu,) = machine_gpus(Machine((MachineGpu(0, "NVIDIA New", GIB, GIB, shared=True),)))
+    assert gpu.shares_memory
 
 
 def test_a_card_that_has_no_row_is_known_by_its_compute_capability() -> None:

@@ -89,6 +89,50 @@ def test_all_stages_together_hold_the_whole_model() -> None:
     assert sum(sum(part.values()) for part in parts) == sum(whole.values())
 
 
+MIXTRAL = {
+    "architectures": ["MixtralForCausalLM"],
+    "num_local_experts": 6,
+    "num_experts_per_tok": 2,
+    "intermediate_size": 96,
+}
+
+
+def test_some_models_have_the_whole_vocabulary_on_each_stage() -> None:
+    model = tiny(**MIXTRAL)
+    for stage in range(3):
+        here = rank_blocks(model.tensors, model.shape, Layout(1, 3), stage)
+        assert {"model.embed_tokens.weight", "lm_head.weight"} <= set(here)
+        assert ("model.norm.weight" in here) is (stage == 2)
+
+
+@pytest.mark.parametrize(
+    ("layout", "experts", "heads"),
+    [
+        (Layout(2), 3, 2),  # half of each expert weighs as much as half of the experts
+        (Layout(2, whole_experts=True), 3, 2),
+        (Layout(1, data=3), 2, 1),
+        (Layout(1, data=3, whole_experts=True), 2, 1),
+        (Layout(4, whole_experts=True), 2, 4),  # two GPUs have two experts, and two have one
+        (Layout(2, data=4, whole_experts=True), 1, 2),
+    ],
+)
+def test_replicas_share_the_experts_and_nothing_else(
+    layout: Layout, experts: int, heads: int
+) -> None:
+    model = tiny(**MIXTRAL)
+    here = rank_blocks(model.tensors, model.shape, layout, 0)
+    expert = 3 * 96 * 64 * 2
+    block = [size for name, size in here.items() if name.startswith("model.layers.0.mlp.experts")]
+    assert sum(block) == experts * expert
+    assert here["model.layers.0.self_attn.o_proj.weight"] == 64 * 64 * 2 // heads
+
+
+def test_expert_parallel_is_refused_where_there_are_no_experts() -> None:
+    check_layout(tiny(**MIXTRAL).shape, Layout(2, whole_experts=True))
+    with pytest.raises(UsageError, match="--enable-expert-parallel"):
+        check_layout(tiny().shape, Layout(2, whole_experts=True))
+
+
 @pytest.mark.parametrize(
     ("layout", "problem"),
     [(Layout(3), "8 attention heads"), (Layout(1, 6), "5 layers")],

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from tulu_cli.settings import Settings
 
 _ENGINES = ("vllm", "transformers")
+_USAGES = ("server", "llm")
 _FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
 _MOST = 2**30
+_MOST_GPUS = 4096
 # Sections of --help beside those that other commands have.
 GPUS, LOAD = "GPUs", "Load"
 EXIT_CODES = {
@@ -35,9 +37,9 @@ def plan(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="GPU of the catalogue or memory of one GPU, and the number of GPUs in a node.  "
-            "[default: this machine's]",
-            metavar="GPU[:N]|24GiB[:N]",
+            help="GPU of the catalogue, or memory of one GPU, or both, and the number of GPUs in a "
+            "node.  [default: this machine's]",
+            metavar="GPU[@24GiB][:N]|24GiB[:N]",
             rich_help_panel=GPUS,
         ),
     ] = None,
@@ -90,7 +92,56 @@ def plan(
     ] = "auto",
     tensor_parallel_size: _options.TensorParallelSize = None,
     pipeline_parallel_size: _options.PipelineParallelSize = None,
+    data_parallel_size: Annotated[
+        int,
+        typer.Option(
+            "-dp",
+            "--data-parallel-size",
+            min=1,
+            max=_MOST_GPUS,
+            help="Data parallelism: replicas that share the requests and the experts (vllm).",
+            metavar="N",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = 1,
+    enable_expert_parallel: Annotated[
+        bool,
+        typer.Option(
+            "-ep",
+            "--enable-expert-parallel",
+            help="Expert parallelism: whole experts on each GPU instead of a part of each (vllm).",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = False,
     gpu_memory_utilization: _options.GpuMemoryUtilization = None,
+    kv_cache_memory_bytes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=2**50,
+            help="Size of each GPU's KV cache, whatever --gpu-memory-utilization says (vllm).",
+            metavar="BYTES",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = None,
+    cpu_offload_gb: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=2**20,
+            help="GiB of each GPU's weights to keep in the machine's memory (vllm).",
+            metavar="GIB",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = 0.0,
+    usage_context: Annotated[
+        str,
+        typer.Option(
+            help="Plan with the defaults of vLLM's server or of its LLM class (vllm).",
+            metavar="|".join(_USAGES),
+            rich_help_panel=LOAD,
+        ),
+    ] = "server",
     max_num_seqs: Annotated[
         int | None,
         typer.Option(
@@ -242,7 +293,12 @@ def plan(
         kv_cache_dtype=_kv_dtype(kv_cache_dtype),
         tensor_parallel_size=settings.get("tensor_parallel_size"),
         pipeline_parallel_size=settings.get("pipeline_parallel_size"),
+        data_parallel_size=data_parallel_size,
+        enable_expert_parallel=enable_expert_parallel,
         gpu_memory_utilization=settings.get("gpu_memory_utilization"),
+        kv_cache_memory_bytes=kv_cache_memory_bytes,
+        cpu_offload_gb=cpu_offload_gb,
+        usage_context=_usage(usage_context),
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         block_size=block_size,
@@ -292,6 +348,12 @@ def _kv_dtype(name: str) -> str:
     if name != "auto" and name not in KV_DTYPE_BYTES:
         names = ", ".join(("auto", *KV_DTYPE_BYTES))
         raise UsageError(f"--kv-cache-dtype takes one of {names}, not {name!r}.")
+    return name
+
+
+def _usage(name: str) -> Any:
+    if name not in _USAGES:
+        raise UsageError(f"--usage-context takes one of {', '.join(_USAGES)}, not {name!r}.")
     return name
 
 

@@ -136,7 +136,9 @@ def _estimate(spec: "EngineSpec", model: "Model", machine: "Machine") -> "Estima
         **values,
     )
     gpu = min(gpus[: layout.gpus], key=lambda gpu: gpu.free_bytes)
-    return estimate(model, gpu, run, rules_of(release()))
+    # Kernels may be compiled already, and what may fit is not refused.
+    rules = rules_of(release())._replace(compile_bytes=0, compile_left_bytes=0)
+    return estimate(model, gpu, run, rules)
 
 
 def _run_values(spec: "EngineSpec") -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ release there, the sampler's peak is met within 0.02 GiB.
 from typing import NamedTuple
 
 from tulu_cli.plan.shape import Shape
-from tulu_cli.plan.values import MIB, Range
+from tulu_cli.plan.values import MIB, Range, ceil_div
 from tulu_cli.plan.versions import Rules
 
 # cuBLAS's workspace: aten/src/ATen/cuda/CUDABlas.cpp, getChosenWorkspaceSize.
@@ -15,18 +15,29 @@ _HOPPER = (9, 0)
 _LARGE_WORKSPACE = 32 * MIB
 _WORKSPACE = 8 * MIB + 128 * 1024
 _FULL_PRECISION = 4
-# The uncertainty is one part in this many, by model runner: no log of runner 2 was seen whole.
-_SHARE = {1: 10, 2: 4}
+# The uncertainty is one part in this many.
+_SHARE = 10
 # Bits that runner 2 keeps for each logit: a counter, and one bit for "was in the prompt".
 _COUNTER_BITS = 33
+# FlashInfer's sampling copies the logits of the first filter and the probabilities; vLLM has it
+# for no AMD GPU and on none before Ampere (FlashInferBackend.supports_compute_capability).
+_FUSED_COPIES = 2
+_AMPERE = (8, 0)
+_AMD = ((9, 4), (9, 5), (11, 5))
 
 
 class Batch(NamedTuple):
-    """The profiling run: all its tokens and sequences, and the GPUs that share a layer."""
+    """The profiling run: all its tokens and sequences, and the GPUs that share a layer.
+
+    `replicas` is the number of data-parallel replicas, which share the experts too; with
+    `whole_experts`, each GPU has some experts instead of a part of each.
+    """
 
     tokens: int
     sequences: int
     gpus: int
+    replicas: int = 1
+    whole_experts: bool = False
 
 
 class Chip(NamedTuple):
@@ -41,25 +52,73 @@ def workspace(chip: Chip) -> int:
     return _LARGE_WORKSPACE if chip.capability >= _HOPPER else _WORKSPACE
 
 
+def has_second_runner(shape: Shape, rules: Rules, *, quantized: bool) -> bool:
+    """Return True if the release serves such a model with Model Runner V2 by default."""
+    served = rules.second_runner
+    if "all" in served:
+        return True
+    if shape.labels is not None or (quantized and not rules.second_runner_quantized):
+        return False
+    return shape.architecture in served or ("dense" in served and shape.experts is None)
+
+
+class Peak(NamedTuple):
+    """The activation peak of one GPU beyond its weights, in bytes.
+
+    `compiling` is the memory that a start with an empty compile cache takes beside `running`.
+    """
+
+    running: Range
+    compiling: Range
+
+
 def activation_peak(
-    shape: Shape, batch: Batch, rules: Rules, chip: Chip, *, samples: bool, staged: bool = False
-) -> Range:
-    """Return the peak of one GPU beyond its weights, in bytes.
+    shape: Shape,
+    batch: Batch,
+    rules: Rules,
+    chip: Chip,
+    *,
+    samples: bool,
+    compiles: bool,
+    staged: bool = False,
+    second_runner: bool = False,
+) -> Peak:
+    """Return the peak of one GPU.
 
     `samples` is True on a GPU that has the head and samples, `staged` where the layers are split
     over several pipeline stages, which receive hidden states.
     """
-    expected = forward_peak(shape, batch, rules)
+    forward, held = forward_peak(shape, batch, rules), 0
+    if rules.keeps_experts:
+        held += expert_buffers(shape, batch)
+    else:
+        forward += expert_buffers(shape, batch)
     if staged:  # it receives hidden states and residual
-        expected += 2 * batch.tokens * shape.hidden * shape.dtype_bytes
+        forward += 2 * batch.tokens * shape.hidden * shape.dtype_bytes
+    sampling = 0
     if samples and shape.labels is None:
-        expected = max(expected, sampler_peak(shape, batch, rules, chip))
-        expected += sampler_state(shape, batch, rules)
-    expected += expert_buffers(shape, batch) + workspace(chip)
-    # What attention and quantized layers hold for a moment is inside this share. A cold compile
-    # cache held 0.8 GiB more in one pair of runs (0.28), with the second runner.
-    share = _SHARE[_runner(shape, rules)]
-    return Range(expected - expected // share, expected, expected + expected // share)
+        sampling = sampler_peak(shape, batch, rules, chip, second_runner=second_runner)
+        if second_runner and rules.state_in_budget:
+            held += counter_bytes(shape, batch)
+    if rules.counts_workspace:
+        held += workspace(chip)
+    # What attention and quantized layers hold for a moment is inside this share.
+    expected = max(forward, sampling) + held
+    running = Range(expected - expected // _SHARE, expected, expected + expected // _SHARE)
+    compiling = Range.exact(0)
+    if compiles:
+        compiling = _compiling(max(forward, sampling), rules, batch.gpus)
+    return Peak(running, compiling)
+
+
+def _compiling(peak: int, rules: Rules, gpus: int) -> Range:
+    """Return what an empty compile cache costs beside the `peak` of running.
+
+    Compiling tries its kernels before they run, so that a larger peak hides it. One start and the
+    next differ by 0.8 and 1.2 GiB in logs of 0.28; a GeForce 50 leaves up to 1.5 GiB allocated.
+    """
+    trial, left = ceil_div(rules.compile_bytes, gpus), ceil_div(rules.compile_left_bytes, gpus)
+    return Range(0, max(0, trial - peak) + left, max(0, trial * 5 // 4 - peak) + 3 * left)
 
 
 def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
@@ -76,44 +135,46 @@ def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
     return batch.tokens * (hidden + inner) * shape.dtype_bytes
 
 
-def sampler_peak(shape: Shape, batch: Batch, rules: Rules, chip: Chip) -> int:
+def sampler_peak(
+    shape: Shape, batch: Batch, rules: Rules, chip: Chip, *, second_runner: bool = False
+) -> int:
     """Return the bytes of all logits and what sampling makes of them, beside the hidden states."""
     logit = shape.dtype_bytes
     rows = min(batch.sequences, batch.tokens)
     held = batch.tokens * shape.hidden * shape.dtype_bytes
+    buffer = min(chip.processors, rows) * shape.vocabulary * _FULL_PRECISION
     if rules.engine == 1:
         held += 2 * rows * shape.hidden * shape.dtype_bytes
-    if _runner(shape, rules) == 1:
+    if not second_runner:
         logit += rules.sampler_bytes
-    if _runner(shape, rules) == 1 and rules.sampler_buffer:
-        held += min(chip.processors, rows) * shape.vocabulary * _FULL_PRECISION
+        held += buffer if rules.sampler_buffer else 0
+    elif rules.second_sampler:
+        fused = chip.capability >= _AMPERE and chip.capability not in _AMD
+        logit += _FULL_PRECISION * (1 + _FUSED_COPIES * fused)
+        held += 0 if fused else buffer
     return rows * shape.vocabulary * logit + held
 
 
-def sampler_state(shape: Shape, batch: Batch, rules: Rules) -> int:
+def counter_bytes(shape: Shape, batch: Batch) -> int:
     """Return the bytes that runner 2 keeps for penalties.
 
     Source: vllm/v1/worker/gpu/sample/penalties.py.
     """
-    if _runner(shape, rules) == 1 or not rules.state_in_budget:
-        return 0
     return batch.sequences * shape.vocabulary * _COUNTER_BITS // 8
 
 
-def _runner(shape: Shape, rules: Rules) -> int:
-    return rules.experts_runner if shape.experts else rules.runner
-
-
 def expert_buffers(shape: Shape, batch: Batch) -> int:
-    """Return the bytes that expert kernels keep between layers.
+    """Return the bytes that expert kernels work in.
 
-    They are the input, product and output of each expert that a token visits.
+    They are the input, product and output of each expert that a token visits; replicas compute
+    experts for the tokens of all (all2all_backend of vllm/config/parallel.py).
     """
     experts = shape.experts
     if experts is None:
         return 0
-    width = 3 * experts.width // batch.gpus + shape.hidden
-    return batch.tokens * experts.active * width * shape.dtype_bytes
+    shared = 1 if batch.whole_experts else batch.gpus * batch.replicas
+    width = 3 * experts.width // shared + shape.hidden
+    return batch.tokens * batch.replicas * experts.active * width * shape.dtype_bytes
 
 
 def _latent_width(shape: Shape) -> int:

@@ -5,9 +5,11 @@
 nominal size, which is less than any GPU seen reports. Bandwidth (GB/s) and dense TFLOP/s with
 32-bit accumulation are from the vendors' data sheets: NVIDIA's of V100, T4, A10, A30, A40, A100,
 L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere, Ada and
-Blackwell for RTX cards, its page of DGX Spark for GB10 (whose 1,000 TFLOP/s are sparse FP4, eight
-times bfloat16), and AMD's CDNA 2, 3 and 4 data sheets. The Turing and Volta TFLOP/s are
-for float16, as they have no bfloat16.
+Blackwell for RTX cards, its data sheets of the workstation cards, its page of DGX Spark for GB10
+(whose 1,000 TFLOP/s are sparse FP4, eight times bfloat16), that of Jetson Thor (2,070 such), and
+AMD's CDNA 2, 3 and 4 data sheets. Laptop cards have the TFLOP/s of their highest clock; the maker
+of the laptop may set a lower one. The Turing and Volta TFLOP/s are for float16, as they have no
+bfloat16.
 """
 
 import re
@@ -37,7 +39,8 @@ class Card(NamedTuple):
 
 _VOLTA, _TURING, _AMPERE, _GEFORCE30, _ADA = (7, 0), (7, 5), (8, 0), (8, 6), (8, 9)
 _HOPPER, _BLACKWELL, _ULTRA, _GEFORCE50, _GB10 = (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)
-_CDNA = (9, 4)
+_CDNA, _ORIN, _THOR = (9, 4), (8, 7), (11, 0)
+_INTEGRATED = (_ORIN, _THOR, _GB10)
 
 CARDS = (
     Card("V100-16GB", 15.77, 900, 125, None, "nvlink", _VOLTA, 80, ("v100",)),
@@ -64,6 +67,11 @@ CARDS = (
     Card("RTX-2070", 7.79, 448, 30, None, "pcie", _TURING, 36),
     Card("RTX-2080", 7.79, 448, 40, None, "pcie", _TURING, 46),
     Card("RTX-2080-Ti", 10.75, 616, 54, None, "pcie", _TURING, 68),
+    Card("Titan-RTX", 23.47, 672, 130, None, "pcie", _TURING, 72),
+    Card("Quadro-RTX-4000", 7.6, 416, 57, None, "pcie", _TURING, 36),  # *
+    Card("Quadro-RTX-5000", 15.5, 448, 89, None, "pcie", _TURING, 48),  # *
+    Card("Quadro-RTX-6000", 23.47, 672, 130, None, "pcie", _TURING, 72),
+    Card("Quadro-RTX-8000", 46.8, 672, 130, None, "pcie", _TURING, 72),  # *
     Card("RTX-3060", 11.76, 360, 25, None, "pcie", _GEFORCE30, 28),
     Card("RTX-3060-Ti", 7.78, 448, 32, None, "pcie", _GEFORCE30, 38),
     Card("RTX-3070", 7.78, 448, 41, None, "pcie", _GEFORCE30, 46),
@@ -71,6 +79,9 @@ CARDS = (
     Card("RTX-3080-Ti", 11.76, 912, 68, None, "pcie", _GEFORCE30, 80),
     Card("RTX-3090", 23.57, 936, 71, None, "pcie", _GEFORCE30, 82),
     Card("RTX-3090-Ti", 23.57, 1008, 80, None, "pcie", _GEFORCE30, 84),
+    Card("RTX-3060-Laptop", 5.8, 336, 26, None, "pcie", _GEFORCE30, 30),  # *
+    Card("RTX-3070-Laptop", 7.8, 448, 33, None, "pcie", _GEFORCE30, 40),  # *
+    Card("RTX-3080-Laptop", 15.6, 448, 42, None, "pcie", _GEFORCE30, 48),  # *
     Card("RTX-4060", 7.65, 272, 30, 60, "pcie", _ADA, 24),
     Card("RTX-4060-Ti-16GB", 15.6, 288, 44, 88, "pcie", _ADA, 34),  # *
     Card("RTX-4070", 11.6, 504, 58, 117, "pcie", _ADA, 46),
@@ -80,19 +91,33 @@ CARDS = (
     Card("RTX-4080", 15.6, 717, 97, 195, "pcie", _ADA, 76),
     Card("RTX-4080-Super", 15.6, 736, 104, 209, "pcie", _ADA, 80),
     Card("RTX-4090", 23.53, 1008, 165, 330, "pcie", _ADA, 128),
+    Card("RTX-4090-D", 23.53, 1008, 147, 294, "pcie", _ADA, 114),
+    Card("RTX-4060-Laptop", 7.65, 256, 29, 58, "pcie", _ADA, 24),  # *
+    Card("RTX-4070-Laptop", 7.65, 256, 40, 80, "pcie", _ADA, 36),  # *
+    Card("RTX-4080-Laptop", 11.6, 432, 68, 136, "pcie", _ADA, 58),  # *
+    Card("RTX-4090-Laptop", 15.6, 576, 79, 159, "pcie", _ADA, 76),  # *
     Card("RTX-5060", 7.65, 448, 38, 77, "pcie", _GEFORCE50, 30),  # *
     Card("RTX-5060-Ti-16GB", 15.46, 448, 47, 95, "pcie", _GEFORCE50, 36),
     Card("RTX-5070", 11.49, 672, 62, 123, "pcie", _GEFORCE50, 48),
     Card("RTX-5070-Ti", 15.46, 896, 88, 176, "pcie", _GEFORCE50, 70),
     Card("RTX-5080", 15.46, 960, 113, 225, "pcie", _GEFORCE50, 84),
     Card("RTX-5090", 31.34, 1792, 210, 419, "pcie", _GEFORCE50, 170),
+    Card("RTX-5070-Laptop", 7.65, 384, 43, 86, "pcie", _GEFORCE50, 36),  # *
+    Card("RTX-5070-Ti-Laptop", 11.6, 672, 52, 105, "pcie", _GEFORCE50, 46),  # *
+    Card("RTX-5080-Laptop", 15.5, 896, 70, 140, "pcie", _GEFORCE50, 60),  # *
+    Card("RTX-5090-Laptop", 23.4, 896, 91, 181, "pcie", _GEFORCE50, 82),  # *
+    Card("RTX-A4000", 15.6, 448, 77, None, "pcie", _GEFORCE30, 48, ("a4000",)),  # *
+    Card("RTX-A5000", 23.5, 768, 111, None, "pcie", _GEFORCE30, 64, ("a5000",)),  # *
     Card("RTX-A6000", 47.43, 768, 155, None, "pcie", _GEFORCE30, 84, ("a6000",)),
+    Card("RTX-4000-Ada", 19.5, 360, 77, 153, "pcie", _ADA, 48),  # *
+    Card("RTX-5000-Ada", 31.2, 576, 261, 522, "pcie", _ADA, 100),  # *
     Card("RTX-6000-Ada", 47.38, 960, 364, 728, "pcie", _ADA, 142),
     Card("RTX-PRO-4000", 23.4, 672, 147, 295, "pcie", _GEFORCE50, 70),  # *
     Card("RTX-PRO-4500", 31.2, 896, 211, 422, "pcie", _GEFORCE50, 82),  # *
     Card("RTX-PRO-5000", 46.8, 1344, 268, 536, "pcie", _GEFORCE50, 110),  # *
     Card("RTX-PRO-6000", 94.97, 1597, 504, 1008, "pcie", _GEFORCE50, 188),
     Card("GB10", 121.69, 273, 125, 250, "pcie", _GB10, 48, ("dgx-spark",)),  # the machine's memory
+    Card("Thor", 122.8, 273, 259, 517, "pcie", _THOR, 20, ("jetson-thor", "jetson-agx-thor")),
     Card("MI210", 63.98, 1638, 181, None, "xgmi", _CDNA, 104),
     Card("MI250X", 63.98, 1638, 191, None, "xgmi", _CDNA, 110),  # one of its two dies
     Card("MI300X", 191.69, 5300, 1307, 2615, "xgmi", _CDNA, 304),
@@ -102,8 +127,8 @@ CARDS = (
 
 
 MOST_GPUS = 4096
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:GiB|G)", re.IGNORECASE)
-_FILLER = re.compile(r"nvidia|geforce|tesla|quadro|amd|instinct|[\s_()/-]+")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:GiB|G)", re.IGNORECASE | re.ASCII)
+_FILLER = re.compile(r"nvidia|geforce|tesla|amd|instinct|[\s_()/-]+")
 # A GPU that is only known by its size is taken for one of this kind.
 _PLAIN_CHIP = Chip((8, 6), 84)
 
@@ -112,7 +137,7 @@ class Gpu(NamedTuple):
     """One of several equal GPUs, with all the memory that CUDA sees and how much of it is free.
 
     `card` is its row of the catalogue, or None; `capability` is the compute capability that the
-    driver reports.
+    driver reports; with `shared`, the driver says that the memory is the machine's own.
     """
 
     name: str
@@ -120,6 +145,7 @@ class Gpu(NamedTuple):
     free_bytes: int
     card: Card | None = None
     capability: tuple[int, int] | None = None
+    shared: bool = False
 
     @property
     def chip(self) -> Chip:
@@ -127,6 +153,11 @@ class Gpu(NamedTuple):
         if self.card is None:
             return _PLAIN_CHIP._replace(capability=self.capability or _PLAIN_CHIP.capability)
         return Chip(self.card.capability, self.card.processors)
+
+    @property
+    def shares_memory(self) -> bool:
+        """True if the GPU has no memory but the machine's, as GB10 (DGX Spark) and Jetson."""
+        return self.shared or self.chip.capability in _INTEGRATED
 
     @property
     def link(self) -> str:
@@ -141,20 +172,35 @@ def catalogue_gpu(card: Card) -> Gpu:
 
 
 def parse_gpu(text: str) -> tuple[Gpu, int]:
-    """Read `h100`, `h100:4`, `24GiB` or `24GiB:2`: a GPU and how many. Raise UsageError."""
-    name, _, count = text.partition(":")
+    """Read `h100`, `h100:4`, `24GiB:2` or `rtx-4080@15.99GiB`: a GPU and how many.
+
+    A size beside a name is that of the memory. Raise UsageError.
+    """
+    kind, _, count = text.partition(":")
     number = _count(count, text) if count or ":" in text else 1
-    if match := _SIZE.fullmatch(name.strip()):
-        size = int(float(match.group(1)) * GIB)
-        if not 0 < size <= 2**50:
-            raise UsageError(
-                f"--gpu {text}: the memory of a GPU must be more than 0 and at most 2^20 GiB."
-            )
-        return Gpu(f"{match.group(1)} GiB", size, size), number
+    name, at, size = kind.partition("@")
+    if not at and _SIZE.fullmatch(kind.strip()):
+        total = _bytes(kind, text)
+        return Gpu(f"{total / GIB:g} GiB", total, total), number
     card = find_card(name)
     if card is None:
         raise UsageError(f"--gpu {text}: unknown GPU. {_suggestion(name)}")
-    return catalogue_gpu(card), number
+    gpu = catalogue_gpu(card)
+    if at:
+        total = _bytes(size, text)
+        gpu = gpu._replace(total_bytes=total, free_bytes=total)
+    return gpu, number
+
+
+def _bytes(size: str, whole: str) -> int:
+    match = _SIZE.fullmatch(size.strip())
+    total = int(float(match.group(1)) * GIB) if match else 0
+    if not 0 < total <= 2**50:
+        raise UsageError(
+            f"--gpu {whole}: the memory of a GPU is a size such as 24GiB, of more than 0 and at "
+            "most 2^20 GiB."
+        )
+    return total
 
 
 def find_card(name: str) -> Card | None:
@@ -172,7 +218,8 @@ def card_of_driver(name: str, total_bytes: int) -> Card | None:
     Of the rows with that memory, it is the one with the longest name that occurs in it.
     """
     plain = _plain(name)
-    near = [card for card in CARDS if abs(total_bytes / GIB / card.gib - 1) < 0.04]
+    gib = total_bytes / GIB
+    near = [card for card in CARDS if abs(gib - card.gib) < max(0.5, 0.04 * card.gib)]
     names = sorted(near, key=lambda card: len(card.name), reverse=True)
     return next((card for card in names if _model(card) in plain), None)
 

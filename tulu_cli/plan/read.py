@@ -124,8 +124,9 @@ def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
     """Return the GPUs of a machine with the memory that CUDA can use.
 
     The driver counts memory that no program gets, so a GPU of the catalogue has its size there.
+    Under WSL2 CUDA's total is the driver's: logs print 15.99 and 23.99 GiB.
     """
-    return tuple(map(_machine_gpu, machine.gpus))
+    return tuple(_machine_gpu(gpu, whole=machine.wsl) for gpu in machine.gpus)
 
 
 def occupants(machine: Machine) -> tuple[str, ...]:
@@ -153,12 +154,12 @@ def release(asked: str | None = None) -> Version:
     return read_version(asked) if asked else NEWEST
 
 
-def _machine_gpu(gpu: MachineGpu) -> Gpu:
+def _machine_gpu(gpu: MachineGpu, *, whole: bool) -> Gpu:
     total, card = gpu.total_bytes, card_of_driver(gpu.name, gpu.total_bytes)
-    usable = min(total, int(card.gib * GIB)) if card else total
+    usable = min(total, int(card.gib * GIB)) if card and not whole else total
     # The driver's own part is in use from the start.
     free = max(0, gpu.free_bytes - (total - usable))
-    return Gpu(gpu.name, usable, free, card, gpu.capability)
+    return Gpu(gpu.name, usable, free, card, gpu.capability, gpu.shared)
 
 
 def _built_in(ref: ModelRef) -> dict[str, Any] | None:

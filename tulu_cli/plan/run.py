@@ -19,7 +19,7 @@ from tulu_cli.plan.search import (
     plan_of,
 )
 from tulu_cli.plan.sharding import Layout
-from tulu_cli.plan.values import Judgement, Verdict
+from tulu_cli.plan.values import GIB, Judgement, Verdict
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
 from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Model, Run, estimate
 
@@ -33,6 +33,11 @@ _OF_ENGINE = {
     "vllm": (
         "concurrency",
         "kv_cache_dtype",
+        "data_parallel_size",
+        "enable_expert_parallel",
+        "kv_cache_memory_bytes",
+        "cpu_offload_gb",
+        "usage_context",
         "max_num_seqs",
         "max_num_batched_tokens",
         "block_size",
@@ -64,7 +69,12 @@ class PlanOptions(NamedTuple):
     kv_cache_dtype: str = "auto"
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
+    data_parallel_size: int = 1
+    enable_expert_parallel: bool = False
     gpu_memory_utilization: float | None = None
+    kv_cache_memory_bytes: int | None = None
+    cpu_offload_gb: float = 0.0
+    usage_context: Literal["server", "llm"] = "server"
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     block_size: int = BLOCK_SIZE
@@ -133,7 +143,7 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
         return
     if chosen.find == "gpus":
         fewest = fewest_gpus(
-            models[0], gpu, _run_of(chosen, models[0], Layout()), rules, chosen.concurrency
+            models[0], gpu, _run_of(chosen, models[0], _replicas(chosen)), rules, chosen.concurrency
         )
         _print_found(chosen, streams, models[0], fewest.run.layout.gpus if fewest else None)
         return
@@ -224,17 +234,40 @@ def _choose_gpus(
 def _choose_layout(chosen: PlanOptions, model: Model, count: int) -> Layout:
     """Return the layout that was asked for, else the one that vLLM's documentation advises."""
     tensor, pipeline = chosen.tensor_parallel_size, chosen.pipeline_parallel_size
+    replicas = _replicas(chosen)
     if tensor is None and pipeline is None:
-        return layout_for(model.shape, count, chosen.nodes)
-    layout = Layout(tensor or 1, pipeline or 1)
+        each, nodes = _share(count, chosen.nodes, replicas.data)
+        found = layout_for(model.shape, each, nodes)
+        return replicas._replace(tensor=found.tensor, pipeline=found.pipeline)
+    layout = replicas._replace(tensor=tensor or 1, pipeline=pipeline or 1)
     # One GPU by its name alone says which kind, and the layout how many.
     counted = chosen.gpu is None or ":" in chosen.gpu or chosen.nodes > 1
     if counted and layout.gpus > count * chosen.nodes:
+        replicated = f" -dp {layout.data}" if layout.data > 1 else ""
         raise UsageError(
-            f"-tp {layout.tensor} -pp {layout.pipeline} needs {layout.gpus} GPUs, and there are "
-            f"{count * chosen.nodes}: name more with --gpu, such as --gpu h100:{layout.gpus}."
+            f"-tp {layout.tensor} -pp {layout.pipeline}{replicated} needs {layout.gpus} GPUs, and "
+            f"there are {count * chosen.nodes}: name more with --gpu, such as "
+            f"--gpu h100:{layout.gpus}."
         )
     return layout
+
+
+def _replicas(chosen: PlanOptions) -> Layout:
+    """Return the layout of as many replicas as were asked for, each on one GPU."""
+    return Layout(data=chosen.data_parallel_size, whole_experts=chosen.enable_expert_parallel)
+
+
+def _share(count: int, nodes: int, replicas: int) -> tuple[int, int]:
+    """Return the GPUs in a node, and the nodes, that each replica has. Raise UsageError."""
+    if nodes % replicas == 0:
+        return count, nodes // replicas
+    inside = replicas // nodes
+    if replicas % nodes or count % inside:
+        raise UsageError(
+            f"-dp {replicas} cannot share {count * nodes} GPUs evenly: choose a number that "
+            "divides them."
+        )
+    return count // inside, 1
 
 
 def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
@@ -247,6 +280,9 @@ def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
         max_num_seqs=chosen.max_num_seqs,
         max_num_batched_tokens=chosen.max_num_batched_tokens,
         eager=chosen.enforce_eager,
+        kv_cache_bytes=chosen.kv_cache_memory_bytes,
+        offloaded_bytes=int(chosen.cpu_offload_gb * GIB),
+        usage=chosen.usage_context,
     )
 
 
@@ -269,7 +305,7 @@ def _conclude(streams: "Streams", judgements: Sequence[tuple[str, Judgement]]) -
 def _rank_catalogue(chosen: PlanOptions, streams: "Streams", model: Model, rules: Rules) -> None:
     from tulu_cli.plan.gpus import CARDS
 
-    run = _run_of(chosen, model, Layout())
+    run = _run_of(chosen, model, _replicas(chosen))
     fewest = (
         fewest_gpus(model, catalogue_gpu(card), run, rules, chosen.concurrency) for card in CARDS
     )
@@ -318,8 +354,7 @@ def _print_plans(
     if chosen.json_output:
         from tulu_cli.plan.report import report
 
-        releases = {"vllm_version": version, "planned_as": min(version, NEWEST)}
-        head = {name: ".".join(map(str, release)) for name, release in releases.items()}
+        head = _releases(version)
         _print_json(streams, _one_or_all([head | report(plan) for plan in plans]))
         return
     from tulu_cli.plan import text
@@ -343,6 +378,11 @@ def _print_plans(
     if chosen.explain:
         lines = text.explanation(plan.estimate, version)
         streams.write("\n" + "".join(f"{line}\n" for line in lines))
+
+
+def _releases(version: Version) -> dict[str, Any]:
+    releases = {"vllm_version": version, "planned_as": min(version, NEWEST)}
+    return {name: ".".join(map(str, release)) for name, release in releases.items()}
 
 
 def _name_for_engines(chosen: PlanOptions) -> str:

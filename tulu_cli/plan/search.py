@@ -79,9 +79,9 @@ def longest_context(found: Estimate, concurrency: int = 1) -> int:
 
 
 def most_requests(found: Estimate) -> int:
-    """Return the number of requests of max_model_len that fit at once."""
+    """Return the number of requests of max_model_len that fit at once, on all replicas."""
     usable = found.blocks.expected - found.rules.reserved_blocks
-    return max(0, usable // found.request_blocks)
+    return max(0, usable // found.request_blocks) * found.run.layout.data
 
 
 def least_utilization(found: Estimate, concurrency: int = 1) -> float | None:
@@ -103,9 +103,11 @@ def fewest_gpus(
 ) -> Estimate | None:
     """Return the estimate with the fewest GPUs of one kind that fits, or None.
 
-    Several nodes have as many GPUs each as can share the model, up to eight.
+    Several nodes have as many GPUs each as can share the model, up to eight. The replicas are
+    those of the run.
     """
-    for layout in layouts(model.shape):
+    for each in layouts(model.shape):
+        layout = run.layout._replace(tensor=each.tensor, pipeline=each.pipeline)
         found = estimate(model, gpu, replace(run, layout=layout), rules)
         if judge(found, concurrency).fits:
             return found
@@ -214,9 +216,9 @@ def _more_gpus(found: Estimate, concurrency: int) -> Iterator[Change]:
     for gpus in (2, 4, 8):
         if gpus <= layout.tensor or not can_share(found.model.shape, gpus):
             continue
-        run = replace(found.run, layout=Layout(gpus, layout.pipeline))
+        run = replace(found.run, layout=layout._replace(tensor=gpus))
         if _fits(found, found.model, run, concurrency):
-            more = (gpus - layout.tensor) * layout.pipeline
+            more = run.layout.gpus - layout.gpus
             yield Change(f"-tp {gpus}", f"{more} more GPU{'s' * (more > 1)}")
             return
 

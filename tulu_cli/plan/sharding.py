@@ -13,6 +13,7 @@ from tulu_cli.plan.values import ceil_div, round_up
 # vllm/model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE
 _VOCABULARY_STEP = 64
 _EXPERT = re.compile(r"experts\.\d+")
+_ROUTED = ".experts."
 _LAYER = re.compile(r"(?:\w+\.)*layers\.(\d{1,9})\.")
 # How each linear layer is divided: by its output (columns of the product), by its input (rows), by
 # heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
@@ -40,20 +41,41 @@ _FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_
 _FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
 
 
+# Models that make the embeddings and the head on every pipeline stage, used there or not. Source:
+# that file in vllm/model_executor/models of v0.33.0, alike in v0.20.0.
+_VOCABULARY_EVERYWHERE = {
+    "Gemma2ForCausalLM",  # gemma2.py, whose head is tied
+    "Gemma3ForCausalLM",  # gemma3.py
+    "MixtralForCausalLM",  # mixtral.py
+    "Qwen3MoeForCausalLM",  # qwen3_moe.py
+}
+
+
 class Layout(NamedTuple):
-    """The GPUs that share each layer, and the pipeline stages that the layers are split over."""
+    """The GPUs that share each layer, and the pipeline stages that the layers are split over.
+
+    `data` is the number of replicas, which answer other requests but share the experts;
+    with `whole_experts` (expert parallel), each GPU holds some experts instead of a part of each.
+    """
 
     tensor: int = 1
     pipeline: int = 1
+    data: int = 1
+    whole_experts: bool = False
 
     @property
     def gpus(self) -> int:
         """The number of GPUs."""
-        return self.tensor * self.pipeline
+        return self.tensor * self.pipeline * self.data
 
 
 def check_layout(shape: Shape, layout: Layout) -> None:
     """Raise UsageError if vLLM refuses to divide the model so."""
+    if layout.whole_experts and shape.experts is None:
+        raise UsageError(
+            "--enable-expert-parallel is for models with experts, and this one has none: leave it "
+            "out."
+        )
     if shape.heads % layout.tensor:
         raise UsageError(
             f"{layout.tensor} GPUs cannot share {shape.heads} attention heads evenly: choose a "
@@ -90,18 +112,22 @@ def rank_blocks(
     """Return the bytes of each block that one GPU of a stage allocates, by name, in order."""
     layers = stages(shape.layers, layout.pipeline)[stage]
     first, last = stage == 0, stage == layout.pipeline - 1
+    everywhere = shape.architecture in _VOCABULARY_EVERYWHERE
     blocks: dict[str, int] = {}
     for tensor in tensors:
         layer = layer_of(tensor.name)
         if layer is not None:
             here = layer in layers
         elif "embed_tokens" in tensor.name:
-            here = first or (last and shape.tied)
+            here = everywhere or first or (last and shape.tied)
+        elif tensor.name.startswith("lm_head"):
+            here = (everywhere or last) and not shape.tied
         else:
             here = last
-        if here and not (shape.tied and tensor.name.startswith("lm_head")):
+        if here:
             key = _block_name(tensor.name)
-            blocks[key] = blocks.get(key, 0) + local_size(tensor, shape, layout.tensor)
+            size = _expert_size if _ROUTED in tensor.name else _dense_size
+            blocks[key] = blocks.get(key, 0) + size(tensor, shape, layout)
     return blocks
 
 
@@ -110,6 +136,23 @@ def layer_of(name: str) -> int | None:
     """Return the number of the layer that a tensor belongs to, or None."""
     match = _LAYER.match(name)
     return int(match.group(1)) if match else None
+
+
+def _dense_size(tensor: Tensor, shape: Shape, layout: Layout) -> int:
+    return local_size(tensor, shape, layout.tensor)
+
+
+def _expert_size(tensor: Tensor, shape: Shape, layout: Layout) -> int:
+    """Return the bytes of a tensor of routed experts, which all replicas share.
+
+    Source: flatten_tp_across_dp_and_pcp of vllm/model_executor/layers/fused_moe/config.py and
+    expert_map_manager.py, where the first GPUs have the experts that are left over.
+    """
+    gpus = layout.tensor * layout.data
+    if not layout.whole_experts or shape.experts is None:
+        return local_size(tensor, shape, gpus)
+    count = shape.experts.count
+    return ceil_div(tensor.size * ceil_div(count, gpus), count)
 
 
 def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:

@@ -4,6 +4,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tulu_cli.plan.tensors import tensors_of
+from tulu_cli.plan.values import ceil_div
 from tulu_cli.plan.vllm import Estimate, Model
 
 # A sequential read of a good NVMe disk; a network disk reads a tenth of it.
@@ -34,7 +35,8 @@ def bounds(found: Estimate, concurrency: int = 1) -> Speed:
     layout = found.run.layout
     # A token goes through one stage after the other, and each GPU reads its part of each layer.
     read = sum(rank.weights for rank in found.ranks) * used / everything
-    contexts = concurrency * _context_bytes(found) / layout.pipeline
+    users = ceil_div(concurrency, layout.data)
+    contexts = users * _context_bytes(found) / layout.pipeline
     flops = (card.fp8 if found.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
     return Speed(
         decode=bandwidth / read,

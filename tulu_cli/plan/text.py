@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tulu_cli.plan.kv import local_kv_heads
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
-from tulu_cli.plan.values import Range
+from tulu_cli.plan.values import GIB, Range
 from tulu_cli.plan.versions import Version, sources
 from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Rank
 from tulu_cli.render.columns import stacked_bar, table
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
     from tulu_cli.plan.transformers import TransformersPlan
 
 _BAR_WIDTH = 48
+# The parts of a GPU's memory that are named even where they take nothing.
+_ALWAYS = ("weights", "KV cache", "activation", "graphs", "other", "free")
 
 
 def plan_text(plan: Plan, version: Version, *, bars: bool) -> str:
     """Return one plan for vLLM: verdict, a line or a bar for each GPU, cache, speed."""
     found = plan.estimate
-    release = ".".join(map(str, version))
-    where = f"{found.run.layout.gpus} x {found.gpu.name}{_layout(found)}, vLLM {release}"
     most = found.concurrency(found.blocks.expected)
     lines = [
-        f"{found.model.name} on {where}: {plan.judgement.verdict}",
+        f"{_where(found, version)}: {plan.judgement.verdict}",
         f"  {plan.judgement.reason}.",
         "",
         *(_rank_line(found, rank, bars=bars) for rank in found.ranks),
         "",
         f"KV cache size: {_cache_tokens(found)} tokens, in blocks of {found.run.block_size}",
+        *_warm_start(found),
         f"Maximum concurrency for {found.run.max_model_len:,} tokens per request: {most:.2f}x",
         f"Longest context for {plan.concurrency} at once: {plan.longest_context:,} tokens",
         *_speed(plan.speed, plan.concurrency),
@@ -85,7 +86,7 @@ def changes_text(changes: Sequence[Change]) -> str:
 
 
 def _rank_line(found: Estimate, rank: Rank, *, bars: bool) -> str:
-    parts = found.parts(rank)
+    parts = {part: size for part, size in found.parts(rank).items() if size or part in _ALWAYS}
     name = _rank_name(found, rank)
     sizes = ", ".join(f"{part} {gib(size)}" for part, size in parts.items())
     if not bars:
@@ -99,12 +100,32 @@ def _rank_name(found: Estimate, rank: Rank) -> str:
     return "each GPU" if len(found.ranks) == 1 else f"stage {rank.stage}"
 
 
+def _where(found: Estimate, version: Version) -> str:
+    release = ".".join(map(str, version))
+    where = f"{found.run.layout.gpus} x {found.gpu.name}{_layout(found)}"
+    return f"{found.model.name} on {where}, vLLM {release}"
+
+
 def _layout(found: Estimate) -> str:
     layout = found.run.layout
     if layout.gpus == 1:
         return ""
-    stages = f", pipeline parallel {layout.pipeline}" if layout.pipeline > 1 else ""
-    return f" (tensor parallel {layout.tensor}{stages})"
+    parts = [f"tensor parallel {layout.tensor}"]
+    parts += [f"pipeline parallel {layout.pipeline}"] if layout.pipeline > 1 else []
+    parts += [f"data parallel {layout.data}"] if layout.data > 1 else []
+    parts += ["expert parallel"] if layout.whole_experts else []
+    return f" ({', '.join(parts)})"
+
+
+def _warm_start(found: Estimate) -> Iterator[str]:
+    """Yield by how much a start that finds its compiled kernels differs from a first one."""
+    more = found.warm_blocks - found.blocks.expected
+    if more > 0:
+        size = more * found.caches[found.tightest.stage].block_bytes
+        yield (
+            f"The next start, with a filled compile cache: {found.tokens(found.warm_blocks):,} "
+            f"tokens, as it leaves {gib(size)} more"
+        )
 
 
 def _cache_tokens(found: Estimate) -> str:
@@ -180,15 +201,21 @@ def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:
         f"{name}: activation peak of {found.batched:,} tokens in {found.sequences:,} sequences = "
         f"{_range(rank.activation)}"
     )
+    if rank.compiling.high:
+        yield (
+            f"{name}: compiling with an empty cache, beside the activation peak = "
+            f"{_range(rank.compiling)}"
+        )
     yield f"{name}: CUDA libraries and NCCL = {_range(rank.other)}"
-    inside = "inside" if found.rules.graphs_in_budget else "outside"
+    inside = "inside" if found.graphs_in_budget else "outside"
     yield f"{name}: CUDA graphs = {_range(rank.graphs)}, {inside} the budget"
-    graphs = f" - {gib(rank.graphs.expected)}" if found.rules.graphs_in_budget else ""
-    yield (
-        f"{name}: KV cache = {gib(found.requested)} - {gib(rank.weights)} - "
-        f"{gib(rank.activation.expected)} - {gib(rank.other.expected)}{graphs} "
-        f"= {_range(rank.kv)}"
-    )
+    if found.run.kv_cache_bytes is not None:
+        yield f"{name}: KV cache = {gib(rank.kv.expected)}, as asked for"
+        return
+    held = [rank.weights, rank.activation.expected, rank.compiling.expected, rank.other.expected]
+    held += [rank.graphs.expected] if found.graphs_in_budget else []
+    taken = "".join(f" - {gib(size)}" for size in held if size)
+    yield f"{name}: KV cache = {gib(found.requested)}{taken} = {_range(rank.kv)}"
 
 
 def _range(amount: Range) -> str:
@@ -227,13 +254,14 @@ def ready_commands(
             "ray start --head --port=6379                  # on the first node",
             "ray start --address=FIRST_NODE:6379           # on each of the others",
         ]
+    alone = nodes == 1 and found.run.layout.data == 1  # tulu's own engine is one replica
     ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
     own = _settings_of_vllm(found)
     ours = [*flags, *_as_engine_arguments(own)]
-    lines += [join(["tulu", "serve", model, *ours])] if nodes == 1 else []
+    lines += [join(["tulu", "serve", model, *ours])] if alone else []
     if found.rules.gguf or not model.endswith(".gguf"):  # tulu unpacks such a file for vLLM
         lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
-    if nodes == 1:
+    if alone:
         lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, "..."])]
     return tuple(lines)
 
@@ -246,18 +274,26 @@ def _flags(found: Estimate) -> list[str]:
         flags += ["--tensor-parallel-size", str(run.layout.tensor)]
     if run.layout.pipeline > 1:
         flags += ["--pipeline-parallel-size", str(run.layout.pipeline)]
+    if run.layout.data > 1:
+        flags += ["--data-parallel-size", str(run.layout.data)]
     return flags
 
 
 def _settings_of_vllm(found: Estimate) -> dict[str, str]:
     """Return the settings that only vLLM has, by the names of its engine's arguments."""
     run = found.run
+    sequences, batched = run.max_num_seqs, run.max_num_batched_tokens
+    if run.usage == "llm":  # what these commands start is a server, with other defaults
+        sequences, batched = found.sequences, found.batched
     settings = {
         "kv_cache_dtype": run.kv_dtype if run.kv_dtype != "auto" else "",
         "block_size": str(run.block_size) if run.block_size != BLOCK_SIZE else "",
-        "max_num_seqs": str(run.max_num_seqs or ""),
-        "max_num_batched_tokens": str(run.max_num_batched_tokens or ""),
+        "max_num_seqs": str(sequences or ""),
+        "max_num_batched_tokens": str(batched or ""),
         "enforce_eager": "true" if run.eager else "",
+        "enable_expert_parallel": "true" if run.layout.whole_experts else "",
+        "kv_cache_memory_bytes": str(run.kv_cache_bytes or ""),
+        "cpu_offload_gb": f"{run.offloaded_bytes / GIB:g}" if run.offloaded_bytes else "",
     }
     return {name: value for name, value in settings.items() if value}
 

@@ -1,73 +1,46 @@
 """The memory of vLLM with a model on given GPUs: the budget of each rank, and the verdict.
 
 vLLM may take the total memory of a GPU times the utilization. What the weights, the activation
-peak and the libraries leave of it is the KV cache; since 0.21 CUDA graphs are taken from it too.
+peak and the libraries leave of it is the KV cache; since 0.20 CUDA graphs are taken from it too.
 The rank with the fewest blocks decides for all.
 """
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
-from tulu_cli.plan.activation import Batch, Chip, activation_peak, workspace
+from tulu_cli.plan.activation import Batch, activation_peak, has_second_runner, workspace
+from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import Layout, check_layout, rank_blocks, stages
 from tulu_cli.plan.tensors import Tensor
-from tulu_cli.plan.values import MIB, Judgement, Range, Verdict, round_up
+from tulu_cli.plan.values import MIB, Judgement, Range, Verdict, ceil_div
 from tulu_cli.plan.versions import Rules
 from tulu_cli.text import gib
-
-_GRAIN = 512
-_SMALL = MIB
-_LARGE = 10 * MIB
-_SEGMENT = 20 * MIB
-_STEP = 2 * MIB
-
-
-def allocated(sizes: Iterable[int]) -> int:
-    """Return the bytes that PyTorch's allocator counts for tensors of these sizes, in order.
-
-    Source: c10/cuda/CUDACachingAllocator.cpp. Sizes are multiples of 512 bytes. A request of
-    1 MiB or more is cut from a segment of 20 MiB or, from 10 MiB on, of its own size rounded up to
-    2 MiB; a rest of 1 MiB or less stays with the tensor. Tensors that are not multiples of 2 MiB
-    therefore cost more than their bytes: 0.06 GiB in all for Qwen2.5 7B.
-    """
-    free: list[int] = []
-    total = 0
-    for request in sizes:
-        size = round_up(request, _GRAIN)
-        if size < _SMALL:
-            total += size
-            continue
-        place = bisect_left(free, size)
-        block = free.pop(place) if place < len(free) else _segment(size)
-        left = block - size
-        if left > _SMALL:
-            insort(free, left)
-            block = size
-        total += block
-    return total
-
-
-def _segment(size: int) -> int:
-    return _SEGMENT if size < _LARGE else round_up(size, _STEP)
-
 
 BLOCK_SIZE = 16  # tokens: vLLM's own on GPUs
 ONE_GPU = Layout()
 _LONG_CONTEXT = 32768  # V0 switches chunked prefill on beyond it
+_MOST_READABLE = 2  # GPUs over PCIe whose memory vLLM reads from another GPU
 _DATA_CENTER_BLACKWELL = 10  # the first number of its compute capability
-_GB10 = (12, 1)
 # The CUDA context, outside of every budget: 0.33 to 0.61 GiB are not free at the start.
 CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
+# Where GPU and machine share their memory, what the process takes of the machine's is missing on
+# the GPU too: 0.8 to 1.2 GiB in logs of GB10, 2.3 GiB in one of Jetson Thor.
+_SHARED_MEMORY = Range(512 * MIB, 1024 * MIB, 2400 * MIB)
 
 
 @dataclass(frozen=True)
 class Run:
-    """The settings of one start of vLLM; None is its default for the release and the GPU."""
+    """The settings of one start of vLLM; None is its default for the release and the GPU.
+
+    `kv_cache_bytes` is the size of each GPU's cache, whatever the utilization; `offloaded_bytes`
+    of each GPU's weights stay in the machine's memory. The defaults are those of vLLM's server or
+    of its LLM class.
+    """
 
     max_model_len: int
     layout: Layout = ONE_GPU
@@ -77,6 +50,9 @@ class Run:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     eager: bool = False
+    kv_cache_bytes: int | None = None
+    offloaded_bytes: int = 0
+    usage: Literal["server", "llm"] = "server"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +70,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Rank:
-    """The budget of each GPU of one pipeline stage; `layers` are those of the stage."""
+    """The budget of each GPU of one pipeline stage; `layers` are those of the stage.
+
+    `compiling` is what a start with an empty compile cache takes beside `activation`.
+    """
 
     stage: int
     layers: int
     weights: int
     activation: Range
+    compiling: Range
     graphs: Range
     other: Range
     kv: Range
@@ -113,7 +93,8 @@ class Estimate:
     `requested` is the bytes that vLLM takes of each GPU, `sequences` and `batched` its
     max_num_seqs and max_num_batched_tokens, `kv_dtype` the data type of its KV cache. `blocks`
     are those of the rank that has the fewest, and are never negative; `request_blocks` are those
-    of one request of max_model_len tokens.
+    of one request of max_model_len tokens. `in_flight` are the tokens that a sliding window keeps
+    beside its own, and `graphs_in_budget` is True if CUDA graphs are taken from the KV cache.
     """
 
     model: Model
@@ -128,6 +109,8 @@ class Estimate:
     caches: tuple[Cache, ...]
     blocks: Range
     request_blocks: int
+    in_flight: int
+    graphs_in_budget: bool
 
     @property
     def tightest(self) -> Rank:
@@ -146,12 +129,24 @@ class Estimate:
 
     def needed_blocks(self, tokens: int, concurrency: int) -> int:
         """Return the blocks for `concurrency` requests of `tokens`, with those held back."""
-        blocks = self.caches[0].request_blocks(tokens, self.batched)
-        return blocks * concurrency + self.rules.reserved_blocks
+        blocks = self.caches[0].request_blocks(tokens, self.in_flight)
+        requests = ceil_div(concurrency, self.run.layout.data)
+        return blocks * requests + self.rules.reserved_blocks
+
+    @property
+    def warm_blocks(self) -> int:
+        """The expected blocks of a start with a filled compile cache."""
+        return min(
+            max(0, rank.kv.expected + rank.compiling.expected) // cache.block_bytes
+            for rank, cache in zip(self.ranks, self.caches, strict=True)
+        )
 
     def occupied(self, rank: Rank) -> Range:
         """Return the bytes in use on a GPU: vLLM's budget and what is outside of it."""
-        outside = CONTEXT if self.rules.graphs_in_budget else CONTEXT + rank.graphs
+        if self.run.kv_cache_bytes is not None:
+            held = Range.exact(rank.weights) + rank.activation + rank.compiling + rank.other
+            return held + rank.kv + CONTEXT + rank.graphs
+        outside = CONTEXT if self.graphs_in_budget else CONTEXT + rank.graphs
         return Range.exact(self.requested) + outside
 
     def parts(self, rank: Rank) -> dict[str, int]:
@@ -163,6 +158,7 @@ class Estimate:
             "weights": rank.weights,
             "KV cache": max(0, rank.kv.expected),
             "activation": rank.activation.expected,
+            "compiling": rank.compiling.expected,
             "graphs": rank.graphs.expected,
             "other": rank.other.expected + CONTEXT.expected,
             "free": max(0, self.gpu.total_bytes - self.occupied(rank).expected),
@@ -189,11 +185,12 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
         block_size=run.block_size,
         hybrid=rules.hybrid_cache,
     )
-    batch = Batch(batched, sequences, layout.tensor)
-    ranks = tuple(
-        _rank(model, gpu, run, rules, batch, requested, stage, cache)
-        for stage, cache in enumerate(caches)
-    )
+    second = has_second_runner(shape, rules, quantized=model.quantization is not None)
+    in_budget = rules.second_graphs_in_budget if second else rules.graphs_in_budget
+    batch = Batch(batched, sequences, layout.tensor, layout.data, layout.whole_experts)
+    start = _Start(model, gpu, run, rules, batch, requested, second, in_budget)
+    ranks = tuple(_rank(start, stage, cache) for stage, cache in enumerate(caches))
+    in_flight = batched * _batches(shape, layout, rules, second_runner=second)
     return Estimate(
         model=model,
         gpu=gpu,
@@ -206,13 +203,16 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
         ranks=ranks,
         caches=caches,
         blocks=_least([rank.blocks for rank in ranks]),
-        request_blocks=caches[0].request_blocks(run.max_model_len, batched),
+        request_blocks=caches[0].request_blocks(run.max_model_len, in_flight),
+        in_flight=in_flight,
+        graphs_in_budget=in_budget,
     )
 
 
 def judge(found: Estimate, concurrency: int = 1) -> Judgement:
     """Return whether `concurrency` requests of max_model_len tokens can be served at once."""
     free = found.gpu.free_bytes - CONTEXT.low
+    by_size = found.run.kv_cache_bytes is not None
     if free < found.requested and found.gpu.free_bytes < found.gpu.total_bytes:
         return Judgement(
             Verdict.NOT,
@@ -222,8 +222,10 @@ def judge(found: Estimate, concurrency: int = 1) -> Judgement:
     rank = found.tightest
     needed = found.needed_blocks(found.run.max_model_len, concurrency)
     size = needed * found.caches[rank.stage].block_bytes
+    requests = ceil_div(concurrency, found.run.layout.data)
+    each = " of each replica" if found.run.layout.data > 1 else ""
     sentence = (
-        f"{concurrency} x {found.run.max_model_len:,} tokens need {gib(size)} of KV cache, "
+        f"{requests} x {found.run.max_model_len:,} tokens need {gib(size)} of KV cache{each}, "
         f"and {gib(rank.kv.expected)} will be there"
     )
     if not found.has_blocks(concurrency):
@@ -233,13 +235,15 @@ def judge(found: Estimate, concurrency: int = 1) -> Judgement:
                 f"weights, activations and libraries need {gib(held)} of each GPU, and vLLM may "
                 f"take {gib(found.requested)}"
             )
+        if found.warm_blocks >= needed:  # a start that fails for this has filled the cache
+            sentence += "; the next start, with a filled compile cache, would have enough"
         return Judgement(Verdict.NOT, sentence)
     most = max(found.occupied(each).expected for each in found.ranks)
-    if most > found.gpu.total_bytes:
+    if most > (found.gpu.free_bytes if by_size else found.gpu.total_bytes):
+        what = "" if by_size else " with CUDA graphs and context, which are outside the budget,"
         return Judgement(
             Verdict.NOT,
-            f"{gib(most)} would be in use with CUDA graphs and context, which are outside the "
-            f"budget, on a GPU of {gib(found.gpu.total_bytes)}",
+            f"{gib(most)} would be in use{what} on a GPU of {gib(found.gpu.total_bytes)}",
         )
     if found.blocks.low < needed:
         low = found.ranks[rank.stage].kv.low
@@ -252,8 +256,12 @@ def judge(found: Estimate, concurrency: int = 1) -> Judgement:
 
 
 def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
-    """Return max_num_seqs and max_num_batched_tokens, as asked or by default of vLLM's server."""
-    small = _is_a100(gpu) or (rules.small_gb10 and gpu.chip.capability == _GB10)
+    """Return max_num_seqs and max_num_batched_tokens, as asked or by default of `run.usage`.
+
+    GPUs that share the machine's memory have the smaller ones in every release: their driver does
+    not tell a size, which get_batch_defaults of vllm/engine/arg_utils.py then takes for 0.
+    """
+    small = _is_a100(gpu) or gpu.shares_memory
     large = gpu.total_bytes >= rules.large_bytes and not small
     sequences = run.max_num_seqs or (rules.large_seqs if large else rules.small_seqs)
     if run.max_num_batched_tokens:
@@ -261,56 +269,98 @@ def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
     elif rules.engine == 0:
         chunked = run.max_model_len > _LONG_CONTEXT
         batched = rules.chunk if chunked else max(run.max_model_len, rules.small_batch)
-    elif gpu.total_bytes >= rules.huge_bytes:
-        batched = rules.huge_batch
     else:
-        batched = rules.large_batch if large else rules.small_batch
+        batched = min(_default_batch(run, gpu, rules, large=large), sequences * run.max_model_len)
     return min(sequences, batched), batched
 
 
+def _default_batch(run: Run, gpu: Gpu, rules: Rules, *, large: bool) -> int:
+    if gpu.total_bytes >= rules.huge_bytes:
+        return rules.huge_batch
+    if run.usage == "llm":
+        return rules.large_llm_batch if large else rules.small_llm_batch
+    return rules.large_batch if large else rules.small_batch
+
+
+def _batches(shape: Shape, layout: Layout, rules: Rules, *, second_runner: bool) -> int:
+    """Return the batches whose tokens a sliding window keeps at a time.
+
+    Source: max_concurrent_batches of vllm/config/vllm.py; scheduling is asynchronous by default
+    but for pooling models.
+    """
+    if not rules.in_flight:
+        return 1
+    if shape.labels is not None:
+        return layout.pipeline
+    if second_runner:
+        return layout.pipeline + 1
+    return 2 if layout.pipeline == 1 else layout.pipeline
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The parts of one start that all of its ranks share."""
+
+    model: Model
+    gpu: Gpu
+    run: Run
+    rules: Rules
+    batch: Batch
+    requested: int
+    second_runner: bool
+    graphs_in_budget: bool
+
+
 @cache
-def _loaded_bytes(model: Model, layout: Layout, stage: int) -> int:
+def _loaded_bytes(model: Model, layout: Layout, stage: int, *, split_limit: bool) -> int:
     """Return the bytes of "Model loading took": tensors as allocated, and rotary tables."""
     shape = model.shape
     blocks = rank_blocks(model.tensors, shape, layout, stage)
     tables = shape.traits.ropes * shape.positions * shape.rotary_size * shape.dtype_bytes
-    return allocated([*blocks.values(), tables])
+    return allocated([*blocks.values(), tables], split_limit=split_limit)
 
 
-def _rank(
-    model: Model,
-    gpu: Gpu,
-    run: Run,
-    rules: Rules,
-    batch: Batch,
-    requested: int,
-    stage: int,
-    cache: Cache,
-) -> Rank:
-    layout, shape = run.layout, model.shape
-    last = stage == layout.pipeline - 1
-    weights = _loaded_bytes(model, layout, stage)
-    activation = activation_peak(
-        shape, batch, rules, gpu.chip, samples=last, staged=layout.pipeline > 1
+def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
+    run, rules, gpu = start.run, start.rules, start.gpu
+    layout, shape, chip = run.layout, start.model.shape, gpu.chip
+    weights = _loaded_bytes(start.model, layout, stage, split_limit=rules.split_limit)
+    weights = max(0, weights - run.offloaded_bytes)
+    peak = activation_peak(
+        shape,
+        start.batch,
+        rules,
+        chip,
+        samples=stage == layout.pipeline - 1,
+        compiles=not run.eager,
+        staged=layout.pipeline > 1,
+        second_runner=start.second_runner,
     )
     layers = len(stages(shape.layers, layout.pipeline)[stage])
-    graphs = Range.exact(0) if run.eager else graph_bytes(shape, batch, rules, gpu.chip, layers)
-    other = non_torch(gpu, layout, rules)
-    held = Range.exact(weights) + activation + other
-    kv = (held + graphs if rules.graphs_in_budget else held).taken_from(requested)
+    graphs = Range.exact(0)
+    if not run.eager:
+        graphs = graph_bytes(shape, start.batch, rules, gpu, layers)
+    connected = layout.tensor > 1 or (layout.data > 1 and shape.experts is not None)
+    other = non_torch(gpu, rules, connected=connected)
+    if run.kv_cache_bytes is None:
+        held = Range.exact(weights) + peak.running + peak.compiling + other
+        kv = (held + graphs if start.graphs_in_budget else held).taken_from(start.requested)
+    else:
+        kv = Range.exact(run.kv_cache_bytes)
     blocks = Range(*(max(0, size) // cache.block_bytes for size in (kv.low, kv.expected, kv.high)))
-    return Rank(stage, layers, weights, activation, graphs, other, kv, blocks)
+    return Rank(stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks)
 
 
-def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: int) -> Range:
+def graph_bytes(shape: Shape, batch: Batch, rules: Rules, gpu: Gpu, layers: int) -> Range:
     """Return the bytes of CUDA graphs: the buffers that all share, and the nodes of each.
 
     The buffers are those of the largest graph. Source of the nodes, logs in tests/plan/data: 0.51
     to 1.85 GiB for 26 to 80 layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers
-    and 86 graphs.
+    and 86 graphs. Where NCCL sums up what the GPUs have computed, 2.62 GiB for 80 layers and 86
+    graphs, 3.45 GiB for 94 layers and 67: over PCIe that is so for more than two GPUs
+    (custom_all_reduce.py), and for two that cannot read one another's memory.
     """
     limit = rules.capture_limit
-    if rules.blackwell_capture_limit and chip.capability[0] == _DATA_CENTER_BLACKWELL:
+    if rules.blackwell_capture_limit and gpu.chip.capability[0] == _DATA_CENTER_BLACKWELL:
         limit = rules.blackwell_capture_limit
     count = len(capture_sizes(min(limit, 2 * batch.sequences)))
     if rules.full_graphs:
@@ -318,8 +368,15 @@ def graph_bytes(shape: Shape, batch: Batch, rules: Rules, chip: Chip, layers: in
     width = 3 * shape.intermediate // batch.gpus + 4 * shape.hidden
     buffers = limit * width * shape.dtype_bytes
     node = MIB // 8 if rules.engine else MIB // 4
-    expected = 200 * MIB + workspace(chip) + buffers + count * layers * node
-    return Range(expected * 6 // 10, expected, expected * 16 // 10)
+    by_nccl = MIB * 3 // 8 if gpu.link == "pcie" else node
+    fixed = 200 * MIB + workspace(gpu.chip) + buffers
+
+    def graphs(node: int) -> int:
+        return fixed + count * layers * node
+
+    expected = graphs(by_nccl if batch.gpus > _MOST_READABLE else node)
+    most = graphs(by_nccl) if batch.gpus > 1 else expected
+    return Range(expected * 6 // 10, expected, most * 16 // 10)
 
 
 def capture_sizes(largest: int) -> list[int]:
@@ -328,16 +385,19 @@ def capture_sizes(largest: int) -> list[int]:
     return [size for size in sizes if size <= largest]
 
 
-def non_torch(gpu: Gpu, layout: Layout, rules: Rules) -> Range:
+def non_torch(gpu: Gpu, rules: Rules, *, connected: bool) -> Range:
     """Return the bytes that CUDA libraries take once vLLM has started: kernels' code and NCCL.
 
     Logs of one GPU print 0.02 to 0.46 GiB. With NCCL it is 0.25 GiB in all over PCIe (two
-    RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used.
+    RTX 4090), 0.55 GiB over NVLink, and 2.07 to 2.17 GiB where NVLink switches are used. With
+    `connected`, several GPUs compute a layer together.
     """
     hopper = gpu.chip.capability[0] in (9, 10)
     single = rules.hopper_library_bytes if hopper else rules.library_bytes
     found = Range(20 * MIB, single, 2 * single + 40 * MIB)
-    if layout.tensor == 1:
+    if gpu.shares_memory:
+        found += _SHARED_MEMORY
+    if not connected:
         return found
     if gpu.link == "nvswitch" and hopper and rules.nvls:
         return found + Range(400 * MIB, 1880 * MIB, 2100 * MIB)
