@@ -72,7 +72,7 @@ _tulu_table() {
             esac
             ;;
         'tulu plan')
-            options='--gpu --nodes --engine --max-model-len --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --compare --find --explain --plot --json --offline --debug --help'
+            options='--gpu --nodes --engine --max-model-len --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --log --compare --find --explain --plot --json --offline --debug --help'
             case $2 in
                 --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti titan-rtx quadro-rtx-4000 quadro-rtx-5000 quadro-rtx-6000 quadro-rtx-8000 rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-3060-laptop rtx-3070-laptop rtx-3080-laptop rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-4090-d rtx-4060-laptop rtx-4070-laptop rtx-4080-laptop rtx-4090-laptop rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-5070-laptop rtx-5070-ti-laptop rtx-5080-laptop rtx-5090-laptop rtx-a4000 rtx-a5000 rtx-a6000 rtx-4000-ada rtx-5000-ada rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 gb10 thor mi210 mi250x mi300x mi325x mi355x' ;;
                 --nodes | --max-model-len | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | -dp | --data-parallel-size | --gpu-memory-utilization | --kv-cache-memory-bytes | --cpu-offload-gb | --block-size | --vllm-version | --concurrency | --max-num-seqs | --max-num-batched-tokens | --batch-size | --batch | --num-beams | --beams | --compare) ;;
@@ -81,8 +81,8 @@ _tulu_table() {
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --kv-cache-dtype) words='auto fp8 bfloat16 float16' ;;
                 --usage-context) words='server llm' ;;
+                --log | --plot) paths=files ;;
                 --find) words='max-model-len concurrency gpus utilization' ;;
-                --plot) paths=files ;;
                 0) asks=MODEL paths=files ;;
                 *) takes= ;;
             esac

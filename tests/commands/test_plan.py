@@ -339,6 +339,90 @@ def test_the_headers_of_a_directory_are_the_weights(demo_directory: Path) -> Non
     assert by_headers == pytest.approx(files, rel=0.05)
 
 
+LOG = """\
+(EngineCore pid=9) INFO [core.py:117] Initializing a V1 LLM engine (v0.28.0) with config: \
+model='org/name', dtype=torch.bfloat16, max_seq_len=4096, tensor_parallel_size=1, \
+pipeline_parallel_size=1, quantization=None, enforce_eager=False, kv_cache_dtype=auto
+(EngineCore pid=9) INFO [model_runner.py:306] Model loading took 14.99 GiB and 5.0 seconds
+(EngineCore pid=9) INFO [gpu_worker.py:561] Available KV cache memory: 25.2 GiB
+(EngineCore pid=9) INFO [kv_cache_utils.py:2177] GPU KV cache size: 206,432 tokens
+"""
+
+
+def test_a_log_is_laid_beside_the_plan_of_its_own_settings(tmp_path: Path) -> None:
+    file = tmp_path / "start.log"
+    file.write_text(LOG)
+    code, output, errors = plan("8b", "--gpu", "l40s", "--log", str(file))
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[0] == "8b on 1 x L40S, vLLM 0.28.0, beside a log:"
+    assert "weights          14.99 GiB  14.99 GiB      +0.0 %" in output
+    assert "compiled kernels were in the cache, it seems" in output
+    assert output.splitlines()[-1] == "By the log, it started; by the plan, it fits."
+
+
+def test_a_flag_wins_over_the_log_and_a_setting_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "start.log"
+    file.write_text(LOG)
+
+    def planned(*arguments: str, **variables: str) -> Any:
+        done = tulu(
+            "plan", "8b", "--gpu", "l40s", "--log", str(file), "--json", *arguments, env=variables
+        )
+        return json.loads(done.stdout)
+
+    assert planned()["plan"]["max_model_len"] == 4096
+    assert planned(TULU_MAX_MODEL_LEN="2048")["plan"]["max_model_len"] == 4096
+    assert planned("--max-model-len", "2048")["plan"]["max_model_len"] == 2048
+    assert planned("--vllm-version", "0.32.0")["vllm_version"] == "0.32.0"
+
+
+def test_a_log_from_stdin_as_json() -> None:
+    done = tulu("plan", "8b", "--gpu", "l40s", "--log", "-", "--json", stdin=LOG.encode())
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    figures = {row["name"]: row for row in document["figures"]}
+    assert figures["KV cache tokens"]["log"] == 206_432
+    assert figures["weights"]["in_bytes"] is True
+    assert (document["ended"], document["agrees"]) == ("it started", True)
+    assert document["plan"]["gpu"]["name"] == "L40S"
+
+
+def test_the_memory_of_the_gpu_is_that_of_the_log_unless_a_size_is_given() -> None:
+    line = (
+        "Free memory on device (22.0/23.5 GiB) on startup. Desired GPU memory utilization is (0.9"
+    )
+    log = f"{LOG}{line}\n".encode()
+
+    def total(*arguments: str) -> float:
+        done = tulu("plan", "8b", *arguments, "--log", "-", "--json", stdin=log)
+        return float(json.loads(done.stdout)["plan"]["gpu"]["total_bytes"]) / 2**30
+
+    assert total() == pytest.approx(23.5)
+    assert total("--gpu", "l4") == pytest.approx(23.5)
+    assert total("--gpu", "24GiB") == 24
+    assert total("--gpu", "l4@24GiB") == 24
+
+
+@pytest.mark.parametrize(
+    ("arguments", "log", "code", "problem"),
+    [
+        (("8b", "--log", "-"), LOG, 2, "does not print the memory of a GPU"),
+        (("8b", "--gpu", "l4", "--log", "-"), "hello", 65, "no figure of vLLM's memory"),
+        (("8b", "--gpu", "l4", "--log", "no-such-file"), "", 65, "cannot be read"),
+        (("--log", "-"), LOG, 2, "--log takes one MODEL"),
+        (("8b", "--gpu", "l4", "--log", "-", "--find", "gpus"), LOG, 2, "--log takes one MODEL"),
+        (("8b", "--gpu", "l4", "--log", "-", "--engine", "transformers"), LOG, 2, "--engine vllm"),
+    ],
+)
+def test_a_log_that_cannot_be_compared(
+    arguments: tuple[str, ...], log: str, code: int, problem: str
+) -> None:
+    done = tulu("plan", *arguments, stdin=log.encode())
+    assert done.returncode == code
+    assert problem in done.stderr.decode()
+    assert done.stdout == b""
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -1,11 +1,13 @@
 """The plan against newer start-up logs of real vLLM runs. `pytest -s` prints the tables."""
 
 import statistics
+from typing import Any
 
 import pytest
 
 from tests.plan.newer_cases import newer_cases, newer_model, newer_plan
 from tests.plan.test_vllm_cases import Errors, error, mean_absolute, show
+from tulu_cli.plan.log import read_log
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.vllm import Estimate, judge
 
@@ -138,6 +140,19 @@ def test_whole_experts_and_parts_of_them_weigh_the_same(plans: dict[str, Estimat
     plan = plans[case["id"]]
     assert plan.run.layout.whole_experts
     assert plan.ranks[0].weights / GIB == pytest.approx(case["weights_gib_per_gpu"], rel=0.001)
+
+
+@pytest.mark.parametrize("key", [key for key in LOGS if LOGS[key].get("quote")])
+def test_the_figures_of_a_log_are_read_as_they_were_written_down(key: str) -> None:
+    case: dict[str, Any] = LOGS[key]
+    log = read_log(case["quote"])
+    for found, field in (
+        (log.weights, "weights_gib_per_gpu"),
+        (log.kv_cache, "kv_cache_gib_per_gpu"),
+    ):
+        if found:
+            assert found[-1] / GIB == pytest.approx(case[field], abs=0.005)
+    assert log.tokens in (None, case["kv_tokens"])
 
 
 def test_each_model_of_a_hint_is_known() -> None:

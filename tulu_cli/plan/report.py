@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from tulu_cli.plan.compare import Comparison
 from tulu_cli.plan.kv import Cache
 from tulu_cli.plan.search import Plan
 from tulu_cli.plan.transformers import TransformersPlan
@@ -45,6 +46,26 @@ def report(plan: Plan) -> dict[str, Any]:
         "speed_upper_bounds": plan.speed._asdict(),
         "changes": [change._asdict() for change in plan.changes],
         "rules": found.rules._asdict(),
+    }
+
+
+def comparison_report(found: Comparison) -> dict[str, Any]:
+    """Return the figures of a log and of the plan beside it; memory is in bytes."""
+    return {
+        "ended": found.ended,
+        "agrees": found.agrees,
+        "figures": [
+            {
+                "name": row.name,
+                "log": row.logged,
+                "plan": row.planned,
+                "difference": row.difference,
+                "in_bytes": row.is_memory,
+            }
+            for row in found.rows
+        ],
+        "reasons": found.reasons,
+        "plan": report(found.plan),
     }
 
 

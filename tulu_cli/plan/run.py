@@ -1,11 +1,12 @@
 """The run of `tulu plan`: the models, the GPUs, the plans, and what is printed of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tulu_cli.disk import writing
-from tulu_cli.errors import DoesNotFit, UsageError
+from tulu_cli.errors import BadInput, DoesNotFit, UsageError
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
 from tulu_cli.plan.quantization import without_plugin
 from tulu_cli.plan.search import (
@@ -21,10 +22,12 @@ from tulu_cli.plan.search import (
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Judgement, Verdict
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
-from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Model, Run, estimate
+from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Estimate, Model, Run, estimate
+from tulu_cli.text import shown
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
+    from tulu_cli.plan.log import Log
     from tulu_cli.streams import Streams
 
 
@@ -38,6 +41,7 @@ _OF_ENGINE = {
         "kv_cache_memory_bytes",
         "cpu_offload_gb",
         "usage_context",
+        "log",
         "max_num_seqs",
         "max_num_batched_tokens",
         "block_size",
@@ -83,6 +87,7 @@ class PlanOptions(NamedTuple):
     batch_size: int = 1
     num_beams: int = 1
     static_cache: bool = False
+    log: str | None = None
     find: str | None = None
     explain: bool = False
     plot: str | None = None
@@ -129,12 +134,15 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     """Plan for vLLM: one model on given GPUs, several on the same, or one over the catalogue."""
     from tulu_cli.plan.read import release
 
+    log = _read_log(chosen.log, streams) if chosen.log is not None else None
+    if log is not None:
+        chosen = _with_settings(chosen, log)
     models = [_read_model(chosen, name) for name in chosen.models]
     version = release(chosen.vllm_version)
     _check_quantization(models, version)
     if said := newer_than_known(version):
         streams.say(f"tulu: {said}")
-    gpu, count = _choose_gpus(chosen.gpu, streams, machine)
+    gpu, count = _logged_gpu(chosen.gpu, log) if log else _choose_gpus(chosen.gpu, streams, machine)
     rules = rules_of(version)
     if gpu is None:
         if flag := chosen.of_one_gpu():
@@ -155,6 +163,9 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
         _print_found(chosen, streams, models[0], _find(chosen, found[0]))
         return
     plans = [plan_of(each, chosen.concurrency) for each in found]
+    if log is not None:
+        _print_comparison(chosen, streams, log, plans[0], version)
+        return
     _print_plans(chosen, streams, plans, version)
     if chosen.plot:
         _draw(chosen.plot, streams, plans)
@@ -229,6 +240,83 @@ def _choose_gpus(
     for line in occupants(here):
         streams.say(f"tulu: {line}")
     return min(gpus, key=lambda gpu: (gpu.free_bytes, gpu.total_bytes)), len(gpus)
+
+
+def _read_log(name: str, streams: "Streams") -> "Log":
+    """Read a start-up log from a file, a pipe or stdin. Raise a TuluError if there is none."""
+    from pathlib import Path
+
+    from tulu_cli.disk import reading
+    from tulu_cli.plan.log import read_log
+
+    if name == "-":
+        data = streams.read()
+    else:
+        with reading(name):
+            data = Path(name).read_bytes()
+    log = read_log(data.decode(errors="replace"))
+    if log.is_empty:
+        where = "stdin" if name == "-" else shown(name)
+        raise BadInput(
+            f"{where} has no figure of vLLM's memory, such as a line with 'Model loading took': "
+            "give the log of a start."
+        )
+    return log
+
+
+def _with_settings(chosen: PlanOptions, log: "Log") -> PlanOptions:
+    """Return the options with the settings of a log for those that were not given."""
+    from tulu_cli.plan.shape import DTYPE_BYTES, KV_DTYPE_BYTES
+
+    said = dict(log.settings)
+    if said.get("dtype") not in DTYPE_BYTES:
+        said.pop("dtype", None)
+    if said.get("kv_cache_dtype") not in KV_DTYPE_BYTES:
+        said.pop("kv_cache_dtype", None)
+    if log.version is not None:
+        said["vllm_version"] = ".".join(map(str, log.version))
+    untouched = PlanOptions(())
+    given = {name for name in said if getattr(chosen, name) != getattr(untouched, name)}
+    return chosen._replace(**{name: value for name, value in said.items() if name not in given})
+
+
+def _logged_gpu(asked: str | None, log: "Log") -> tuple[Gpu, int]:
+    """Return the GPU that was asked for with the memory that the log prints; a size asked for wins.
+
+    Raise UsageError if there is neither.
+    """
+    count = prod(int(log.settings.get(name, 1)) for name in _PARALLEL)
+    if asked is None:
+        if log.total is None:
+            raise UsageError("The log does not print the memory of a GPU: name it with --gpu.")
+        gpu = Gpu(f"{log.total / GIB:g} GiB", log.total, log.total)
+    else:
+        gpu, asked_count = parse_gpu(asked)
+        count = max(count, asked_count)
+        if gpu.card is None or "@" in asked or log.total is None:
+            return gpu, count
+    assert log.total is not None
+    free = log.total if log.free is None else min(log.total, log.free + CONTEXT.low)
+    return gpu._replace(total_bytes=log.total, free_bytes=free), count
+
+
+_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+
+
+def _print_comparison(
+    chosen: PlanOptions, streams: "Streams", log: "Log", plan: Plan, version: Version
+) -> None:
+    from tulu_cli.plan.compare import compare
+
+    found = compare(log, plan)
+    if chosen.json_output:
+        from tulu_cli.plan.report import comparison_report
+
+        _print_json(streams, _releases(version) | comparison_report(found))
+    else:
+        from tulu_cli.plan.text import comparison_text
+
+        streams.write(comparison_text(found, version))
 
 
 def _choose_layout(chosen: PlanOptions, model: Model, count: int) -> Layout:

@@ -14,6 +14,7 @@ from tulu_cli.render.columns import stacked_bar, table
 from tulu_cli.text import gib
 
 if TYPE_CHECKING:
+    from tulu_cli.plan.compare import Comparison
     from tulu_cli.plan.transformers import TransformersPlan
 
 _BAR_WIDTH = 48
@@ -38,6 +39,25 @@ def plan_text(plan: Plan, version: Version, *, bars: bool) -> str:
         *_speed(plan.speed, plan.concurrency),
     ]
     return "\n".join([*lines, ""])
+
+
+def comparison_text(found: "Comparison", version: Version) -> str:
+    """Return the figures of a log beside those of the plan, and what explains the differences."""
+    plan_verdict = found.plan.judgement.verdict
+    rows = [("", "log", "plan", "difference")]
+    for row in found.rows:
+        logged, planned = (
+            gib(size) if row.is_memory else f"{size:,.{row.digits}f}"
+            for size in (row.logged, row.planned)
+        )
+        part = "" if row.difference is None else f"{100 * row.difference:+.1f} %"
+        rows.append((row.name, logged, planned, part))
+    head = f"{_where(found.plan.estimate, version)}, beside a log:\n\n"
+    lines = [f"{reason}\n" for reason in found.reasons]
+    if found.ended:
+        wrong = "" if found.agrees else ", which is wrong"
+        lines.append(f"By the log, {found.ended}; by the plan, it {plan_verdict}{wrong}.\n")
+    return head + table(rows, right=(1, 2, 3)) + "".join(["\n" * bool(lines), *lines])
 
 
 def transformers_text(plan: "TransformersPlan") -> str:
