@@ -124,6 +124,15 @@ def test_the_verdict_is_what_happened(key: str, plans: dict[str, Estimate]) -> N
     assert judgement.fits == KNOWN[key]["outcome"].startswith("ok")
 
 
+@pytest.mark.parametrize(
+    "key", ["q3-14b-awq-5090-u70", "q3-32b-awq-5090-u85", "q25-7b-awq-4080-wsl-v026"]
+)
+def test_the_graphs_of_runner_2_are_their_nodes_and_buffers(key: str) -> None:
+    planned = newer_plan(LOGS[key]).tightest.graphs
+    assert planned.expected / GIB == pytest.approx(LOGS[key]["cuda_graph_gib"], abs=0.12)
+    assert planned.low <= LOGS[key]["cuda_graph_gib"] * GIB <= planned.high
+
+
 def test_gb10_has_the_small_defaults_of_its_logs(plans: dict[str, Estimate]) -> None:
     plan = plans["mistral-7b-gptq-gb10-v011"]
     assert (plan.sequences, plan.batched) == (256, 2048)

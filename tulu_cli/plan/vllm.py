@@ -8,7 +8,7 @@ The rank with the fewest blocks decides for all.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tulu_cli.plan.activation import Batch, activation_peak, has_second_runner, workspace
 from tulu_cli.plan.allocator import allocated
@@ -86,7 +86,7 @@ class Rank:
     blocks: Range
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """The memory of one start of vLLM.
 
@@ -297,8 +297,7 @@ def _batches(shape: Shape, layout: Layout, rules: Rules, *, second_runner: bool)
     return 2 if layout.pipeline == 1 else layout.pipeline
 
 
-@dataclass(frozen=True)
-class _Start:
+class _Start(NamedTuple):
     """The parts of one start that all of its ranks share."""
 
     model: Model
@@ -338,7 +337,9 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     layers = len(stages(shape.layers, layout.pipeline)[stage])
     graphs = Range.exact(0)
     if not run.eager:
-        graphs = graph_bytes(shape, start.batch, rules, gpu, layers)
+        graphs = graph_bytes(
+            shape, start.batch, rules, gpu, layers, second_runner=start.second_runner
+        )
     connected = layout.tensor > 1 or (layout.data > 1 and shape.experts is not None)
     other = non_torch(gpu, rules, connected=connected)
     if run.kv_cache_bytes is None:
@@ -350,14 +351,24 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     return Rank(stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks)
 
 
-def graph_bytes(shape: Shape, batch: Batch, rules: Rules, gpu: Gpu, layers: int) -> Range:
+def graph_bytes(
+    shape: Shape,
+    batch: Batch,
+    rules: Rules,
+    gpu: Gpu,
+    layers: int,
+    *,
+    second_runner: bool = False,
+) -> Range:
     """Return the bytes of CUDA graphs: the buffers that all share, and the nodes of each.
 
     The buffers are those of the largest graph. Source of the nodes, logs in tests/plan/data: 0.51
     to 1.85 GiB for 26 to 80 layers and 102 graphs on an H100, 0.60 to 0.68 GiB for 28 to 36 layers
-    and 86 graphs. Where NCCL sums up what the GPUs have computed, 2.62 GiB for 80 layers and 86
-    graphs, 3.45 GiB for 94 layers and 67: over PCIe that is so for more than two GPUs
-    (custom_all_reduce.py), and for two that cannot read one another's memory.
+    and 86 graphs. With runner 2, 0.52 and 0.81 GiB for 40 and 64 layers are the nodes and buffers
+    alone; others print 0.23 GiB for 36 layers and 0.48 GiB for 28. Where NCCL sums up what the
+    GPUs have computed, 2.62 GiB for 80 layers and 86 graphs, 3.45 GiB for 94 layers and 67: over
+    PCIe that is so for more than two GPUs (custom_all_reduce.py), and for two that cannot read one
+    another's memory.
     """
     limit = rules.capture_limit
     if rules.blackwell_capture_limit and gpu.chip.capability[0] == _DATA_CENTER_BLACKWELL:
@@ -369,14 +380,14 @@ def graph_bytes(shape: Shape, batch: Batch, rules: Rules, gpu: Gpu, layers: int)
     buffers = limit * width * shape.dtype_bytes
     node = MIB // 8 if rules.engine else MIB // 4
     by_nccl = MIB * 3 // 8 if gpu.link == "pcie" else node
-    fixed = 200 * MIB + workspace(gpu.chip) + buffers
+    fixed = workspace(gpu.chip) + buffers + (0 if second_runner else 200 * MIB)
 
     def graphs(node: int) -> int:
         return fixed + count * layers * node
 
     expected = graphs(by_nccl if batch.gpus > _MOST_READABLE else node)
     most = graphs(by_nccl) if batch.gpus > 1 else expected
-    return Range(expected * 6 // 10, expected, most * 16 // 10)
+    return Range(expected // 2, expected, most * 16 // 10)
 
 
 def capture_sizes(largest: int) -> list[int]:
