@@ -135,7 +135,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
 def planned(version: tuple[int, int, int] = (0, 28, 0), **changes: object) -> Estimate:
     config = built_in_config("8B", "RLVR")
     assert config is not None
-    run = replace(Run(8192), **changes)  # type: ignore[arg-type]
+    run = Run(8192)._replace(**changes)  # type: ignore[arg-type]
     return estimate(model_of("8b", config), parse_gpu("l40s")[0], run, rules_of(version))
 
 

@@ -42,7 +42,7 @@ def test_what_is_found_fits_and_one_more_does_not() -> None:
     length = longest_context(plan)
     assert 0 < length < 131072
     for tokens, fits in ((length, True), (length + plan.run.block_size, False)):
-        run = replace(plan.run, max_model_len=tokens)
+        run = plan.run._replace(max_model_len=tokens)
         assert judge(estimate(plan.model, plan.gpu, run, RULES)).fits is fits
 
 
@@ -58,7 +58,7 @@ def test_the_least_utilization_fits_and_less_does_not() -> None:
     least = least_utilization(plan)
     assert least is not None
     for utilization, fits in ((least, True), (least - 0.01, False)):
-        run = replace(plan.run, utilization=utilization)
+        run = plan.run._replace(utilization=utilization)
         assert judge(estimate(plan.model, plan.gpu, run, RULES)).fits is fits
 
 
@@ -72,17 +72,17 @@ def test_the_fewest_gpus() -> None:
 def changed(run: Run, option: str, value: str) -> Run:
     match option:
         case "--max-model-len":
-            return replace(run, max_model_len=int(value))
+            return run._replace(max_model_len=int(value))
         case "--kv-cache-dtype":
-            return replace(run, kv_dtype=value)
+            return run._replace(kv_dtype=value)
         case "--max-num-seqs":
-            return replace(run, max_num_seqs=int(value))
+            return run._replace(max_num_seqs=int(value))
         case "--gpu-memory-utilization":
-            return replace(run, utilization=float(value))
+            return run._replace(utilization=float(value))
         case "-tp":
-            return replace(run, layout=Layout(int(value)))
+            return run._replace(layout=Layout(int(value)))
     assert option == "--enforce-eager"
-    return replace(run, eager=True)
+    return run._replace(eager=True)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_memory_that_others_hold_is_not_there() -> None:
 def test_inside_the_uncertainty_is_tight() -> None:
     plan = planned("8B", "24GiB", Run(8192))
     between = (plan.blocks.low + plan.blocks.expected) // 2
-    run = replace(plan.run, max_model_len=(between - 1) * plan.run.block_size)
+    run = plan.run._replace(max_model_len=(between - 1) * plan.run.block_size)
     assert judge(estimate(plan.model, plan.gpu, run, RULES)).verdict is Verdict.TIGHT
 
 

@@ -9,7 +9,7 @@ from tulu_cli.plan.kv import Cache
 from tulu_cli.plan.search import Plan
 from tulu_cli.plan.transformers import TransformersPlan
 from tulu_cli.plan.values import Judgement, Range
-from tulu_cli.plan.vllm import Estimate
+from tulu_cli.plan.vllm import Estimate, Rank
 
 
 def report(plan: Plan) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def report(plan: Plan) -> dict[str, Any]:
         "max_num_seqs": found.sequences,
         "max_num_batched_tokens": found.batched,
         "requested_bytes": found.requested,
-        "ranks": [asdict(rank) for rank in found.ranks],
+        "ranks": [_rank(rank) for rank in found.ranks],
         "kv_cache": {
             "dtype": found.kv_dtype,
             "layer_token_bytes": found.caches[0].token_bytes,
@@ -94,6 +94,11 @@ def _head(name: str, engine: str, judgement: Judgement) -> dict[str, Any]:
 def _gpu(found: Estimate) -> dict[str, Any]:
     gpu = found.gpu
     return {"name": gpu.name, "total_bytes": gpu.total_bytes, "free_bytes": gpu.free_bytes}
+
+
+def _rank(rank: Rank) -> dict[str, Any]:
+    parts = rank._asdict().items()
+    return {name: asdict(part) if isinstance(part, Range) else part for name, part in parts}
 
 
 def _cache(cache: Cache) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def fewest_gpus(
     """
     for each in layouts(model.shape):
         layout = run.layout._replace(tensor=each.tensor, pipeline=each.pipeline)
-        found = estimate(model, gpu, replace(run, layout=layout), rules)
+        found = estimate(model, gpu, run._replace(layout=layout), rules)
         if judge(found, concurrency).fits:
             return found
     return None
@@ -188,13 +188,13 @@ def _runs(found: Estimate) -> Iterator[tuple[str, str, Run]]:
         yield (
             "--kv-cache-dtype fp8",
             "keys and values in 8 bits: a little accuracy",
-            replace(run, kv_dtype="fp8"),
+            run._replace(kv_dtype="fp8"),
         )
     if found.sequences > _FEW_SEQUENCES:
-        few = replace(run, max_num_seqs=_FEW_SEQUENCES)
+        few = run._replace(max_num_seqs=_FEW_SEQUENCES)
         yield f"--max-num-seqs {_FEW_SEQUENCES}", "fewer requests at once", few
     if not run.eager:
-        without = replace(run, eager=True)
+        without = run._replace(eager=True)
         yield "--enforce-eager", "no CUDA graphs: decoding may be half as fast", without
 
 
@@ -216,7 +216,7 @@ def _more_gpus(found: Estimate, concurrency: int) -> Iterator[Change]:
     for gpus in (2, 4, 8):
         if gpus <= layout.tensor or not can_share(found.model.shape, gpus):
             continue
-        run = replace(found.run, layout=layout._replace(tensor=gpus))
+        run = found.run._replace(layout=layout._replace(tensor=gpus))
         if _fits(found, found.model, run, concurrency):
             more = run.layout.gpus - layout.gpus
             yield Change(f"-tp {gpus}", f"{more} more GPU{'s' * (more > 1)}")
@@ -229,7 +229,7 @@ def _fits(found: Estimate, model: Model, run: Run, concurrency: int) -> bool:
 
 def _with(found: Estimate, **changes: Any) -> Estimate:
     """Return the estimate again with some settings of its run changed."""
-    return estimate(found.model, found.gpu, replace(found.run, **changes), found.rules)
+    return estimate(found.model, found.gpu, found.run._replace(**changes), found.rules)
 
 
 def _most(holds: Callable[[int], bool], limit: int) -> int:

@@ -6,7 +6,7 @@ The rank with the fewest blocks decides for all.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -33,8 +33,7 @@ CONTEXT = Range(320 * MIB, 480 * MIB, 640 * MIB)
 _SHARED_MEMORY = Range(512 * MIB, 1024 * MIB, 2400 * MIB)
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """The settings of one start of vLLM; None is its default for the release and the GPU.
 
     `kv_cache_bytes` is the size of each GPU's cache, whatever the utilization; `offloaded_bytes`
@@ -68,8 +67,7 @@ class Model:
     quantization: str | None = None
 
 
-@dataclass(frozen=True)
-class Rank:
+class Rank(NamedTuple):
     """The budget of each GPU of one pipeline stage; `layers` are those of the stage.
 
     `compiling` is what a start with an empty compile cache takes beside `activation`.
@@ -176,7 +174,7 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
     sequences, batched = batch_defaults(run, gpu, rules)
     utilization = rules.utilization if run.utilization is None else run.utilization
     requested = int(gpu.total_bytes * utilization)
-    run = replace(run, utilization=utilization)
+    run = run._replace(utilization=utilization)
     dtype = kv_dtype(shape, run.kv_dtype)
     caches = cache_of(
         shape,
