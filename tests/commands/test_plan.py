@@ -373,6 +373,7 @@ def test_a_flag_wins_over_the_log_and_a_setting_does_not(tmp_path: Path) -> None
     assert planned()["plan"]["max_model_len"] == 4096
     assert planned(TULU_MAX_MODEL_LEN="2048")["plan"]["max_model_len"] == 4096
     assert planned("--max-model-len", "2048")["plan"]["max_model_len"] == 2048
+    assert planned("-tp", "4")["plan"]["gpus"] == 4
     assert planned("--vllm-version", "0.32.0")["vllm_version"] == "0.32.0"
 
 

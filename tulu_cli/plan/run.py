@@ -1,7 +1,6 @@
 """The run of `tulu plan`: the models, the GPUs, the plans, and what is printed of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -142,7 +141,7 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     _check_quantization(models, version)
     if said := newer_than_known(version):
         streams.say(f"tulu: {said}")
-    gpu, count = _logged_gpu(chosen.gpu, log) if log else _choose_gpus(chosen.gpu, streams, machine)
+    gpu, count = _logged_gpu(chosen, log) if log else _choose_gpus(chosen.gpu, streams, machine)
     rules = rules_of(version)
     if gpu is None:
         if flag := chosen.of_one_gpu():
@@ -280,12 +279,14 @@ def _with_settings(chosen: PlanOptions, log: "Log") -> PlanOptions:
     return chosen._replace(**{name: value for name, value in said.items() if name not in given})
 
 
-def _logged_gpu(asked: str | None, log: "Log") -> tuple[Gpu, int]:
+def _logged_gpu(chosen: PlanOptions, log: "Log") -> tuple[Gpu, int]:
     """Return the GPU that was asked for with the memory that the log prints; a size asked for wins.
 
-    Raise UsageError if there is neither.
+    There are as many as the layout needs. Raise UsageError if neither names one.
     """
-    count = prod(int(log.settings.get(name, 1)) for name in _PARALLEL)
+    asked = chosen.gpu
+    count = (chosen.tensor_parallel_size or 1) * (chosen.pipeline_parallel_size or 1)
+    count *= chosen.data_parallel_size
     if asked is None:
         if log.total is None:
             raise UsageError("The log does not print the memory of a GPU: name it with --gpu.")
@@ -298,9 +299,6 @@ def _logged_gpu(asked: str | None, log: "Log") -> tuple[Gpu, int]:
     assert log.total is not None
     free = log.total if log.free is None else min(log.total, log.free + CONTEXT.low)
     return gpu._replace(total_bytes=log.total, free_bytes=free), count
-
-
-_PARALLEL = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 
 
 def _print_comparison(
