@@ -462,3 +462,29 @@ def test_settings_that_do_not_go_together(arguments: tuple[str, ...], problem: s
     code, output, errors = plan("8b", *arguments)
     assert (code, output) == (2, "")
     assert problem in errors
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_the_weights_of_an_unknown_architecture_are_counted_alone(
+    engine: str, demo_directory: Path, tmp_path: Path
+) -> None:
+    for path in demo_directory.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    config = json.loads((demo_directory / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    config["architectures"] = ["NovelForCausalLM"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    novel = (str(tmp_path), "--engine", engine)
+    code, output, _ = plan(*novel, "--gpu", "24GiB")
+    assert code == 0
+    assert "KV cache of NovelForCausalLM unknown: only weights can be counted" in output
+    code, output, _ = plan(*novel, "--gpu", "24GiB", "--json")
+    found = json.loads(output)
+    files = sum(path.stat().st_size for path in demo_directory.glob("*.safetensors"))
+    assert found["verdict"] == "unknown"
+    assert found["weights_bytes"] == pytest.approx(files, rel=0.05)
+    code, _, errors = plan(*novel, "--gpu", "0.01GiB")
+    assert (code, "does not fit: its weights are" in errors) == (3, True)
+    if engine == "vllm":
+        code, _, errors = plan(*novel, "--gpu", "24GiB", "--find", "gpus")
+        assert (code, "only weights can be counted" in errors) == (1, True)

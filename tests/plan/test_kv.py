@@ -3,16 +3,16 @@
 import pytest
 
 from tests.plan.tiny import tiny
-from tulu_cli.plan.kv import Cache, cache_of, token_bytes
+from tulu_cli.plan.kv import Group, cache_of, token_bytes
 from tulu_cli.plan.sharding import Layout
 
 
 def test_a_token_is_keys_and_values_of_each_head_that_is_here() -> None:
-    shape = tiny().shape
-    assert token_bytes(shape, 1, "bfloat16") == 2 * 2 * 8 * 2
-    assert token_bytes(shape, 2, "bfloat16") == 2 * 1 * 8 * 2
-    assert token_bytes(shape, 8, "bfloat16") == 2 * 1 * 8 * 2  # a head is never cut
-    assert token_bytes(shape, 1, "fp8") == 2 * 2 * 8
+    (keys,) = tiny().shape.decoder[0].kept
+    assert token_bytes(keys, 1, "bfloat16") == 2 * 2 * 8 * 2
+    assert token_bytes(keys, 2, "bfloat16") == 2 * 1 * 8 * 2
+    assert token_bytes(keys, 8, "bfloat16") == 2 * 1 * 8 * 2  # a head is never cut
+    assert token_bytes(keys, 1, "fp8") == 2 * 2 * 8
 
 
 def test_latent_attention_keeps_one_vector_on_every_gpu() -> None:
@@ -26,28 +26,30 @@ def test_latent_attention_keeps_one_vector_on_every_gpu() -> None:
         "num_experts_per_tok": 2,
         "moe_intermediate_size": 32,
     }
-    shape = tiny(**latent).shape
-    assert token_bytes(shape, 1, "bfloat16") == token_bytes(shape, 4, "bfloat16") == 576 * 2
+    (vector,) = tiny(**latent).shape.decoder[0].kept
+    assert token_bytes(vector, 1, "bfloat16") == token_bytes(vector, 4, "bfloat16") == 576 * 2
 
 
 @pytest.mark.parametrize(("tokens", "blocks"), [(1, 1), (16, 1), (17, 2), (8192, 512)])
 def test_a_request_takes_whole_blocks(tokens: int, blocks: int) -> None:
-    assert Cache(16, 1, 1, (None,)).request_blocks(tokens, 2048) == blocks
+    assert Group(16).request_blocks(tokens, 2048) == blocks
 
 
 def test_a_window_holds_itself_and_the_batch_and_a_part_of_a_block() -> None:
-    assert Cache(16, 1, 1, (4096,)).request_blocks(100_000, 2048) == (4095 + 2048 + 15) // 16 + 1
-    assert Cache(16, 1, 1, (4096,)).request_blocks(64, 2048) == 5
+    assert Group(16, window=4096).request_blocks(100_000, 2048) == (4095 + 2048 + 15) // 16 + 1
+    assert Group(16, window=4096).request_blocks(64, 2048) == 5
 
 
 def test_two_kinds_of_layers_share_one_pool() -> None:
     kinds = ["sliding_attention"] * 4 + ["full_attention"]
     shape = tiny(layer_types=kinds, sliding_window=32).shape
     (cache,) = cache_of(shape, Layout(), dtype="bfloat16", block_size=16)
-    assert sorted(cache.windows, key=str) == [32, 32, 32, 32, None]
-    assert cache.block_bytes == 16 * token_bytes(shape, 1, "bfloat16")  # one layer a group
+    assert sorted((group.window for group in cache.groups), key=str) == [32, 32, 32, 32, None]
+    assert cache.block_bytes == 16 * token_bytes(
+        shape.decoder[0].kept[0], 1, "bfloat16"
+    )  # one layer a group
     (plain,) = cache_of(shape, Layout(), dtype="bfloat16", block_size=16, hybrid=False)
-    assert plain.windows == (None,)
+    assert plain.groups == (Group(16),)
     assert plain.block_bytes == 5 * cache.block_bytes
 
 

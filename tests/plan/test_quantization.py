@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from tests.plan.test_families import CASES, built
 from tests.plan.tiny import LLAMA, tiny
 from tulu_cli.cli.completion import KINDS
 from tulu_cli.commands._options import Quantization as QuantizationOption
@@ -22,12 +23,13 @@ from tulu_cli.plan.quantization import (
     VLLM_METHODS,
     Quantization,
     named_quantization,
-    read_quantization,
     stored,
     without_plugin,
 )
+from tulu_cli.plan.quantization_config import read_quantization
 from tulu_cli.plan.read import built_in_config, model_of, plan_model, release
 from tulu_cli.plan.search import plan_of
+from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.tensors import Header
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run, estimate
@@ -76,6 +78,42 @@ WEIGHTS = 256 * 512
         ({"num_bits": 4, "type": "float", "group_size": 16}, WEIGHTS // 2 + WEIGHTS // 16),
         ({"num_bits": 8, "type": "float", "group_size": 32}, WEIGHTS + WEIGHTS // 32),
         ({"num_bits": 8, "strategy": "block", "block_structure": [128, 128]}, WEIGHTS + 2 * 4 * 4),
+        ({"num_bits": 4, "type": "int", "group_size": -1}, WEIGHTS // 2 + 256 * 2),
+        ({"quant_method": "gptq", "group_size": -1}, WEIGHTS // 2 + 256 * 2 + 128 + 512 * 4),
+        ({"quant_method": "awq", "q_group_size": -1, "w_bit": 4}, WEIGHTS // 2 + 256 * 2 + 128),
+        ({"quant_method": "modelopt", "quant_algo": "MXFP8"}, WEIGHTS + WEIGHTS // 32),
+        ({"quant_method": "modelopt", "quant_algo": "FP8_PB_WO"}, WEIGHTS + 2 * 4 * 4),
+        ({"quant_method": "modelopt", "quant_algo": "W4A16_NVFP4"}, WEIGHTS // 2 + WEIGHTS // 16),
+        (
+            {"quant_method": "bitsandbytes", "bnb_4bit_use_double_quant": True},
+            WEIGHTS // 2 + WEIGHTS // 64 + WEIGHTS // 64 // 256 * 4,
+        ),
+        (
+            {"quant_method": "auto-round", "bits": 4, "group_size": 128},
+            WEIGHTS // 2 + 4 * 256 * 2 + 4 * 256 // 2 + 512 * 4,
+        ),
+        (
+            {"quant_method": "auto-round", "bits": 4, "group_size": 128}
+            | {"packing_format": "auto_round:auto_awq"},
+            WEIGHTS // 2 + 4 * 256 * 2 + 4 * 256 // 2,
+        ),
+        ({"quant_method": "hqq", "nbits": 4, "group_size": 64}, WEIGHTS // 2 + WEIGHTS // 64 * 4),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}},
+            },
+            WEIGHTS + 256 * 4,
+        ),
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {
+                    "default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 32}}
+                },
+            },
+            WEIGHTS // 2 + WEIGHTS // 32 * 4,
+        ),
     ],
 )
 def test_the_bytes_of_one_weight_by_config_json(config: dict[str, Any], expected: int) -> None:
@@ -306,7 +344,7 @@ def test_modelopts_own_file_is_read_beside_a_config_without_its_own(tmp_path: Pa
         ({"quant_method": "magic"}, TuluError),
         ({}, None),
         ({"quant_method": "awq", "bits": 0}, BadInput),
-        ({"quant_method": "gptq", "group_size": -1}, BadInput),
+        ({"quant_method": "gptq", "group_size": 0}, BadInput),
         ({"quant_method": "compressed-tensors"}, BadInput),
         ({"quant_method": "compressed-tensors", "config_groups": {"g": 3}}, BadInput),
         ({"quant_method": "modelopt", "quant_algo": "INT1"}, TuluError),
@@ -402,3 +440,126 @@ def test_what_needs_a_plug_in(
     why = without_plugin("org/name", quantization, version, packages)
     assert (why is None) == (plugin is None)
     assert why is None or f"(pip install {plugin})" in why
+
+
+def test_rules_for_single_layers_are_those_of_gptqmodel_and_autoround() -> None:
+    gptq = {"quant_method": "gptq", "bits": 4, "group_size": 16}
+    bits = parts_of(
+        gptq | {"dynamic": {"-:.*self_attn": {}, r"+:.*layers\.0\.mlp\.down": {"bits": 8}}}
+    )
+    assert bits["self_attn.q_proj.weight"] == 16
+    assert bits["mlp.up_proj.qweight"] == 32
+    shapes = shapes_of(gptq | {"dynamic": {r".*down_proj": {"bits": 8}}})
+    assert shapes["mlp.down_proj.qweight"] == (160, 64 * 8 // 32)
+    assert shapes["mlp.up_proj.qweight"] == (64, 160 * 4 // 32)
+    inc = {"quant_method": "auto-round", "bits": 4, "group_size": 16}
+    inc |= {"extra_config": {"model.layers.0.mlp.up_proj": {"bits": 16}, ".*o_proj": {"bits": 8}}}
+    shapes = shapes_of(inc)
+    assert shapes["mlp.up_proj.weight"] == (160, 64)
+    assert shapes["self_attn.o_proj.qweight"] == (64, 64 * 8 // 32)
+    assert shapes["mlp.gate_proj.qweight"] == (64, 160 * 4 // 32)
+
+
+def shapes_of(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    model = tiny(quantization_config=config)
+    return {t.name.removeprefix("model.layers.0."): t.shape for t in model.tensors}
+
+
+def test_each_layer_of_mixed_precision_has_its_own_algorithm() -> None:
+    layers = {
+        "model.layers.0.mlp.up_proj": {"quant_algo": "NVFP4"},
+        "model.layers.0.mlp.down_proj": {"quant_algo": "FP8"},
+    }
+    mixed = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}
+    bits = parts_of(mixed | {"quantized_layers": layers})
+    assert bits["mlp.up_proj.weight_packed"] == bits["mlp.down_proj.weight"] == 8
+    assert bits["mlp.gate_proj.weight"] == 16
+    with pytest.raises(BadInput, match="quantized_layers"):
+        tiny(quantization_config=mixed)
+
+
+@pytest.mark.parametrize(
+    "skipped",
+    [
+        "model.vision_tower",
+        "vision_tower",
+        "re:.*vision_tower.*",
+        "re:^model.vision_tower",
+        "*vision_tower*",
+    ],
+)
+def test_an_encoder_is_skipped_by_each_of_its_names(skipped: str) -> None:
+    config, _ = small("Gemma3ForConditionalGeneration")
+    config["quantization_config"] = {"quant_method": "fp8", "ignore": [skipped]}
+    bits = {tensor.name: tensor.bits for tensor in model_of("seeing", config).tensors}
+    assert bits["vision_tower.encoder.layers.0.mlp.fc1.weight"] == 16
+    assert bits["model.language_model.layers.0.mlp.up_proj.weight"] == 8
+
+
+@pytest.mark.parametrize("at", ["model.language_model.layers.0.mlp", "language_model.model.*.mlp"])
+def test_a_language_model_behind_an_encoder_is_skipped_by_each_of_its_names(at: str) -> None:
+    config, _ = small("Gemma3ForConditionalGeneration")
+    config["quantization_config"] = {"quant_method": "fp8", "ignore": [at]}
+    bits = {tensor.name: tensor.bits for tensor in model_of("seeing", config).tensors}
+    assert bits["model.language_model.layers.0.mlp.up_proj.weight"] == 16
+    assert bits["model.language_model.layers.0.self_attn.q_proj.weight"] == 8
+
+
+def test_convolutions_embeddings_and_routers_stay_plain() -> None:
+    for architecture in ("Qwen3_5MoeForConditionalGeneration", "GraniteMoeHybridForCausalLM"):
+        config, _ = small(architecture)
+        model = model_of("mixed", config, quantization="fp8")
+        plain = {tensor.name for tensor in model.tensors if tensor.bits != 8}
+        for name in (tensor.name for tensor in model.tensors):
+            if name.endswith(("conv1d.weight", "router.weight", "mlp.gate.weight")):
+                assert name in plain
+            if "patch_embed" in name or "pos_embed" in name or "embed_tokens" in name:
+                assert name in plain
+            if name.endswith(("in_proj.weight", "in_proj_qkv.weight", "experts.down_proj.weight")):
+                assert name not in plain
+
+
+def small(architecture: str) -> tuple[dict[str, Any], Any]:
+    """The config of a small model of test_families, and the model."""
+    return built(*next(case for case in CASES if case[0] == architecture))
+
+
+def test_experts_in_4_bit_floats_are_those_that_transformers_makes() -> None:
+    import torch
+    from transformers.integrations.mxfp4 import Mxfp4GptOssExperts
+
+    case = next(case for case in CASES if case[0] == "GptOssForCausalLM")
+    config, model = built(*case[:2], case[2] | {"hidden_size": 128, "intermediate_size": 64})
+    config["quantization_config"] = {"quant_method": "mxfp4"}
+    with torch.device("meta"):
+        layer = Mxfp4GptOssExperts(model.config)
+    real = sum(each.numel() * each.itemsize for each in layer.parameters() if each.dim() > 2)
+    found = model_of("gpt-oss", config, dtype="bfloat16").tensors
+    mine = [each for each in found if ".layers.0.mlp.experts." in each.name]
+    assert sum(each.size for each in mine if "mxfp4_blocks" in each.name) == real
+    # A byte for 32 numbers, of which two are a byte.
+    assert sum(each.size for each in mine if "mxfp4_scales" in each.name) == real // 16
+    assert {each.bits for each in mine if "mxfp4" not in each.name} == {16}
+
+
+def test_padded_experts_are_those_of_a_log() -> None:
+    """gpt-oss-120b on an H100, vLLM 0.10.1: 65.9651 GiB. Its sizes are in transformers' config."""
+    layers = ["sliding_attention", "full_attention"] * 18
+    config = {"architectures": ["GptOssForCausalLM"], "model_type": "gpt_oss"}
+    config |= {"layer_types": layers, "torch_dtype": "bfloat16"}
+    model = model_of("gpt-oss-120b", config | {"quantization_config": {"quant_method": "mxfp4"}})
+    plan = estimate(model, parse_gpu("h100")[0], Run(1024), rules_of((0, 10, 1)))
+    assert plan.ranks[0].weights / 2**30 == pytest.approx(65.9651, rel=0.001)
+    halves = Run(1024)._replace(layout=Layout(2))
+    on_two = estimate(model, parse_gpu("h100")[0], halves, rules_of((0, 10, 1)))
+    # A half of the width, 1,440, is padded to 1,536: more than a half of 2,944.
+    assert on_two.ranks[0].weights > plan.ranks[0].weights / 2 * 1.03
+
+
+def test_hqq_is_loaded_by_older_releases_only() -> None:
+    config = {"quant_method": "hqq", "nbits": 4, "group_size": 16}
+    model = tiny(quantization_config=config)
+    assert without_plugin("mine", model.quantization, (0, 14, 0), {}) is None
+    assert "--engine transformers" in str(
+        without_plugin("mine", model.quantization, (0, 15, 0), {})
+    )

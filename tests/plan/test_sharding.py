@@ -28,6 +28,15 @@ def local(name: str, size: tuple[int, ...], gpus: int, bits: int = 16) -> int:
         ("mlp.down_proj.g_idx", (160,), 4, 160 * 2 // 4),
         ("mlp.up_proj.g_idx", (64,), 4, 64 * 2),
         ("input_layernorm.weight", (64,), 4, 64 * 2),
+        ("self_attn.sinks", (8,), 4, 8 * 2 // 4),
+        ("mamba.in_proj.weight", (64, 32), 4, 64 * 32 * 2 // 4),
+        ("mamba.conv1d.weight", (64, 1, 4), 4, 64 * 4 * 2 // 4),
+        ("mamba.A_log", (8,), 4, 8 * 2 // 4),
+        ("linear_attn.out_proj.weight", (64, 32), 4, 64 * 32 * 2 // 4),
+        # A half of 1,440 rows and as many is padded to 128 of each, and 2,880 columns to 3,072.
+        ("mlp.experts.gate_up_proj.mxfp4_blocks", (2, 2880, 2880), 2, 2 * 1536 * 3072 * 2),
+        ("mlp.experts.gate_up_proj.mxfp4_scales", (2, 2880, 90), 2, 2 * 1536 * 96 * 2),
+        ("mlp.experts.down_proj.mxfp4_blocks", (2, 2880, 1440), 2, 2 * 3072 * 768 * 2),
     ],
 )
 def test_a_tensor_is_cut_as_its_layer_is(
@@ -75,6 +84,13 @@ def test_a_tied_embedding_is_on_both_ends_and_the_head_on_none() -> None:
     ends = [rank_blocks(model.tensors, model.shape, Layout(1, 2), stage) for stage in (0, 1)]
     assert all("model.embed_tokens.weight" in end for end in ends)
     assert all("lm_head.weight" not in end for end in ends)
+
+
+def test_some_architectures_have_both_vocabularies_on_every_stage() -> None:
+    model = tiny(architectures=["MixtralForCausalLM"], num_local_experts=4, num_experts_per_tok=2)
+    for stage in range(3):
+        found = rank_blocks(model.tensors, model.shape, Layout(1, 3), stage)
+        assert {"model.embed_tokens.weight", "lm_head.weight"} <= set(found)
 
 
 def test_a_vocabulary_of_no_rows_takes_nothing() -> None:

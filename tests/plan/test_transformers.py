@@ -1,12 +1,19 @@
 """What transformers really allocates on this CPU, against the plan: weights and cache."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
+from transformers.integrations.accelerate import _get_device_map
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from tests.plan.test_families import CASES, TEXT, named
+from tests.plan.test_families import built as small_model
 from tulu_cli.plan.gpus import Gpu
+from tulu_cli.plan.placement import parts_of, placed
 from tulu_cli.plan.read import model_of
 from tulu_cli.plan.transformers import Generation, cache_bytes, plan_transformers
 from tulu_cli.plan.values import GIB, Verdict
@@ -99,6 +106,108 @@ def test_beams_multiply_the_cache() -> None:
 @pytest.mark.parametrize(("size", "verdict"), [(24 * GIB, Verdict.FITS), (GIB // 4, Verdict.NOT)])
 def test_the_verdict_for_transformers(size: int, verdict: Verdict) -> None:
     model = model_of("llama", LLAMA, dtype="float32")
-    plan = plan_transformers(model, Generation(64), Gpu("card", size, size))
+    plan = plan_transformers(model, Generation(64), [Gpu("card", size, size)])
     assert plan.judgement.verdict is verdict
     assert plan.total.low < plan.total.expected < plan.total.high
+
+
+def kept(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor of numbers inside of a cache; a counter of tokens is none."""
+    if isinstance(value, torch.Tensor):
+        yield from [value] if value.is_floating_point() else []
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from kept(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from kept(each)
+    elif type(value).__name__.endswith(("Cache", "Layer")):
+        yield from kept(vars(value))
+
+
+# Of each kind of cache: windows, borrowed keys, latent attention, and states beside them.
+MIXED = (
+    *("Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3nForCausalLM", "Gemma4ForCausalLM"),
+    *("Gemma4ForCausalLM-1", "GptOssForCausalLM", "Olmo3ForCausalLM", "Cohere2ForCausalLM"),
+    *(
+        "DeepseekV3ForCausalLM",
+        "DeepseekV32ForCausalLM",
+        "Glm4MoeLiteForCausalLM",
+        "KimiLinearForCausalLM",
+    ),
+    *("Qwen3NextForCausalLM", "Qwen3_5ForCausalLM", "OlmoHybridForCausalLM"),
+    *("GraniteMoeHybridForCausalLM", "BambaForCausalLM", "NemotronHForCausalLM"),
+    *("FalconH1ForCausalLM", "JambaForCausalLM", "Lfm2ForCausalLM"),
+)
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_cache_of_several_kinds_is_what_is_allocated(name: str) -> None:
+    architecture, kind, changes = dict(zip(named(CASES), CASES, strict=True))[name]
+    changes = TEXT | changes | ({"sliding_window": 16} if name in WINDOWED else {})
+    config, _ = small_model(architecture, kind, changes)
+    described = CONFIG_MAPPING[kind](**changes)
+    model = getattr(transformers, architecture)._from_config(described, dtype=torch.bfloat16)
+    cache, batch = DynamicCache(config=model.config), 2
+    with torch.inference_mode():
+        for length in (PROMPT, 1):
+            ids = torch.ones(batch, length, dtype=torch.long)
+            model.eval()(ids, past_key_values=cache, use_cache=True)
+    shape = model_of(name, config, engine="transformers", dtype="bfloat16").shape
+    assert cache_bytes(shape, Generation(PROMPT + 2, batch)) == storages(kept(cache))
+
+
+WINDOWED = MIXED[:8]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    "free",
+    [(90, 90), (25, 90), (90, 25), (40, 30, 90), (30, 30, 30), (12, 12), (20, 9, 20), (5, 60)],
+)
+def test_layers_are_where_device_map_puts_them(free: tuple[int, ...], tied: bool) -> None:
+    """Sizes are in hundredths of the model; the number after the last GPU is the memory."""
+    config = LLAMA | {"num_hidden_layers": 24, "tie_word_embeddings": tied}
+    described = AutoConfig.for_model(**config)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(described, dtype=torch.bfloat16)
+    model.tie_weights()
+    planned = model_of("llama", config, engine="transformers", dtype="bfloat16")
+    sizes = [share * weight_bytes(planned) // 100 for share in free]
+    memory: dict[int | str, int | str] = {**dict(enumerate(sizes)), "cpu": 2**40}
+    real = _get_device_map(model, "auto", memory, None)
+    devices = {}
+    for layer in range(24):
+        (device,) = {
+            device
+            for name, device in real.items()
+            if f"model.layers.{layer}.".startswith(f"{name}." if name else "")
+        }
+        devices[layer] = len(free) if device == "cpu" else device
+    parts = parts_of(planned)
+    where = placed(parts, sizes)
+    found = {part.layer: gpu for part, gpu in zip(parts, where, strict=True)}
+    assert {layer: found[layer] for layer in range(24)} == devices
+
+
+def test_a_plan_over_cards_of_different_sizes_looks_at_each() -> None:
+    model = model_of("llama", LLAMA | {"num_hidden_layers": 24}, dtype="float32")
+    big, small = (Gpu(name, size, size) for name, size in (("big", 4 * GIB), ("small", GIB)))
+    plan = plan_transformers(model, Generation(64), [big, small])
+    assert plan.judgement.verdict is Verdict.FITS
+    assert sum(share.weights for share in plan.shares) == plan.weights == weight_bytes(model)
+    assert sum(share.cache for share in plan.shares) == cache_bytes(model.shape, Generation(64))
+    assert all(share.weights for share in plan.shares)
+    tiny = small._replace(free_bytes=GIB // 4)
+    judged = plan_transformers(model, Generation(64), [big, tiny]).judgement
+    assert judged.verdict is Verdict.NOT
+    assert "on GPU 1 (small)" in judged.reason
+
+
+def test_weights_that_no_gpu_has_room_for_are_said_to_be_elsewhere() -> None:
+    model = model_of("llama", LLAMA | {"num_hidden_layers": 24}, dtype="float32")
+    card = Gpu("card", GIB, weight_bytes(model) // 4)
+    plan = plan_transformers(model, Generation(64), [card, card])
+    assert plan.offloaded > weight_bytes(model) // 3
+    assert plan.weights == weight_bytes(model)
+    assert "would be in the machine's memory" in plan.judgement.reason

@@ -6,7 +6,7 @@ release there, the sampler's peak is met within 0.02 GiB.
 
 from typing import NamedTuple
 
-from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.shape import Shape, State
 from tulu_cli.plan.values import MIB, Range, ceil_div
 from tulu_cli.plan.versions import Rules
 
@@ -57,7 +57,8 @@ def has_second_runner(shape: Shape, rules: Rules, *, quantized: bool) -> bool:
     served = rules.second_runner
     if "all" in served:
         return True
-    if shape.labels is not None or (quantized and not rules.second_runner_quantized):
+    hybrid = any(isinstance(kept, State) for layer in shape.decoder for kept in layer.kept)
+    if shape.labels is not None or hybrid or (quantized and not rules.second_runner_quantized):
         return False
     return shape.architecture in served or ("dense" in served and shape.experts is None)
 

@@ -12,17 +12,13 @@ from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
 from tulu_cli.models import FAMILY, ModelRef
-from tulu_cli.models.config import quantization_of
-from tulu_cli.plan.architectures import read_shape
+from tulu_cli.models.config import quantization_of, text_part
+from tulu_cli.plan.architectures import architecture_name, dtype_of, read_shape
+from tulu_cli.plan.decoder import UnknownArchitecture
 from tulu_cli.plan.gpus import Gpu, card_of_driver
-from tulu_cli.plan.quantization import (
-    Quantization,
-    UnknownScheme,
-    named_quantization,
-    read_kv_dtype,
-    read_quantization,
-)
-from tulu_cli.plan.shape import Shape
+from tulu_cli.plan.quantization import Quantization, UnknownScheme, named_quantization
+from tulu_cli.plan.quantization_config import read_kv_dtype, read_quantization
+from tulu_cli.plan.shape import Shape, unknown
 from tulu_cli.plan.sharding import layer_of
 from tulu_cli.plan.tensors import Header, loaded, tensors_of
 from tulu_cli.plan.values import GIB
@@ -98,26 +94,48 @@ def model_of(
 ) -> Model:
     """Return the model that a config describes, with its tensors from `headers` if given.
 
-    Raise BadInput for a broken config or header, and TuluError for an unknown architecture or
-    quantization.
+    With headers, an unknown architecture has exact weights, and a shape that is not known. Raise
+    BadInput for a broken config or header, and TuluError for an unknown architecture without
+    headers, or an unknown quantization.
     """
-    shape = read_shape(config, name)
+    try:
+        shape = read_shape(config, name)
+    except UnknownArchitecture:
+        if not headers or quantization is not None:
+            raise
+        shape = unknown_shape(config, headers, name)
     if dtype == "auto" and engine == "vllm" and shape.dtype_bytes > _HALF_BYTES:
         dtype = "bfloat16"  # vLLM loads float32 models in half precision by default
     if dtype != "auto":
         shape = replace(shape, dtype=dtype)
     found = quantization_of(config)
+    by_headers = False
+    label: str | None = found["quant_method"] if found else None
     if quantization is not None and found is None:
-        return Model(name, shape, tensors_of(shape, named_quantization(quantization)), quantization)
-    if engine == "vllm":
-        shape = replace(shape, kv_dtype=read_kv_dtype(config))
-    own = _quantization(config, by_headers=bool(headers))
-    label = found["quant_method"] if found else None
-    if headers:
-        tensors = loaded(headers, shape)
-        _check_headers(headers, shape, name)
-        return Model(name, shape, tensors, label)
-    return Model(name, shape, tensors_of(shape, own), label)
+        tensors, label = tensors_of(shape, named_quantization(quantization)), quantization
+    else:
+        if engine == "vllm":
+            shape = replace(shape, kv_dtype=read_kv_dtype(config))
+        own = _quantization(config, by_headers=bool(headers))
+        # vLLM stacks and pads experts in MXFP4 as computed tensors are, whatever the file has.
+        stacked = own is not None and own.method == "mxfp4" and engine == "vllm" and shape.known
+        by_headers = bool(headers) and not stacked
+        tensors = loaded(headers or (), shape) if by_headers else tensors_of(shape, own)
+        if headers and shape.known:
+            _check_headers(headers, shape, name)
+    if shape.partial and not by_headers:
+        raise UnknownArchitecture(
+            f"{shape.architecture} has weights that config.json does not describe: {name} can be "
+            "planned by the headers of its weights only, and as it is quantized."
+        )
+    if engine == "vllm" and shape.idle:
+        tensors = tuple(tensor for tensor in tensors if not _is_idle(tensor.name, shape))
+    return Model(name, shape, tensors, label)
+
+
+def _is_idle(name: str, shape: Shape) -> bool:
+    """Return True for a weight that vLLM does not load, by its name in files old and new."""
+    return name.removeprefix("model.").replace(".vision_model.", ".").startswith(shape.idle)
 
 
 def machine_gpus(machine: Machine) -> tuple[Gpu, ...]:
@@ -191,6 +209,16 @@ def _quantization(config: Mapping[str, Any], *, by_headers: bool) -> Quantizatio
         if by_headers:  # which have every byte
             return None
         raise
+
+
+def unknown_shape(config: Mapping[str, Any], headers: list[Header], name: str) -> Shape:
+    """Return the shape of a model of which only the weights are known.
+
+    Raise BadInput for a data type that is not known.
+    """
+    text = text_part(config)
+    layers = 1 + max((layer_of(header.name) or 0 for header in headers), default=0)
+    return unknown(architecture_name(config), layers, dtype_of(text, config, name))
 
 
 def _check_headers(headers: list[Header], shape: Shape, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from tulu_cli.plan.compare import Comparison
 from tulu_cli.plan.kv import Cache
 from tulu_cli.plan.search import Plan
-from tulu_cli.plan.transformers import TransformersPlan
+from tulu_cli.plan.transformers import Share, TransformersPlan
 from tulu_cli.plan.values import Judgement, Range
 from tulu_cli.plan.vllm import Estimate, Rank
 
@@ -41,6 +41,7 @@ def report(plan: Plan) -> dict[str, Any]:
             "maximum_concurrency": _each(found.blocks, found.concurrency),
             "tokens_with_warm_compile_cache": found.tokens(found.warm_blocks),
         },
+        "image_tokens": found.model.shape.image_tokens,
         "longest_context": plan.longest_context,
         "most_requests": plan.most_requests,
         "speed_upper_bounds": plan.speed._asdict(),
@@ -79,6 +80,18 @@ def transformers_report(plan: TransformersPlan) -> dict[str, Any]:
         "activation_bytes": asdict(plan.activation),
         "context_bytes": asdict(plan.context),
         "total_bytes": asdict(plan.total),
+        "gpus": [_share(share) for share in plan.shares],
+        "offloaded_bytes": plan.offloaded,
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {
+        "name": share.gpu.name,
+        "free_bytes": share.gpu.free_bytes,
+        "weights_bytes": share.weights,
+        "cache_bytes": share.cache,
+        "total_bytes": asdict(share.total),
     }
 
 
@@ -105,7 +118,8 @@ def _cache(cache: Cache) -> dict[str, Any]:
     return {
         "block_size": cache.block_size,
         "block_bytes": cache.block_bytes,
-        "windows": cache.windows,
+        "state_bytes": cache.state_bytes,
+        "groups": [group._asdict() for group in cache.groups],
     }
 
 

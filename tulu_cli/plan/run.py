@@ -22,7 +22,7 @@ from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Judgement, Verdict
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
 from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Estimate, Model, Run, estimate
-from tulu_cli.text import shown
+from tulu_cli.text import gib, shown
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
@@ -143,6 +143,9 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
         streams.say(f"tulu: {said}")
     gpu, count = _logged_gpu(chosen, log) if log else _choose_gpus(chosen.gpu, streams, machine)
     rules = rules_of(version)
+    if any(not model.shape.known for model in models):
+        _weigh(chosen, streams, models, gpu, count)
+        return
     if gpu is None:
         if flag := chosen.of_one_gpu():
             raise UsageError(f"{flag} needs a GPU, and this machine has none: name one with --gpu.")
@@ -171,6 +174,37 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     _conclude(streams, [(plan.estimate.model.name, plan.judgement) for plan in plans])
 
 
+def _weigh(
+    chosen: PlanOptions, streams: "Streams", models: Sequence[Model], gpu: Gpu | None, count: int
+) -> None:
+    """Print the weights alone, of an architecture whose cache and activations are not known.
+
+    Raise UnknownArchitecture for what needs a whole plan, and DoesNotFit for weights that are more
+    than the GPUs have.
+    """
+    from tulu_cli.plan.decoder import UnknownArchitecture
+    from tulu_cli.plan.weights import weight_bytes
+
+    (unknown, *_) = (model for model in models if not model.shape.known)
+    why = f"KV cache of {unknown.shape.architecture} unknown: only weights can be counted"
+    if gpu is None or len(models) > 1 or chosen.of_one_gpu():
+        raise UnknownArchitecture(f"{why}, with one model and GPUs that are named.")
+    weights, count = weight_bytes(unknown), count * chosen.nodes
+    if chosen.json_output:
+        found = {"model": unknown.name, "engine": chosen.engine, "verdict": "unknown"}
+        _print_json(streams, found | {"reason": why, "weights_bytes": weights, "gpus": count})
+    else:
+        streams.write(
+            f"{unknown.name} on {count} x {gpu.name}: {why}\n  weights {gib(weights)}, of "
+            f"{gib(gpu.free_bytes * count)} that are free; the rest is for cache and activations\n"
+        )
+    if weights > gpu.free_bytes * count:
+        raise DoesNotFit(
+            f"{unknown.name} does not fit: its weights are {gib(weights)}, and "
+            f"{gib(gpu.free_bytes * count)} are free."
+        )
+
+
 def _run_transformers(
     chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]"
 ) -> None:
@@ -180,12 +214,20 @@ def _run_transformers(
     gpu, count = _choose_gpus(chosen.gpu, streams, machine)
     if gpu is None:
         raise UsageError("This machine has no GPU: name one with --gpu, such as --gpu 24GiB.")
+    gpus = [gpu] * (count * chosen.nodes)
+    if chosen.gpu is None:
+        from tulu_cli.plan.read import machine_gpus
+
+        gpus = [*machine_gpus(machine())]  # which may differ
     plans = []
-    for name in chosen.models:
-        model = _read_model(chosen, name)
+    models = [_read_model(chosen, name) for name in chosen.models]
+    if any(not model.shape.known for model in models):
+        _weigh(chosen, streams, models, gpu, count)
+        return
+    for model in models:
         tokens, batch, beams = _context(chosen, model), chosen.batch_size, chosen.num_beams
         generation = Generation(tokens, batch, beams, chosen.static_cache)
-        plans.append(plan_transformers(model, generation, gpu, count * chosen.nodes))
+        plans.append(plan_transformers(model, generation, gpus))
     if chosen.json_output:
         from tulu_cli.plan.report import transformers_report
 

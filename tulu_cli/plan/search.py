@@ -199,7 +199,7 @@ def _runs(found: Estimate) -> Iterator[tuple[str, str, Run]]:
 
 
 def _models(found: Estimate) -> Iterator[tuple[str, str, Model]]:
-    if found.model.quantization is not None:
+    if found.model.quantization is not None or found.model.shape.partial:
         return
     has_fp8 = found.gpu.card is not None and found.gpu.card.fp8 is not None
     ways = {"awq": "4-bit weights, from a checkpoint that has them: some accuracy"}

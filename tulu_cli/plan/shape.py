@@ -1,10 +1,63 @@
 """The shape of a model: every number that decides its memory."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 DTYPE_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 KV_DTYPE_BYTES = {**DTYPE_BYTES, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
+
+Named = tuple[str, tuple[int, ...]]
+"""The name of a weight and its dimensions."""
+
+
+class Keys(NamedTuple):
+    """The keys and values that a layer keeps of each token, and for how many tokens.
+
+    Heads are divided over GPUs. With a `window`, only its tokens are kept; with a `chunk`, those
+    of the chunk that is being written.
+    """
+
+    heads: int
+    size: int
+    value_size: int
+    window: int | None = None
+    chunk: int | None = None
+
+
+class Vector(NamedTuple):
+    """A vector that latent attention keeps of each token, which every GPU has whole.
+
+    `fixed_bytes` are those of one that has a data type of its own, whatever that of the cache.
+    """
+
+    size: int
+    fixed_bytes: int | None = None
+
+
+class State(NamedTuple):
+    """The state that a recurrent layer keeps of a sequence, however long it is.
+
+    It is the last `kernel` - 1 inputs of a convolution, which has `channels` channels and beside
+    them `groups` groups of `group_channels`, and `recurrent` numbers in the data type
+    `recurrent_dtype`, None for that of the model.
+    """
+
+    kernel: int
+    channels: int
+    recurrent: int = 0
+    groups: int = 0
+    group_channels: int = 0
+    recurrent_dtype: str | None = None
+
+
+Kept = Keys | Vector | State
+
+
+class Layer(NamedTuple):
+    """The weights of a layer, or of a part of one, and what it keeps of a sequence."""
+
+    weights: tuple[Named, ...]
+    kept: tuple[Kept, ...] = ()
 
 
 class Latent(NamedTuple):
@@ -36,34 +89,26 @@ class Experts:
     first: int = 0
 
 
-class Traits(NamedTuple):
-    """The differences of an architecture's layers from those of Llama.
-
-    With `head_norm`, queries and keys are normalised one head at a time ("head") or all together
-    ("full"). `ropes` is the number of tables of rotary positions that vLLM keeps.
-    """
-
-    qkv_bias: bool = False
-    output_bias: bool = False
-    mlp_bias: bool = False
-    head_norm: Literal["none", "head", "full"] = "none"
-    layer_norms: int = 2
-    fused: bool = False
-    ropes: int = 1
-
-
 @dataclass(frozen=True)
 class Shape:
-    """The dimensions of a decoder.
+    """The dimensions of a decoder, and of what stands beside it.
 
-    `windows` has the sliding window of each layer in tokens, or None for full attention.
-    `positions` is the longest context in tokens, `kv_dtype` the data type that the checkpoint asks
-    for its KV cache, None for that of the model. `labels` is the number of outputs of a reward
-    model, None for a language model.
+    `decoder` has the layers, `front` the weights that come before them, such as an image encoder,
+    and `back` those that come after. `prefix` is the name of the decoder's module. `ropes` is the
+    number of tables of rotary positions that vLLM keeps. `positions` is the longest context in
+    tokens, `kv_dtype` the data type that the checkpoint asks for its KV cache, None for that of
+    the model. `labels` is the number of outputs of a reward model, None for a language model.
+    `whole_vocabulary` is True where vLLM makes embedding and head on every pipeline stage.
+    `image_tokens` are the most that one image takes, None where it is not known or there are none,
+    and `idle` the beginnings of the names of weights that vLLM does not load.
+
+    With `partial`, there are weights beside those that are named here.
+
+    `heads`, `kv_heads`, `head_size` and `intermediate` are those of most layers. Where `known` is
+    False, only the weights are: what the layers keep of a sequence is not.
     """
 
     architecture: str
-    layers: int
     hidden: int
     heads: int
     kv_heads: int
@@ -73,15 +118,47 @@ class Shape:
     positions: int
     dtype: str
     tied: bool
-    traits: Traits
-    windows: tuple[int | None, ...]
+    decoder: tuple[Layer, ...]
     rotary_size: int
+    prefix: str = "model"
+    ropes: int = 1
+    front: tuple[Named, ...] = ()
+    back: tuple[Named, ...] = ()
     latent: Latent | None = None
     experts: Experts | None = None
     labels: int | None = None
     kv_dtype: str | None = None
+    whole_vocabulary: bool = False
+    image_tokens: int | None = None
+    idle: tuple[str, ...] = ()
+    known: bool = True
+    partial: bool = False
+
+    @property
+    def layers(self) -> int:
+        """The number of layers."""
+        return len(self.decoder)
 
     @property
     def dtype_bytes(self) -> int:
         """Bytes of one unquantized weight."""
         return DTYPE_BYTES[self.dtype]
+
+
+def unknown(architecture: str, layers: int, dtype: str) -> Shape:
+    """Return the shape of a model of which only the weights are known."""
+    return Shape(
+        architecture=architecture,
+        hidden=0,
+        heads=1,
+        kv_heads=1,
+        head_size=0,
+        intermediate=0,
+        vocabulary=0,
+        positions=0,
+        dtype=dtype,
+        tied=False,
+        decoder=(Layer(()),) * layers,
+        rotary_size=0,
+        known=False,
+    )

@@ -15,6 +15,18 @@ _VOCABULARY_STEP = 64
 _EXPERT = re.compile(r"experts\.\d+")
 _ROUTED = ".experts."
 _LAYER = re.compile(r"(?:\w+\.)*layers\.(\d{1,9})\.")
+# Modules beside the language model, whose own layers are none of its: encoders, and heads that
+# predict several tokens, which are loaded only as a draft.
+_BESIDE = re.compile(
+    r"(?:model\.)?(?:vision_tower|vision_model|visual|audio_tower|multi_modal_projector|connector"
+    r"|image_newline|embed_vision|embed_audio|mtp)\b"
+)
+# Numbers of a layer that has one for each head, divided as the heads are.
+_BY_HEAD = ("sinks", "A_log", "D", "dt_bias")
+# Experts in 4-bit floats are padded to what their kernels take: rows and columns of hidden sizes
+# and widths. These are Marlin's steps, the largest: oracle/mxfp4.py of vLLM 0.33, and alike in
+# mxfp4.py of 0.10.1. Some kernels for Hopper pad less.
+_HIDDEN_STEP, _WIDTH_STEP, _SCALED = 256, 128, 32
 # How each linear layer is divided: by its output (columns of the product), by its input (rows), by
 # heads of keys and values, which are copied where there are fewer than GPUs, or not at all.
 _CUTS = {
@@ -32,23 +44,43 @@ _CUTS = {
     "o_proj": "row",
     "down_proj": "row",
     "w2": "row",
+    "in_proj": "column",
+    "in_proj_qkvz": "column",
+    "in_proj_ba": "column",
+    "in_proj_qkv": "column",
+    "in_proj_z": "column",
+    "in_proj_a": "column",
+    "in_proj_b": "column",
+    "f_b_proj": "column",
+    "g_b_proj": "column",
+    "g_proj": "column",
+    "b_proj": "column",
+    "a_proj": "column",
+    "conv1d": "column",
+    "conv": "column",
+    "x_proj": "row",
+    "out_proj": "row",
+    "qkv": "column",
+    "fc1": "column",
+    "linear_fc1": "column",
+    "fc2": "row",
+    "linear_fc2": "row",
+    "input_linear": "column",
+    "output_linear": "row",
+    "query_key_value": "qkv",
+    "dense": "row",
+    "dense_h_to_4h": "column",
+    "dense_4h_to_h": "row",
+    "c_fc": "column",
+    "c_proj": "row",
     "embed_tokens": "vocabulary",
+    "embed_tokens_per_layer": "vocabulary",
     "lm_head": "vocabulary",
 }
 # Parts of a layer divided by rows that may have one value an output: every GPU needs all.
 _PER_OUTPUT = ("bias", "SCB", "weight_scale", "weight_zero_point")
 _FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up"}
 _FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
-
-
-# Models that make the embeddings and the head on every pipeline stage, used there or not. Source:
-# that file in vllm/model_executor/models of v0.33.0, alike in v0.20.0.
-_VOCABULARY_EVERYWHERE = {
-    "Gemma2ForCausalLM",  # gemma2.py, whose head is tied
-    "Gemma3ForCausalLM",  # gemma3.py
-    "MixtralForCausalLM",  # mixtral.py
-    "Qwen3MoeForCausalLM",  # qwen3_moe.py
-}
 
 
 class Layout(NamedTuple):
@@ -112,16 +144,17 @@ def rank_blocks(
     """Return the bytes of each block that one GPU of a stage allocates, by name, in order."""
     layers = stages(shape.layers, layout.pipeline)[stage]
     first, last = stage == 0, stage == layout.pipeline - 1
-    everywhere = shape.architecture in _VOCABULARY_EVERYWHERE
     blocks: dict[str, int] = {}
     for tensor in tensors:
         layer = layer_of(tensor.name)
         if layer is not None:
             here = layer in layers
+        elif _BESIDE.match(tensor.name):
+            here = first  # with the second model runner, only the first stage has an encoder
         elif "embed_tokens" in tensor.name:
-            here = everywhere or first or (last and shape.tied)
+            here = first or shape.whole_vocabulary or (last and shape.tied)
         elif tensor.name.startswith("lm_head"):
-            here = (everywhere or last) and not shape.tied
+            here = (shape.whole_vocabulary or last) and not shape.tied
         else:
             here = last
         if here:
@@ -133,8 +166,8 @@ def rank_blocks(
 
 @cache
 def layer_of(name: str) -> int | None:
-    """Return the number of the layer that a tensor belongs to, or None."""
-    match = _LAYER.match(name)
+    """Return the number of the language model's layer that a tensor belongs to, or None."""
+    match = None if _BESIDE.match(name) else _LAYER.match(name)
     return int(match.group(1)) if match else None
 
 
@@ -159,6 +192,10 @@ def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
     """Return the bytes of a tensor that each of `gpus` holds."""
     path, _, part = tensor.name.rpartition(".")
     cut = _CUTS.get(path.rpartition(".")[2], "whole")
+    if part in _BY_HEAD and tensor.shape[0] % gpus == 0:
+        return ceil_div(tensor.size, gpus)
+    if part in ("mxfp4_blocks", "mxfp4_scales") and cut in ("column", "row"):
+        return _padded_experts(tensor, gpus, cut=cut, unit=1 if part == "mxfp4_blocks" else _SCALED)
     if cut == "whole" or tensor.shape == (1,) or _is_copied(cut, part, tensor.shape):
         return tensor.size
     if cut == "vocabulary":
@@ -175,6 +212,18 @@ def _is_copied(cut: str, part: str, dimensions: tuple[int, ...]) -> bool:
     if part == "g_idx":  # one value an input
         return cut != "row"
     return cut == "row" and (len(dimensions) == 1 or dimensions[-1] == 1) and part in _PER_OUTPUT
+
+
+def _padded_experts(tensor: Tensor, gpus: int, *, cut: str, unit: int) -> int:
+    """Return the bytes of stacked experts, `unit` numbers an element of a row."""
+    count, rows, columns = tensor.shape
+    if cut == "column":  # rows are gates and ups, columns the hidden size
+        rows = round_up(ceil_div(rows, gpus), 2 * _WIDTH_STEP)
+        columns = round_up(columns, _HIDDEN_STEP // unit)
+    else:
+        rows = round_up(rows, _HIDDEN_STEP)
+        columns = round_up(ceil_div(columns, gpus), _WIDTH_STEP // unit)
+    return ceil_div(count * rows * columns * tensor.bits, 8)
 
 
 def _vocabulary(tensor: Tensor, gpus: int) -> int:

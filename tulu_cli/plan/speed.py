@@ -3,6 +3,7 @@
 from functools import cache
 from typing import NamedTuple
 
+from tulu_cli.plan.kv import context_bytes
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.values import ceil_div
 from tulu_cli.plan.vllm import Estimate, Model
@@ -64,6 +65,5 @@ def _count(model: Model) -> tuple[int, int, int]:
 
 def _context_bytes(found: Estimate) -> int:
     """Return the bytes that one user's full context has in the cache of a GPU."""
-    longest = found.run.max_model_len
-    tokens = sum(min(window or longest, longest) for window in found.model.shape.windows)
-    return tokens * found.caches[0].token_bytes
+    layout, shape = found.run.layout, found.model.shape
+    return context_bytes(shape, found.run.max_model_len, layout.tensor, found.kv_dtype)

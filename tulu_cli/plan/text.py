@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from shlex import join
 from typing import TYPE_CHECKING
 
-from tulu_cli.plan.kv import local_kv_heads
+from tulu_cli.plan.kv import context_bytes, local_kv_heads
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
 from tulu_cli.plan.values import GIB, Range
@@ -32,8 +32,9 @@ def plan_text(plan: Plan, version: Version, *, bars: bool) -> str:
         "",
         *(_rank_line(found, rank, bars=bars) for rank in found.ranks),
         "",
-        f"KV cache size: {_cache_tokens(found)} tokens, in blocks of {found.run.block_size}",
+        f"KV cache size: {_cache_tokens(found)} tokens, in blocks of {found.caches[0].block_size}",
         *_warm_start(found),
+        *_image(found),
         f"Maximum concurrency for {found.run.max_model_len:,} tokens per request: {most:.2f}x",
         f"Longest context for {plan.concurrency} at once: {plan.longest_context:,} tokens",
         *_speed(plan.speed, plan.concurrency),
@@ -70,6 +71,13 @@ def transformers_text(plan: "TransformersPlan") -> str:
         ("CUDA context", gib(plan.context.expected)),
         ("in all", f"{gib(total.expected)} (from {gib(total.low)} to {gib(total.high)})"),
     ]
+    if len(plan.shares) > 1:
+        rows += [
+            (f"on GPU {index}", f"{gib(share.weights)} weights, {gib(share.cache)} KV cache")
+            for index, share in enumerate(plan.shares)
+        ]
+    if plan.offloaded:
+        rows.append(("in the machine's memory", f"{gib(plan.offloaded)} weights"))
     head = (
         f"{plan.model.name} with transformers, {generation.batch} x {generation.beams} sequences "
         f"of {generation.tokens:,} tokens: {plan.judgement.verdict}\n"
@@ -154,6 +162,13 @@ def _cache_tokens(found: Estimate) -> str:
     return f"{expected:,} (from {least:,} to {most:,})"
 
 
+def _image(found: Estimate) -> Iterator[str]:
+    """Yield what an image takes, if the model sees and its images have a size of their own."""
+    if tokens := found.model.shape.image_tokens:
+        size = context_bytes(found.model.shape, tokens, found.run.layout.tensor, found.kv_dtype)
+        yield f"An image takes up to {tokens:,} tokens, which are {gib(size)} of KV cache"
+
+
 def _speed(speed: Speed, concurrency: int) -> Iterator[str]:
     if speed.decode is not None and speed.decode_all is not None and speed.prefill is not None:
         yield (
@@ -177,7 +192,7 @@ def explanation(found: Estimate, version: Version) -> tuple[str, ...]:
 
 
 def _steps(found: Estimate) -> Iterator[str]:
-    shape, run, rank = found.model.shape, found.run, found.tightest
+    run, rank = found.run, found.tightest
     yield (
         f"requested = {gib(found.gpu.total_bytes)} total x {run.utilization:.2f} utilization "
         f"= {gib(found.requested)}"
@@ -186,15 +201,17 @@ def _steps(found: Estimate) -> Iterator[str]:
         yield from _rank_steps(found, each)
     cache = found.caches[rank.stage]
     yield f"KV cache data type = {found.kv_dtype}, {_source_of_kv_dtype(found)}"
-    heads = local_kv_heads(shape, run.layout.tensor)
-    what = f"2 x {heads} KV heads x {shape.head_size} values"
-    if shape.latent:
-        what = f"({shape.latent.rank} + {shape.latent.rope}) values"
-    yield f"a token in a layer = {what} = {cache.token_bytes:,} bytes"
-    yield (
-        f"a block = {cache.token_bytes:,} bytes x {cache.block_size} tokens x "
-        f"{cache.layers} layers = {cache.block_bytes:,} bytes"
-    )
+    yield f"a token in a layer = {_token_values(found)} = {cache.token_bytes:,} bytes"
+    page = cache.token_bytes * cache.block_size
+    if cache.state_bytes:
+        yield (
+            f"a layer's state of a sequence = {cache.state_bytes:,} bytes, in a page of "
+            f"{cache.block_size} tokens = {page:,} bytes"
+        )
+    what = f"{cache.token_bytes:,} bytes x {cache.block_size} tokens x {cache.layers} layers"
+    if page * cache.layers != cache.block_bytes:
+        what = f"{cache.block_size} tokens x {cache.layers} layers, which differ in size"
+    yield f"a block = {what} = {cache.block_bytes:,} bytes"
     yield (
         f"blocks = {rank.kv.expected:,} // {cache.block_bytes:,} = {found.blocks.expected:,} "
         f"(from {found.blocks.low:,} to {found.blocks.high:,})"
@@ -203,6 +220,14 @@ def _steps(found: Estimate) -> Iterator[str]:
         f"a request of {run.max_model_len:,} tokens = {found.request_blocks:,} blocks, so "
         f"{found.concurrency(found.blocks.expected):.2f} of them fit at once"
     )
+
+
+def _token_values(found: Estimate) -> str:
+    shape = found.model.shape
+    if shape.latent:
+        return f"({shape.latent.rank} + {shape.latent.rope}) values"
+    heads = local_kv_heads(shape.kv_heads, found.run.layout.tensor)
+    return f"2 x {heads} KV heads x {shape.head_size} values"
 
 
 def _source_of_kv_dtype(found: Estimate) -> str:

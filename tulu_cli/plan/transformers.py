@@ -3,14 +3,16 @@
 Unlike vLLM it takes memory as it goes: the cache grows with each token, unless it is static.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tulu_cli.plan.gpus import Gpu
-from tulu_cli.plan.kv import token_bytes
-from tulu_cli.plan.shape import DTYPE_BYTES, Shape
+from tulu_cli.plan.kv import span, state_bytes, token_bytes
+from tulu_cli.plan.placement import parts_of, placed
+from tulu_cli.plan.shape import DTYPE_BYTES, Kept, Shape, State, Vector
 from tulu_cli.plan.values import Judgement, Range, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
-from tulu_cli.plan.weights import weight_bytes
 from tulu_cli.text import gib
 
 _FULL_PRECISION = 4
@@ -34,17 +36,54 @@ class Generation:
         return self.batch * self.beams
 
 
-@dataclass(frozen=True)
-class TransformersPlan:
-    """The parts of the memory over all GPUs, in bytes, and the verdict."""
+class Share(NamedTuple):
+    """What one GPU holds of a model: its weights, the cache of its layers, and activations."""
 
-    model: Model
-    generation: Generation
+    gpu: Gpu
     weights: int
     cache: int
     activation: Range
     context: Range
+
+    @property
+    def total(self) -> Range:
+        """The bytes in use at the peak."""
+        return Range.exact(self.weights + self.cache) + self.activation + self.context
+
+
+@dataclass(frozen=True)
+class TransformersPlan:
+    """The parts of the memory, in bytes, and the verdict.
+
+    `shares` are those of the GPUs, and the other fields their sums. `offloaded` are the weights
+    that no GPU has room for.
+    """
+
+    model: Model
+    generation: Generation
+    shares: tuple[Share, ...]
+    offloaded: int
     judgement: Judgement
+
+    @property
+    def weights(self) -> int:
+        """The bytes of all weights, on whatever they are."""
+        return sum(share.weights for share in self.shares) + self.offloaded
+
+    @property
+    def cache(self) -> int:
+        """The bytes of all keys, values and states."""
+        return sum(share.cache for share in self.shares)
+
+    @property
+    def activation(self) -> Range:
+        """The activations of the GPU that has the most: they work one after the other."""
+        return max((share.activation for share in self.shares), key=lambda each: each.expected)
+
+    @property
+    def context(self) -> Range:
+        """The CUDA contexts."""
+        return sum((share.context for share in self.shares), Range.exact(0))
 
     @property
     def total(self) -> Range:
@@ -53,50 +92,88 @@ class TransformersPlan:
 
 
 def plan_transformers(
-    model: Model, generation: Generation, gpu: Gpu, count: int = 1
+    model: Model, generation: Generation, gpus: Sequence[Gpu]
 ) -> TransformersPlan:
-    """Plan one generation on `count` GPUs, which hold the layers in turn, as device_map does."""
-    weights = weight_bytes(model)
-    cache = cache_bytes(model.shape, generation)
-    activation = activation_peak(model.shape, generation)
-    context = Range(*(size * count for size in (CONTEXT.low, CONTEXT.expected, CONTEXT.high)))
-    total = Range.exact(weights + cache) + activation + context
-    free = gpu.free_bytes * count
-    need = f"{gib(total.expected)} are needed, and {gib(free)} are free"
+    """Plan one generation on GPUs that hold the layers in turn, as device_map does.
+
+    The GPUs may differ. One alone holds everything.
+    """
+    parts = parts_of(model)
+    where = placed(parts, [gpu.free_bytes for gpu in gpus]) if len(gpus) > 1 else [0] * len(parts)
+    each_layer = layer_cache_bytes(model.shape, generation)
+    weights, cache = [0] * (len(gpus) + 1), [0] * (len(gpus) + 1)
+    for part, gpu in zip(parts, where, strict=True):
+        weights[gpu] += part.size
+        cache[gpu] += each_layer[part.layer] if part.layer is not None else 0
+    cache[0] += cache[-1]  # what is offloaded is computed on the first GPU
+    last = where[-1] if parts else 0
+    shares = tuple(
+        Share(
+            gpu,
+            weights[index],
+            cache[index],
+            activation_peak(model.shape, generation, logits=index == min(last, len(gpus) - 1)),
+            CONTEXT,
+        )
+        for index, gpu in enumerate(gpus)
+    )
+    return TransformersPlan(model, generation, shares, weights[-1], _judge(shares, weights[-1]))
+
+
+def _judge(shares: Sequence[Share], offloaded: int) -> Judgement:
+    """Return whether every GPU holds its share, by the one that has the least left."""
+    tightest = min(shares, key=lambda share: share.gpu.free_bytes - share.total.expected)
+    total, free = tightest.total, tightest.gpu.free_bytes
+    where = f" on GPU {shares.index(tightest)} ({tightest.gpu.name})" if len(shares) > 1 else ""
+    need = f"{gib(total.expected)} are needed{where}, and {gib(free)} are free"
+    if offloaded:
+        return Judgement(
+            Verdict.NOT,
+            f"{gib(offloaded)} of the weights would be in the machine's memory, because the GPUs "
+            "have no room for them",
+        )
     if total.expected > free:
-        judgement = Judgement(Verdict.NOT, need)
-    elif total.high > free:
-        judgement = Judgement(Verdict.TIGHT, f"{need}; it may take {gib(total.high)}")
-    else:
-        judgement = Judgement(Verdict.FITS, need)
-    return TransformersPlan(model, generation, weights, cache, activation, context, judgement)
+        return Judgement(Verdict.NOT, need)
+    if any(share.total.high > share.gpu.free_bytes for share in shares):
+        return Judgement(Verdict.TIGHT, f"{need}; it may take {gib(total.high)}")
+    return Judgement(Verdict.FITS, need)
 
 
 def cache_bytes(shape: Shape, generation: Generation) -> int:
-    """Return the bytes of all keys and values; a layer with a window keeps only the window.
+    """Return the bytes of all keys, values and states; a layer with a window keeps only that."""
+    return sum(layer_cache_bytes(shape, generation))
+
+
+def layer_cache_bytes(shape: Shape, generation: Generation) -> list[int]:
+    """Return the bytes that each layer keeps.
 
     A dynamic cache never holds the last token that is generated.
     """
-    token = _token_bytes(shape)
     held = generation.tokens if generation.static else generation.tokens - 1
-    return generation.rows * token * sum(min(window or held, held) for window in shape.windows)
+    return [
+        generation.rows * sum(_kept_bytes(shape, one, held) for one in layer.kept)
+        for layer in shape.decoder
+    ]
 
 
-def activation_peak(shape: Shape, generation: Generation) -> Range:
-    """Return the bytes of a forward pass over the whole prompt, with logits in float32."""
+def _kept_bytes(shape: Shape, kept: Kept, tokens: int) -> int:
+    """Return the bytes that a layer keeps for `tokens` tokens."""
+    if isinstance(kept, State):
+        # transformers keeps as many inputs as the convolution has taps, and states in float32.
+        kept = kept._replace(kernel=kept.kernel + 1, recurrent_dtype="float32")
+        return state_bytes(kept, 1, shape.dtype)
+    if isinstance(kept, Vector):  # compressed as in vLLM, and all of it in the model's data type
+        return tokens * kept.size * shape.dtype_bytes
+    return span(kept, tokens) * token_bytes(kept, 1, shape.dtype)
+
+
+def activation_peak(shape: Shape, generation: Generation, *, logits: bool = True) -> Range:
+    """Return the bytes of a forward pass over the whole prompt, with `logits` in float32."""
     rows = generation.rows * generation.tokens
     size = DTYPE_BYTES[shape.dtype]
     forward = rows * (4 * shape.hidden + 3 * shape.intermediate) * size
-    logits = generation.rows * shape.vocabulary * (size + 3 * _FULL_PRECISION)
+    made = generation.rows * shape.vocabulary * (size + 3 * _FULL_PRECISION) if logits else 0
     # A static or padded batch has a mask of tokens by tokens; an attention that is not fused
     # would hold it for every head.
     mask = generation.rows * generation.tokens**2 if generation.batch > 1 else 0
-    return Range(forward // 2, forward + logits, 2 * (forward + logits) + mask)
-
-
-def _token_bytes(shape: Shape) -> int:
-    """Return the bytes of a token in one layer; latent attention is expanded to all heads."""
-    if shape.latent is None:
-        return token_bytes(shape, 1, shape.dtype)
-    latent = shape.latent
-    return shape.heads * (latent.nope + latent.rope + latent.value) * shape.dtype_bytes
+    return Range(forward // 2, forward + made, 2 * (forward + made) + mask)

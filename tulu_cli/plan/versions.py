@@ -36,11 +36,14 @@ class Rules(NamedTuple):
     Compiling with an empty cache has a peak of `compile_bytes`, and leaves `compile_left_bytes`
     allocated; both are divided by the GPUs that share a layer.
 
+    With `hybrid_cache`, layers with a window keep only that; with `hybrid_prefixes`, prefixes of
+    recurrent layers are cached, and a request has two states of each.
+
     `library_bytes` is the memory of CUDA's libraries, `hopper_library_bytes` that on data-centre
     GPUs from Hopper on; with `nvls`, NCCL keeps buffers for NVLink switches. `bitsandbytes` and
-    `gguf` are True where weights quantized so need no plug-in. `reserved_blocks` are held back
-    from requests. With `tokens_by_request`, the cache size that vLLM prints is the number of
-    tokens that requests of the longest context can use.
+    `gguf` are True where weights quantized so need no plug-in, `hqq` where it is known at all.
+    `reserved_blocks` are held back from requests. With `tokens_by_request`, the cache size that
+    vLLM prints is the number of tokens that requests of the longest context can use.
     """
 
     engine: int = 0
@@ -72,11 +75,13 @@ class Rules(NamedTuple):
     blackwell_capture_limit: int | None = None
     full_graphs: bool = False
     hybrid_cache: bool = False
+    hybrid_prefixes: bool = False
     nvls: bool = False
     nested_scales: bool = True
     bitsandbytes: bool = True
     gguf: bool = True
     in_flight: bool = False
+    hqq: bool = True
     reserved_blocks: int = 0
     tokens_by_request: bool = False
     library_bytes: int = 300 * 2**20
@@ -107,6 +112,7 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
     ((0, 12, 0), "library_bytes", 128 * 2**20, "a log of 0.19 on 24 GB: 0.10 GiB"),
     ((0, 12, 0), "hopper_library_bytes", 256 * 2**20, "llm-d-planner's report: 0.24-0.26 GiB"),
     ((0, 13, 0), "keeps_experts", True, "v1/worker/workspace.py of v0.13.0, not of v0.12.0"),
+    ((0, 15, 0), "hqq", False, "hqq_marlin.py: in 0.14.0, not in 0.15.0"),
     ((0, 17, 0), "sampler_bytes", 12, "topk_topp_triton.py: masks in place, sorts no more"),
     ((0, 17, 0), "sampler_buffer", True, "topk_topp_triton.py: one row a program"),
     ((0, 20, 0), "graphs_in_budget", True, "vllm/envs.py of v0.20.0; false in v0.19.1"),
@@ -152,6 +158,12 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
         "PR #44443; vllm/config/vllm.py of v0.25.0: _is_default_v2_model_runner_model",
     ),
     ((0, 25, 0), "utilization", 0.92, "vllm/config/cache.py of v0.25.0; 0.90 in older logs"),
+    (
+        (0, 26, 0),
+        "hybrid_prefixes",
+        True,
+        "vllm/config/model.py of v0.26.0: is_prefix_caching_supported",
+    ),
     (
         (0, 26, 0),
         "in_flight",
