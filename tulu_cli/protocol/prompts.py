@@ -45,7 +45,8 @@ def read_chat_body(body: Mapping[str, Any]) -> tuple[list[Message], dict[str, bo
     return conversation, {name: read_switch(body, name) for name in _SWITCHES}
 
 
-_KINDS = {"role": str, "content": str, "extra": dict}
+_KINDS = {"role": str, "content": str, "extra": dict, "keys": list}
+_NAMES = {str: "a text", dict: "an object", list: "a list of texts"}
 
 
 def _message(told: Any, place: str) -> Message:
@@ -54,9 +55,10 @@ def _message(told: Any, place: str) -> Message:
         raise BadInput(f"{place} must be an object.")
     if other := next((name for name in told if name not in _KINDS), None):
         raise BadInput(f"{place}.{other} is unknown: role, content and extra are needed.")
-    made = {"extra": {}, **told}
+    made = {"extra": {}, "keys": [], **told}
     for name, kind in _KINDS.items():
         if not isinstance(made.get(name), kind):
-            wanted = "a text" if kind is str else "an object"
-            raise BadInput(f"{place}.{name} must be {wanted}.")
-    return Message(**made)
+            raise BadInput(f"{place}.{name} must be {_NAMES[kind]}.")
+    if not all(isinstance(key, str) for key in made["keys"]):
+        raise BadInput(f"{place}.keys must be {_NAMES[list]}.")
+    return Message(**{**made, "keys": tuple(made["keys"])})
