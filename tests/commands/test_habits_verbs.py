@@ -75,6 +75,8 @@ def test_verbs_on_a_conversation(run: Run, tmp_path: Path, name: str, talk: str)
     code, table, _ = run("tokens", "-m", directory, str(file), tty=True)
     assert code == refused
     assert ("learnt" in table) == (code == 0)
+    unknown = code == 0 and json.loads(out)["mask"] is None
+    assert ("The loss mask is unknown: " in table) == unknown
     code, _, said = run("lint", "-m", directory, str(file))
     assert code in (0, 1, 65)
     assert said

@@ -107,7 +107,8 @@ def as_table(explained: "Explained", look: "Look") -> str:
         )
         for token in explained.tokens
     ]
-    return token_table(cells, look)
+    unknown = f"The loss mask is unknown: {explained.reason}\n" if explained.reason else ""
+    return token_table(cells, look) + unknown
 
 
 def as_json(explained: "Explained") -> dict[str, Any]:
