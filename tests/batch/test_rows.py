@@ -144,6 +144,12 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
         ({"text": ""}, "is empty"),
         ({"messages": []}, "no message"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "ends with an answer"),
+        (
+            {"messages": [{"role": "user", "content": "x"}], "continue_final_message": True},
+            "has no message of the assistant's at its end to continue",
+        ),
+        ({"text": "x", "continue_final_message": True}, "has no message of the assistant's"),
+        ({"prompt": "x", "continue_final_message": 1}, "must be true or false"),
         ({"messages": [{"role": "user"}]}, "messages[0].content is missing"),
         ({"custom_id": "c", "body": 3}, "body must be an object"),
         ({"custom_id": "c", "body": {}, "url": "/v1/embeddings"}, "url must be"),

@@ -48,7 +48,12 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
             return maker.completion(row.prompt, sampling)
         messages = maker.conversation(row.prompt)
         if not row.kwargs and not row.tools:
-            return maker.answer(messages, sampling, unchosen=unchosen(settings))
+            return maker.answer(
+                messages,
+                sampling,
+                unchosen=unchosen(settings),
+                continue_final=row.continue_final,
+            )
         if isinstance(prepared.model, ChatModel):
             what = "chat_template_kwargs" if row.kwargs else "tools"
             raise BadInput(f"The server makes the prompt itself: a row cannot give it {what}.")
@@ -58,6 +63,7 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
             prepared.model.max_model_len,
             kwargs=row.kwargs,
             tools=row.tools,
+            continue_final=row.continue_final,
             allow_special=chosen.allow_special,
             strict_roles=chosen.strict_roles,
         )

@@ -14,6 +14,8 @@ from tulu_cli.prompt.inspect.formats import read_side
 from tulu_cli.prompt.inspect.rows import parse_line
 
 ONE, SEVERAL = "completion", "completions"
+# vLLM's name for it.
+CONTINUE = "continue_final_message"
 
 
 def with_completions(row: "Row", value: Any, source: str) -> "Row":
@@ -22,8 +24,9 @@ def with_completions(row: "Row", value: Any, source: str) -> "Row":
     That is the assistant's message at the end of its conversation, or what it holds under
     `completion` or, several to be compared, under `completions`: texts, or messages as in TRL.
     """
-    if row.sampling:
-        raise BadInput(f"{source} sets {min(row.sampling)}, which is for generating, not scoring.")
+    if row.sampling or row.continue_final:
+        what = min(row.sampling, default=CONTINUE)
+        raise BadInput(f"{source} sets {what}, which is for generating, not scoring.")
     columns = {key: item for key, item in row.columns.items() if key not in (ONE, SEVERAL)}
     given = [key for key in (ONE, SEVERAL) if isinstance(value, dict) and key in value]
     prompt, last = row.prompt, None
@@ -133,7 +136,8 @@ class Row:
     `id` is the row's own name; `columns` is what else it holds, which is carried through.
     `sampling` are the parameters that it sets for itself. `url` is OpenAI's, for rows of theirs.
     `completions` are what is scored behind the prompt; `several` says that the row gave a list,
-    whose best one it wants to know. `kwargs` and `tools` are for the chat template.
+    whose best one it wants to know. `kwargs` and `tools` are for the chat template. With
+    `continue_final` the answer goes on with the last message, which is the assistant's.
     """
 
     line: int
@@ -147,6 +151,7 @@ class Row:
     several: bool = False
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     tools: list[Any] | None = None
+    continue_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +203,25 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
             raise BadInput(f"{source}: a plain text has no chat template for chat_template_kwargs.")
         return Row(line.number, line.digest, prompt, name, {}, own, url, kwargs=kwargs)
     prompt, used = _prompt(value, kind, source)
-    columns = _rest(value, "id", "custom_id", "sampling", *used)
+    columns = _rest(value, "id", "custom_id", "sampling", CONTINUE, *used)
+    continues = value.get(CONTINUE, False)
+    if type(continues) is not bool:
+        raise BadInput(f"{source}: {CONTINUE} must be true or false.")
     own = value.get("sampling", {})
     if not isinstance(own, dict):
         raise BadInput(f'{source}: sampling must be an object, such as {{"max_tokens": 64}}.')
     tools = value.get("tools") if "messages" in used else None
     tools = tools if isinstance(tools, list) and tools else None
-    return Row(line.number, line.digest, prompt, name, columns, own, tools=tools)
+    return Row(
+        line.number,
+        line.digest,
+        prompt,
+        name,
+        columns,
+        own,
+        tools=tools,
+        continue_final=continues,
+    )
 
 
 def _prompt(
@@ -240,8 +257,14 @@ def _text(value: Mapping[str, Any], key: str, source: str) -> str:
 def _answerable(row: Row, source: str) -> Row:
     if not row.prompt:
         raise BadInput(f"{source} is empty: there is nothing to answer.")
-    if not isinstance(row.prompt, str) and row.prompt[-1].role == "assistant":
-        raise BadInput(f"{source} ends with an answer: the last message must be the user's.")
+    ends_with_answer = not isinstance(row.prompt, str) and row.prompt[-1].role == "assistant"
+    if row.continue_final and not ends_with_answer:
+        raise BadInput(f"{source} has no message of the assistant's at its end to continue.")
+    if ends_with_answer and not row.continue_final:
+        raise BadInput(
+            f"{source} ends with an answer: the last message must be the user's, or "
+            f"{CONTINUE} true."
+        )
     return row
 
 

@@ -4,8 +4,8 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tulu_cli.batch.options import BatchOptions
     from tulu_cli.batch.records import Answer
     from tulu_cli.batch.rows import BadRow
+    from tulu_cli.engines.base import Engine
     from tulu_cli.loading import Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
@@ -45,7 +46,17 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
         check_server(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
-            answer_rows(chosen, prepared, source, BatchSession(chosen, writer, kept, streams))
+            session = BatchSession(chosen, writer, kept, streams)
+            # Set up for many answers: what compiling costs comes back.
+            purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
+            answer_rows(
+                chosen,
+                prepared,
+                source,
+                session,
+                lambda: open_engine(prepared, streams, purpose=purpose),
+            )
+            session.conclude()
 
 
 @contextmanager
@@ -90,25 +101,29 @@ def record_writer(chosen: "BatchOptions", prepared: "Prepared") -> Writer:
 
 
 def answer_rows(
-    chosen: "BatchOptions", prepared: "Prepared", source: BinaryIO, session: "BatchSession"
+    chosen: "BatchOptions",
+    prepared: "Prepared",
+    source: BinaryIO,
+    session: "BatchSession",
+    opening: "Callable[[], AbstractContextManager[Engine]]",
 ) -> None:
-    """Answer what is not answered yet, and say how it went; load no engine for nothing."""
+    """Answer what is not answered yet, and say how it went.
+
+    `opening` has the engine loaded inside; it is not called if there is nothing to answer.
+    """
     rows = session.open_rows(source)
     first = next(rows, None)
     if first is None:
         session.end()
-    else:
-        # Set up for many answers: what compiling costs comes back.
-        purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
-        with open_engine(prepared, session.streams, purpose=purpose) as engine:
-            session.begin()
-            waiting = chain((first,), rows)
-            if chosen.score:
-                scored = Feed(RowScorer(engine), row_scores(chosen, prepared), chosen.window)
-                session.serve(scored, waiting)
-            else:
-                session.serve(Feed(engine, row_requests(chosen, prepared), chosen.window), waiting)
-    session.conclude()
+        return
+    with opening() as engine:
+        session.begin()
+        waiting = chain((first,), rows)
+        if chosen.score:
+            scored = Feed(RowScorer(engine), row_scores(chosen, prepared), chosen.window)
+            session.serve(scored, waiting)
+        else:
+            session.serve(Feed(engine, row_requests(chosen, prepared), chosen.window), waiting)
 
 
 @dataclass
