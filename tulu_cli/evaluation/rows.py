@@ -1,0 +1,49 @@
+"""A task's rows in the order in which they are asked, as `tulu batch` takes them."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from tulu_cli.evaluation.task import Item
+
+
+def drawn(items: Sequence[Item], limit: int | None, *, is_macro: bool) -> list[Item]:
+    """Return the first `limit` items of a fixed random order, all of them if it is None.
+
+    The order follows from the items alone, so that a larger limit goes on with a smaller one.
+    Where groups are averaged, they take turns: each has as many rows as the others.
+    """
+    shuffled = sorted(items, key=_chance)
+    if is_macro:
+        turns: dict[str, int] = defaultdict(int)
+        ranked = []
+        for item in shuffled:
+            ranked.append((turns[item.group], item))
+            turns[item.group] += 1
+        shuffled = [item for _, item in sorted(ranked, key=lambda one: one[0])]
+    return shuffled[:limit]
+
+
+def _chance(item: Item) -> bytes:
+    return blake2b(item.id.encode(), digest_size=8).digest()
+
+
+def row(item: Item, sampling: Mapping[str, Any]) -> str:
+    """Return the line of an item."""
+    made = {
+        "id": item.id,
+        "messages": [message.as_dict() for message in item.messages],
+        "sampling": dict(sampling),
+        "group": item.group,
+        "label": item.label,
+    }
+    if item.messages[-1].role == "assistant":
+        made["continue_final_message"] = True
+    return json.dumps(made, ensure_ascii=False) + "\n"
+
+
+def prefills(items: Sequence[Item]) -> bool:
+    """Return True if answers go on with a message that has begun."""
+    return any(item.messages[-1].role == "assistant" for item in items)
