@@ -6,7 +6,7 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='batch chat complete doctor logs plan ps serve stop verify completions config history models template'
+            commands='batch chat complete doctor eval logs plan ps serve stop verify completions config history models template'
             options='--version --help'
             case $2 in
                 *) takes= ;;
@@ -61,6 +61,18 @@ _tulu_table() {
         'tulu doctor')
             options='--json --debug --help'
             case $2 in
+                *) takes= ;;
+            esac
+            ;;
+        'tulu eval')
+            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            case $2 in
+                --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | [0-9]*) ;;
+                --data | -o | --output) paths=directories ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
                 *) takes= ;;
             esac
             ;;

@@ -62,6 +62,7 @@ def watched(*arguments: str, **variables: str) -> tuple[int, set[str], list[str]
         ["template", "tokens", "--help"],
         ["chat", "-h"],
         ["verify", "-h"],
+        ["eval", "-h"],
         ["config", "set", "-h"],
         ["doctor", "-h"],
     ],

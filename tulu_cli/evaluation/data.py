@@ -82,7 +82,7 @@ def data_folder(own: str | None, *, offline: bool, progress: Progress) -> DataFo
     if its bytes are not the expected ones, and TuluError if the cache cannot be written.
     """
     if own is not None:
-        path = Path(own).expanduser()
+        path = Path(own).expanduser().absolute()
         if not path.is_dir():
             raise BadInput(f"--data: there is no folder {own!r}.")
         return DataFolder(path, is_own=True)

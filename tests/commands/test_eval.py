@@ -1,0 +1,261 @@
+"""`tulu eval` as its users run it: runs, kills, code, comparisons, refusals and exit codes."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.evaluation import rows as small
+from tests.program import eventually, running, tulu
+
+ANSWERS = ("7", "7", "7", "5", "6")  # the label of each is 7
+
+
+def question(answer: str, number: int = 0) -> dict[str, str]:
+    """A row of GSM8K that the fake engine answers so."""
+    return {"question": f"{number} and?\nfake: say {answer}\n", "short_answer": "7"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return small.folder(
+        tmp_path / "data", gsm8k=[question(text, at) for at, text in enumerate(ANSWERS)]
+    )
+
+
+@pytest.fixture
+def fake(demo_directory: Path, data: Path) -> tuple[str, ...]:
+    """A model that the fake engine stands for, with the rows of `data`."""
+    return (str(demo_directory), "--engine", "fake", "--no-server", "--data", str(data))
+
+
+def measured(folder: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run `tulu eval` into a folder, and return its JSON."""
+    done = tulu("eval", *arguments, "-o", str(folder), "--json")
+    assert done.returncode == code, done.stderr.decode()
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    made = [json.loads(line) for line in path.read_text().splitlines()]
+    return sorted(made, key=lambda record: int(record["line"]))
+
+
+def test_a_run_has_a_table_a_report_and_its_answers(fake: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = tulu("eval", *fake, "gsm8k", "-o", str(folder), "--card", "8b")
+    assert done.returncode == 0, done.stderr.decode()
+    head, row, *rest = done.stdout.decode().splitlines()
+    assert head.split() == ["task", "card", "yours", "95", "%", "interval", "n", "verdict"]
+    assert row.split() == ["gsm8k", "87.6", "60.0", "23.1", "to", "88.2", "5", "not", "comparable"]
+    assert rest[0].split() == [
+        "AlpacaEval",
+        "2",
+        "34.5",
+        "-",
+        "-",
+        "-",
+        "needs",
+        "a",
+        "judge:",
+        "not",
+        "measured",
+        "here",
+    ]
+    assert rest[1].startswith("Safety")
+    assert f"  not comparable: the rows are of {fake[-1]}" in rest
+    assert "  differs from the authors' set-up: engine fake, not vLLM" in rest
+    assert "tulu: gsm8k: 5 rows of 5" in done.stderr.decode()
+    report = (folder / "report.md").read_text()
+    assert "| gsm8k | 87.6 | 60.0 | 23.1 to 88.2 | 5 | not comparable |" in report
+    graded = {
+        one["id"]: (one["extracted"], one["score"]) for one in records(folder / "gsm8k.jsonl")
+    }
+    assert graded == {str(at): (text, float(text == "7")) for at, text in enumerate(ANSWERS)}
+    shown = tulu("eval", "show", str(folder))
+    assert shown.stdout == done.stdout
+
+
+def test_no_system_prompt_and_the_tasks_own_sampling(fake: tuple[str, ...], tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('system = "tulu"\n[sampling]\ntemperature = 1.5\nmax_tokens = 1\n')
+    folder, env = tmp_path / "run", {"TULU_CONFIG": str(config)}
+    done = tulu("eval", *fake, "gsm8k", "-o", str(folder), env=env)
+    assert done.returncode == 0, done.stderr.decode()
+    asked = records_of_prompts(folder / "gsm8k.prompts.jsonl")[0]
+    assert [message["role"] for message in asked["messages"]] == ["user", "assistant"] * 3
+    assert (asked["sampling"]["temperature"], asked["sampling"]["max_tokens"]) == (0, 512)
+    (usage,) = {one["usage"]["prompt_tokens"] for one in records(folder / "gsm8k.jsonl")}
+    plain = tulu("eval", *fake, "gsm8k", "-o", str(tmp_path / "plain"))
+    assert plain.returncode == 0
+    (other,) = {
+        one["usage"]["prompt_tokens"] for one in records(tmp_path / "plain" / "gsm8k.jsonl")
+    }
+    assert usage == other
+
+
+def records_of_prompts(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_killed_run_goes_on_to_the_same_result(fake: tuple[str, ...], tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    slow = (*fake, "gsm8k", "--engine-arg", "delay=0.05")
+    expected = measured(whole, *slow)
+    with running("eval", *slow, "-o", str(killed)) as process:
+        assert eventually(lambda: answered(killed / "gsm8k.jsonl") >= 2)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = answered(killed / "gsm8k.jsonl")
+    assert before < len(ANSWERS)
+    partial = json.loads(tulu("eval", "show", str(killed), "--json").stdout)["tasks"]["gsm8k"]
+    assert partial["missing"] == len(ANSWERS) - before
+    assert measured(killed, *slow, "--resume") == expected
+    assert records(killed / "gsm8k.jsonl") == records(whole / "gsm8k.jsonl")
+
+
+def answered(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_a_larger_limit_goes_on_with_a_smaller_one(fake: tuple[str, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = measured(folder, *fake, "gsm8k", "--limit", "2")["tasks"]["gsm8k"]
+    assert (first["n"], first["total"]) == (2, 5)
+    assert "2 of 5 rows, drawn by chance" in first["differs"]
+    begun = records(folder / "gsm8k.jsonl")
+    again = tulu("eval", *fake, "gsm8k", "-o", str(folder))
+    assert again.returncode == 2
+    assert "is not empty: --resume goes on with it" in again.stderr.decode()
+    more = measured(folder, *fake, "gsm8k", "--limit", "4", "--resume")["tasks"]["gsm8k"]
+    assert more["n"] == 4
+    assert records(folder / "gsm8k.jsonl")[:2] == begun
+    other = tulu("eval", *fake, "gsm8k", "--resume", "--max-tokens", "9", "-o", str(folder))
+    assert other.returncode == 2
+    assert "with another --max-tokens" in other.stderr.decode()
+    fewer = tulu("eval", *fake, "gsm8k", "--limit", "3", "--resume", "-o", str(folder))
+    assert fewer.returncode == 2
+    assert "has 4 rows of gsm8k: --resume goes on" in fewer.stderr.decode()
+    replaced = measured(folder, *fake, "gsm8k", "--limit", "1", "--overwrite")["tasks"]["gsm8k"]
+    assert (replaced["n"], replaced["missing"]) == (1, 0)
+
+
+def test_a_folder_has_results_of_one_model(
+    fake: tuple[str, ...], small_directory: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    measured(folder, *fake, "gsm8k")
+    other = tulu("eval", *fake, "gsm8k", "-o", str(folder), "--resume", "--max-model-len", "4000")
+    assert other.returncode == 2
+    assert "or of another set-up of it" in other.stderr.decode()
+    small.folder(Path(fake[-1]), drop=[{"passage": "p", "question": "q", "answers": [["x"]]}])
+    both = measured(folder, *fake, "drop")
+    assert list(both["tasks"]) == ["drop", "gsm8k"], "in the order of the card"
+
+
+def test_rows_without_an_answer_are_counted_and_tried_again(
+    fake: tuple[str, ...], tmp_path: Path
+) -> None:
+    small.write(
+        Path(fake[-1]) / "gsm8k.jsonl",
+        [question("7"), {"question": "fake: fail 0\n", "short_answer": "1"}],
+    )
+    folder = tmp_path / "run"
+    failed = measured(folder, *fake, "gsm8k", code=65)["tasks"]["gsm8k"]
+    assert (failed["n"], failed["errors"], failed["verdict"]) == (1, 1, "not comparable")
+    assert "without an answer: 1 row" in failed["not_comparable"]
+    # The fake engine fails the first time in a process: only the failed row is asked again.
+    measured(folder, *fake, "gsm8k", "--resume", code=65)
+    assert answered(folder / "gsm8k.jsonl") == 2
+
+
+def test_code_waits_until_it_may_run(fake: tuple[str, ...], tmp_path: Path) -> None:
+    told = "def add(a, b):\n    '''Sum.\nfake: say     return a {} b\n    '''\n"
+    rows = [
+        {**small.ADD, "task_id": f"HumanEval/{at}", "prompt": told.format(sign)}
+        for at, sign in enumerate("+-")
+    ]
+    small.folder(Path(fake[-1]), humaneval=rows)
+    folder, asked = tmp_path / "run", (*fake, "humaneval", "-n", "3")
+    waiting = measured(folder, *asked)["tasks"]["humaneval"]
+    assert (waiting["n"], waiting["waiting"], waiting["value"]) == (0, 2, None)
+    assert "not graded without --run-code: 2 rows" in waiting["not_comparable"]
+    assert not (folder / "humaneval.ran.jsonl").exists()
+    done = tulu("eval", *asked, "--resume", "--run-code", "-o", str(folder))
+    assert "running programs that the model wrote, in child processes" in done.stderr.decode()
+    ran = measured(folder, *asked, "--resume", "--run-code")["tasks"]["humaneval"]
+    assert (ran["n"], ran["waiting"], ran["value"]) == (2, 0, 0.5)
+    assert ran["measure"].startswith("pass@3")
+    passed = {
+        one["id"]: one["passed"] for one in records_of_prompts(folder / "humaneval.ran.jsonl")
+    }
+    assert passed == {"HumanEval/0": [True] * 3, "HumanEval/1": [False] * 3}
+
+
+def test_two_runs_are_compared_in_pairs(fake: tuple[str, ...], tmp_path: Path) -> None:
+    rows = [question("7" if at % 2 else "6", at) for at in range(16)]
+    small.write(Path(fake[-1]) / "gsm8k.jsonl", rows)
+    measured(tmp_path / "a", *fake, "gsm8k")
+    small.write(Path(fake[-1]) / "gsm8k.jsonl", [question("7", at) for at in range(15)])
+    measured(tmp_path / "b", *fake, "gsm8k")
+    done = tulu("eval", "--compare", str(tmp_path / "a"), str(tmp_path / "b"))
+    assert done.returncode == 0
+    _head, row, left = done.stdout.decode().splitlines()
+    assert row.split()[:6] == ["gsm8k", "46.7", "100.0", "+53.3", "13.3", "15"]
+    assert row.split()[6:] == ["8", "0", "0.008", "second", "is", "better"]
+    assert left == "gsm8k: with a score in one of the runs alone: 1 row"
+    same = tulu("eval", "--compare", str(tmp_path / "a"), str(tmp_path / "a"), "--json")
+    assert json.loads(same.stdout)["gsm8k"]["verdict"] == "tied"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["eval"], 2, "Name a model"),
+        (["eval", "demo", "gsm9k"], 2, "gsm9k is not a task: take mmlu, drop, math, gsm8k"),
+        (["eval", "demo", "bbh"], 2, "cannot measure BigBenchHard yet"),
+        (["eval", "demo", "popqa"], 2, "cannot measure PopQA yet"),
+        (["eval", "demo", "truthfulqa"], 2, "it scores answers without their end token"),
+        (["eval", "demo", "ifeval"], 2, "cannot measure IFEval yet"),
+        (["eval", "demo", "humaneval+"], 2, "cannot measure HumanEval+ yet"),
+        (["eval", "demo", "gsm8k", "--card", "405b"], 2, "The card has no values for 405b"),
+        (["eval", "demo", "gsm8k", "--resume", "--overwrite"], 2, "cannot be combined"),
+        (["eval", "demo", "gsm8k", "--data", "/nowhere"], 65, "--data: there is no folder"),
+        (["eval", "show"], 2, "takes one folder"),
+        (["eval", "show", "/nowhere"], 65, "it is not a folder of tulu eval"),
+        (["eval", "--compare", "a"], 2, "--compare takes two folders"),
+        (["eval", "no-such-model", "gsm8k"], 5, "is not a model"),
+    ],
+)
+def test_what_is_refused(data: Path, arguments: list[str], code: int, said: str) -> None:
+    with_data = arguments if "--data" in arguments else [*arguments, "--data", str(data)]
+    done = tulu(*with_data)
+    assert done.returncode == code, done.stderr.decode()
+    assert said in done.stderr.decode()
+    assert done.stdout == b""
+
+
+def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> None:
+    done = tulu("eval", "data", "--data", str(data))
+    assert done.returncode == 0
+    rows = {line.split()[0]: line for line in done.stdout.decode().splitlines()}
+    assert rows["gsm8k"].split()[1:3] == ["here", "MIT"]
+    assert "not here  CC BY-SA 4.0" in rows["drop"]
+    listed = json.loads(tulu("eval", "data", "--data", str(data), "--json").stdout)
+    assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
+
+
+def test_a_real_model_is_measured(data: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"What is {at} and {at}?", "short_answer": str(2 * at)} for at in (2, 3)]
+    small.write(data / "gsm8k.jsonl", rows)
+    options = ("--engine", "transformers", "--no-server", "--data", str(data), "--limit", "2")
+    made = measured(tmp_path / "run", "demo", "gsm8k", *options, "--max-tokens", "4")
+    task = made["tasks"]["gsm8k"]
+    assert (task["n"], task["engine"], made["card"]) == (2, "transformers", None)
+    assert "4 tokens an answer, not 512" in task["not_comparable"]
+    assert all(
+        one["usage"]["completion_tokens"] <= 4 for one in records(tmp_path / "run" / "gsm8k.jsonl")
+    )

@@ -1,0 +1,171 @@
+"""Figures beside the card's: verdicts, what cannot be compared, and how a run is shown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.record import Asked, RunRecord
+from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
+from tulu_cli.evaluation.results import card_score, read_run, verdict
+from tulu_cli.evaluation.statistics import estimate
+from tulu_cli.evaluation.tasks import NOT_BUILT, TASKS
+
+GSM8K = TASKS["gsm8k"]
+
+
+def run_record(card: str | None = "8b", **asked: object) -> RunRecord:
+    """The record of a run of GSM8K that differs from the authors' in nothing, but for `asked`."""
+    whole = {"rows": 1319, "total": 1319, "max_tokens": 512, "samples": 1}
+    seen = {"engine": "vllm", "device": "cuda", "dtype": "bfloat16"}
+    task = Asked(**{**whole, **seen, **asked})  # type: ignore[arg-type]
+    return RunRecord(
+        model="allenai/Llama-3.1-Tulu-3-8B",
+        revision="abc",
+        card=card,
+        quantization=None,
+        max_model_len=8192,
+        template_sha256="0" * 64,
+        is_tulu_template=True,
+        server=None,
+        tasks={"gsm8k": task},
+    )
+
+
+def kept(folder: Path, made: RunRecord, right: int, wrong: int, reason: str = "stop") -> Path:
+    """A folder with so many right and wrong answers."""
+    made.write(folder)
+    rows = [
+        {
+            "id": str(at),
+            "text": "x",
+            "finish_reason": reason,
+            "columns": {"group": "", "label": "1"},
+            "score": float(at < right),
+        }
+        for at in range(right + wrong)
+    ]
+    (folder / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    # The card says 87.6: 1,155 of 1,319. Both have 1.8 points to each side, together 2.5.
+    [(1155, "within"), (1125, "within"), (1185, "within"), (1115, "below"), (1195, "above")],
+)
+def test_a_verdict_counts_the_chance_of_both_values(
+    tmp_path: Path, right: int, expected: str
+) -> None:
+    _, (one,) = read_run(kept(tmp_path, run_record(), right, 1319 - right))
+    assert (one.card, one.verdict) == (87.6, expected)
+    assert (one.breaks, one.notes) == ((), ())
+
+
+def test_few_rows_are_within_more() -> None:
+    few, many = (estimate([1.0] * (8 * n) + [0.0] * (2 * n), [""] * 10 * n) for n in (2, 100))
+    assert verdict(few, 87.6, GSM8K) == "within"
+    assert verdict(many, 87.6, GSM8K) == "below"
+    assert verdict(None, 87.6, GSM8K) == verdict(few, None, GSM8K) == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"max_tokens": 256}, "256 tokens an answer, not 512"),
+        ({"own_data": "/rows"}, "the rows are of /rows"),
+        ({"rows": 1400}, "not asked yet: 81 rows"),
+    ],
+)
+def test_what_makes_another_quantity_is_not_compared(
+    tmp_path: Path, changed: dict[str, Any], reason: str
+) -> None:
+    _, (one,) = read_run(kept(tmp_path, run_record(**changed), 1155, 164))
+    assert one.verdict == "not comparable"
+    assert one.breaks == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("changed", "note"),
+    [
+        ({"engine": "transformers"}, "engine transformers, not vLLM"),
+        ({"dtype": "float16"}, "dtype float16, not bfloat16"),
+        ({"total": 2000}, "1,319 of 2,000 rows, drawn by chance"),
+    ],
+)
+def test_what_may_be_tested_is_compared_and_noted(
+    tmp_path: Path, changed: dict[str, Any], note: str
+) -> None:
+    _, (one,) = read_run(kept(tmp_path, run_record(**changed), 1155, 164))
+    assert (one.verdict, one.notes) == ("within", (note,))
+
+
+def test_drop_is_not_compared_as_its_shots_and_rows_are_others() -> None:
+    assert len(TASKS["drop"].differs) == 2
+
+
+def test_the_card_has_no_value_for_another_model(tmp_path: Path) -> None:
+    _, (one,) = read_run(kept(tmp_path, run_record(card=None), 5, 5))
+    assert (one.card, one.verdict) == (None, "not comparable")
+    assert "the card has no value for this model" in one.breaks
+
+
+def test_every_task_is_a_row_of_the_card() -> None:
+    names = [*(task.benchmark for task in TASKS.values()), *(row for row, _ in NOT_BUILT.values())]
+    assert all(card_score(name, alias) for name in names for alias in ("8b", "70b", "8b-sft"))
+    assert card_score("GSM8K", "70b") == 93.5
+    assert card_score("GSM8K", "3.1-8b") is card_score("GSM8K", "demo") is None
+
+
+def test_bars_show_the_interval_and_the_card(tmp_path: Path) -> None:
+    made, results = read_run(kept(tmp_path, run_record(), 50, 50, reason="length"))
+    lines = as_lines(made, results, bars=True, utf8=False)
+    (bar,) = [line for line in lines if line.startswith("gsm8k      .")]
+    assert bar == "gsm8k      " + "." * 16 + "====o===" + "." * 11 + "|" + "." * 4
+    assert "0 to 100 %: o yours, = its 95 % interval, | the card" in "\n".join(lines)
+    assert "  cut by the limit of tokens: 100 answers" in lines
+    assert "●" in "\n".join(as_lines(made, results, bars=True, utf8=True))
+    assert not any(
+        line.startswith("gsm8k      .") for line in as_lines(made, results, bars=False, utf8=False)
+    )
+
+
+def test_json_and_markdown_have_the_same_figures(tmp_path: Path) -> None:
+    made, results = read_run(kept(tmp_path, run_record(), 1155, 164))
+    value = as_object(made, results)
+    task = value["tasks"]["gsm8k"]
+    assert (task["value"], task["n"], task["verdict"]) == (round(1155 / 1319, 6), 1319, "within")
+    assert task["low"] < 0.876 < task["high"]
+    assert value["not_measured"] == {"AlpacaEval 2": 34.5, "Safety": 85.5}
+    page = as_markdown(made, results)
+    assert "| gsm8k | 87.6 | 87.6 | 85.7 to 89.2 | 1,319 | within |" in page
+    assert page.startswith("# allenai/Llama-3.1-Tulu-3-8B, beside the card of 8b\n")
+    assert "reproduced" not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.json", "[]"),
+        ("run.json", '{"tasks": 3}'),
+        ("gsm8k.jsonl", "x\n"),
+        ("gsm8k.jsonl", "[]\n"),
+        ("gsm8k.jsonl", '{"id": "1", "score": 1}\n'),
+        ("gsm8k.jsonl", '{"id": "1", "score": "x", "finish_reason": "stop"}\n'),
+    ],
+)
+def test_files_that_are_not_of_a_run_are_refused(tmp_path: Path, name: str, text: str) -> None:
+    folder = kept(tmp_path, run_record(), 1, 1)
+    (folder / name).write_text(text)
+    with pytest.raises(BadInput):
+        read_run(folder)
+
+
+def test_a_torn_line_is_left_aside(tmp_path: Path) -> None:
+    folder = kept(tmp_path, run_record(rows=2), 2, 0)
+    with (folder / "gsm8k.jsonl").open("a") as file:
+        file.write('{"id": "2", "sco')
+    _, (one,) = read_run(folder)
+    assert len(one.scored) == 2

@@ -1,0 +1,239 @@
+"""An evaluation from its tasks to its records: rows, answers through `tulu batch`, grades."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tulu_cli.batch.options import BatchOptions, Verifier, check_server
+from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
+from tulu_cli.core import Completion
+from tulu_cli.disk import replace_atomically, writing
+from tulu_cli.errors import UsageError
+from tulu_cli.evaluation import record
+from tulu_cli.evaluation.code import run_programs
+from tulu_cli.evaluation.data import DataFolder, data_folder
+from tulu_cli.evaluation.record import RUN, Asked, RunRecord, read_record
+from tulu_cli.evaluation.results import card_table
+from tulu_cli.evaluation.rows import drawn, prefills, row
+from tulu_cli.evaluation.task import Item, Task
+from tulu_cli.loading import ChatModel, Prepared, TokenModel, open_engine, prepare
+from tulu_cli.models.family import family_model
+from tulu_cli.render.talk import progress_on
+from tulu_cli.text import plural, shown
+
+if TYPE_CHECKING:
+    from tulu_cli.engines.base import Engine
+    from tulu_cli.loading import LoadOptions
+    from tulu_cli.machine import Machine
+    from tulu_cli.streams import Streams
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """What is to be measured, of which model, and where the results go.
+
+    `card` is the alias of the model whose card's values are shown beside, None for the model's own.
+    """
+
+    load: "LoadOptions"
+    tasks: Sequence[Task]
+    folder: Path
+    limit: int | None = None
+    data: str | None = None
+    card: str | None = None
+    max_tokens: int | None = None
+    samples: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+    run_code: bool = False
+
+
+def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
+    """Ask and grade the rows of all tasks. Return how many have no answer. Raise TuluError."""
+    for check in filter(None, (task.check for task in chosen.tasks)):
+        check()
+    with progress_on(streams) as progress:
+        data = data_folder(chosen.data, offline=chosen.load.offline, progress=progress)
+    tasks = [(_adjusted(task, chosen), task.items(data)) for task in chosen.tasks]
+    prepared = prepare(chosen.load, machine, streams)
+    _refuse_server(prepared, tasks)
+    made = _record(chosen, prepared)
+    with writing(chosen.folder):
+        chosen.folder.mkdir(parents=True, exist_ok=True)
+    errors = 0
+    with ExitStack() as stack:
+        engines = _Engines(prepared, streams, stack)
+        for task, items in tasks:
+            rows = drawn(items, chosen.limit, is_macro=task.is_macro)
+            asked = _asked(task, rows, items, data, made.tasks.get(task.name), chosen)
+            streams.say(f"tulu: {task.name}: {plural(asked.rows, 'row')} of {asked.total:,}")
+            made = made.with_task(task.name, asked)
+            errors += _answer(chosen, task, rows, made, engines)
+            made = made.with_task(task.name, replace(asked, **engines.info()))
+            made.write(chosen.folder)
+            if task.grade is None and chosen.run_code:
+                run_programs(chosen.folder, task, streams)
+    return errors
+
+
+def _asked(
+    task: Task,
+    rows: Sequence[Item],
+    items: Sequence[Item],
+    data: DataFolder,
+    before: Asked | None,
+    chosen: EvalOptions,
+) -> Asked:
+    """Return what is asked of a task. Raise UsageError for fewer rows than a run that goes on."""
+    own = str(data.path) if data.is_own else None
+    asked = Asked(len(rows), len(items), task.max_tokens, task.samples, own)
+    if before is None or not chosen.resume:
+        return asked
+    folder = repr(str(chosen.folder))
+    if asked.rows < before.rows:
+        raise UsageError(
+            f"{folder} has {before.rows:,} rows of {task.name}: --resume goes on with a --limit of "
+            "so many or more."
+        )
+    names = ("max_tokens", "samples", "own_data")
+    if any(getattr(asked, name) != getattr(before, name) for name in names):
+        raise UsageError(
+            f"{folder} has answers to {task.name} with another --max-tokens, -n or --data: "
+            "--resume needs the same."
+        )
+    seen = ("engine", "device", "dtype", "versions")
+    return replace(asked, **{name: getattr(before, name) for name in seen})
+
+
+@dataclass
+class _Engines:
+    """The one engine of a run, loaded when the first row needs it, and kept until the end."""
+
+    prepared: Prepared
+    streams: "Streams"
+    stack: ExitStack
+    engine: "Engine | None" = None
+
+    def opening(self) -> "AbstractContextManager[Engine]":
+        """Return a context with the engine in it."""
+        if self.engine is None:
+            opening = open_engine(self.prepared, self.streams, purpose="server")
+            self.engine = self.stack.enter_context(opening)
+        return nullcontext(self.engine)
+
+    def info(self) -> Mapping[str, Any]:
+        """Return what is to be recorded of the engine, nothing if none was loaded."""
+        if self.engine is None:
+            return {}
+        names = ("engine", "device", "dtype", "versions")
+        return {name: getattr(self.engine.info, name) for name in names}
+
+
+def _adjusted(task: Task, chosen: EvalOptions) -> Task:
+    """Return the task with the limits that were asked for in place of its own."""
+    task = task if chosen.max_tokens is None else replace(task, max_tokens=chosen.max_tokens)
+    if chosen.samples is None or task.samples == 1:
+        return task
+    return replace(task, samples=chosen.samples)
+
+
+def _refuse_server(prepared: Prepared, tasks: Sequence[tuple[Task, list[Item]]]) -> None:
+    """Raise UsageError for tasks that a server cannot be asked, which makes the prompts itself."""
+    if isinstance(prepared.model, ChatModel):
+        names = [task.name for task, items in tasks if prefills(items)]
+        if names:
+            raise UsageError(
+                f"The server at {prepared.model.place} makes the prompt itself, and cannot go on "
+                f"with an answer that has begun, as {' and '.join(names)} need: leave them out."
+            )
+
+
+def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
+    """Return what is known of the run before it, with the tasks that the folder has already.
+
+    Raise UsageError if those were asked of another model, or of the same in another way.
+    """
+    from tulu_cli.prompt.builtin import tulu_template
+
+    model = prepared.model
+    tokens = model if isinstance(model, TokenModel) else None
+    template = tokens.tokenizer.chat_template if tokens else None
+    own = family_model(tokens.files.ref.repo or tokens.files.ref.name) if tokens else None
+    made = RunRecord(
+        model=model.name,
+        revision=tokens.spec.revision if tokens else None,
+        card=chosen.card or (own.alias if own and card_table(own.alias) else None),
+        quantization=tokens.spec.quantization if tokens else None,
+        max_model_len=model.max_model_len,
+        template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
+        is_tulu_template=template is not None and template.strip() == tulu_template().strip(),
+        server=model.place if isinstance(model, ChatModel) else None,
+    )
+    before = read_record(chosen.folder)
+    others = before.tasks.keys() - {task.name for task in chosen.tasks} if before else set()
+    if before is None or (chosen.overwrite and not others):
+        return made
+    if replace(before, card=None, tasks={}) != replace(made, card=None):
+        raise UsageError(
+            f"{str(chosen.folder)!r} has results of {before.model}, or of another set-up of it "
+            f"({RUN} tells): name another folder with -o."
+        )
+    return replace(made, tasks=before.tasks)
+
+
+def _write_prompts(folder: Path, task: Task, rows: Sequence[Item]) -> None:
+    text = "".join(row(item, task.sampling()) for item in rows)
+    path = record.prompts(folder, task.name)
+    with writing(path):
+        replace_atomically(path, text.encode("utf-8", "surrogatepass"), mode=0o644)
+
+
+def _answer(
+    chosen: EvalOptions, task: Task, rows: Sequence[Item], made: RunRecord, engines: _Engines
+) -> int:
+    """Have the rows of a task answered and graded. Return how many have no answer."""
+    prepared, streams = engines.prepared, engines.streams
+    output = record.answers(chosen.folder, task.name)
+    options = BatchOptions(
+        load=chosen.load,
+        source=str(record.prompts(chosen.folder, task.name)),
+        output=str(output),
+        input_format="messages",
+        resume=chosen.resume,
+        # What had an error is tried again.
+        retry_errors=chosen.resume and output.exists(),
+        overwrite=chosen.overwrite,
+        verify=_grader(task),
+    )
+    check_server(options, prepared)
+    writer = record_writer(options, prepared)
+    with journal(options, writer.settings) as kept:
+        # Not before the answers are ours to go on with, and at once, so that what a kill leaves
+        # can be shown.
+        _write_prompts(chosen.folder, task, rows)
+        made.write(chosen.folder)
+        with opened(options.source, streams) as source:
+            session = BatchSession(options, writer, kept, streams)
+            answer_rows(options, prepared, source, session, engines.opening)
+    if session.counts.errors:
+        streams.say(
+            f"tulu: {plural(session.counts.errors, 'row')} of {task.name} could not be answered: "
+            f"their records in {shown(str(output))} say why."
+        )
+    return session.counts.errors
+
+
+def _grader(task: Task) -> Verifier:
+    """Return what adds a grade to each record; nothing for code, which is run later."""
+    grade = task.grade
+    if grade is None:
+        return Verifier(f"eval:{task.name}", lambda _columns, _completions: {})
+
+    def columns(row: Mapping[str, Any], completions: Sequence[Completion]) -> dict[str, Any]:
+        graded = grade(completions[0].text, row["label"])
+        return {"score": graded.score, "extracted": graded.extracted}
+
+    return Verifier(f"eval:{task.name}", columns)
