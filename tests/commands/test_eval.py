@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.evaluation import rows as small
+from tests.foreign_server import serving, strict
 from tests.program import eventually, running, tulu
 
 ANSWERS = ("7", "7", "7", "5", "6")  # the label of each is 7
@@ -259,3 +260,22 @@ def test_a_real_model_is_measured(data: Path, tmp_path: Path) -> None:
     assert all(
         one["usage"]["completion_tokens"] <= 4 for one in records(tmp_path / "run" / "gsm8k.jsonl")
     )
+
+
+def test_a_server_that_makes_its_own_prompt_is_asked_what_it_can_be(
+    data: Path, tmp_path: Path
+) -> None:
+    rows = [{"question": "q", "choices": ["w", "x"], "answer": 0, "subject": "law"}]
+    small.write(data / "mmlu.jsonl", rows)
+    with serving(strict) as server:
+        asked = ("blue-1", "--server", f"{server.url}/v1", "--data", str(data))
+        refused = tulu("eval", *asked, "mmlu", "gsm8k", "-o", str(tmp_path / "no"))
+        assert refused.returncode == 2
+        assert "cannot go on with an answer that has begun, as gsm8k needs" in str(refused.stderr)
+        assert not (tmp_path / "no").exists()
+        made = measured(tmp_path / "run", *asked, "mmlu")
+        (body,) = [one.body for one in server.seen if "messages" in one.body]
+    assert [message["role"] for message in body["messages"]] == ["user"]
+    assert body["temperature"] == 0
+    assert made["tasks"]["mmlu"]["n"] == 1
+    assert any("makes the prompts" in note for note in made["tasks"]["mmlu"]["differs"])

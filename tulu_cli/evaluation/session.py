@@ -147,7 +147,7 @@ def _refuse_server(prepared: Prepared, tasks: Sequence[tuple[Task, list[Item]]])
         if names:
             raise UsageError(
                 f"The server at {prepared.model.place} makes the prompt itself, and cannot go on "
-                f"with an answer that has begun, as {' and '.join(names)} need: leave them out."
+                f"with an answer that has begun, as {names[0]} needs: leave it out."
             )
 
 
