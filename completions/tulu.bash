@@ -13,10 +13,10 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | 0) paths=files ;;
                 --output-format) words='tulu openai' ;;
@@ -29,13 +29,14 @@ _tulu_table() {
             esac
             ;;
         'tulu chat')
-            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --reasoning --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --overflow) words='ask error drop-oldest' ;;
-                --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -45,11 +46,12 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
-                --prefill | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                --prefill | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -348,35 +350,35 @@ _tulu_table() {
             esac
             ;;
         'tulu template lint')
-            options='--file --from --model --template --chat-template --tokenizer --eos --bos --card --kwarg --json --offline --verbose --debug --help'
+            options='--file --from --model --template --chat-template --tokenizer --eos --bos --card --template-arg --kwarg --think --no-think --json --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
-                --eos | --bos | --kwarg) ;;
+                --eos | --bos | --template-arg | --kwarg) ;;
                 *) takes= ;;
             esac
             ;;
         'tulu template parse')
-            options='--model --template --chat-template --tokenizer --eos --bos --card --kwarg --offline --verbose --debug --help'
+            options='--model --template --chat-template --tokenizer --eos --bos --card --template-arg --kwarg --think --no-think --offline --verbose --debug --help'
             case $2 in
                 -m | --model) asks=MODEL paths=files ;;
                 --template | --chat-template | 0) paths=files ;;
                 --tokenizer) paths=directories ;;
-                --eos | --bos | --kwarg) ;;
+                --eos | --bos | --template-arg | --kwarg) ;;
                 *) takes= ;;
             esac
             ;;
         'tulu template render')
-            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --card --kwarg --json --jobs --offline --verbose --debug --help'
+            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --card --template-arg --kwarg --think --no-think --json --jobs --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --tools | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
-                --eos | --bos | --kwarg | --jobs) ;;
+                --eos | --bos | --template-arg | --kwarg | --jobs) ;;
                 *) takes= ;;
             esac
             ;;
@@ -390,14 +392,14 @@ _tulu_table() {
             esac
             ;;
         'tulu template tokens')
-            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --kwarg --json --jobs --offline --verbose --debug --help'
+            options='--file --from --system --system-prompt --add-generation-prompt --no-add-generation-prompt --continue-final-message --continue-final --tools --allow-special --strict-roles --model --template --chat-template --tokenizer --eos --bos --template-arg --kwarg --think --no-think --json --jobs --offline --verbose --debug --help'
             case $2 in
                 -f | --file | --tools | --template | --chat-template | [0-9]*) paths=files ;;
                 --from) words='messages openai tulu sharegpt pairs auto' ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --tokenizer) paths=directories ;;
-                --eos | --bos | --kwarg | --jobs) ;;
+                --eos | --bos | --template-arg | --kwarg | --jobs) ;;
                 *) takes= ;;
             esac
             ;;

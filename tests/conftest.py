@@ -35,6 +35,30 @@ def demo_directory() -> Path:
         return locate(resolve("demo")).directory
 
 
+@pytest.fixture(scope="session")
+def thinking_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model with a template that lets it think, as Qwen3's does."""
+    return with_template(demo_directory, tmp_path_factory.mktemp("thinking"), "qwen3")
+
+
+@pytest.fixture(scope="session")
+def opening_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo model with a template that writes <think> itself, as that of DeepSeek-R1 does."""
+    return with_template(demo_directory, tmp_path_factory.mktemp("opening"), "deepseek_r1")
+
+
+def with_template(model: Path, folder: Path, habit: str) -> Path:
+    """A model with the chat template of tests/prompt/habits."""
+    directory = folder / "demo"
+    directory.mkdir()
+    for path in model.iterdir():
+        (directory / path.name).symlink_to(path)
+    template = directory / "chat_template.jinja"
+    template.unlink(missing_ok=True)
+    template.symlink_to(Path(__file__).parent / "prompt" / "habits" / f"{habit}.jinja")
+    return directory
+
+
 SMALL_LAYERS = 4
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, cast
 
 FinishReason = Literal["stop", "length", "interrupted", "error"]
+Channel = Literal["answer", "thought"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,18 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtFormat:
+    """The texts between which a model writes its thought, before the answer.
+
+    `is_open` says that the prompt ends inside the thought: its beginning was written there.
+    """
+
+    start: str
+    end: str
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One prompt for an engine, and how to answer it.
 
@@ -92,12 +105,17 @@ class Request:
     given the conversation. `stop_token_ids` are the end tokens of the model, where its tokens are
     known; `sampling.ignore_eos` disarms them. `unchosen` names the parameters that nobody has set:
     a server that makes its own prompt has defaults of its own, which then apply.
+
+    `thoughts` is how a thought is told from the answer, None for a model that writes none. A server
+    that makes its own prompt knows that itself, and is given the `variables` of its chat template.
     """
 
     prompt: TokenIds | Conversation
     sampling: Sampling
     stop_token_ids: TokenIds = ()
     unchosen: frozenset[str] = frozenset()
+    thoughts: ThoughtFormat | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def prompt_token_ids(self) -> TokenIds:
@@ -172,25 +190,29 @@ class Text:
     """A piece of choice `index`: whole characters, never a part of a stop string.
 
     `token_ids` are the tokens sampled since the last piece, the end token included, so that the
-    pieces of a choice add up to all that the model generated; `text` may then be empty.
+    pieces of a choice add up to all that the model generated; `text` may then be empty. The tokens
+    that begin and end a thought are in the `channel` of the thought; their texts are in neither.
     """
 
     text: str
     token_ids: tuple[int, ...] = ()
     index: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    channel: Channel = "answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts; `cached_tokens` of the prompt were not computed again.
 
-    A server that makes its own prompt counts all choices together, in the first of them.
+    The `reasoning_tokens` are those of the completion that were a thought. A server that makes its
+    own prompt counts all choices together, in the first of them.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @classmethod
     def total(cls, choices: Iterable["Usage | None"]) -> "Usage | None":
@@ -202,7 +224,8 @@ class Usage:
         if not counted:
             return None
         first, tokens = counted[0], sum(choice.completion_tokens for choice in counted)
-        return cls(first.prompt_tokens, tokens, first.cached_tokens)
+        thoughts = sum(choice.reasoning_tokens for choice in counted)
+        return cls(first.prompt_tokens, tokens, first.cached_tokens, thoughts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,21 +265,32 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A finished choice, put together from its events."""
+    """A finished choice, put together from its events.
+
+    `text` is the answer alone, and `reasoning` the thought before it, None if there was none.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...]
     done: Done
+    reasoning: str | None = None
+
+    @property
+    def is_thought_alone(self) -> bool:
+        """True where a thought came, and no answer after it."""
+        return self.reasoning is not None and not self.text.strip()
 
     @classmethod
     def of(cls, pieces: Sequence[Text], done: Done) -> "Completion":
         """Put the pieces of a choice together."""
+        thoughts = [piece.text for piece in pieces if piece.channel == "thought"]
         return cls(
-            text="".join(piece.text for piece in pieces),
+            text="".join(piece.text for piece in pieces if piece.channel == "answer"),
             token_ids=tuple(token for piece in pieces for token in piece.token_ids),
             logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
             done=done,
+            reasoning="".join(thoughts) if thoughts else None,
         )
 
 

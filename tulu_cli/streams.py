@@ -99,6 +99,11 @@ class Streams:
         """
         self._talk(terminal_safe(line) + "\n")
 
+    def talk(self, text: str, *, faint: bool = False) -> None:
+        """Write a text that grows to stderr, made safe as by `say`, without a line end."""
+        safe = terminal_safe(text)
+        self._talk(f"\x1b[2m{safe}\x1b[m" if faint else safe)
+
     def show_status(self, text: str) -> None:
         """Write a status line to a terminal's stderr, over the last one; "" removes it.
 

@@ -40,6 +40,21 @@ def test_an_answer_begun_is_interrupted_until_it_has_its_end() -> None:
     assert (node.content, node.finish_reason, node.is_partial) == ("partial", "length", False)
 
 
+def test_a_thought_grows_beside_its_answer() -> None:
+    session = chat("one").answer(RECORD, stamp())
+    answer = session.head or ""
+    session = session.extend(answer, "", thought="Let me ").extend(answer, "", thought="see.")
+    node = session.nodes[answer]
+    assert (node.thought, node.content, node.is_void) == ("Let me see.", "", True)
+    assert node.message.as_dict()["reasoning_content"] == "Let me see."
+    cut = session.extend(answer, "", done("length"))
+    assert cut.nodes[answer].is_void  # and so the next question is beside it
+    assert said(cut.ask("two", stamp())) == ["two"]
+    session = session.extend(answer, "1", done())
+    assert said(session.ask("two", stamp())) == ["one", "1", "two"]
+    assert session.resume(RECORD, stamp()).path()[-1].thought == "Let me see."
+
+
 def test_to_continue_is_a_copy_that_goes_on() -> None:
     cut = answered(chat("one"), "It is", "interrupted")
     session = cut.resume(RECORD, stamp())

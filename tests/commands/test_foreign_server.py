@@ -12,6 +12,7 @@ from tests.foreign_server import (
     ForeignServer,
     Reply,
     careless,
+    end_chunk,
     event,
     json_reply,
     refuse,
@@ -274,6 +275,27 @@ def test_a_chat_in_a_pipe(server: ForeignServer) -> None:
         "assistant",
         "user",
     ]
+
+
+def test_a_variable_that_a_server_does_not_take_is_not_left_out(server: ForeignServer) -> None:
+    code, out, err = ask(server, "--no-think")
+    assert (code, out) == (1, "")
+    assert "chat_template_kwargs" in err
+
+
+def test_a_chat_keeps_a_thought_and_does_not_send_it(server: ForeignServer, tmp_path: Path) -> None:
+    said = {"choices": [{"index": 0, "delta": {"reasoning_content": "Hm.", "content": "Blue."}}]}
+    server.replies = [stream(said, end_chunk(0, "stop")), careless({})]
+    chat = ("chat", "--server", server.url, "--no-think", "--reasoning", "show")
+    place = {"TULU_DATA_DIR": str(tmp_path)}
+    done = tulu(*chat, stdin=b"Hi\nAnd now?\n", env=place)
+    assert (done.returncode, done.stderr) == (0, b"Hm.\n")
+    assert done.stdout == b"Blue.\nThe sky is blue.\n"
+    body = server.seen[-1].body
+    assert body["messages"][1] == {"role": "assistant", "content": "Blue."}
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    exported = tulu("history", "export", "--format", "openai", env=place).stdout
+    assert b'"reasoning_content": "Hm."' in exported
 
 
 def test_what_a_chat_cannot_do_there_is_refused(server: ForeignServer) -> None:

@@ -98,7 +98,7 @@ def test_verbose_says_which_template(demo_directory: Path) -> None:
     [
         (["render", "-m", "demo", "--tokenizer", "x"], 2, "cannot be combined"),
         (["render", "--card", "--eos", "x"], 2, "cannot be combined"),
-        (["render", "--kwarg", "x"], 2, "--kwarg takes KEY=VALUE"),
+        (["render", "--kwarg", "x"], 2, "--template-arg takes KEY=VALUE"),
         (["render", "--continue-final", "--add-generation-prompt", "x"], 2, "cannot be combined"),
         (["render", "a.json", "text"], 2, "leave out"),
         (["render", "nowhere.json"], 65, "nowhere.json cannot be read: No such file"),

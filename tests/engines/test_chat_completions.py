@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -31,7 +32,7 @@ from tests.foreign_server import (
     text_chunk,
 )
 from tests.program import DEADLINE_SECONDS
-from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text
+from tulu_cli.core import Completion, Constraint, Done, Message, Request, Sampling, Text, Usage
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, ServedModel
 from tulu_cli.engines.choose import load
@@ -290,27 +291,37 @@ THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
     [
         {"reasoning_content": "Hm."},
         {"reasoning": "Hm.", "content": ""},
-        {"reasoning": "Hm.", "content": "\n\n"},
+        {"reasoning": "Hm.", "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]},
+        {"reasoning_details": [{"type": "reasoning.summary", "summary": "Hm."}]},
+        {"thinking": "Hm."},
         {"content": [THOUGHT]},
     ],
     ids=str,
 )
-def test_thoughts_without_an_answer_are_said(
+def test_a_thought_is_told_from_the_answer(
     server: ForeignServer, engine: Engine, told: dict[str, Any]
 ) -> None:
-    for finish, cure in (("stop", "If they were cut, raise"), ("length", "They were cut: raise")):
-        server.replies = [stream(delta(**told), delta(finish))] * 2
-        said, error = broken(engine)
-        assert said.strip() == ""
-        assert str(error) == (
-            f"The server at {server.url} sent thoughts alone, and no answer. "
-            f"{cure} --max-tokens, which counts them too."
-        )
-        ((_, other),) = engine.batch([request()])
-        assert str(other) == str(error)
-    thoughts, answer = delta(**told), delta("stop", content=[{"type": "text", "text": BLUE}])
-    server.replies = [stream(thoughts, answer)]
-    assert ask(engine)[0].text.strip() == BLUE
+    answer = delta("stop", content=[{"type": "text", "text": BLUE}])
+    counted = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 4}}
+    counts = {"choices": [], "usage": {"prompt_tokens": 5, **counted}}
+    server.replies = [stream(delta(**told), answer, counts)] * 2
+    (choice,) = ask(engine)
+    assert (choice.reasoning, choice.text) == ("Hm.", BLUE)
+    assert choice.done.usage == Usage(5, 9, 0, 4)
+    assert list(engine.batch([request()])) == [(0, [replace(choice, done=ANY)])]
+    for finish in ("stop", "length"):  # a thought that was cut is no answer, and no error here
+        server.replies = [stream(delta(**told), delta(finish))]
+        (choice,) = ask(engine)
+        assert (choice.reasoning, choice.text) == ("Hm.", "")
+        assert choice.done.finish_reason == finish
+        assert choice.is_thought_alone
+
+
+def test_variables_go_to_the_template_of_the_server(server: ForeignServer, engine: Engine) -> None:
+    server.replies = [stream(delta("stop", content=BLUE))] * 2
+    for variables in ({}, {"enable_thinking": False}):
+        list(engine.stream(replace(request(), variables=variables)))
+        assert server.seen[-1].body.get("chat_template_kwargs", {}) == variables
 
 
 def test_an_answer_may_be_empty_and_a_call_is_none(server: ForeignServer, engine: Engine) -> None:

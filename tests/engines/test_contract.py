@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.program import once_within
-from tulu_cli.core import Constraint, Done, Request, Sampling, Text
+from tulu_cli.core import Constraint, Done, Request, Sampling, Text, ThoughtFormat
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
 from tulu_cli.errors import BadInput, PromptTooLong
@@ -270,3 +270,43 @@ def test_a_batch_that_is_left_makes_room_for_the_next(engine: Engine, asker: Ask
         next(answers)
     short = [asker.request(text, max_tokens=2) for text in ("Hi", "Who?", "Why?")]
     assert sorted(position for position, _ in engine.batch(short)) == [0, 1, 2]
+
+
+def test_a_thought_is_told_from_the_answer(engine: Engine, asker: Asker) -> None:
+    """The demo does not think: an end of its thought that it surely writes stands for the sign."""
+    (whole,) = collect(engine.stream(asker.request(max_tokens=30)))
+    words = whole.text.split()
+    sign = f"{words[4]} {words[5]}"  # spans tokens
+    thought, _, answer = whole.text.partition(sign)
+    thoughts = ThoughtFormat("<think>", sign, is_open=True)
+    request = replace(asker.request(max_tokens=30), thoughts=thoughts)
+    events = list(engine.stream(request))
+    (choice,) = collect(events)
+    assert (choice.reasoning, choice.text) == (thought, answer)
+    assert choice.token_ids == whole.token_ids
+    pieces = [event for event in events if isinstance(event, Text) and event.token_ids]
+    assert [piece.channel for piece in pieces] == sorted(
+        (piece.channel for piece in pieces), reverse=True
+    )
+    of_thought = [token for one in pieces if one.channel == "thought" for token in one.token_ids]
+    assert usage_of(choice.done).reasoning_tokens == len(of_thought)
+    assert asker.tokenizer.decode(of_thought).rstrip().startswith(f"{thought}{sign}".rstrip())
+    ((_, batched),) = engine.batch([request])
+    assert isinstance(batched, list)
+    assert (batched[0].reasoning, batched[0].text) == (thought, answer)
+    assert usage_of(batched[0].done).reasoning_tokens == len(of_thought)
+
+
+def test_a_thought_that_never_ends_is_one(engine: Engine, asker: Asker) -> None:
+    thoughts = ThoughtFormat("<think>", "</think>", is_open=True)
+    request = replace(asker.request(max_tokens=8), thoughts=thoughts)
+    (choice,) = collect(engine.stream(request))
+    assert choice.text == ""
+    assert choice.reasoning == asker.tokenizer.decode(choice.token_ids).strip("\n")
+    assert choice.done.finish_reason == "length"
+    assert usage_of(choice.done).reasoning_tokens == len(choice.token_ids) == 8
+    closed = replace(thoughts, is_open=False)  # no sign of it: no thought
+    (choice,) = collect(engine.stream(replace(request, thoughts=closed)))
+    assert choice.reasoning is None
+    assert choice.text == asker.tokenizer.decode(choice.token_ids)
+    assert usage_of(choice.done).reasoning_tokens == 0

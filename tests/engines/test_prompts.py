@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from tests.warming import order_of, runtime, spec_of
-from tulu_cli.core import Conversation, Message
+from tulu_cli.core import Conversation, Message, ThoughtFormat
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.remote import tokens
-from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
+from tulu_cli.engines.remote.tokens import chat_prompt, raw_ids
 from tulu_cli.engines.remote.wire import Wire
-from tulu_cli.errors import BadInput, EngineDied, PromptTooLong, TuluError
+from tulu_cli.errors import BadInput, EngineDied, PromptTooLong, TuluError, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import LateTokenizer
-from tulu_cli.protocol.completions import PROMPT_PATH
+from tulu_cli.protocol.completions import ANSWER_PATH, PROMPT_PATH
 from tulu_cli.warm.finder import warm_engines
 from tulu_cli.warm.starter import stop
 
@@ -53,6 +53,7 @@ CONVERSATIONS: list[Conversation] = [
         Message("assistant", "Well, "),
     ),
     (Message("user", "x", {"name": "Ann", "tool_calls": [{"id": "1", "n": 1.5, "none": None}]}),),
+    (Message("user", "x", {"name": "Ann"}, keys=("name", "content", "role")),),
     (Message("user", "half a pair: \ud83d"),),
     (),
 ]
@@ -69,14 +70,14 @@ SWITCHES: list[dict[str, bool]] = [
 def test_a_conversation_is_the_same_prompt_in_both(
     specs: tuple[EngineSpec, EngineSpec], conversation: Conversation, switches: dict[str, bool]
 ) -> None:
-    here, there = (outcome(chat_ids, spec, conversation, **switches) for spec in specs)
+    here, there = (outcome(chat_prompt, spec, conversation, **switches) for spec in specs)
     assert here == there
     assert not has_loaded(specs[1])
 
 
 def test_the_cases_are_answered_and_refused(specs: tuple[EngineSpec, EngineSpec]) -> None:
     outcomes = [
-        outcome(chat_ids, specs[1], conversation, **switches)
+        outcome(chat_prompt, specs[1], conversation, **switches)
         for conversation in CONVERSATIONS
         for switches in SWITCHES
     ]
@@ -103,7 +104,7 @@ def test_what_is_longer_than_any_context_is_not_sent(
     assert raw_ids(there, "one two") == raw_ids(specs[0], "one two")
     assert has_loaded(there)
     conversation = CONVERSATIONS[0]
-    assert chat_ids(there, conversation) == chat_ids(specs[0], conversation)
+    assert chat_prompt(there, conversation) == chat_prompt(specs[0], conversation)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,10 @@ def test_what_is_longer_than_any_context_is_not_sent(
         ({"text": 3}, "text must be a text"),
         ({"conversation": 3}, "needs a text, or a conversation"),
         ({"conversation": [{}]}, r"conversation\[0\]\.role must be a text"),
+        (
+            {"conversation": [{"role": "user", "content": "x", "keys": [1]}]},
+            r"conversation\[0\]\.keys must be a list of texts",
+        ),
     ],
 )
 def test_a_question_that_is_none_is_refused(
@@ -132,7 +137,7 @@ def test_an_engine_that_is_gone_is_a_death(demo_directory: Path) -> None:
             raw_ids(replace(spec_of(demo_directory), server=endpoint), "one")
 
 
-@pytest.mark.parametrize("make", [raw_ids, chat_ids])
+@pytest.mark.parametrize("make", [raw_ids, chat_prompt])
 def test_a_prompt_that_cannot_fit_is_refused_by_its_length_in_both_places(
     specs: tuple[EngineSpec, EngineSpec], make: Any
 ) -> None:
@@ -141,3 +146,42 @@ def test_a_prompt_that_cannot_fit_is_refused_by_its_length_in_both_places(
         kind, sentence = outcome(make, spec, text if make is raw_ids else (Message("user", text),))
         assert kind is PromptTooLong
         assert sentence.startswith("The prompt has at least ")
+
+
+@pytest.fixture(scope="module")
+def thinking(thinking_directory: Path) -> Iterator[tuple[EngineSpec, EngineSpec]]:
+    """The same with a template that thinks, unless it is told not to."""
+    directory = thinking_directory
+    with runtime():
+        endpoint = servers.start(order_of("fake", directory), no_progress)
+        here = spec_of(directory)
+        yield here, replace(here, server=endpoint, tokenizer=LateTokenizer(directory))
+
+
+@pytest.mark.parametrize("variables", [{}, {"enable_thinking": False}, {"nobody_reads": 1}])
+def test_variables_and_thoughts_are_the_same_in_both(
+    thinking: tuple[EngineSpec, EngineSpec], variables: dict[str, Any]
+) -> None:
+    here, there = (outcome(chat_prompt, spec, CONVERSATIONS[0], variables) for spec in thinking)
+    assert here == there
+    assert not has_loaded(thinking[1])
+    if "nobody_reads" in variables:
+        assert here[0] is UsageError
+        return
+    ids, thoughts = here
+    assert thoughts == ThoughtFormat("<think>", "</think>")
+    text = thinking[0].tokenizer.decode(ids, skip_special_tokens=False)
+    assert text.endswith("</think>\n\n") == bool(variables)
+
+
+@pytest.mark.parametrize("told", [[], {"start": "a"}, {"start": "", "end": "b", "is_open": False}])
+def test_a_format_of_thoughts_that_is_none_is_refused(
+    specs: tuple[EngineSpec, EngineSpec], told: Any
+) -> None:
+    assert specs[1].server is not None
+    body = {"prompt": [5], "stream": True, "return_token_ids": True, "thoughts": told}
+    with (
+        pytest.raises(BadInput, match="thoughts"),
+        Wire(specs[1].server, {}).open(ANSWER_PATH, body) as chunks,
+    ):
+        list(chunks)

@@ -18,12 +18,13 @@ GIVEN: list[dict[str, Any]] = [
 
 def test_messages_arrive_as_they_were_written() -> None:
     messages = read_messages(GIVEN, "messages", "test")
-    body = json.loads(json.dumps(chat_body(messages, strict_roles=True)))
-    arrived, switches = read_chat_body(body)
+    body = json.loads(json.dumps(chat_body(messages, {"enable_thinking": False}, strict_roles=True)))
+    arrived, variables, switches = read_chat_body(body)
     assert tuple(arrived) == messages
     assert [list(message.as_dict().items()) for message in arrived] == [
         list(message.items()) for message in GIVEN
     ]
+    assert variables == {"enable_thinking": False}
     assert switches == {"continue_final": False, "allow_special": False, "strict_roles": True}
 
 

@@ -123,6 +123,20 @@ def test_the_text_is_ours_and_the_ids_are_vllms(tokenizer: Tokenizer, body: dict
     assert inner.body == body
 
 
+def test_a_thought_is_told_from_the_answer_here(tokenizer: Tokenizer, body: dict[str, Any]) -> None:
+    ids = tokenizer.encode_text("<think>\nHm.\n</think>\n\nBlue.")
+    told = sse(*(chunk(token) for token in ids), chunk(2, finish="stop")) + b"data: [DONE]\n\n"
+    inner = Inner(HEAD, body_part(told, more=False))
+    thoughts = {"start": "<think>", "end": "</think>", "is_open": False}
+    _, events = ask(inner, {**body, "thoughts": thoughts}, tokenizer)
+    assert ids_of(events) == [*ids, 2]
+    channels: dict[str, str] = {"answer": "", "thought": ""}
+    for choice in choices(events):
+        channels[choice.get("channel", "answer")] += choice["text"]
+    assert channels == {"answer": "Blue.", "thought": "Hm."}
+    assert inner.body == body  # vLLM knows no such field
+
+
 def test_a_stop_string_ends_the_answer_here(tokenizer: Tokenizer, body: dict[str, Any]) -> None:
     ids = tokenizer.encode_text("one two three four five")
     told = sse(*(chunk(token) for token in ids), chunk(2, finish="stop"))

@@ -13,7 +13,8 @@ from tulu_cli.prompt.inspect.formats import read_messages
 from tulu_cli.protocol.sampling import NAMES, given_fields
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
-_READ = {"messages", "prompt", "chat_template_kwargs"}
+KWARGS = "chat_template_kwargs"
+_READ = {"messages", "prompt", KWARGS}
 # Without effect on the answer: whom it is for, and how it is paid and sent.
 _WITHOUT_EFFECT = {"model", "user", "metadata", "store", "service_tier", "stream_options"}
 # A line is written once its answer is whole; --logprobs says what it holds of the tokens.
@@ -48,16 +49,22 @@ def read_prompt(url: str, body: Mapping[str, Any], source: str) -> Conversation 
     return str(body["prompt"])
 
 
-def read_kwargs(body: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return the variables that a body gives the chat template, as to vLLM. Raise BadInput."""
-    kwargs = body.get("chat_template_kwargs")
+def read_kwargs(
+    value: Mapping[str, Any], prompt: Conversation | str, source: str, place: str = ""
+) -> dict[str, Any]:
+    """Return the variables that a value gives the chat template, as to vLLM. Raise BadInput.
+
+    The error names them with the `place` of the value before it, such as "body.".
+    """
+    kwargs, name = value.get(KWARGS), f"{place}{KWARGS}"
     if kwargs is None:
         return {}
     if not isinstance(kwargs, dict):
-        raise BadInput(f"{source}: body.chat_template_kwargs must be an object.")
+        raise BadInput(f"{source}: {name} must be an object.")
     if not OURS.isdisjoint(kwargs):
-        taken = min(OURS & kwargs.keys())
-        raise BadInput(f"{source}: body.chat_template_kwargs cannot set {taken}.")
+        raise BadInput(f"{source}: {name} cannot set {min(OURS & kwargs.keys())}.")
+    if kwargs and isinstance(prompt, str):
+        raise BadInput(f"{source}: a plain text has no chat template for {KWARGS}.")
     return kwargs
 
 

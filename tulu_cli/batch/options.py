@@ -1,7 +1,7 @@
 """`tulu batch`: what the command line asks for, understood."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,10 @@ class Verifier:
 
 @dataclass(frozen=True)
 class BatchOptions:
-    """The options of a batch. One error more than `max_errors` stops it."""
+    """The options of a batch. One error more than `max_errors` stops it.
+
+    The `variables` are for the chat template.
+    """
 
     load: "LoadOptions"
     source: str = "-"
@@ -51,6 +54,7 @@ class BatchOptions:
     verify: "Verifier | None" = None
     allow_special: bool = False
     strict_roles: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_combinations(chosen: BatchOptions) -> None:

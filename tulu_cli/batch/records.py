@@ -106,8 +106,10 @@ def record(row: Row | BadRow, answer: Answer, logprobs: Logprobs | None = None) 
 
 
 def choice_object(choice: Completion, logprobs: Logprobs | None = None) -> dict[str, Any]:
-    """Return one answer for JSON, with its seed if it was drawn."""
+    """Return one answer for JSON, with its seed if it was drawn, and its thought if one came."""
+    thought = {} if choice.reasoning is None else {"reasoning": choice.reasoning}
     made = {
+        **thought,
         "text": choice.text,
         "finish_reason": choice.done.finish_reason,
         "seed": choice.done.seed,
@@ -121,7 +123,10 @@ def openai_choice(
     """Return one answer as OpenAI has it, in a chat or in a plain completion."""
     told = None if logprobs is None else logprobs(choice, is_plain=not around.chat)
     ended = {"finish_reason": choice.done.finish_reason, "logprobs": told}
-    return around.choice(choice.done.index, choice.text) | ended
+    made = around.choice(choice.done.index, choice.text) | ended
+    if choice.reasoning is not None:
+        made["message"]["reasoning_content"] = choice.reasoning
+    return made
 
 
 def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from tulu_cli.batch.lines import digest
 from tulu_cli.core import Request, ScoreRequest
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
-from tulu_cli.prompt import encode_chat
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
+from tulu_cli.prompt.thinking import check_variables
 from tulu_cli.request.inputs import well_formed
 from tulu_cli.request.request import request_maker
 from tulu_cli.request.sampling import advised, decide, unchosen
@@ -28,10 +28,18 @@ _ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
 
 
 def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], Request]":
-    """Return the function that makes a row's request. It raises BadInput or UsageError."""
+    """Return the function that makes a row's request. It raises BadInput or UsageError.
+
+    Raise UsageError for a variable that no template reads.
+    """
     maker = request_maker(
-        prepared, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
+        prepared,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
+        variables=chosen.variables,
     )
+    if isinstance(prepared.model, TokenModel):
+        check_variables(prepared.model.tokenizer, chosen.variables)
     generation = prepared.model.generation_config
     common: dict[str, Any] = {
         "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
@@ -46,28 +54,14 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         sampling = decide(with_seed(settings, row), generation, **{**common, **own})
         if isinstance(row.prompt, str):
             return maker.completion(row.prompt, sampling)
-        messages = maker.conversation(row.prompt)
-        if not row.kwargs and not row.tools:
-            return maker.answer(
-                messages,
-                sampling,
-                unchosen=unchosen(settings),
-                continue_final=row.continue_final,
-            )
-        if isinstance(prepared.model, ChatModel):
-            what = "chat_template_kwargs" if row.kwargs else "tools"
-            raise BadInput(f"The server makes the prompt itself: a row cannot give it {what}.")
-        ids = encode_chat(
-            prepared.model.tokenizer,
-            messages,
-            prepared.model.max_model_len,
-            kwargs=row.kwargs,
-            tools=row.tools,
+        return maker.answer(
+            maker.conversation(row.prompt),
+            sampling,
+            unchosen=unchosen(settings),
             continue_final=row.continue_final,
-            allow_special=chosen.allow_special,
-            strict_roles=chosen.strict_roles,
+            variables=row.kwargs,
+            tools=row.tools,
         )
-        return Request(ids, sampling, prepared.model.end_token_ids)
 
     return make
 
@@ -77,8 +71,12 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
     model = prepared.token_model()
     tokenizer = model.tokenizer
     maker = request_maker(prepared)
+    check_variables(tokenizer, chosen.variables)
     writer = PromptWriter(
-        tokenizer, allow_special=chosen.allow_special, strict_roles=chosen.strict_roles
+        tokenizer,
+        kwargs=chosen.variables,
+        allow_special=chosen.allow_special,
+        strict_roles=chosen.strict_roles,
     )
 
     def make(row: "Row") -> list[ScoreRequest]:
@@ -88,7 +86,7 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
         messages = maker.conversation(row.prompt)
         own = writer
         if row.kwargs or row.tools:
-            own = replace(writer, kwargs=row.kwargs, tools=row.tools)
+            own = replace(writer, kwargs={**chosen.variables, **row.kwargs}, tools=row.tools)
         return [
             encode_answer(tokenizer, own, (*messages, one), model.end_token_ids)
             for one in row.completions
@@ -175,6 +173,8 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     if isinstance(model, ChatModel):
         answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
     # Only where they are used, so that an older output can still be gone on with.
+    if chosen.variables:
+        answers["chat_template_kwargs"] = chosen.variables
     if chosen.logprobs is not None:
         answers["logprobs"] = chosen.logprobs
     if chosen.strict_roles:

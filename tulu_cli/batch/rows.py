@@ -6,7 +6,14 @@ from string import Formatter
 from typing import Any
 
 from tulu_cli.batch.lines import LONGEST_LINE, Line, is_list_of_records
-from tulu_cli.batch.openai import is_openai, read_kwargs, read_prompt, read_request, read_sampling
+from tulu_cli.batch.openai import (
+    KWARGS,
+    is_openai,
+    read_kwargs,
+    read_prompt,
+    read_request,
+    read_sampling,
+)
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.prompt.inspect.formats import read_row as read_conversation
@@ -198,12 +205,12 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
     if is_openai(value) and kind in ("auto", "openai"):
         url, body = read_request(value, source)
         own = read_sampling(body, source)
-        prompt, kwargs = read_prompt(url, body, source), read_kwargs(body, source)
-        if kwargs and isinstance(prompt, str):
-            raise BadInput(f"{source}: a plain text has no chat template for chat_template_kwargs.")
+        prompt = read_prompt(url, body, source)
+        kwargs = read_kwargs(body, prompt, source, "body.")
         return Row(line.number, line.digest, prompt, name, {}, own, url, kwargs=kwargs)
     prompt, used = _prompt(value, kind, source)
-    columns = _rest(value, "id", "custom_id", "sampling", CONTINUE, *used)
+    kwargs = read_kwargs(value, prompt, source)
+    columns = _rest(value, "id", "custom_id", "sampling", KWARGS, CONTINUE, *used)
     continues = value.get(CONTINUE, False)
     if type(continues) is not bool:
         raise BadInput(f"{source}: {CONTINUE} must be true or false.")
@@ -219,6 +226,7 @@ def _row(line: Line, value: Any, kind: str, template: Template | None, source: s
         name,
         columns,
         own,
+        kwargs=kwargs,
         tools=tools,
         continue_final=continues,
     )

@@ -1,8 +1,8 @@
 """A running chat: the conversation as it stands, the model that answers it, and who reads along."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from tulu_cli.chat.line.terminal import Interrupts, TypeAhead
 from tulu_cli.chat.model import LoadedModel
@@ -41,8 +41,8 @@ class Chat:
 
     `attached` are named texts that go with the next message, `editing` the turn that it is said
     instead of, and `draft` what stands on the next prompt line. `left_out` is how many turns the
-    last prompt had to leave out. `failure` is the exit code of the first thing that went wrong,
-    and `debug` asks for the traceback of each.
+    last prompt had to leave out. The `variables` are for the chat template. `failure` is the exit
+    code of the first thing that went wrong, and `debug` asks for the traceback of each.
     """
 
     model: LoadedModel
@@ -58,6 +58,7 @@ class Chat:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     allow_special: bool = False
+    variables: Mapping[str, Any] = field(default_factory=dict)
     model_names: tuple[tuple[str, str], ...] = ()
     attached: list[tuple[str, str]] = field(default_factory=list)
     editing: str | None = None
@@ -118,4 +119,4 @@ class Chat:
     @property
     def requests(self) -> RequestMaker:
         """Return the maker of the model's requests."""
-        return self.model.requests(allow_special=self.allow_special)
+        return self.model.requests(self.variables, allow_special=self.allow_special)

@@ -76,12 +76,14 @@ class LoadedModel:
             settings if asked is None else _with(settings, "system", asked)
         )
 
-    def requests(self, *, allow_special: bool) -> RequestMaker:
-        """Return the maker of this model's requests."""
+    def requests(self, variables: Mapping[str, Any], *, allow_special: bool) -> RequestMaker:
+        """Return the maker of this model's requests; the variables are for its chat template."""
         model = self.prepared.model
         if isinstance(model, TokenModel) and self._encoder is None:
             self._encoder = ChatEncoder(model.tokenizer)
-        return RequestMaker(model, allow_special=allow_special, encoder=self._encoder)
+        return RequestMaker(
+            model, allow_special=allow_special, encoder=self._encoder, variables=variables
+        )
 
     def engine(self) -> "Engine":
         """Return the loaded engine. Raise what fetching and loading raise."""

@@ -36,9 +36,14 @@ class Record:
     done: Done | None = None
 
 
+THOUGHT = "reasoning_content"  # the field of a message that chat templates and servers read
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """Hold one turn. A root has no `parent`. An answer that was not made here has no `record`.
+
+    The thought before an answer is a field of its own in `extra`, as in messages.
 
     Only the program that began an answer changes it, until it ends; nothing else ever changes. So
     everything that two programs add to one session at once is kept.
@@ -65,9 +70,15 @@ class Node:
         return self.finish_reason in ("interrupted", "error")
 
     @property
+    def thought(self) -> str:
+        """Return what the model thought before this answer; "" for nothing."""
+        thought = self.extra.get(THOUGHT)
+        return thought if isinstance(thought, str) else ""
+
+    @property
     def is_void(self) -> bool:
-        """Return True if the answer was cut before its first character."""
-        return self.is_partial and not self.content
+        """Return True if the answer was cut before its first character, as in a thought."""
+        return not self.content and (self.is_partial or self.finish_reason == "length")
 
     @property
     def message(self) -> Message:
@@ -151,15 +162,18 @@ class Session:
         record = replace(record, start=len(node.content))
         return self._with(replace(node, id=stamp.id, created=stamp.at, record=record))
 
-    def extend(self, node_id: str, text: str, done: Done | None = None) -> "Session":
-        """Add text to an answer that was begun, and end it if there is a `done`.
+    def extend(
+        self, node_id: str, text: str, done: Done | None = None, *, thought: str = ""
+    ) -> "Session":
+        """Add text to an answer that was begun, or to its thought; end it if there is a `done`.
 
         It need not be the head: several answers may be written at once.
         """
         node = self.nodes[node_id]
         assert node.record is not None, "only an answer that was begun here grows"
         record = replace(node.record, done=done)
-        grown = replace(node, content=node.content + text, record=record)
+        extra = {**node.extra, THOUGHT: node.thought + thought} if thought else node.extra
+        grown = replace(node, content=node.content + text, record=record, extra=extra)
         return replace(self, nodes={**self.nodes, node_id: grown})
 
     def edit(self, node_id: str, content: str, stamp: Stamp) -> "Session":

@@ -8,10 +8,19 @@ from types import TracebackType
 from typing import Self
 
 from tulu_cli.chat.chat import Chat
-from tulu_cli.chat.session import Record, Session, new_stamp
+from tulu_cli.chat.session import THOUGHT, Record, Session, new_stamp
 from tulu_cli.chat.store.base import Store
 from tulu_cli.chat.window import Fit, answer_budget, complaint, describe, drop_oldest, too_long
-from tulu_cli.core import Conversation, Done, FinishReason, Request, Text, TokenIds
+from tulu_cli.core import (
+    Channel,
+    Conversation,
+    Done,
+    FinishReason,
+    Message,
+    Request,
+    Text,
+    TokenIds,
+)
 from tulu_cli.errors import HistoryError, PromptTooLong, UsageError
 from tulu_cli.prompt import compose_user_text
 from tulu_cli.render import Renderer
@@ -39,7 +48,7 @@ class Writing:
         self._store = store
         self._session = session
         self._every = every
-        self._pieces: dict[str, list[str]] = {}
+        self._pieces: dict[str, list[tuple[str, Channel]]] = {}
         self._changed: set[str] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -52,10 +61,10 @@ class Writing:
             self._take()
             return self._session
 
-    def add(self, node_id: str, text: str) -> None:
-        """Add text to an answer; this costs next to nothing."""
+    def add(self, node_id: str, text: str, channel: Channel = "answer") -> None:
+        """Add text to an answer, or to the thought before it; this costs next to nothing."""
         with self._lock:
-            self._pieces.setdefault(node_id, []).append(text)
+            self._pieces.setdefault(node_id, []).append((text, channel))
 
     def end(self, node_id: str, done: Done) -> None:
         """End an answer."""
@@ -99,8 +108,10 @@ class Writing:
 
     def _take(self) -> None:
         pieces, self._pieces = self._pieces, {}
-        for node_id, texts in pieces.items():
-            self._session = self._session.extend(node_id, "".join(texts))
+        for node_id, said in pieces.items():
+            answer = "".join(text for text, channel in said if channel == "answer")
+            thought = "".join(text for text, channel in said if channel == "thought")
+            self._session = self._session.extend(node_id, answer, thought=thought)
             self._changed.add(node_id)
 
 
@@ -159,14 +170,26 @@ def prepare(
     if model is None:
         if continue_final:
             raise UsageError("The server makes the prompt itself: /retry answers anew.")
-        request = Request(messages, sampling, unchosen=unchosen(chat.settings))
+        # Some servers refuse a thought in what they are sent, and their templates drop it.
+        request = chat.requests.answer(
+            tuple(without_thought(message) for message in messages),
+            sampling,
+            unchosen=unchosen(chat.settings),
+        )
         return request, Record(chat.model.info, sampling, chat.session.system)
     fit = fitting(chat, messages, model.max_model_len, continue_final=continue_final)
     with chat.interrupts.welcome():
         info = chat.model.info
     chat.left_out = len(fit.dropped)
-    request = Request(fit.token_ids, sampling, model.end_token_ids)
+    thoughts = chat.requests.thoughts(messages, fit.token_ids, continue_final=continue_final)
+    request = chat.requests.request(fit.token_ids, sampling, thoughts)
     return request, Record(info, sampling, chat.session.system)
+
+
+def without_thought(message: Message) -> Message:
+    """Return the message without the thought before its text."""
+    extra = {name: value for name, value in message.extra.items() if name != THOUGHT}
+    return replace(message, extra=extra)
 
 
 def fitting(
@@ -218,7 +241,7 @@ def stream(chat: Chat, request: Request) -> None:
             try:
                 for event in events:
                     if isinstance(event, Text):
-                        writing.add(answer_id, event.text)
+                        writing.add(answer_id, event.text, event.channel)
                     renderer.show(event)
             except KeyboardInterrupt:
                 if not chat.is_watched:
@@ -231,7 +254,7 @@ def stream(chat: Chat, request: Request) -> None:
                 writing.end(answer_id, chat.last)
     finally:
         chat.session = writing.session
-    say_how_it_ended(chat, chat.last)
+    say_how_it_ended(chat, chat.last, is_thought=renderer.completions[0].is_thought_alone)
 
 
 def ended(renderer: Renderer, cut: FinishReason) -> Done:
@@ -265,13 +288,18 @@ def waited_for(chat: Chat, events: Iterator[Text | Done]) -> Text | Done | None:
         return next(events, None)
 
 
-def say_how_it_ended(chat: Chat, done: Done) -> None:
-    """Say so where the model has not ended by itself."""
+def say_how_it_ended(chat: Chat, done: Done, *, is_thought: bool) -> None:
+    """Say so where the model has not ended by itself, or where all that came is a thought."""
     tokens = plural(done.usage.completion_tokens, "token") if done.usage else ""
     if done.finish_reason == "length":
         where = f" at {tokens}" if tokens else ""
         on = "" if chat.model.tokens is None else ": /continue goes on"
-        chat.say(f"The answer was cut{where}{on}.")
+        if is_thought:
+            chat.say(f"The thought was cut{where}, before an answer: /retry answers anew.")
+        else:
+            chat.say(f"The answer was cut{where}{on}.")
+    if done.finish_reason == "stop" and is_thought:
+        chat.say("The model ended after its thought, and gave no answer: /retry answers anew.")
     if done.finish_reason == "interrupted":
         where = f" after {tokens}" if tokens else ""
         chat.say(f"Stopped{where}: {chat.ways_on}.")

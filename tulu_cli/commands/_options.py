@@ -4,6 +4,7 @@ Where vLLM or transformers has a name for an option, that name is the one, and o
 """
 
 import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -326,6 +327,46 @@ StrictRoles = Annotated[
         rich_help_panel=PROMPT,
     ),
 ]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Tell the chat template that the model is to think before it answers, or not to "
+        "(its variable enable_thinking).  [default: the model's own]",
+        show_default=False,
+        rich_help_panel=PROMPT,
+    ),
+]
+TemplateArg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--template-arg",
+        help="Pass a variable to the chat template, as JSON, True, False, None or text; "
+        "repeatable.",
+        metavar="KEY=VALUE",
+        rich_help_panel=PROMPT,
+    ),
+]
+
+
+class Reasoning(StrEnum):
+    """Where the thought of a model goes that thinks before it answers."""
+
+    SHOW = "show"
+    HIDE = "hide"
+    ONLY = "only"
+
+
+ShowReasoning = Annotated[
+    Reasoning | None,
+    typer.Option(
+        "--reasoning",
+        help="Show what the model thinks before its answer (on stderr, if stdout is not a "
+        "terminal), hide it, or print only that.  [default: show on a terminal, else hide]",
+        metavar="show|hide|only",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Force = Annotated[
     bool,
     typer.Option(
@@ -401,6 +442,31 @@ def read_engine_args(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             arguments[name] = text
     return arguments
+
+
+# As Python writes them, and so the model cards that show apply_chat_template(...).
+_PYTHON = {"True": True, "False": False, "None": None}
+
+
+def read_template_args(pairs: list[str] | None, think: bool | None = None) -> dict[str, Any]:
+    """Return the variables of KEY=VALUE pairs, and of --think. Raise UsageError.
+
+    A value is what it is as JSON, or True, False or None as in Python; any other one is a text.
+    """
+    variables: dict[str, Any] = {}
+    for pair in pairs or ():
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(f"--template-arg takes KEY=VALUE, not {pair!r}.")
+        try:
+            variables[key] = json.loads(text)
+        except ValueError:
+            variables[key] = _PYTHON.get(text, text)
+    if think is None:
+        return variables
+    if "enable_thinking" in variables:
+        raise UsageError("--think, --no-think and enable_thinking cannot be combined.")
+    return {**variables, "enable_thinking": think}
 
 
 def load_options(flags: dict[str, Any]) -> "LoadOptions":

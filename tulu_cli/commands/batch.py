@@ -78,6 +78,8 @@ def batch(
     system: _options.System = None,
     allow_special: _options.AllowSpecial = False,
     strict_roles: _options.StrictRoles = False,
+    think: _options.Think = None,
+    template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -242,6 +244,7 @@ def batch(
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         allow_special=allow_special,
         strict_roles=strict_roles,
+        variables=_options.read_template_args(template_arg, think),
     )
     run(chosen, Streams.standard(), read_machine())
 

@@ -2,9 +2,9 @@
 
 import os
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from tulu_cli.commands import _options
 from tulu_cli.errors import HistoryError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tulu_cli.chat.chat import Chat, Reader
     from tulu_cli.chat.line.terminal import Interrupts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tulu_cli.chat.store.base import Store
     from tulu_cli.loading import LoadOptions
     from tulu_cli.machine import Machine
+    from tulu_cli.render.thoughts import Reasoning
     from tulu_cli.streams import Streams
 
 
@@ -90,6 +91,8 @@ def chat(
         ),
     ] = None,
     allow_special: _options.AllowSpecial = False,
+    think: _options.Think = None,
+    template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -100,6 +103,7 @@ def chat(
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     ignore_eos: _options.IgnoreEos = False,
+    reasoning: _options.ShowReasoning = None,
     plain: _options.Plain = False,
     model: _options.Model = None,
     engine: _options.Engine = None,
@@ -151,6 +155,8 @@ def chat(
         stop=tuple(well_formed(text, "--stop") for text in stop or ()),
         ignore_eos=ignore_eos,
         allow_special=allow_special,
+        variables=_options.read_template_args(template_arg, think),
+        reasoning=None if reasoning is None else reasoning.value,
         debug=debug,
     )
     return run(chosen, Streams.standard(), read_machine())
@@ -170,6 +176,8 @@ class ChatOptions:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     allow_special: bool = False
+    variables: "Mapping[str, Any]" = field(default_factory=dict)
+    reasoning: "Reasoning | None" = None
     debug: bool = False
 
 
@@ -179,6 +187,7 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     from tulu_cli.chat.loop import converse
     from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.store.open import history_path, open_store
+    from tulu_cli.prompt.thinking import check_variables
 
     interrupts = Interrupts()
     opened = open_store(
@@ -196,6 +205,8 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
             engine_arg=chosen.load.engine_args,
             overflow=chosen.overflow not in (None, Overflow.ERROR),
         )
+        if model.tokens is not None and chosen.variables:
+            check_variables(model.tokens.tokenizer, chosen.variables)
         begun = make_chat(chosen, model, store, streams, interrupts)
         keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
         with ending(model), keys:
@@ -271,13 +282,16 @@ def make_chat(
         streams=streams,
         reader=Lines(streams, interrupts, interactive=typed_on),
         overflow=overflow.value,
-        renderer=lambda request: choose.chat(streams, request, plain=chosen.plain),
+        renderer=lambda request: choose.chat(
+            streams, request, plain=chosen.plain, reasoning=chosen.reasoning
+        ),
         settings=settings,
         interrupts=interrupts,
         type_ahead=TypeAhead(streams),
         stop=chosen.stop,
         ignore_eos=chosen.ignore_eos,
         allow_special=chosen.allow_special,
+        variables=chosen.variables,
         debug=chosen.debug,
         model_names=(*aliases, *((row.alias, row.repository) for row in FAMILY)),
     )

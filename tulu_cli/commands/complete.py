@@ -1,8 +1,8 @@
 """`tulu complete`: answer one prompt, on a terminal, in a pipeline or in a script."""
 
 from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,10 +10,13 @@ from tulu_cli.commands import _options
 from tulu_cli.errors import StoppedByLength, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tulu_cli.core import Completion, Constraint, FinishReason, Request
     from tulu_cli.engines.base import Engine
     from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
+    from tulu_cli.render.thoughts import Reasoning
     from tulu_cli.request.inputs import Given
     from tulu_cli.streams import Streams
 
@@ -78,6 +81,8 @@ def complete(
     ] = False,
     allow_special: _options.AllowSpecial = False,
     strict_roles: _options.StrictRoles = False,
+    think: _options.Think = None,
+    template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
@@ -101,6 +106,7 @@ def complete(
         ),
     ] = False,
     logprobs: _options.Logprobs = None,
+    reasoning: _options.ShowReasoning = None,
     plain: _options.Plain = False,
     stats: Annotated[
         bool,
@@ -167,13 +173,18 @@ def complete(
         fail_on_length=fail_on_length,
         allow_special=allow_special,
         strict_roles=strict_roles,
+        variables=_options.read_template_args(template_arg, think),
+        reasoning=None if reasoning is None else reasoning.value,
     )
     run(chosen, Streams.standard(), read_machine())
 
 
 @dataclass(frozen=True)
 class CompleteOptions:
-    """The options of `tulu complete`, read and checked one by one."""
+    """The options of `tulu complete`, read and checked one by one.
+
+    The `variables` are for the chat template.
+    """
 
     load: "LoadOptions"
     given: "Given"
@@ -190,6 +201,8 @@ class CompleteOptions:
     fail_on_length: bool = False
     allow_special: bool = False
     strict_roles: bool = False
+    variables: "Mapping[str, Any]" = field(default_factory=dict)
+    reasoning: "Reasoning | None" = None
 
 
 def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None:
@@ -221,11 +234,15 @@ def check_combinations(chosen: CompleteOptions) -> None:
             "--prefill": chosen.prefill is not None,
             "--system": chosen.load.settings.is_flag("system"),
             "--strict-roles": chosen.strict_roles,
+            "--think or --template-arg": bool(chosen.variables),
+            "--reasoning": chosen.reasoning is not None,
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
     if chosen.logprobs is not None and not chosen.json_output:
         raise UsageError("--logprobs are part of the --json output: add --json.")
+    if chosen.reasoning is not None and chosen.json_output:
+        raise UsageError("--json has the reasoning beside the answer: leave --reasoning out.")
 
 
 def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
@@ -261,6 +278,7 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
         allow_special=chosen.allow_special,
         strict_roles=chosen.strict_roles,
         one_shot=True,
+        variables=chosen.variables,
     )
     if chosen.raw:
         text = user_text(chosen.given, data)
@@ -296,6 +314,7 @@ def answer(
         prefill=chosen.prefill,
         # The continuation of a raw text is a part of whatever that text is.
         plain=chosen.plain or chosen.raw,
+        reasoning=chosen.reasoning,
     )
     cut: FinishReason = "interrupted"
     events = engine.stream(request)
@@ -310,15 +329,23 @@ def answer(
         renderer.finish(cut)
         if chosen.stats:
             streams.say(f"tulu: {stats_line(renderer.completions)}")
-    conclude(chosen, renderer.completions)
+    conclude(chosen, renderer.completions, streams)
 
 
-def conclude(chosen: CompleteOptions, completions: "list[Completion]") -> None:
-    """Raise the error that a finished answer can still be."""
+def conclude(chosen: CompleteOptions, completions: "list[Completion]", streams: "Streams") -> None:
+    """Raise the error that a finished answer can still be; say where there is only a thought."""
     from tulu_cli.request.constraint import check, place_of_cut
 
     if chosen.constraint is not None:
         for completion in completions:
             check(chosen.constraint, completion)
-    if chosen.fail_on_length and any(c.done.finish_reason == "length" for c in completions):
-        raise StoppedByLength(f"The answer was cut{place_of_cut(completions)}: raise --max-tokens.")
+    cut = [one for one in completions if one.done.finish_reason == "length"]
+    is_thought = any(one.is_thought_alone for one in cut)
+    what = "thought was cut before an answer" if is_thought else "answer was cut"
+    sentence = f"The {what}{place_of_cut(completions)}: raise --max-tokens."
+    if cut and chosen.fail_on_length:
+        raise StoppedByLength(sentence)
+    if is_thought:
+        streams.say(f"tulu: {sentence}")
+    elif any(one.is_thought_alone for one in completions):
+        streams.say("tulu: The model ended after its thought, and gave no answer.")

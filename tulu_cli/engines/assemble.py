@@ -10,16 +10,19 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from tulu_cli.core import (
+    Channel,
     Completion,
     Done,
     FinishReason,
     Request,
     Text,
+    ThoughtFormat,
     Timings,
     TokenLogprob,
     Usage,
 )
 from tulu_cli.prompt import TextStream, Tokenizer
+from tulu_cli.prompt.thinking import ThoughtStream
 from tulu_cli.protocol.completions import cached_tokens, read_finish, sampled_tokens
 
 
@@ -37,6 +40,7 @@ class RunningChoice:
         self.queue_seconds = 0.0
         self._request = request
         self._completion_tokens = 0
+        self._reasoning_tokens = 0
         self._started = started
         self._first: float | None = None
 
@@ -50,7 +54,10 @@ class RunningChoice:
         """Return the closing event; call it once `finish` is set."""
         now = time.perf_counter()
         usage = Usage(
-            len(self._request.prompt_token_ids), self._completion_tokens, self.cached_tokens
+            len(self._request.prompt_token_ids),
+            self._completion_tokens,
+            self.cached_tokens,
+            self._reasoning_tokens,
         )
         first = (self._first or now) - self._started
         return Done(
@@ -80,6 +87,7 @@ class ToldChoice(RunningChoice):
         """Count a piece and pass it on."""
         if piece.token_ids:
             self._count(len(piece.token_ids))
+            self._reasoning_tokens += len(piece.token_ids) if piece.channel == "thought" else 0
         if piece.text or piece.token_ids:
             yield replace(piece, index=self.index)
 
@@ -97,6 +105,8 @@ class ChoiceAssembler(RunningChoice):
         super().__init__(request, index, started, cached)
         sampling = request.sampling
         self._text = TextStream(tokenizer, sampling.stop)
+        self._thoughts = ThoughtStream(request.thoughts) if request.thoughts else None
+        self._signs = signs_of(request.thoughts, tokenizer)
         self._end_tokens = frozenset(() if sampling.ignore_eos else request.stop_token_ids)
         self._limit = sampling.max_tokens
         self._ids: list[int] = []
@@ -113,21 +123,51 @@ class ChoiceAssembler(RunningChoice):
             yield from self._rest()
             return
         text = self._text.push(token_id)
+        if token_id in self._signs and self._thoughts and not self._thoughts.is_over:
+            text += self._text.finish() + self._signs[token_id]
         if self._text.stopped is not None:
             self._end("stop", self._text.stopped)
         elif self._completion_tokens == self._limit:
             self._end("length", None)
             text += self._text.finish()
         if text or self.finish is not None:
-            yield from self._piece(text)
+            yield from self._pieces(text)
 
     def _rest(self) -> Iterator[Text]:
-        yield from self._piece(self._text.finish())
+        yield from self._pieces(self._text.finish())
 
-    def _piece(self, text: str) -> Iterator[Text]:
+    def _pieces(self, text: str) -> Iterator[Text]:
+        """Yield the text in its channels; a token that ends the thought is one of the thought's."""
+        if self._thoughts is None:
+            yield from self._piece(text, "answer")
+            return
+        had_ended = self._thoughts.has_ended
+        thought, answer = self._thoughts.push(text)
+        if self.finish is not None:
+            more, rest = self._thoughts.finish()
+            thought, answer = thought + more, answer + rest
+        if thought or self._thoughts.has_ended != had_ended:
+            yield from self._piece(thought, "thought")
+        if answer or self.finish is not None:
+            yield from self._piece(answer, self._thoughts.channel)
+
+    def _piece(self, text: str, channel: Channel) -> Iterator[Text]:
         if text or self._ids:
-            yield Text(text, tuple(self._ids), self.index, tuple(self._logprobs))
+            self._reasoning_tokens += len(self._ids) if channel == "thought" else 0
+            yield Text(text, tuple(self._ids), self.index, tuple(self._logprobs), channel)
             self._ids, self._logprobs = [], []
+
+
+def signs_of(thoughts: ThoughtFormat | None, tokenizer: Tokenizer) -> dict[int, str]:
+    """Return the control tokens in the signs of a thought, with the text of each.
+
+    Elsewhere such a token has no text. Most models write the signs in ordinary tokens.
+    """
+    if thoughts is None:
+        return {}
+    signs = (thoughts.start, thoughts.end)
+    special = tokenizer.special_tokens.items()
+    return {token: text for text, token in special if text and any(text in one for one in signs)}
 
 
 def collect(events: Iterable[Text | Done]) -> list[Completion]:
@@ -182,7 +222,8 @@ def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator
     sampled = list(sampled_tokens(told, top))
     ids = tuple(token for token, _ in sampled)
     logprobs = tuple(logprob for _, logprob in sampled if logprob is not None)
-    yield from choice.take(Text(told["text"], ids, choice.index, logprobs))
+    channel = told.get("channel", "answer")
+    yield from choice.take(Text(told["text"], ids, choice.index, logprobs, channel))
     if (reason := told.get("finish_reason")) is not None:
         choice.end(reason, told.get("stop_reason"))
 

@@ -151,6 +151,7 @@ class Tokenizer:
 
     `chat_templates` holds the named templates and `chat_template` the default one, if any.
     `named_tokens` are the tokens that templates read as variables (bos_token, eos_token, ...).
+    `response_template` says how an answer is taken apart, where the model has one.
     """
 
     def __init__(
@@ -158,10 +159,12 @@ class Tokenizer:
         backend: "tokenizers.Tokenizer",
         named_tokens: Mapping[str, str],
         chat_templates: Mapping[str, str],
+        response_template: Any = None,
     ) -> None:
         self.backend = backend
         self.named_tokens = named_tokens
         self.chat_templates = chat_templates
+        self.response_template = response_template
 
     @classmethod
     def load(cls, directory: Path) -> "Tokenizer":
@@ -170,7 +173,8 @@ class Tokenizer:
         declared = read_declarations(directory, config)
         backend = load_backend(directory / "tokenizer.json", declared)
         backend.encode_special_tokens = bool(config.get("split_special_tokens", False))
-        return cls(backend, declared.texts(), read_chat_templates(directory, config))
+        templates = read_chat_templates(directory, config)
+        return cls(backend, declared.texts(), templates, config.get("response_template"))
 
     @property
     def chat_template(self) -> str | None:
@@ -344,7 +348,7 @@ class LateTokenizer(Tokenizer):
         self._directory = directory  # and nothing else, so that all else is missing
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ("backend", "named_tokens", "chat_templates"):
+        if name not in ("backend", "named_tokens", "chat_templates", "response_template"):
             raise AttributeError(name)
         vars(self).update(vars(Tokenizer.load(self._directory)))
         return vars(self)[name]

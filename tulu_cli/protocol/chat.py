@@ -11,7 +11,7 @@ from typing import Any
 
 from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
 from tulu_cli.errors import UsageError
-from tulu_cli.protocol.completions import cached_tokens, finite, read_finish
+from tulu_cli.protocol.completions import cached_tokens, finite, read_finish, reasoning_tokens
 from tulu_cli.protocol.errors import Refused
 
 _NO_WORD = "chat completions have no such parameter"
@@ -61,6 +61,8 @@ def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[s
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if request.variables:
+        body["chat_template_kwargs"] = dict(request.variables)
     chosen = (name for name in ("temperature", "top_p") if name not in request.unchosen)
     body |= {name: getattr(sampling, name) for name in chosen}
     if sampling.max_tokens is not None:
@@ -124,11 +126,13 @@ def _names(name: str, told: str) -> bool:
 class Piece:
     """One choice's part of a chunk; `finish` is the finish reason as `read_finish` has it.
 
-    `beside` names what the chunk holds that is not a part of the answer, if anything.
+    `beside` names what the chunk holds that is neither of the `thought` nor of the answer, if
+    anything.
     """
 
     index: int
     text: str
+    thought: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: str | None = None
     stop: str | None = None
@@ -156,23 +160,20 @@ def model_names(told: Any) -> tuple[str, ...]:
 
 def _piece(told: Mapping[str, Any], top: int) -> Piece:
     said = told.get("delta") or told.get("message") or {}
-    content, thoughts = _content(said.get("content") or "")
+    content, thought = _content(said.get("content") or "")
     texts = [content, said.get("refusal") or ""]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("the content is not a text")
     calls = said.get("tool_calls") or said.get("function_call")
-    if thoughts or any(said.get(name) for name in _THOUGHTS):
-        beside = "thoughts"
-    else:
-        beside = "calls of tools" if calls else ""
     stop = told.get("stop_reason")  # vLLM's; OpenAI does not say which one it was
     return Piece(
         index=int(told.get("index") or 0),
         text="".join(texts),
+        thought=thought or _thought(said),
         logprobs=_logprobs(told.get("logprobs"), top),
         finish=read_finish(told.get("finish_reason")),
         stop=stop if isinstance(stop, str) else None,
-        beside=beside,
+        beside="calls of tools" if calls else "",
     )
 
 
@@ -180,12 +181,26 @@ def _piece(told: Mapping[str, Any], top: int) -> Piece:
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 
 
-def _content(told: Any) -> tuple[Any, bool]:
-    """Return the text of a content, and True if it has thoughts too: Mistral's has parts."""
+def _thought(said: Mapping[str, Any]) -> str:
+    """Return the thought in a message or its piece, from the first field that has one."""
+    return next(filter(None, (_joined(said.get(name)) for name in _THOUGHTS)), "")
+
+
+def _content(told: Any) -> tuple[Any, str]:
+    """Return the text of a content, and the thought in there: Mistral's has parts of both."""
     if not isinstance(told, list):
-        return told, False
+        return told, ""
     texts = "".join(part["text"] for part in told if part["type"] == "text")
-    return texts, any(part["type"] == "thinking" for part in told)
+    return texts, _joined([part for part in told if part["type"] == "thinking"])
+
+
+def _joined(told: Any) -> str:
+    """Return the text of a thought: a text, or parts with texts in them; "" for anything else."""
+    if isinstance(told, list):
+        return "".join(map(_joined, told))
+    if isinstance(told, Mapping):
+        return _joined(told.get("thinking") or told.get("text") or told.get("summary"))
+    return told if isinstance(told, str) else ""
 
 
 def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
@@ -206,5 +221,5 @@ def _usage(chunk: Mapping[str, Any]) -> Usage | None:
     told = chunk.get("usage")
     if not told or told.get("completion_tokens") is None:
         return None
-    cached = cached_tokens(told)
-    return Usage(int(told.get("prompt_tokens") or 0), int(told["completion_tokens"]), cached)
+    prompt, completion = int(told.get("prompt_tokens") or 0), int(told["completion_tokens"])
+    return Usage(prompt, completion, cached_tokens(told), reasoning_tokens(told))

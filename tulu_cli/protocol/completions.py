@@ -7,10 +7,10 @@ one in this process would be.
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tulu_cli.core import Constraint, Done, Request, Text, TokenLogprob, Usage
+from tulu_cli.core import Constraint, Done, Request, Text, ThoughtFormat, TokenLogprob, Usage
 from tulu_cli.errors import BadInput
 from tulu_cli.protocol.sampling import STRUCTURES
 
@@ -75,6 +75,25 @@ def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[
     return tuple(told)
 
 
+def thoughts_body(thoughts: ThoughtFormat | None) -> dict[str, Any]:
+    """Return the fields that tell a warm engine of ours how a thought is told from the answer."""
+    return {} if thoughts is None else {"thoughts": asdict(thoughts)}
+
+
+def read_thoughts(body: Mapping[str, Any]) -> ThoughtFormat | None:
+    """Return what `thoughts_body` has put into a body, None for nothing. Raise BadInput."""
+    told = body.get("thoughts")
+    if told is None:
+        return None
+    kinds = {"start": str, "end": str, "is_open": bool}
+    fits = isinstance(told, dict) and told.keys() == kinds.keys()
+    if not fits or not all(isinstance(told[name], kind) for name, kind in kinds.items()):
+        raise BadInput("thoughts must be an object of the texts start and end, and of is_open.")
+    if not told["start"] or not told["end"]:
+        raise BadInput("thoughts.start and thoughts.end must not be empty.")
+    return ThoughtFormat(**told)
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """The object around the choices of an answer, of a completion or of a chat.
@@ -116,6 +135,8 @@ def piece_fields(event: Text, *, with_ids: bool, end: Done | None = None) -> dic
         "finish_reason": end.finish_reason if end else None,
         "stop_reason": end.stop if end else None,
     }
+    if event.channel != "answer":
+        fields["channel"] = event.channel
     return fields | {"token_ids": list(event.token_ids)} if with_ids else fields
 
 
@@ -145,6 +166,8 @@ def usage_object(usage: Usage, *, with_cached: bool = True) -> dict[str, Any]:
     }
     if with_cached:
         counts["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens:
+        counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return counts
 
 
@@ -169,6 +192,11 @@ def sampled_tokens(
 def cached_tokens(usage: Mapping[str, Any]) -> int:
     """Return how many prompt tokens were cached; 0 if the server does not report it."""
     return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+
+
+def reasoning_tokens(usage: Mapping[str, Any]) -> int:
+    """Return how many tokens were a thought; 0 if the server does not report it."""
+    return int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0)
 
 
 # Words that servers have for an end beside OpenAI's stop, length, content_filter, tool_calls and

@@ -10,14 +10,20 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.protocol.fields import read_switch
+from tulu_cli.protocol.fields import read_object, read_switch
 
 _SWITCHES = ("continue_final", "allow_special", "strict_roles")
 
 
-def chat_body(conversation: Sequence[Message], **switches: bool) -> dict[str, Any]:
-    """Return the body that asks for a conversation's ids; the switches are `encode_chat`'s."""
-    return {"conversation": [asdict(message) for message in conversation], **switches}
+def chat_body(
+    conversation: Sequence[Message], variables: Mapping[str, Any], **switches: bool
+) -> dict[str, Any]:
+    """Return the body that asks for a conversation's ids; the switches are `encode_chat`'s.
+
+    The `variables` are for the chat template.
+    """
+    told = {"conversation": [asdict(message) for message in conversation], **switches}
+    return {**told, "chat_template_kwargs": dict(variables)} if variables else told
 
 
 def text_body(text: str) -> dict[str, Any]:
@@ -36,17 +42,20 @@ def read_text_body(body: Mapping[str, Any]) -> str | None:
     return text
 
 
-def read_chat_body(body: Mapping[str, Any]) -> tuple[list[Message], dict[str, bool]]:
-    """Return a body's conversation and its switches. Raise BadInput if there is none."""
+def read_chat_body(
+    body: Mapping[str, Any],
+) -> tuple[list[Message], Mapping[str, Any], dict[str, bool]]:
+    """Return a body's conversation, the template's variables, and the switches. Raise BadInput."""
     told = body.get("conversation")
     if not isinstance(told, list):
         raise BadInput("The body needs a text, or a conversation that is a list of messages.")
     conversation = [_message(message, f"conversation[{at}]") for at, message in enumerate(told)]
-    return conversation, {name: read_switch(body, name) for name in _SWITCHES}
+    switches = {name: read_switch(body, name) for name in _SWITCHES}
+    return conversation, read_object(body, "chat_template_kwargs"), switches
 
 
 _KINDS = {"role": str, "content": str, "extra": dict, "keys": list}
-_NAMES = {str: "a text", dict: "an object", list: "a list of texts"}
+_WANTED = {str: "a text", dict: "an object", list: "a list of texts"}
 
 
 def _message(told: Any, place: str) -> Message:
@@ -57,8 +66,8 @@ def _message(told: Any, place: str) -> Message:
         raise BadInput(f"{place}.{other} is unknown: role, content and extra are needed.")
     made = {"extra": {}, "keys": [], **told}
     for name, kind in _KINDS.items():
-        if not isinstance(made.get(name), kind):
-            raise BadInput(f"{place}.{name} must be {_NAMES[kind]}.")
-    if not all(isinstance(key, str) for key in made["keys"]):
-        raise BadInput(f"{place}.keys must be {_NAMES[list]}.")
+        if not isinstance(made.get(name), kind) or (
+            kind is list and not all(isinstance(key, str) for key in made[name])
+        ):
+            raise BadInput(f"{place}.{name} must be {_WANTED[kind]}.")
     return Message(**{**made, "keys": tuple(made["keys"])})

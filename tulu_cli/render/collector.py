@@ -2,7 +2,8 @@
 
 import time
 
-from tulu_cli.core import Completion, Done, FinishReason, Text, Timings, Usage
+from tulu_cli.core import Channel, Completion, Done, FinishReason, Text, Timings, Usage
+from tulu_cli.render.thoughts import HiddenThought, ThoughtView, show_whole
 from tulu_cli.streams import Streams
 
 
@@ -36,15 +37,26 @@ class Collector:
 
     def _completion(self, index: int) -> Completion:
         pieces = self._pieces[index]
-        tokens = sum(len(piece.token_ids) for piece in pieces)
-        return Completion.of(pieces, self._done.get(index) or self._unfinished(index, tokens))
+        return Completion.of(pieces, self._done.get(index) or self._unfinished(index, pieces))
 
-    def _unfinished(self, index: int, tokens: int) -> Done:
+    def _unfinished(self, index: int, pieces: list[Text]) -> Done:
         now = time.perf_counter()
         first = self._first.get(index, now) - self._started
         timings = Timings(0.0, first, now - self._started)
-        usage = None if self._prompt_tokens is None else Usage(self._prompt_tokens, tokens)
+        usage = None
+        if self._prompt_tokens is not None:
+            counts = {"answer": 0, "thought": 0}
+            for piece in pieces:
+                counts[piece.channel] += len(piece.token_ids)
+            thought = counts["thought"]
+            usage = Usage(self._prompt_tokens, sum(counts.values()), reasoning_tokens=thought)
         return Done(self.cut, usage, timings, self._seed + index, index=index)
+
+
+def has_begun(completion: Completion, cut: FinishReason) -> bool:
+    """Return True unless a choice was cut, with this finish reason, before anything came of it."""
+    said = completion.text or completion.reasoning or completion.token_ids
+    return bool(said) or completion.done.finish_reason != cut
 
 
 SEPARATOR = "---\n"
@@ -53,12 +65,21 @@ SEPARATOR = "---\n"
 class PlainRenderer:
     """Stream the first choice; the others follow when they are complete, after a `---` line.
 
-    The output ends with a line end, which is added if the model wrote none.
+    The output is the text of one `channel`, the answer or the thought, and ends with a line end,
+    which is added if the model wrote none. Thoughts beside the answers are shown in `thoughts`.
     """
 
-    def __init__(self, streams: Streams, collector: Collector) -> None:
+    def __init__(
+        self,
+        streams: Streams,
+        collector: Collector,
+        thoughts: ThoughtView | None = None,
+        channel: Channel = "answer",
+    ) -> None:
         self._streams = streams
         self._collector = collector
+        self._thoughts = thoughts or HiddenThought()
+        self._channel = channel
         self._last = "\n"
 
     @property
@@ -69,17 +90,26 @@ class PlainRenderer:
     def show(self, event: Text | Done) -> None:
         """Write the text of the first choice, and keep the rest."""
         self._collector.add(event)
-        if isinstance(event, Text) and event.index == 0:
+        if isinstance(event, Done) or event.index != 0:
+            return
+        if event.channel == self._channel:
+            if event.text:
+                self._thoughts.fold()
             self._write(event.text)
+        elif event.channel == "thought":
+            self._thoughts.add(event.text, len(event.token_ids))
 
     def finish(self, cut: FinishReason) -> None:
         """Write the other choices that were begun, and the last line end."""
         self._collector.cut = cut
+        self._thoughts.close()
         self._end_line()
         for completion in self.completions[1:]:
-            if completion.text or completion.token_ids or completion.done.finish_reason != cut:
+            if has_begun(completion, cut):
                 self._write(SEPARATOR)
-                self._write(completion.text)
+                show_whole(completion, self._thoughts)
+                is_answer = self._channel == "answer"
+                self._write(completion.text if is_answer else completion.reasoning or "")
                 self._end_line()
 
     def _write(self, text: str) -> None:

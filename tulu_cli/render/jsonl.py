@@ -87,10 +87,15 @@ def head(info: EngineInfo, sampling: Sampling) -> dict[str, Any]:
 def choice_object(
     completion: Completion, token_text: TokenText, *, with_ids: bool = True
 ) -> dict[str, Any]:
-    """Return one choice for JSON, with logprobs only if they were asked for."""
+    """Return one choice for JSON, with logprobs only if they were asked for.
+
+    It has `reasoning` only if the model has written a thought.
+    """
     done = completion.done
+    thought = {} if completion.reasoning is None else {"reasoning": completion.reasoning}
     choice: dict[str, Any] = {
         "index": done.index,
+        **thought,
         "text": completion.text,
         "token_ids": list(completion.token_ids) if with_ids else None,
         "finish_reason": done.finish_reason,
@@ -122,14 +127,19 @@ def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
 
 
 def usage_object(choices: list[Completion]) -> dict[str, int] | None:
-    """Return the token counts of a request: the prompt once, the completions together."""
+    """Return the token counts of a request: the prompt once, the completions together.
+
+    Those of thoughts are in there if there are any.
+    """
     usage = Usage.total(choice.done.usage for choice in choices)
     if usage is None:
         return None
+    thought = any(choice.reasoning is not None for choice in choices)
     return {
         "prompt_tokens": usage.prompt_tokens,
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
+        **({"reasoning_tokens": usage.reasoning_tokens} if thought else {}),
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
 

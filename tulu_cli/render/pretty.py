@@ -5,10 +5,11 @@ from copy import copy
 from dataclasses import dataclass
 
 from tulu_cli.core import Completion, Done, FinishReason, Text
-from tulu_cli.render.collector import Collector
+from tulu_cli.render.collector import Collector, has_begun
 from tulu_cli.render.live import redraw
 from tulu_cli.render.markdown.document import Document
 from tulu_cli.render.markdown.rows import Row, theme
+from tulu_cli.render.thoughts import HiddenThought, ThoughtView, show_whole
 from tulu_cli.streams import Streams
 from tulu_cli.text import terminal_safe
 
@@ -27,12 +28,16 @@ class PrettyRenderer:
 
     A row that nothing can change any more is written once, into the normal scrollback. Below it,
     the tail of at most TAIL_ROWS rows is redrawn in place, less often if its changes are too many
-    bytes. What was written stays when the terminal's size changes.
+    bytes. What was written stays when the terminal's size changes. Thoughts are shown in
+    `thoughts`, above their answers.
     """
 
-    def __init__(self, streams: Streams, collector: Collector) -> None:
+    def __init__(
+        self, streams: Streams, collector: Collector, thoughts: ThoughtView | None = None
+    ) -> None:
         self._collector = collector
         self._streams = streams
+        self._thoughts = thoughts or HiddenThought()
         self._first = Answer(streams)
 
     @property
@@ -43,17 +48,25 @@ class PrettyRenderer:
     def show(self, event: Text | Done) -> None:
         """Draw the text of the first choice, and keep the rest."""
         self._collector.add(event)
-        if isinstance(event, Text) and event.index == 0:
-            self._first.add(event.text)
+        if isinstance(event, Done) or event.index != 0:
+            return
+        if event.channel == "thought":
+            self._thoughts.add(event.text, len(event.token_ids))
+            return
+        if event.text:
+            self._thoughts.fold()
+        self._first.add(event.text)
 
     def finish(self, cut: FinishReason) -> None:
         """Settle what is drawn, then draw the other choices that were begun."""
         self._collector.cut = cut
         first, *others = self.completions
+        self._thoughts.close()
         self._first.finish(first.text)
         for completion in others:
-            if completion.text or completion.token_ids or completion.done.finish_reason != cut:
+            if has_begun(completion, cut):
                 self._streams.write(f"{SEPARATOR}\n")
+                show_whole(completion, self._thoughts)
                 Answer(self._streams).finish(completion.text)
 
 

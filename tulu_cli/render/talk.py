@@ -28,9 +28,10 @@ def stats_line(choices: list[Completion]) -> str:
             f"stopped by {ended}"
         )
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
     return (
         f"{usage.prompt_tokens:,} prompt tokens{cached}, "
-        f"{completion_tokens:,} completion tokens, "
+        f"{completion_tokens:,} completion tokens{thought}, "
         f"first token {first.timings.first_token:.2f} s, {speed:.1f} tokens/s, "
         f"stopped by {ended}"
     )

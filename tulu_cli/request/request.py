@@ -1,14 +1,18 @@
 """The one maker of requests: what is to be answered, by which model, and how, as a Request."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from tulu_cli.core import Conversation, Request, Sampling, TokenIds
+from tulu_cli.core import Conversation, Request, Sampling, ThoughtFormat, TokenIds
 from tulu_cli.engines.base import bounded
-from tulu_cli.engines.remote.tokens import chat_ids, raw_ids
-from tulu_cli.errors import UsageError
+from tulu_cli.engines.remote.tokens import chat_prompt, raw_ids
+from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt import ChatEncoder, encode_chat
+from tulu_cli.prompt.chat import NOTHING, Variables
+from tulu_cli.prompt.thinking import thoughts_after
 from tulu_cli.request.inputs import with_system
 
 
@@ -19,7 +23,8 @@ class RequestMaker:
     Token ids are made here, or, for `one_shot`, by the warm engine that has the tokenizer loaded; a
     chat has an `encoder`, which encodes only what is new in its conversation.
     A server that makes its own prompt is given the messages. `system` is the system prompt of the
-    run, `system_is_asked` that it was given on the command line.
+    run, `system_is_asked` that it was given on the command line. `variables` are those that the
+    user gives the chat template.
     """
 
     model: TokenModel | ChatModel
@@ -29,6 +34,7 @@ class RequestMaker:
     strict_roles: bool = False
     one_shot: bool = False
     encoder: ChatEncoder | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     def conversation(self, messages: Conversation) -> Conversation:
         """Return the messages behind the system prompt that applies.
@@ -44,19 +50,56 @@ class RequestMaker:
         *,
         unchosen: frozenset[str] = frozenset(),
         continue_final: bool = False,
+        variables: Mapping[str, Any] = NOTHING,
+        tools: Sequence[Variables] | None = None,
     ) -> Request:
         """Return the request for the answer to a conversation, as it is.
 
         With `continue_final` the answer goes on with the last message. `unchosen` names what a
-        server that makes the prompt decides by its own defaults. Raise BadInput where the
+        server that makes the prompt decides by its own defaults. The `variables` and `tools` of the
+        conversation go to the chat template, beside those of the run. Raise BadInput where the
         chat template refuses the conversation, UsageError for what the server cannot be asked.
         """
-        if isinstance(self.model, ChatModel):
+        model, told = self.model, {**self.variables, **variables}
+        if isinstance(model, ChatModel):
             if continue_final:
                 raise UsageError("The server makes the prompt itself: it cannot go on with a text.")
-            return Request(messages, sampling, unchosen=unchosen)
-        ids = self.token_ids(messages, continue_final=continue_final)
-        return Request(ids, sampling, self.model.end_token_ids)
+            if tools:
+                raise BadInput("The server makes the prompt itself: a row cannot give it tools.")
+            return Request(messages, sampling, unchosen=unchosen, variables=told)
+        if self.one_shot:
+            ids, thoughts = chat_prompt(
+                model.spec,
+                messages,
+                told,
+                continue_final=continue_final,
+                allow_special=self.allow_special,
+                strict_roles=self.strict_roles,
+            )
+            return self.request(ids, sampling, thoughts)
+        ids = self.token_ids(
+            messages, continue_final=continue_final, variables=variables, tools=tools
+        )
+        return self.request(
+            ids, sampling, self.thoughts(messages, ids, continue_final=continue_final)
+        )
+
+    def thoughts(
+        self, messages: Conversation, ids: TokenIds, *, continue_final: bool = False
+    ) -> ThoughtFormat | None:
+        """Return how a thought is told from the answer to the prompt that these ids are of.
+
+        Raise UsageError for a model whose format of thoughts cannot be read.
+        """
+        begun = messages[-1].content if continue_final else ""
+        return thoughts_after(self._token_model().tokenizer, ids, begun)
+
+    def request(
+        self, ids: TokenIds, sampling: Sampling, thoughts: ThoughtFormat | None = None
+    ) -> Request:
+        """Return the request for a prompt of token ids. An answer with a structure is all of it."""
+        thoughts = None if sampling.constraint else thoughts
+        return Request(ids, sampling, self._token_model().end_token_ids, thoughts=thoughts)
 
     def completion(self, text: str, sampling: Sampling) -> Request:
         """Return the request for what follows a plain text, without a chat template.
@@ -69,7 +112,7 @@ class RequestMaker:
         else:
             model.tokenizer.check_length(text, model.max_model_len)
             ids = model.tokenizer.encode_raw(text)
-        return Request(ids, sampling, model.end_token_ids)
+        return self.request(ids, sampling)
 
     def token_ids(
         self,
@@ -77,20 +120,14 @@ class RequestMaker:
         *,
         continue_final: bool = False,
         generation_prompt: bool = True,
+        variables: Mapping[str, Any] = NOTHING,
+        tools: Sequence[Variables] | None = None,
     ) -> TokenIds:
-        """Return the token ids of a conversation's prompt.
+        """Return the token ids of a conversation's prompt, made here.
 
         Raise BadInput where the chat template refuses it, UsageError where a server makes it.
         """
         model = self._token_model()
-        if self.one_shot:
-            return chat_ids(
-                model.spec,
-                messages,
-                continue_final=continue_final,
-                allow_special=self.allow_special,
-                strict_roles=self.strict_roles,
-            )
         encode = self.encoder or partial(
             encode_chat, model.tokenizer, max_model_len=model.max_model_len
         )
@@ -98,6 +135,8 @@ class RequestMaker:
             messages,
             continue_final=continue_final,
             add_generation_prompt=generation_prompt,
+            kwargs={**self.variables, **variables},
+            tools=tools,
             allow_special=self.allow_special,
             strict_roles=self.strict_roles,
         )
@@ -122,6 +161,7 @@ def request_maker(
     allow_special: bool = False,
     strict_roles: bool = False,
     one_shot: bool = False,
+    variables: Mapping[str, Any] = NOTHING,
 ) -> RequestMaker:
     """Return the maker of requests for a prepared model, with the system prompt of its settings."""
     return RequestMaker(
@@ -131,4 +171,5 @@ def request_maker(
         allow_special=allow_special,
         strict_roles=strict_roles,
         one_shot=one_shot,
+        variables=variables,
     )

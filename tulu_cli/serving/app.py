@@ -129,7 +129,11 @@ class Service:
 
     def _request(self, body: Mapping[str, Any], ids: tuple[int, ...], sampling: Any) -> Request:
         self._check_model(body)
-        return Request(ids, sampling, completions.read_end_tokens(body, self._end_token_ids))
+        ends = completions.read_end_tokens(body, self._end_token_ids)
+        thoughts = completions.read_thoughts(body)
+        if thoughts is not None and not read_switch(body, "stream"):
+            raise BadInput("thoughts are told from the answer in a stream alone.")
+        return Request(ids, sampling, ends, thoughts=thoughts)
 
     def _check_model(self, body: Mapping[str, Any]) -> None:
         if (asked := body.get("model")) not in (None, self._info.model):

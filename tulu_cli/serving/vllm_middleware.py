@@ -17,6 +17,7 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     PROMPT_PATH,
     read_end_tokens,
+    read_thoughts,
     text_chunk,
 )
 from tulu_cli.protocol.sampling import read_sampling
@@ -58,7 +59,8 @@ class TuluRoutes:
             return
         target = {"path": _COMPLETIONS, "raw_path": _COMPLETIONS.encode()}
         # vLLM would end an answer at a stop string, but not where we do.
-        asked = json.dumps({**body, "stop": []}).encode()
+        told = {name: value for name, value in body.items() if name != "thoughts"}
+        asked = json.dumps({**told, "stop": []}).encode()
         await self._app({**scope, **target}, again(asked, receive), translator.send)
 
 
@@ -69,7 +71,8 @@ def read_request(body: Mapping[str, Any]) -> Request:
         raise BadInput(
             "This route needs a prompt of token ids, with stream and return_token_ids set to true."
         )
-    return Request(tuple(ids), read_sampling(body), read_end_tokens(body, ()))
+    ends, thoughts = read_end_tokens(body, ()), read_thoughts(body)
+    return Request(tuple(ids), read_sampling(body), ends, thoughts=thoughts)
 
 
 def again(body: bytes, receive: "Receive") -> "Receive":

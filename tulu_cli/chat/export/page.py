@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tulu_cli.chat.session import Node, Session, session_of
 from tulu_cli.chat.store.base import title_of
 from tulu_cli.chat.tree import marks
+from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import decode_utf8, parse_messages
 from tulu_cli.prompt.inspect.formats import write_messages
@@ -47,8 +48,14 @@ _PAGE = """\
 _TURN = """\
 <article class="{kind}">
 <h2>{role}</h2>
-<div class="text">{text}</div>
+{thought}<div class="text">{text}</div>
 {note}</article>"""
+_THOUGHT = """\
+<details>
+<summary>Thought</summary>
+<div class="thought">{text}</div>
+</details>
+"""
 _DATA = re.compile(r'<script type="application/json" id="conversation">(.*?)</script>', re.DOTALL)
 _KINDS = ("system", "user", "assistant")
 
@@ -59,10 +66,7 @@ def write(sessions: Sequence[Session]) -> str:
     messages = session.conversation()
     nodes: list[Node | None] = [None] * (len(messages) - len(session.path())) + [*session.path()]
     markdown = _markdown()
-    turns = [
-        _turn(message.role, message.content, node, markdown)
-        for message, node in zip(messages, nodes, strict=True)
-    ]
+    turns = [_turn(message, node, markdown) for message, node in zip(messages, nodes, strict=True)]
     return _PAGE.format(
         title=_text(_title(session)),
         style=_style(),
@@ -91,12 +95,15 @@ def _about(session: Session) -> str:
     return ", ".join((day, *models))
 
 
-def _turn(role: str, content: str, node: Node | None, markdown: "MarkdownIt") -> str:
+def _turn(message: Message, node: Node | None, markdown: "MarkdownIt") -> str:
+    role, content = message.role, message.content
     kind = role if role in _KINDS else "other"
     # People write as they type; models write Markdown.
     text = markdown.render(command_free(content)) if role == "assistant" else _text(content)
     note = _note(node) if node is not None else ""
-    return _TURN.format(kind=kind, role=_text(role), text=text, note=note)
+    thought = node.thought if node is not None else ""
+    folded = _THOUGHT.format(text=_text(thought)) if thought else ""
+    return _TURN.format(kind=kind, role=_text(role), thought=folded, text=text, note=note)
 
 
 def _note(node: Node) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tulu_cli.chat.chat import Chat
+from tulu_cli.chat.session import new_stamp
 from tulu_cli.chat.slash.arguments import choices
 from tulu_cli.chat.slash.row import slash, write_line
-from tulu_cli.core import Message
 from tulu_cli.errors import UsageError
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
 
@@ -144,7 +144,8 @@ def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
     """Return the token ids of a prompt that ends with `text`, or for "" with the last turn."""
     turn = chat.session.turn
     if text or turn is None:
-        return chat.requests.token_ids((*chat.session.conversation(), Message("user", text)))
+        asked = chat.session.ask(text, new_stamp())  # beside an answer that came to nothing
+        return chat.requests.token_ids(asked.conversation())
     return chat.requests.token_ids(chat.session.conversation(turn.id))
 
 

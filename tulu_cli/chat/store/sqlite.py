@@ -44,7 +44,8 @@ _WRITE_SESSION = """
 _WRITE_NODE = """
     INSERT INTO nodes (session, id, parent, role, content, created, record, extra)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (session, id) DO UPDATE SET content = excluded.content, record = excluded.record
+    ON CONFLICT (session, id) DO UPDATE SET content = excluded.content, record = excluded.record,
+        extra = excluded.extra
 """
 
 

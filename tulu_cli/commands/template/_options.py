@@ -204,11 +204,22 @@ Tools = Annotated[
         rich_help_panel=_options.PROMPT,
     ),
 ]
-Kwarg = Annotated[
+TemplateArg = Annotated[
     list[str] | None,
     typer.Option(
-        help="Pass a variable to the template, as JSON or text; repeatable.",
+        "--template-arg",
+        "--kwarg",
+        help="Pass a variable to the template, as JSON, True, False, None or text; repeatable.",
         metavar="KEY=VALUE",
+        rich_help_panel=TEMPLATE,
+    ),
+]
+Think = Annotated[
+    bool | None,
+    typer.Option(
+        "--think/--no-think",
+        help="Set the variable enable_thinking, by which templates let a model think or not.",
+        show_default=False,
         rich_help_panel=TEMPLATE,
     ),
 ]
@@ -267,27 +278,6 @@ class RenderOptions:
             raise UsageError("--continue-final and --add-generation-prompt cannot be combined.")
 
 
-# As Python writes them, and so the model cards that show apply_chat_template(...).
-_PYTHON = {"True": True, "False": False, "None": None}
-
-
-def read_kwargs(pairs: list[str] | None) -> dict[str, Any]:
-    """Return the variables of KEY=VALUE pairs. Raise UsageError.
-
-    A value is what it is as JSON, or True, False or None as in Python; any other one is a text.
-    """
-    variables: dict[str, Any] = {}
-    for pair in pairs or ():
-        key, equals, text = pair.partition("=")
-        if not equals or not key.isidentifier():
-            raise UsageError(f"--kwarg takes KEY=VALUE, not {pair!r}.")
-        try:
-            variables[key] = json.loads(text)
-        except ValueError:
-            variables[key] = _PYTHON.get(text, text)
-    return variables
-
-
 @dataclass(frozen=True)
 class PromptOptions:
     """The options of `render` and `tokens`."""
@@ -310,7 +300,7 @@ def read_prompt_options(flags: dict[str, Any]) -> PromptOptions:
             add_generation_prompt=flags["add_generation_prompt"],
             continue_final=flags["continue_final"],
             tools=read_tools(flags["tools"]),
-            kwargs=read_kwargs(flags["kwarg"]),
+            kwargs=_options.read_template_args(flags["template_arg"], flags["think"]),
             allow_special=flags["allow_special"],
             strict_roles=flags["strict_roles"],
         ),

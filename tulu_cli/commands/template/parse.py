@@ -21,7 +21,8 @@ def parse(
     eos: shared.Eos = None,
     bos: shared.Bos = None,
     card: shared.Card = False,
-    kwarg: shared.Kwarg = None,
+    template_arg: shared.TemplateArg = None,
+    think: shared.Think = None,
     offline: _options.Offline = False,
     verbose: _options.Verbose = False,
     debug: _options.Debug = False,
@@ -34,7 +35,7 @@ def parse(
     flags = dict(locals())
     from tulu_cli.streams import Streams
 
-    source, kwargs = shared.read_source(flags), shared.read_kwargs(kwarg)
+    source, kwargs = shared.read_source(flags), _options.read_template_args(template_arg, think)
     run(source, file, Streams.standard(), kwargs=kwargs, verbose=verbose)
 
 

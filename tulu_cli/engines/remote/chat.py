@@ -6,6 +6,7 @@ answer; stop strings are looked for here too, as not every server knows them.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tulu_cli.core import (
@@ -46,7 +47,8 @@ class ChoiceText:
     """The text of one choice, up to the first stop string that is completed in it.
 
     Some servers report an end before the answer, or with each piece of it, so only the end of the
-    stream is believed: text that comes after a finish reason is part of the answer.
+    stream is believed: text that comes after a finish reason is part of the answer. A thought is
+    passed on as the server tells it; no stop string is looked for in it.
     """
 
     def __init__(self, request: Request, index: int) -> None:
@@ -66,11 +68,13 @@ class ChoiceText:
         """Yield the text that may be shown now; ignore what comes after a stop string."""
         if self.is_cut:
             return
-        if piece.text:
+        if piece.text or piece.thought:
             self.first = self.first or time.perf_counter()
             self.has_ended = False
+        if piece.thought:
+            yield Text(piece.thought, index=self.index, channel="thought")
         self.has_logprobs |= bool(piece.logprobs)
-        self.has_text |= bool(piece.text.strip())
+        self.has_text |= bool(piece.text.strip() or piece.thought)
         self.beside = self.beside or piece.beside
         stop, shown = self._stops.cut(text := self._held + piece.text)
         self._held = "" if stop else text[shown:]
@@ -163,19 +167,15 @@ class ChatAnswer:
 
     def _check_texts(self, answered: list[ChoiceText]) -> None:
         for choice in answered:
-            if choice.has_text or not choice.beside:
-                continue
-            said = f"The server at {self._url} sent {choice.beside} alone, and no answer"
-            if choice.beside != "thoughts":
-                raise EngineError(f"{said}.")
-            cut = "They were cut:" if choice.finish == "length" else "If they were cut,"
-            raise EngineError(f"{said}. {cut} raise --max-tokens, which counts them too.")
+            if choice.beside and not choice.has_text:
+                said = f"The server at {self._url} sent {choice.beside} alone, and no answer."
+                raise EngineError(said)
 
     def _done(self, choice: ChoiceText) -> Done:
         now = time.perf_counter()
         usage = self._usage
         if usage and choice.index and not self._request.sampling.greedy:  # the first has them all
-            usage = Usage(usage.prompt_tokens, 0, usage.cached_tokens)
+            usage = replace(usage, completion_tokens=0, reasoning_tokens=0)
         return Done(
             finish_reason=choice.finish or "stop",
             usage=usage,

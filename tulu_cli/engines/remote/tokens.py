@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tulu_cli.core import Completion, Done, Message, Request, Score, ScoreRequest, Text
+from tulu_cli.core import (
+    Completion,
+    Done,
+    Message,
+    Request,
+    Score,
+    ScoreRequest,
+    Text,
+    ThoughtFormat,
+    TokenIds,
+)
 from tulu_cli.engines.assemble import (
     ChoiceAssembler,
     ToldChoice,
@@ -26,8 +36,16 @@ from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.machine import Machine
-from tulu_cli.prompt import encode_chat
-from tulu_cli.protocol.completions import ANSWER_PATH, CLIENT_HEADER, PROMPT_PATH, request_body
+from tulu_cli.prompt.chat import NOTHING
+from tulu_cli.prompt.thinking import thinking_prompt
+from tulu_cli.protocol.completions import (
+    ANSWER_PATH,
+    CLIENT_HEADER,
+    PROMPT_PATH,
+    read_thoughts,
+    request_body,
+    thoughts_body,
+)
 from tulu_cli.protocol.scores import read_score, score_body
 
 
@@ -80,7 +98,7 @@ class RemoteEngine:
         request, started = self._checked(request), time.perf_counter()
         choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
         body = request_body(request, self._endpoint.info.model)
-        body["stop"] = list(request.sampling.stop)
+        body |= {"stop": list(request.sampling.stop), **thoughts_body(request.thoughts)}
         with self._wire.open(ANSWER_PATH, body) as chunks:
             yield from read_answer(chunks, choices, request, take_text)
 
@@ -118,17 +136,18 @@ def check_structure(request: Request) -> None:
 _MOST_CHARACTERS = 2**22
 
 
-def chat_ids(
+def chat_prompt(
     spec: EngineSpec,
     conversation: Sequence[Message],
+    variables: Mapping[str, Any] = NOTHING,
     *,
     continue_final: bool = False,
     allow_special: bool = False,
     strict_roles: bool = False,
-) -> tuple[int, ...]:
-    """Return the token ids of a conversation as `encode_chat` does; raise what it raises.
+) -> tuple[TokenIds, ThoughtFormat | None]:
+    """Return what `thinking_prompt` returns; raise what it raises.
 
-    A warm engine of ours is asked for them. Raise EngineDied if it is gone.
+    A warm engine of ours is asked for it. Raise EngineDied if it is gone.
     """
     switches = {
         "continue_final": continue_final,
@@ -138,11 +157,12 @@ def chat_ids(
     if _asks(spec, sum(len(message.content) for message in conversation)):
         from tulu_cli.protocol.prompts import chat_body
 
-        return _asked(spec, chat_body(conversation, **switches))
-    return encode_chat(spec.tokenizer, conversation, spec.max_model_len, **switches)  # type: ignore[arg-type]
+        told = _asked(spec, chat_body(conversation, variables, **switches))
+        return tuple(told["prompt_token_ids"]), read_thoughts(told)
+    return thinking_prompt(spec.tokenizer, conversation, spec.max_model_len, variables, **switches)
 
 
-def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
+def raw_ids(spec: EngineSpec, text: str) -> TokenIds:
     """Return the token ids of a plain text as `Tokenizer.encode_raw` does; raise what it raises.
 
     A warm engine of ours is asked for them. Raise EngineDied if it is gone.
@@ -150,7 +170,7 @@ def raw_ids(spec: EngineSpec, text: str) -> tuple[int, ...]:
     if _asks(spec, len(text)):
         from tulu_cli.protocol.prompts import text_body
 
-        return _asked(spec, text_body(text))
+        return tuple(_asked(spec, text_body(text))["prompt_token_ids"])
     spec.tokenizer.check_length(text, spec.max_model_len)
     return spec.tokenizer.encode_raw(text)
 
@@ -159,8 +179,9 @@ def _asks(spec: EngineSpec, characters: int) -> bool:
     return spec.server is not None and spec.server.is_ours and characters <= _MOST_CHARACTERS
 
 
-def _asked(spec: EngineSpec, body: Mapping[str, Any]) -> tuple[int, ...]:
+def _asked(spec: EngineSpec, body: Mapping[str, Any]) -> Mapping[str, Any]:
     from tulu_cli.engines.remote.wire import Wire
 
     assert spec.server is not None, "a prompt is asked of a server"
-    return tuple(Wire(spec.server, {}).post(PROMPT_PATH, body)["prompt_token_ids"])
+    told: Mapping[str, Any] = Wire(spec.server, {}).post(PROMPT_PATH, body)
+    return told
