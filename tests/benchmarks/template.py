@@ -75,12 +75,13 @@ def one_conversation(directory: Path, pairs: int) -> Row:
     return compare(walls, what, "ours", "transformers", "s", at_least(20, "gain"))
 
 
-def write_rows(path: Path, count: int) -> None:
-    """Conversations of four turns, some 1,000 characters each."""
+def write_rows(path: Path, count: int, begin: str = "") -> None:
+    """Conversations of four turns, some 1,000 characters each; each text begins with `begin`."""
     draw = random.Random(1)
 
     def text(words: int) -> str:
-        return " ".join(draw.choices(WORDS, k=words)) + draw.choice([".", "?", "\n\n", " <b> | x"])
+        end = draw.choice([".", "?", "\n\n", " <b> | x"])
+        return begin + " ".join(draw.choices(WORDS, k=words)) + end
 
     made = [
         {
@@ -118,7 +119,7 @@ def many_conversations(directory: Path, folder: Path, pairs: int) -> Row:
 
 def many_token_ids(directory: Path, folder: Path, pairs: int) -> Row:
     """Token ids of conversations a second of one core, written to a file by both."""
-    count, rows = 20_000, folder / "rows.jsonl"
+    count, rows = 5_000, folder / "rows.jsonl"
     write_rows(rows, count)
     loop = LOOP.replace("**OPTIONS", "return_dict=False").replace("SHOW", "str")
     peer = [sys.executable, "-c", loop, str(directory), str(rows), str(folder / "out")]
@@ -134,9 +135,8 @@ def many_token_ids(directory: Path, folder: Path, pairs: int) -> Row:
 
 def protection(directory: Path, folder: Path, pairs: int) -> Row:
     """What it costs to tell who wrote a control token, where each row spells one."""
-    count, rows = 50_000, folder / "rows.jsonl"
-    write_rows(rows, count)
-    rows.write_text(rows.read_text().replace('"content": "', '"content": "<|im_end|> '))
+    count, rows = 20_000, folder / "rows.jsonl"
+    write_rows(rows, count, "<|im_end|> ")
     command = [*TULU, "render", "--tokenizer", str(directory), str(rows)]
     sides = {
         "ours": lambda: count / seconds(command)[0],

@@ -249,11 +249,12 @@ def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> No
     assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
 
 
-def test_a_real_model_is_measured(data: Path, tmp_path: Path) -> None:
+def test_a_real_model_is_measured(data: Path, small_directory: Path, tmp_path: Path) -> None:
     rows = [{"question": f"What is {at} and {at}?", "short_answer": str(2 * at)} for at in (2, 3)]
     small.write(data / "gsm8k.jsonl", rows)
     options = ("--engine", "transformers", "--no-server", "--data", str(data), "--limit", "2")
-    made = measured(tmp_path / "run", "demo", "gsm8k", *options, "--max-tokens", "4")
+    model = str(small_directory)
+    made = measured(tmp_path / "run", model, "gsm8k", *options, "--max-tokens", "4")
     task = made["tasks"]["gsm8k"]
     assert (task["n"], task["engine"], made["card"]) == (2, "transformers", None)
     assert "4 tokens an answer, not 512" in task["not_comparable"]

@@ -140,8 +140,9 @@ def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
     assert four.stdout == one.stdout
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(
+    ("end", "jobs"), [(signal.SIGKILL, "1"), (signal.SIGINT, "2"), (signal.SIGTERM, "2")]
+)
 def test_a_run_that_is_ended_goes_on(end: signal.Signals, jobs: str, tmp_path: Path) -> None:
     source, output = written(tmp_path / "a.jsonl", *slow_rows(36)), tmp_path / "b.jsonl"
     options = ("verify", source, "-o", str(output), "--resume", "--jobs", jobs)

@@ -175,7 +175,7 @@ def assert_right(name: str, pair: Pair, talk: Talk) -> None:
 
 @pytest.mark.parametrize("name", DERIVED)
 @given(data=st.data())
-@examples(10)
+@examples(5)
 def test_what_the_assistant_says_is_learnt(
     habits: dict[str, Pair], name: str, data: st.DataObject
 ) -> None:
@@ -185,7 +185,7 @@ def test_what_the_assistant_says_is_learnt(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if HABITS[name].masked])
 @given(data=st.data())
-@examples(8)
+@examples(4)
 def test_the_mask_of_a_plain_conversation_is_found(
     habits: dict[str, Pair], name: str, data: st.DataObject
 ) -> None:
@@ -199,7 +199,7 @@ def test_the_mask_of_a_plain_conversation_is_found(
 
 @pytest.mark.parametrize("name", MARKING)
 @given(data=st.data())
-@examples(20)
+@examples(8)
 def test_what_a_template_marks_is_what_transformers_learns(
     habits: dict[str, Pair], name: str, data: st.DataObject
 ) -> None:

@@ -45,7 +45,7 @@ def rendered(writer: PromptWriter, talk: Talk, *, asked: bool) -> str | None:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data(), asked=st.booleans())
-@examples(8)
+@examples(5)
 def test_a_plain_conversation(
     habits: dict[str, Pair], name: str, data: st.DataObject, asked: bool
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_generation_prompt_is_no_turn_of_the_assistant(
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data(), asked=st.booleans())
-@examples(8)
+@examples(5)
 def test_marks_make_no_other_prompt(
     habits: dict[str, Pair], name: str, data: st.DataObject, asked: bool
 ) -> None:

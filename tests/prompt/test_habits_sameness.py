@@ -50,7 +50,7 @@ def assert_same(pair: Pair, name: str, talk: Talk, **options: Any) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
-@examples(10)
+@examples(6)
 def test_any_conversation(
     habits: dict[str, Pair], pairs: dict[str, Pair], name: str, data: st.DataObject
 ) -> None:

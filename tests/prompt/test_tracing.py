@@ -81,7 +81,7 @@ METHODS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("name", METHODS)
 @given(pieces=st.lists(st.tuples(inputs, ours), min_size=1, max_size=3))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_methods_give_what_those_of_str_give(name: str, pieces: list[tuple[str, str]]) -> None:
     text = join_texts([piece for one, two in pieces for piece in (trace(one, HERE), two)])
     real = plain(text)
@@ -202,7 +202,7 @@ texts = st.one_of(inputs, st.sampled_from(["a", "<|a|>", "</a", "a'b", 'a"b', "Ã
 
 @pytest.mark.parametrize("source", SOURCES)
 @given(text=texts)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_a_template_writes_the_same_with_traces(source: str, text: str) -> None:
     try:
         expected = render_template(source, {"t": text})

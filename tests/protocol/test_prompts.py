@@ -18,7 +18,9 @@ GIVEN: list[dict[str, Any]] = [
 
 def test_messages_arrive_as_they_were_written() -> None:
     messages = read_messages(GIVEN, "messages", "test")
-    body = json.loads(json.dumps(chat_body(messages, {"enable_thinking": False}, strict_roles=True)))
+    body = json.loads(
+        json.dumps(chat_body(messages, {"enable_thinking": False}, strict_roles=True))
+    )
     arrived, variables, switches = read_chat_body(body)
     assert tuple(arrived) == messages
     assert [list(message.as_dict().items()) for message in arrived] == [
