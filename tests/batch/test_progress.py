@@ -45,7 +45,10 @@ def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
 
 
 @pytest.mark.parametrize(("tty", "said"), [(True, 5), (False, 2)])
-def test_a_terminal_is_told_often_and_a_log_once_a_minute(tty: bool, said: int) -> None:
+def test_a_terminal_is_told_often_and_a_log_once_a_minute(
+    tty: bool, said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     now = [0.0]
     streams = Streams.test(tty=tty)
     reporter = Reporter(streams, Counts(0.0), lambda: now[0])

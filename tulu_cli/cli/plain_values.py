@@ -5,6 +5,7 @@ here; Typer reads all others, so that its errors and its other types stay as the
 """
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -45,7 +46,12 @@ def plain_kind(annotation: Any) -> tuple[type, float, float] | None:
         annotation = kinds[0] if len(kinds) == 1 else None
     if get_origin(annotation) is list:
         (annotation,) = get_args(annotation)
-    return (annotation, least, most) if annotation in _PLAIN else None
+    return (annotation, least, most) if annotation in _PLAIN or is_choice(annotation) else None
+
+
+def is_choice(annotation: Any) -> bool:
+    """Return True for a type whose values are a few texts."""
+    return isinstance(annotation, type) and issubclass(annotation, StrEnum)
 
 
 def read_plain(value: Any, kind: tuple[type, float, float]) -> Any:
@@ -54,6 +60,8 @@ def read_plain(value: Any, kind: tuple[type, float, float]) -> Any:
     wanted, least, most = kind
     if wanted is str and type(value) is str:
         return value
+    if is_choice(wanted):
+        return wanted(value)
     # A flag is not a text, and its callback may have something to do.
     plain = wanted in (int, float) and str(value).isascii() and "_" not in str(value)
     number = wanted(value) if plain else None
