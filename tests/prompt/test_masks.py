@@ -201,3 +201,27 @@ def runs(result: Explained) -> list[str]:
     """The texts that are learnt in one piece, without white space at their ends."""
     found = groupby(result.tokens, key=lambda token: token.learnt)
     return ["".join(token.piece for token in run).strip() for learnt, run in found if learnt]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_turn_that_begins_in_another_way_than_it_is_asked_for(
+    pairs: dict[str, Pair], number: int
+) -> None:
+    source = (
+        "{% for m in messages %}<|im_start|>"
+        f"{{{{ 'model' if loop.index0 == {number} else m.role }}}}\n"
+        "{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    result = explained(pairs["chatml"], turns("U", "A", "V", "C"), template=source)
+    assert (result.source, result.mask()) == ("none", None)
+    assert result.reason.startswith(f"messages[{number}] does not begin as")
+
+
+def test_a_block_that_the_template_cuts_marks_nothing(pairs: dict[str, Pair]) -> None:
+    source = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% set said %}{% generation %}"
+        "{{ m.content }}{% endgeneration %}{% endset %}{{ said[1:] }}<|im_end|>\n{% endfor %}"
+    )
+    result = explained(pairs["chatml"], turns("Hi", "Ho"), template=source)
+    assert result.source != "generation"

@@ -35,7 +35,8 @@ _PAIRS = tuple((one, other) for one in ROLES for other in ROLES)
 _CONTENT = "Zq{}jx"
 _PLACES = re.compile(r"Zq(\d+)jx")
 _SHORTEST_MARKER, _LONGEST_MARKER = 3, 40
-_SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
+# What reads as one sign of a template: a control token, or a word between brackets.
+SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 _THOUGHT = re.compile("think|thought|reason", re.IGNORECASE)
 _TAG = r"<[^<>\s]*(?:think|thought|reason)[^<>\s]*>|\[[^\[\]\s]*think[^\[\]\s]*\]"
 _TAG += r"|<\|channel>thought|<channel\|>"
@@ -90,7 +91,7 @@ def signs_in(text: str) -> Iterator[str]:
 
     That is a control token, or a word between brackets. Thoughts are a part of an answer's content.
     """
-    for found in _SIGN.finditer(text):
+    for found in SIGN.finditer(text):
         if not _THOUGHT.search(found.group()):
             yield found.group()
 

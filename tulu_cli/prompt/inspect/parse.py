@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.errors import BadInput
-from tulu_cli.prompt.inspect.grammar import ASKED, END, ROLES, START, Grammar, signs_in
+from tulu_cli.prompt.inspect.grammar import (
+    ASKED,
+    END,
+    ROLES,
+    START,
+    Grammar,
+    common_beginning,
+    signs_in,
+)
 from tulu_cli.prompt.render import Render
 
 
@@ -144,13 +152,7 @@ def same(text: str, messages: Conversation, render: Render, *, closed: bool) -> 
 def furthest(text: str, messages: Conversation, render: Render) -> int:
     """Return where the text departs from what its messages render to."""
     made = [rendered(messages, render, asked=asked) or "" for asked in (False, True)]
-    return max(common(text, one) for one in made)
-
-
-def common(one: str, other: str) -> int:
-    """Return the length of the longest common beginning of two texts."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return max(len(common_beginning((text, one))) for one in made)
 
 
 def rendered(messages: Conversation, render: Render, *, asked: bool) -> str | None:

@@ -19,6 +19,7 @@ from typing import Literal
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.inspect.grammar import SIGN, common_beginning, without_thoughts
 from tulu_cli.prompt.render import Render
 from tulu_cli.prompt.tracing import Span, plain, spans_of
 
@@ -27,8 +28,6 @@ Range = tuple[int, int]
 
 # Keys of a message that name its sender: a template writes them before what was said.
 _NAMES = frozenset(("role", "name", "tool_call_id"))
-# What reads as one sign of a template: a control token, or a word between brackets.
-_SIGN = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 _OPEN_END = re.compile(r"[^\w\s>\])}]*[ \t]*$")
 _QUESTION, _ANSWER, _NEXT = (
     Message(role, f"Zq{at}jx") for at, role in enumerate(("user", "assistant", "user"))
@@ -136,7 +135,7 @@ class Habits:
         if self.following.startswith(last):
             return ""
         closing = same_beginning(last, self.following)
-        *before, begun = (None, *_SIGN.finditer(closing))
+        *before, begun = (None, *SIGN.finditer(closing))
         if begun and before[1:] and begun.group() in self._first_signs:
             closing = closing[: begun.start()]
         prompt = last[len(closing) :]
@@ -157,7 +156,7 @@ class Habits:
             text = plain(self._render([_QUESTION], asked=False))
         except BadInput:
             return []
-        return _SIGN.findall(text)[:2]
+        return SIGN.findall(text)[:2]
 
     def _after(self, *messages: Message, asked: bool) -> str:
         """Return what stands after the last message, or before it and after the answer."""
@@ -246,12 +245,13 @@ class Answers:
         if here is None or there is None or here.origin.message != there.origin.message:
             raise Unknown(f"What stands before messages[{index}] is written in another way alone.")
         tail = prompt[there.end :]
-        same = common(tail, self._plain[here.end :])
+        same = len(common_beginning((tail, self._plain[here.end :])))
         if same == len(tail):
             return here.end + same
-        if hull is None or not same:
+        start = here.end + snapped(self._plain[here.end :], same)
+        if hull is None or (start < hull[0] and without_thoughts(tail[start - here.end :])):
             return self._asked_start(index, hull)
-        return min(here.end + snapped(self._plain[here.end :], same), hull[0])
+        return min(start, hull[0])  # the prompt goes on with what is not here, as a thought
 
     def _asked_start(self, index: int, hull: Range | None) -> int:
         """Return where the generation prompt ends that stands before the text of an answer."""
@@ -259,7 +259,9 @@ class Answers:
         if hull is None or not prompt.strip():
             raise Unknown(f"No prompt asks for messages[{index}].")
         self.exact = False
-        place = self._plain.rfind(prompt, 0, hull[0] + len(prompt))
+        before = edge(self._text, index, hull[0])
+        first = before.end if before else 0
+        place = self._plain.rfind(prompt, first, hull[0] + len(prompt))
         if place < 0:
             raise Unknown(f"messages[{index}] does not begin as the generation prompt asks for it.")
         return place + len(prompt)
@@ -289,7 +291,7 @@ class Answers:
         closes = bool(closing.strip())
         if rest.startswith(tail) and (tail.strip() or self._habits.closes_nothing):
             return hull[1] + len(tail)
-        for same in (snapped(rest, common(tail, rest)), 0):
+        for same in (snapped(rest, len(common_beginning((tail, rest)))), 0):
             if closes and rest.startswith(closing, same):
                 return hull[1] + same + len(closing)
         raise Unknown(f"What ends messages[{index}] cannot be told from what begins the next one.")
@@ -336,22 +338,16 @@ def edge(text: str, index: int | None, before: int) -> Span | None:
     return spans[-1] if spans else None
 
 
-def common(one: str, other: str) -> int:
-    """Return the length of the longest common beginning of two texts."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
 def same_beginning(one: str, other: str) -> str:
     """Return the common beginning of two texts, but for a part of a sign at its end."""
-    return one[: snapped(one, common(one, other))]
+    return one[: snapped(one, len(common_beginning((one, other))))]
 
 
 def snapped(text: str, place: int) -> int:
     """Return the last place up to this one that is not inside a sign or before its word."""
     if place >= len(text):
         return place
-    for sign in _SIGN.finditer(text):
+    for sign in SIGN.finditer(text):
         if sign.start() < place < sign.end():
             return sign.start()
     found = _OPEN_END.search(text, 0, place)

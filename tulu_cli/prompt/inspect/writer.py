@@ -167,7 +167,8 @@ class PromptWriter:
         marks = {MARKS: (left, right)}
         marked = self.traced(messages, asked=self.asks(messages), tools=tools, variables=marks)
         signs = [(place, char) for place, char in enumerate(plain(marked)) if char in (left, right)]
-        if any(char != (left, right)[at % 2] for at, (_, char) in enumerate(signs)):
+        in_turn = all(char == (left, right)[at % 2] for at, (_, char) in enumerate(signs))
+        if not in_turn or len(signs) % 2:
             return None  # the template has cut what its own block gives
         places = [place - at for at, (place, _) in enumerate(signs)]
-        return list(zip(places[::2], places[1::2], strict=False)) or None
+        return list(zip(places[::2], places[1::2], strict=True)) or None
