@@ -22,6 +22,8 @@ from tulu_cli.plan.vllm import Estimate, Run, estimate
 
 pytestmark = pytest.mark.vllm
 
+# Another test of this process may have had an engine here, whose settings keep vLLM quiet.
+LOGGED = {"VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_STREAM": "ext://sys.stdout"}
 BASE: dict[str, Any] = {
     "hidden_size": 512,
     "intermediate_size": 1024,
@@ -120,7 +122,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
         [sys.executable, "-m", "tests.plan.vllm_blocks"],
         input="\n".join(cases).encode(),
         capture_output=True,
-        env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
+        env=environment(LOGGED | {"PYTHONPATH": str(Path(__file__).parents[2])}),
         timeout=DEADLINE_SECONDS,
         check=False,
     )
