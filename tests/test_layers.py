@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -187,10 +188,15 @@ def loaded_with(module: str) -> set[str]:
         name = waiting.pop()
         if name in SOURCES and name not in found:
             found.add(name)
-            tree = ast.parse(SOURCES[name])
-            waiting += [inner for node in at_once(tree) for inner in imported(node)]
+            waiting += imported_at_once(name)
             waiting.append(name.rpartition(".")[0])
     return found
+
+
+@cache
+def imported_at_once(module: str) -> tuple[str, ...]:
+    """What importing a module of ours imports by itself."""
+    return tuple(name for node in at_once(ast.parse(SOURCES[module])) for name in imported(node))
 
 
 def may_load(module: str) -> set[str]:

@@ -270,11 +270,11 @@ def test_a_chat_says_that_a_thought_was_cut(
 def test_a_real_process_on_a_real_engine(opening_directory: Path, engine: str) -> None:
     """The demo never closes the thought that its template opens, so that all of it is one."""
     model = ("complete", "--engine", engine, "-m", str(opening_directory), "--greedy")
-    done = tulu(*model, "--max-tokens", "6", "--reasoning", "show", "Why is the sky blue?")
-    assert (done.returncode, done.stdout) == (0, b"")
+    options = ("--max-tokens", "6", "--reasoning", "show", "--fail-on-length")
+    done = tulu(*model, *options, "Why is the sky blue?")
+    assert (done.returncode, done.stdout) == (8, b"")
     *thought, sentence = done.stderr.decode().splitlines()
     assert "".join(thought)
     assert sentence == (
         "tulu: The thought was cut before an answer at 6 tokens: raise --max-tokens."
     )
-    assert tulu(*model, "--max-tokens", "6", "--fail-on-length", "Why?").returncode == 8

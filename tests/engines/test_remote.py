@@ -377,7 +377,7 @@ def test_a_warm_engine_gives_the_tokens_of_one_in_process(
             {"temperature": 0.0},
             {"temperature": 0.8, "seed": 5, "top_p": 0.9, "n": 2},
         ):
-            request = asker.request(text, max_tokens=16, **changes)
+            request = asker.request(text, max_tokens=8, **changes)
             one, other = collect(here.stream(request)), collect(there.stream(request))
             assert [choice.token_ids for choice in one] == [choice.token_ids for choice in other]
             assert [choice.text for choice in one] == [choice.text for choice in other]

@@ -368,10 +368,10 @@ def test_a_constraint_that_cannot_be_is_an_error_of_its_own(engine: Any, asker: 
 
 
 def test_in_bfloat16_nothing_else_changes_an_answer_of_a_deterministic_engine(
-    demo_directory: Path, asker: Asker
+    small_directory: Path, asker: Asker
 ) -> None:
     changes: dict[str, Any] = {"dtype": "bfloat16", "deterministic": True}
-    engine = load_engine("transformers", demo_directory, **changes)
+    engine = load_engine("transformers", small_directory, **changes)
     texts = ("Why is the sky blue?", "Name a colour.", "word " * 20)
     requests = [asker.request(text) for text in texts]
     requests += [asker.request(text, temperature=0.8, seed=7, n=2) for text in texts]

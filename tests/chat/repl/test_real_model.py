@@ -10,7 +10,7 @@ from .terminal import CTRL_C
 
 
 def test_a_conversation(open_chat: OpenChat, data: Path) -> None:
-    chat = open_chat("--greedy", "--max-tokens", "400", engine="transformers")
+    chat = open_chat("--greedy", "--max-tokens", "150", engine="transformers")
     chat.until_prompt()
     chat.say("What is the capital of France? Answer in one short sentence.")
     chat.until("Paris")
