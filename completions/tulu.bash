@@ -6,7 +6,7 @@ _tulu_table() {
     commands= options= words= asks= paths= takes=yes
     case $1 in
         tulu)
-            commands='batch chat complete doctor eval logs plan ps serve stop verify completions config history models template'
+            commands='batch chat compare complete doctor eval logs plan ps serve stop verify completions config history models template'
             options='--version --help'
             case $2 in
                 *) takes= ;;
@@ -37,6 +37,21 @@ _tulu_table() {
                 --overflow) words='ask error drop-oldest' ;;
                 --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 --reasoning) words='show hide only' ;;
+                -m | --model) asks=MODEL paths=files ;;
+                --engine) words='auto vllm transformers' ;;
+                --dtype) words='auto bfloat16 float16 float32' ;;
+                --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
+                *) takes= ;;
+            esac
+            ;;
+        'tulu compare')
+            options='--prompts --format --template --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --json --blind --output --order-seed --resume --overwrite --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            case $2 in
+                --prompts | -o | --output | [0-9]*) paths=files ;;
+                --format) words='auto openai messages prompt text sharegpt csv' ;;
+                --template | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | --order-seed | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;

@@ -18,6 +18,7 @@ GROUND = (
     "errors",
     "core",
     "text",
+    "statistics",
     "streams",
     "amd_child",
     "processes",
@@ -43,6 +44,7 @@ BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= {"loading": BELOW, "request": BELOW | {"loading"}}
 BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= dict.fromkeys(("chat", "batch", "verify", "doctor"), BELOW)
+MAY_IMPORT["comparison"] = BELOW | {"batch"}
 MAY_IMPORT["evaluation"] = BELOW | {"batch", "verify"}
 MAY_IMPORT["commands"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)

@@ -10,8 +10,8 @@ from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.record import Asked, RunRecord
 from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
 from tulu_cli.evaluation.results import card_score, read_run, verdict
-from tulu_cli.evaluation.statistics import estimate
 from tulu_cli.evaluation.tasks import NOT_BUILT, TASKS
+from tulu_cli.statistics import estimate
 
 GSM8K = TASKS["gsm8k"]
 

@@ -187,7 +187,7 @@ class Journal:
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             for number, line in enumerate(file, 1):
-                key = read_key(_parsed(line))
+                key = read_key(parsed(line))
                 if key is None and (file.peek(1) or line.endswith(b"\n")):
                     raise BadInput(
                         f"{str(self._path)!r}, line {number:,}, is not a record of tulu batch: "
@@ -263,7 +263,7 @@ def drop_errors(path: Path) -> int:
         with path.open("rb") as old, replacing(path) as new:
             _lock(old.fileno(), path)
             for line in old:
-                record = _parsed(line)
+                record = parsed(line)
                 if isinstance(record, dict) and record.get("error") and read_key(record):
                     dropped += 1
                 else:
@@ -275,7 +275,8 @@ def drop_errors(path: Path) -> int:
     return dropped
 
 
-def _parsed(line: bytes) -> Any:
+def parsed(line: bytes) -> Any:
+    """Return the JSON of a line, None if it is none."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

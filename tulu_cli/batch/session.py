@@ -130,13 +130,14 @@ def answer_rows(
 class BatchSession:
     """Reads rows that are not answered yet, writes their records, and counts.
 
-    `journal` is None where the records go to stdout.
+    `journal` is None where the records go to stdout. `is_kept` says that a later run finds it.
     """
 
     chosen: "BatchOptions"
     writer: Writer
     journal: "Journal | None"
     streams: "Streams"
+    is_kept: bool = True
     counts: Counts = field(default_factory=lambda: Counts(time.monotonic()))
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class BatchSession:
     def open_rows(self, source: BinaryIO) -> "Iterator[Row | BadRow]":
         """Yield the rows that have no record yet."""
         self._source, self._size = source, size_of(source)
-        for line in self._lines(source):
+        for line in input_lines(source, self.chosen.source, self.chosen.input_format):
             if self.journal is None or not self.journal.has(line.number, line.digest):
                 yield read_row(
                     line,
@@ -175,7 +176,7 @@ class BatchSession:
                 order.expect if in_order else lambda _line: None,
             )
         except BaseException:
-            can_go_on = self.journal is not None and self.journal.can_be_resumed
+            can_go_on = self.is_kept and self.journal is not None and self.journal.can_be_resumed
             self.end("; stopped" + ("; --resume goes on" if can_go_on else ""))
             raise
         self.end()
@@ -196,12 +197,6 @@ class BatchSession:
                 f"{self.counts.errors:,} of {plural(self.counts.rows, 'row')} could not be "
                 f"answered: their records in {where} say why."
             )
-
-    def _lines(self, source: BinaryIO) -> Iterator[Line]:
-        named = self.chosen.source.lower().endswith(".csv")
-        if self.chosen.input_format == "csv" or (self.chosen.input_format == "auto" and named):
-            return read_csv(source, shown(self.chosen.source))
-        return read_lines(source)
 
     def _write(self, row: "Row | BadRow", answer: "Answer") -> None:
         problem = self._problem(answer)
@@ -242,6 +237,14 @@ class BatchSession:
         if self._size and self._source is not None:
             self.counts.share = self._source.tell() / self._size
         self._reporter.tick()
+
+
+def input_lines(source: BinaryIO, name: str, input_format: str) -> Iterator[Line]:
+    """Return the records of an input, which is CSV by its format or its name, as they come."""
+    named = name.lower().endswith(".csv")
+    if input_format == "csv" or (input_format == "auto" and named):
+        return read_csv(source, shown(name))
+    return read_lines(source)
 
 
 def size_of(source: BinaryIO) -> int | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.results import Result, read_run
-from tulu_cli.evaluation.statistics import Difference, difference, estimate
 from tulu_cli.render.columns import aligned
+from tulu_cli.statistics import Difference, difference, estimate
 from tulu_cli.text import plural
 
 _HEAD = ("task", "first", "second", "difference", "error", "n", "better", "worse", "p", "")

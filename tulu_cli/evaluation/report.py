@@ -5,9 +5,9 @@ from typing import Any
 
 from tulu_cli.evaluation.record import RunRecord
 from tulu_cli.evaluation.results import Result, card_score
-from tulu_cli.evaluation.statistics import Estimate
 from tulu_cli.evaluation.tasks import JUDGED, NEEDS_JUDGE
 from tulu_cli.render.columns import aligned
+from tulu_cli.statistics import Estimate
 from tulu_cli.text import plural
 
 _HEAD = ("task", "card", "yours", "95 % interval", "n", "verdict")

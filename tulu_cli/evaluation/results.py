@@ -8,12 +8,12 @@ from typing import Any, Literal
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.evaluation import record
 from tulu_cli.evaluation.record import Asked, RunRecord, read_record
-from tulu_cli.evaluation.statistics import Estimate, Z, estimate, rows_for_a_point
 from tulu_cli.evaluation.task import Task
 from tulu_cli.evaluation.tasks import TASKS
 from tulu_cli.evaluation.tasks.humaneval import K
 from tulu_cli.models.card import Benchmarks, benchmarks
 from tulu_cli.models.family import family_model
+from tulu_cli.statistics import Estimate, Z, estimate, rows_for_a_point
 from tulu_cli.text import plural
 from tulu_cli.verify.summary import pass_at
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tulu_cli.evaluation.statistics import difference, estimate, mcnemar, rows_for_a_point, wilson
+from tulu_cli.statistics import difference, estimate, mcnemar, rows_for_a_point, wilson
 from tulu_cli.verify.summary import pass_at
 
 Sample = Callable[[random.Random], tuple[list[float], list[str]]]

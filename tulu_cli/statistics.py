@@ -147,7 +147,10 @@ def _weights(groups: Sequence[str]) -> list[float]:
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """Return the exact two-sided p of rows that changed one way or the other by chance alone."""
+    """Return the exact two-sided p of rows that changed one way or the other by chance alone.
+
+    Of votes it is the sign test.
+    """
     changed = won + lost
     tail = sum(math.comb(changed, k) for k in range(min(won, lost) + 1))
     return float(min(1.0, 2 * tail / 2**changed))
