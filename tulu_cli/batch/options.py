@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.rows import Template
+from tulu_cli.batch.shards import Shard
 from tulu_cli.core import Completion, Constraint
 from tulu_cli.errors import UsageError
 from tulu_cli.settings import KEYS
@@ -29,7 +30,7 @@ class Verifier:
 class BatchOptions:
     """The options of a batch. One error more than `max_errors` stops it.
 
-    The `variables` are for the chat template.
+    With a `shard`, only its rows are answered. The `variables` are for the chat template.
     """
 
     load: "LoadOptions"
@@ -44,6 +45,7 @@ class BatchOptions:
     score: bool = False
     in_order: bool = False
     window: int | None = None
+    shard: Shard | None = None
     max_errors: int | None = None
     stats: str | None = None
     stop: tuple[str, ...] = ()

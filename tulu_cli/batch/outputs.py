@@ -1,13 +1,23 @@
 """Finished outputs of `tulu batch`: each record by its key and its place in the file."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tulu_cli.batch.journal import Key, parsed, read_key
-from tulu_cli.disk import reading, refuse_special
-from tulu_cli.errors import BadInput
+from tulu_cli.disk import lock, reading, refuse_special
+from tulu_cli.errors import BadInput, UsageError
+
+
+class Placed(NamedTuple):
+    """A record with its key, the offset at which it begins, and its length in bytes."""
+
+    key: Key
+    offset: int
+    length: int
+    value: dict[str, Any]
 
 
 class Output:
@@ -23,8 +33,8 @@ class Output:
         """Return what sentences call the file."""
         return repr(str(self.path))
 
-    def records(self) -> Iterator[tuple[Key, int, Any]]:
-        """Yield each record with its key and its offset. Raise BadInput for other lines.
+    def records(self) -> Iterator[Placed]:
+        """Yield each record with its place. Raise BadInput for other lines.
 
         A last line without an end, as a kill leaves it, is left out.
         """
@@ -39,26 +49,41 @@ class Output:
                     return
                 if key is None:
                     raise BadInput(f"{self.name}, line {number:,}, is not a record of tulu batch.")
-                yield key, offset, record
+                yield Placed(key, offset, len(line), record)
                 offset += len(line)
 
-    def line(self, offset: int) -> bytes:
-        """Return the line that begins at an offset, with its end. Raise BadInput."""
+    def begins_with_record(self) -> bool:
+        """Return True if the file is empty, or its first line is a record."""
         with reading(self.name):
-            self._file.seek(offset)
-            line = self._file.readline()
-        return line if line.endswith(b"\n") else line + b"\n"
+            self._file.seek(0)
+            first = self._file.readline()
+        return not first or read_key(parsed(first)) is not None
 
-    def record(self, offset: int) -> Any:
-        """Return the record at an offset, None if the file has changed since. Raise BadInput."""
-        return parsed(self.line(offset))
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the line of a record, with its end. Raise BadInput if the file is shorter now."""
+        with reading(self.name):
+            line = os.pread(self._file.fileno(), length, offset)
+        if len(line) < length:
+            raise BadInput(f"{self.name} was cut while it was read.")
+        return line if line.endswith(b"\n") else line + b"\n"
 
 
 @contextmanager
-def open_output(path: Path) -> Iterator[Output]:
-    """Open an output for reading. Raise BadInput if that cannot be done."""
+def open_output(path: Path, *, alone: bool = False) -> Iterator[Output]:
+    """Open an output for reading. Raise BadInput if that cannot be done.
+
+    With `alone`, raise UsageError where a batch is writing it.
+    """
     with reading(repr(str(path))):
         refuse_special(path, path.stat())
         file = path.open("rb")
     with file:
+        if alone and not lock(file.fileno(), shared=True, wait=False):
+            raise UsageError(f"A tulu batch is still writing {str(path)!r}.")
         yield Output(path, file)
+
+
+def is_output(path: Path) -> bool:
+    """Return True for a file that begins with a record of ours, or is empty. Raise BadInput."""
+    with open_output(path) as output:
+        return output.begins_with_record()

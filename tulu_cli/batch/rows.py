@@ -171,6 +171,16 @@ class BadRow:
     id: str | None = None
 
 
+def id_of(line: Line) -> str | None:
+    """Return the id that the row of a record will have, without reading the rest of it."""
+    if line.data is None or not (b'id"' in line.data or b"\\u" in line.data):
+        return None  # the keys of JSON hold the letters id, or escape them
+    try:
+        return _id_of(parse_line(line.data, line.place))
+    except BadInput:
+        return None
+
+
 def read_row(
     line: Line, kind: str = "auto", template: Template | None = None, *, scored: bool = False
 ) -> Row | BadRow:

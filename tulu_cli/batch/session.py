@@ -18,7 +18,7 @@ from tulu_cli.batch.options import check_combinations, check_server
 from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.batch.records import Writer
 from tulu_cli.batch.requests import identity, row_requests, row_scores
-from tulu_cli.batch.rows import Row, read_row
+from tulu_cli.batch.rows import Row, id_of, read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
 from tulu_cli.disk import reading, writing
@@ -46,6 +46,9 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
         check_server(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
+            if chosen.shard is not None:
+                place = "stdout" if kept is None else shown(chosen.output)
+                streams.say(f"tulu: shard {chosen.shard}, into {place}")
             session = BatchSession(chosen, writer, kept, streams)
             # Set up for many answers: what compiling costs comes back.
             purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
@@ -82,7 +85,13 @@ def journal(chosen: "BatchOptions", settings: int) -> "Iterator[Journal | None]"
     path = Path(chosen.output)
     if chosen.retry_errors:
         drop_errors(path)
-    kept = open_journal(path, settings, resume=chosen.resume, overwrite=chosen.overwrite)
+    kept = open_journal(
+        path,
+        settings,
+        resume=chosen.resume,
+        overwrite=chosen.overwrite,
+        shard=chosen.shard,
+    )
     with closing(kept):
         yield kept
 
@@ -147,9 +156,11 @@ class BatchSession:
         self._size: int | None = None
 
     def open_rows(self, source: BinaryIO) -> "Iterator[Row | BadRow]":
-        """Yield the rows that have no record yet."""
+        """Yield the rows of the shard that have no record yet."""
         self._source, self._size = source, size_of(source)
         for line in input_lines(source, self.chosen.source, self.chosen.input_format):
+            if self.chosen.shard and not self.chosen.shard.has(id_of(line), line.digest):
+                continue
             if self.journal is None or not self.journal.has(line.number, line.digest):
                 yield read_row(
                     line,

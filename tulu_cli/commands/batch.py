@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tulu_cli.commands import _options
+from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from tulu_cli.batch.options import Verifier
@@ -22,23 +23,30 @@ EXAMPLES = (
         "Draw 16 answers a row and verify them",
         "tulu batch gsm8k.jsonl -o answers.jsonl -m 8b -n 16 --temperature 1 --verify gsm8k",
     ),
+    (
+        "Share the rows among the tasks of a Slurm array",
+        "tulu batch rows.jsonl -o out.{shard}.jsonl -m 8b --shard auto --resume",
+    ),
+    ("Put their outputs together", "tulu batch --merge out.*.jsonl rows.jsonl -o all.jsonl"),
     ("Rank given answers by their likelihood", "tulu batch choices.jsonl --score -m 8b"),
 )
 EXIT_CODES = _options.EXIT_CODES | {
     65: "The input cannot be read, or some rows had errors; stderr says where.",
     141: "The reader of stdout, or of a pipe that -o names, went away.",
 }
+SHARDS = "Shards"
 
 
 def batch(
-    source: Annotated[
-        str,
+    files: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="The rows, as JSON Lines or CSV; read from stdin if it is - or left out.",
+            help="The rows, as JSON Lines or CSV; read from stdin if it is - or left out. With "
+            "--merge, the outputs to put together, and maybe their input.",
             metavar="FILE|-",
             show_default=False,
         ),
-    ] = "-",
+    ] = None,
     input_format: Annotated[
         str,
         typer.Option(
@@ -180,6 +188,24 @@ def batch(
             rich_help_panel="Resuming and errors",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Answer only this shard of the rows, such as 3/8; auto takes the number from a "
+            "Slurm array or SkyPilot, and needs {shard} in -o.",
+            metavar="N/COUNT|auto",
+            rich_help_panel=SHARDS,
+        ),
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Put the outputs of shards together, in the order of the input; name the input "
+            "too to have missing rows counted.",
+            rich_help_panel=SHARDS,
+        ),
+    ] = False,
     model: _options.Model = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
@@ -212,19 +238,35 @@ def batch(
     With --score, a row ends with the assistant's message, or has its answer in completion, or
     several answers in completions, of which the most likely is named. An answer in a conversation
     is scored with the end token, as in fine-tuning; a continuation of text, without.
+
+    With --shard, workers share the rows: a row's shard follows from its id, or where it has none
+    from its text. {shard} in -o and --stats becomes the shard, as in out.3-of-8.jsonl.
     """
     flags = dict(locals())
+    if merge:
+        _merge(flags)
+        return
+    import os
+
     from tulu_cli.batch.options import BatchOptions
     from tulu_cli.batch.rows import read_template
     from tulu_cli.batch.session import run
+    from tulu_cli.batch.shards import check_places, read_shard
     from tulu_cli.machine import read_machine
     from tulu_cli.request.constraint import read_constraint
     from tulu_cli.streams import Streams
 
+    if files and len(files) > 1:
+        raise UsageError("Name one file of rows, or put outputs together with --merge.")
+    part = None if shard is None else read_shard(shard, os.environ)
+    check_places(part, shard, {"-o": output, "--stats": stats})
+    if part is not None:
+        output, stats = part.named(output), None if stats is None else part.named(stats)
     chosen = BatchOptions(
         load=_options.load_options(flags),
-        source=source,
+        source=files[0] if files else "-",
         output=output,
+        shard=part,
         resume=resume,
         retry_errors=retry_errors,
         overwrite=overwrite,
@@ -247,6 +289,31 @@ def batch(
         variables=_options.read_template_args(template_arg, think),
     )
     run(chosen, Streams.standard(), read_machine())
+
+
+_OF_MERGE = {"files", "merge", "output", "overwrite", "input_format", "verbose", "debug"}
+
+
+def _merge(flags: dict[str, object]) -> None:
+    """Put outputs together. Raise UsageError for an option that is for answering."""
+    from inspect import signature
+
+    from tulu_cli.batch.merge import MergeOptions, run
+    from tulu_cli.streams import Streams
+
+    for name, parameter in signature(batch).parameters.items():
+        if name not in _OF_MERGE and flags[name] != parameter.default:
+            option = "-n" if name == "n" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"--merge answers nothing: leave {option} out.")
+    names = flags["files"] or []
+    assert isinstance(names, list)
+    chosen = MergeOptions(
+        files=tuple(names),
+        output=str(flags["output"]),
+        overwrite=bool(flags["overwrite"]),
+        input_format=str(flags["input_format"]),
+    )
+    run(chosen, Streams.standard())
 
 
 def _verifier(rule: str) -> "Verifier":

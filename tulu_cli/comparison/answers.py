@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from tulu_cli.batch.journal import name_of, parsed
 from tulu_cli.batch.outputs import Output
 from tulu_cli.batch.rows import BadRow, Row
 from tulu_cli.core import Conversation
@@ -91,12 +92,12 @@ class Side:
         self.label = label
         self.settings: set[int] = set()
         self._output = output
-        self._rows: dict[RowKey, int] = {}
+        self._rows: dict[RowKey, tuple[int, int]] = {}
         self.lines: dict[RowKey, int] = {}
-        found: dict[int, dict[int, int]] = {}
-        for key, offset, _ in output.records():
+        found: dict[int, dict[int, tuple[int, int]]] = {}
+        for key, offset, length, _ in output.records():
             self.settings.add(key.settings)
-            found.setdefault(key.row, {})[key.line] = offset
+            found.setdefault(key.row, {})[key.line] = offset, length
         for row, places in found.items():
             # Line numbers differ where a row stands in two inputs; their order counts.
             for count, line in enumerate(sorted(places)):
@@ -119,10 +120,10 @@ class Side:
 
     def record(self, key: RowKey) -> Mapping[str, Any] | None:
         """Return the record of a row, None if there is none. Raise BadInput if the file changed."""
-        offset = self._rows.get(key)
-        if offset is None:
+        place = self._rows.get(key)
+        if place is None:
             return None
-        record = self._output.record(offset)
+        record = parsed(self._output.read(*place))
         if not isinstance(record, dict):
             raise BadInput(f"{self.name} was changed while it was read.")
         return record
@@ -190,8 +191,7 @@ def _one(
 
 def _id(sides: Sequence[Side], key: RowKey) -> str | None:
     record = next((found for side in sides if (found := side.record(key)) is not None), {})
-    name = record.get("custom_id" if "custom_id" in record else "id")
-    return name if isinstance(name, str) else None
+    return name_of(record)
 
 
 def unpaired(sides: Sequence[Side]) -> list[int]:
