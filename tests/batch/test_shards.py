@@ -256,8 +256,8 @@ def test_killed_and_resumed_shards_make_the_output_of_one_run(
 ) -> None:
     dice = random.Random(seed)
     count = dice.randint(2, 5)
-    rows = [{"text": f"word {at} of many", "tag": at} for at in range(3000)]
-    for row in dice.sample(rows, 1400):
+    rows = [{"text": f"word {at} of many", "tag": at} for at in range(1500)]
+    for row in dice.sample(rows, 700):
         row["id"] = f"r{row['tag']}"
     source, whole, all_ = (tmp_path / name for name in ("rows.jsonl", "whole", "all"))
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -271,7 +271,9 @@ def test_killed_and_resumed_shards_make_the_output_of_one_run(
         path = outputs[killed]
         assert eventually(lambda: path.exists() and path.stat().st_size > size)
         process.send_signal(signal.SIGKILL)
-        assert process.wait(DEADLINE_SECONDS) == -signal.SIGKILL, "it was over before"
+        process.wait(DEADLINE_SECONDS)
+    some = path.read_bytes()  # maybe all, on a slow machine
+    path.write_bytes(some[: dice.randrange(size, len(some))])
     for number, output in enumerate(outputs, 1):
         shard = Shard(number, count)
         answered(source, output, demo_directory, resume=True, shard=shard)
@@ -280,8 +282,8 @@ def test_killed_and_resumed_shards_make_the_output_of_one_run(
     merge.run(MergeOptions(names, output=str(all_)), Streams.test())
     assert all_.read_bytes() == whole.read_bytes()
     # What is merged is an output like any other: it goes on where a shard is missing.
-    some = tuple(map(str, outputs[1:]))
-    merge.run(MergeOptions(some, output=str(all_), overwrite=True), Streams.test())
+    others = tuple(map(str, outputs[1:]))
+    merge.run(MergeOptions(others, output=str(all_), overwrite=True), Streams.test())
     answered(source, all_, demo_directory, resume=True)
     assert sorted(all_.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 

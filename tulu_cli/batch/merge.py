@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tulu_cli.batch.lines import Line
+from tulu_cli.batch.options import check_format
 from tulu_cli.batch.outputs import Output, Placed, is_output, open_output
 from tulu_cli.batch.session import input_lines, opened
 from tulu_cli.disk import replacing, writing
@@ -37,6 +38,7 @@ class MergeOptions:
 
 def run(chosen: MergeOptions, streams: "Streams") -> None:
     """Put outputs together. Raise TuluError, in the end also if rows are missing."""
+    check_format(chosen.input_format)
     outputs, source = _told_apart(chosen)
     _check_target(chosen, source)
     with ExitStack() as stack:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.batch.rows import Template
+from tulu_cli.batch.rows import FORMATS, Template
 from tulu_cli.batch.shards import Shard
 from tulu_cli.core import Completion, Constraint
 from tulu_cli.errors import UsageError
@@ -61,10 +61,7 @@ class BatchOptions:
 
 def check_combinations(chosen: BatchOptions) -> None:
     """Raise UsageError for options that contradict one another, or name what is not there."""
-    from tulu_cli.batch.rows import FORMATS
-
-    if chosen.input_format not in FORMATS:
-        raise UsageError(f"--format takes {', '.join(FORMATS)}, not {chosen.input_format}.")
+    check_format(chosen.input_format)
     if chosen.output_format not in ("tulu", "openai"):
         raise UsageError(f"--output-format takes tulu or openai, not {chosen.output_format}.")
     if chosen.output == "-" and (chosen.resume or chosen.overwrite):
@@ -79,6 +76,12 @@ def check_combinations(chosen: BatchOptions) -> None:
         _check_scoring(chosen)
     if "-" not in (chosen.source, chosen.output) and _same_file(chosen.source, chosen.output):
         raise UsageError("The output would overwrite the input: name another file with -o.")
+
+
+def check_format(name: str) -> None:
+    """Raise UsageError for what is no format of rows."""
+    if name not in FORMATS:
+        raise UsageError(f"--format takes {', '.join(FORMATS)}, not {name}.")
 
 
 def check_server(chosen: BatchOptions, prepared: "Prepared") -> None:

@@ -45,7 +45,8 @@ def rows_of(chosen: CompareOptions, folder: Path, streams: "Streams") -> Path | 
     if chosen.source is None:
         return None
     if chosen.source != "-" and not chosen.is_prompt:
-        return Path(chosen.source)
+        with opened(chosen.source, streams):
+            return Path(chosen.source)  # it can be read, which is said before anything is loaded
     path = folder / "rows.jsonl"
     if chosen.is_prompt:
         text = well_formed(chosen.source, "The prompt")

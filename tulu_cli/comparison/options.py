@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tulu_cli.batch.options import check_format
 from tulu_cli.batch.rows import Template
 from tulu_cli.comparison.votes import LETTERS
 from tulu_cli.errors import UsageError
@@ -53,6 +54,7 @@ def is_rows(word: str) -> bool:
 def check(chosen: CompareOptions) -> None:
     """Raise UsageError for options that contradict one another, or leave something open."""
     _check_sides(chosen)
+    check_format(chosen.input_format)
     if chosen.is_prompt and (chosen.input_format != "auto" or chosen.template is not None):
         raise UsageError("--format and --template are for a file of rows, not for a prompt.")
     if chosen.blind:

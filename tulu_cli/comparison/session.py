@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tulu_cli.batch.journal import open_journal, parsed
+from tulu_cli.batch.journal import Journal, open_journal, parsed
 from tulu_cli.batch.lines import digest
 from tulu_cli.batch.outputs import open_output
 from tulu_cli.batch.rows import BadRow, Row, read_row
@@ -19,7 +19,7 @@ from tulu_cli.comparison.options import CompareOptions, check, is_rows
 from tulu_cli.comparison.show import JsonView, TextView, View
 from tulu_cli.comparison.voter import Voter, voter
 from tulu_cli.comparison.votes import LETTERS, TIE, Ballot, Tally, is_vote, order, read_votes
-from tulu_cli.disk import reading
+from tulu_cli.disk import reading, refuse_special
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.text import listed, plural, shown
 
@@ -73,6 +73,8 @@ def _has_votes(name: str) -> bool:
     """Return True if a file begins with a vote. Raise BadInput if it cannot be read."""
     if not is_rows(name) and not Path(name).exists():
         return False  # a prompt without models
+    with reading(repr(name)):
+        refuse_special(Path(name), Path(name).stat())
     with reading(repr(name)), Path(name).open("rb") as file:
         return is_vote(parsed(file.readline()))
 
@@ -168,48 +170,51 @@ class _Comparison:
         """Have the answers voted on, and print what the votes say."""
         streams, path = self.streams, Path(str(self.chosen.output))
         ballot = self._ballot(sides, path)
-        view = TextView(streams, is_only=self.chosen.is_prompt, whole_prompt=True)
-        letters = list(LETTERS[: len(sides)])
-        incomplete = equal = asked = 0
         resume, overwrite = self.chosen.resume, self.chosen.overwrite
+        kept = open_journal(path, ballot.settings, resume=resume, overwrite=overwrite)
         if self.source is None:
             streams.say("tulu: --prompts FILE shows what was asked above the answers.")
-        kept = open_journal(path, ballot.settings, resume=resume, overwrite=overwrite)
-        done = False
+        found = _Found()
         try:
             with closing(kept):
-                for one in self._compared(sides):
-                    if not one.is_whole:
-                        incomplete += 1
-                        continue
-                    if kept.has(one.line, one.row):
-                        continue
-                    winner = None
-                    if not one.is_same:
-                        places = order(len(sides), one, ballot.seed)
-                        view.show(_reordered(one, places), letters)
-                        vote = someone.ask(letters)
-                        if vote is None:
-                            break
-                        winner = None if vote == TIE else places[letters.index(vote)]
-                    kept.write(ballot.record(one, winner, is_drawn=not one.is_same))
-                    kept.sync()
-                    asked += not one.is_same
-                    equal += one.is_same
-                else:
-                    done = True
+                self._cast(self._compared(sides), kept, ballot, someone, found)
         finally:
-            if equal:
-                streams.say(f"tulu: equal answers, and so ties: {plural(equal, 'row')}")
-            if incomplete:
-                streams.say(
-                    f"tulu: without an answer of each, and left out: {plural(incomplete, 'row')}"
-                )
-            ending = "" if done else "; --resume goes on"
-            streams.say(f"tulu: {plural(asked, 'vote')} added to {shown(str(path))}{ending}")
+            found.tell(streams, shown(str(path)))
         if path.stat().st_size:
             tally = Tally.of((vote for vote, _ in read_votes(path)), repr(str(path)))
             streams.write("\n".join(tally.as_lines()) + "\n")
+
+    def _cast(
+        self,
+        rows: Iterable[Compared],
+        kept: Journal,
+        ballot: Ballot,
+        someone: Voter,
+        found: "_Found",
+    ) -> None:
+        """Write a vote on each row that has none, until the voter leaves."""
+        view = TextView(self.streams, is_only=self.chosen.is_prompt, whole_prompt=True)
+        letters = list(LETTERS[: len(ballot.models)])
+        for one in rows:
+            if not one.is_whole:
+                found.incomplete += 1
+                continue
+            if kept.has(one.line, one.row):
+                continue
+            winner = None
+            if not one.is_same:
+                places = order(len(letters), one, ballot.seed)
+                answers = tuple(one.answers[place] for place in places)
+                view.show(replace(one, answers=answers), letters)
+                vote = someone.ask(letters)
+                if vote is None:
+                    return
+                winner = None if vote == TIE else places[letters.index(vote)]
+            kept.write(ballot.record(one, winner, is_drawn=not one.is_same))
+            kept.sync()
+            found.votes += not one.is_same
+            found.equal += one.is_same
+        found.is_all = True
 
     def _ballot(self, sides: Sequence[Side], path: Path) -> Ballot:
         """Return what the votes have in common. Raise UsageError for others in the file."""
@@ -228,5 +233,21 @@ class _Comparison:
         return Ballot(models, seed, digest(json.dumps(settings).encode()))
 
 
-def _reordered(one: Compared, places: Sequence[int]) -> Compared:
-    return replace(one, answers=tuple(one.answers[place] for place in places))
+@dataclass
+class _Found:
+    """What a round of votes came to."""
+
+    votes: int = 0
+    equal: int = 0
+    incomplete: int = 0
+    is_all: bool = False
+
+    def tell(self, streams: "Streams", where: str) -> None:
+        """Say it on stderr."""
+        if self.equal:
+            streams.say(f"tulu: equal answers, and so ties: {plural(self.equal, 'row')}")
+        if self.incomplete:
+            rows = plural(self.incomplete, "row")
+            streams.say(f"tulu: without an answer of each, and left out: {rows}")
+        ending = "" if self.is_all else "; --resume goes on"
+        streams.say(f"tulu: {plural(self.votes, 'vote')} added to {where}{ending}")

@@ -81,7 +81,9 @@ class Keys:
                 self._streams.talk(f"{wanted(letters)}, q to stop: ")
                 try:
                     data = os.read(self._descriptor, 1)
-                except BaseException:  # a Ctrl-C, a signal, a terminal that has hung up
+                except OSError:  # the terminal has hung up
+                    return None
+                except BaseException:  # a Ctrl-C, or another signal
                     self._streams.talk("\n")
                     raise
                 key = _ENDS.get(data) or data.decode("utf-8", "replace")

@@ -20,7 +20,7 @@ from tulu_cli.statistics import mcnemar, wilson
 from tulu_cli.text import one_line, plural
 
 TIE = "tie"
-LETTERS = ascii_uppercase
+LETTERS = ascii_uppercase[:16]  # Q and T are other keys of a voter
 
 
 def order(count: int, one: Compared, seed: int) -> list[int]:
@@ -63,7 +63,7 @@ class Ballot:
             "by": "voter" if is_drawn else "equal answers",
             "order": [self.models[place] for place in shown],
             "models": list(self.models),
-            "answers": [one.text if one is not None else None for one in one.answers],
+            "answers": [answer and answer.text for answer in one.answers],
             "seed": self.seed,
             "key": str(Key(one.line, one.row, self.settings)),
         }
