@@ -241,7 +241,7 @@ def test_help_lists_each_subcommand_and_is_the_same_alone() -> None:
     [
         (
             ["complet"],
-            b"tulu: No such command 'complet'. Did you mean 'complete', 'completions'? See `tulu",
+            b"tulu: No such command 'complet'. Did you mean 'complete', 'completions', 'compare'?",
         ),
         (["--nope"], b"tulu: No such option: --nope; see `tulu --help`.\n"),
     ],
