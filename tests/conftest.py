@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.program import NO_ENGINES
+from tests.thinker import write_thinker
 from tulu_cli.models import locate, resolve
 
 # How long an example takes says more about the machine than about what it tests.
@@ -45,6 +46,13 @@ def thinking_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFa
 def opening_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo model with a template that writes <think> itself, as that of DeepSeek-R1 does."""
     return with_template(demo_directory, tmp_path_factory.mktemp("opening"), "deepseek_r1")
+
+
+@pytest.fixture(scope="session")
+def thinker_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that surely thinks, closes its thought and answers; its template is Qwen3's."""
+    template = Path(__file__).parent / "prompt" / "habits" / "qwen3.jinja"
+    return write_thinker(demo_directory, template, tmp_path_factory.mktemp("thinker") / "thinker")
 
 
 def with_template(model: Path, folder: Path, habit: str) -> Path:

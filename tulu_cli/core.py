@@ -64,9 +64,12 @@ class Sampling:
     `max_tokens` None means up to the context length. `temperature` 0 is greedy. `top_k` 0,
     `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `logprobs` is the number of
     alternatives reported a token; None reports none. Choice i of `n` draws with `seed` + i.
+    After `max_reasoning_tokens` tokens a thought is closed, and the answer begins; None is no
+    limit. The `constraint` binds the answer alone.
     """
 
     max_tokens: int | None = None
+    max_reasoning_tokens: int | None = None
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
@@ -90,11 +93,15 @@ class ThoughtFormat:
     """The texts between which a model writes its thought, before the answer.
 
     `is_open` says that the prompt ends inside the thought: its beginning was written there.
+    `is_closed` says that it ends behind one, as where the model is told not to think. `closing` is
+    the end with the line ends around it, which closes a thought in the model's place.
     """
 
     start: str
     end: str
     is_open: bool = False
+    is_closed: bool = False
+    closing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +252,7 @@ class Done:
     """The end of choice `index`. `stop` is the stop string or end token that ended it, if any.
 
     `usage` is None if a server that makes its own prompt has not counted the tokens, and `seed` if
-    it takes none.
+    it takes none. `reasoning_truncated` says that the thought was closed by `max_reasoning_tokens`.
     """
 
     finish_reason: FinishReason
@@ -254,6 +261,7 @@ class Done:
     seed: int | None
     stop: str | int | None = None
     index: int = 0
+    reasoning_truncated: bool = False
 
     @property
     def tokens_per_second(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.program import tulu
+from tests.thinker import ANSWER, THOUGHT
 from tulu_cli.cli import main
 from tulu_cli.errors import TuluError
 from tulu_cli.streams import Streams
@@ -57,8 +58,8 @@ def ask(run: Run, thinking_directory: Path) -> Run:
         (["--reasoning", "hide"], "It is 4.\n", ""),
         (["--reasoning", "show"], "It is 4.\n", "Two and two.\n"),
         (["--reasoning", "only"], "Two and two.\n", ""),
-        # A structure is of the whole answer, as the model gives it.
-        (["--regex", "(?s).*"], "<think>\nTwo and two.\n</think>\n\nIt is 4.\n", ""),
+        # A structure is of the answer alone.
+        (["--regex", "It is [0-9]."], "It is 4.\n", ""),
     ],
 )
 def test_in_a_pipe_stdout_is_the_answer_alone(
@@ -78,7 +79,7 @@ def test_a_model_that_does_not_think_may_write_the_signs(run: Run, demo_director
     assert run(*model, "--reasoning", "show", SAID) == (0, said, "")
     code, stdout, _ = run(*model, "--json", SAID)
     assert code == 0
-    assert "reasoning" not in stdout
+    assert '"reasoning"' not in stdout
 
 
 def test_json_has_the_thought_and_its_tokens(ask: Run) -> None:
@@ -266,15 +267,101 @@ def test_a_chat_says_that_a_thought_was_cut(
     assert "<|im_start|>assistant\n<|im_end|>" not in stdout  # it is no turn
 
 
-@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
-def test_a_real_process_on_a_real_engine(opening_directory: Path, engine: str) -> None:
-    """The demo never closes the thought that its template opens, so that all of it is one."""
-    model = ("complete", "--engine", engine, "-m", str(opening_directory), "--greedy")
-    options = ("--max-tokens", "6", "--reasoning", "show", "--fail-on-length")
-    done = tulu(*model, *options, "Why is the sky blue?")
-    assert (done.returncode, done.stdout) == (8, b"")
-    *thought, sentence = done.stderr.decode().splitlines()
-    assert "".join(thought)
-    assert sentence == (
-        "tulu: The thought was cut before an answer at 6 tokens: raise --max-tokens."
+@pytest.mark.parametrize(
+    ("options", "stdout", "thought"),
+    [
+        ([], ANSWER, THOUGHT),
+        (["--choice", "yes", "--choice", "no"], "no", THOUGHT),
+        (["--no-think", "--regex", "[0-9]{3}"], "000", ""),
+        (["--max-reasoning-tokens", "1"], ANSWER, "Two"),
+        (["--max-reasoning-tokens", "0", "--schema", '{"enum": ["yes", "no"]}'], '"no"', ""),
+    ],
+)
+def test_a_real_model_thinks_and_answers(
+    run: Run, thinker_directory: Path, options: list[str], stdout: str, thought: str
+) -> None:
+    model = ("complete", "--engine", "transformers", "-m", str(thinker_directory), "--greedy")
+    code, said, beside = run(*model, "--reasoning", "show", *options, "Hi")
+    assert (code, said, beside.strip()) == (0, f"{stdout}\n", thought)
+
+
+def test_a_real_model_thinks_in_a_chat_as_it_is_set(run: Run, thinker_directory: Path) -> None:
+    model = ("chat", "--engine", "transformers", "-m", str(thinker_directory), "--greedy")
+    turns = "Hi\n/set max-reasoning-tokens 1\nAgain\n"
+    code, stdout, stderr = run(*model, "--session", "s", "--reasoning", "show", stdin=turns)
+    assert (code, stdout) == (0, f"{ANSWER}\n" * 2)
+    assert stderr.split("\n") == [f" {THOUGHT}", "max_reasoning_tokens = 1 (/set)", " Two", ""]
+
+
+ROWS = [
+    {"prompt": "Hi"},
+    {"prompt": "Hi", "sampling": {"max_reasoning_tokens": 1}},
+    {"prompt": "Hi", "chat_template_kwargs": {"enable_thinking": False}},
+    {"prompt": "Hi", "sampling": {"max_reasoning_tokens": -1}},
+]
+
+
+def check_rows(stdout: str) -> None:
+    """Hold the records of ROWS, answered with a choice of yes and no, against what they ask."""
+    *records, refused = map(json.loads, stdout.splitlines())
+    assert [(one.get("reasoning"), one["text"]) for one in records] == [
+        (f" {THOUGHT}", "no"),
+        (" Two", "no"),
+        (None, "no"),
+    ]
+    assert ["reasoning_truncated" in one for one in records] == [False, True, False]
+    assert "sampling.max_reasoning_tokens takes 0 or more" in refused["error"]["message"]
+
+
+def batch_of(engine: str, model: Path) -> tuple[str, ...]:
+    choices = ("--choice", "yes", "--choice", "no")
+    return ("batch", "--engine", engine, "-m", str(model), "--greedy", "--in-order", *choices)
+
+
+def test_a_real_model_thinks_in_a_batch(run: Run, thinker_directory: Path) -> None:
+    rows = "".join(f"{json.dumps(row)}\n" for row in ROWS)
+    code, stdout, _ = run(*batch_of("transformers", thinker_directory), stdin=rows)
+    assert code == 65
+    check_rows(stdout)
+
+
+@pytest.mark.vllm
+def test_a_real_model_thinks_in_a_process_on_vllm(thinker_directory: Path) -> None:
+    rows = "".join(f"{json.dumps(row)}\n" for row in ROWS)
+    done = tulu(*batch_of("vllm", thinker_directory), stdin=rows.encode())
+    assert done.returncode == 65, done.stderr
+    check_rows(done.stdout.decode())
+
+
+def test_the_limit_of_a_thought_is_in_json_and_in_the_settings(
+    run: Run, thinking_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TULU_MAX_REASONING_TOKENS", "2")
+    ask = ("complete", "--engine", "fake", "--json", "-m", str(thinking_directory))
+    code, stdout, _ = run(*ask, "fake: say <think>Two and two.</think>It is 4.")
+    choice = json.loads(stdout)["choices"][0]
+    assert (code, choice["reasoning"], choice["reasoning_truncated"]) == (0, "Two and", True)
+    assert "reasoning_truncated" not in run(*ask, "--max-reasoning-tokens", "99", SAID)[1]
+
+
+def test_a_model_that_does_not_think_has_no_limit_of_its_thought(
+    run: Run, demo_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ("--engine", "fake", "-m", str(demo_directory))
+    limit = ("--max-reasoning-tokens", "2")
+    why = "would change nothing: the chat template of this model knows no thoughts.\n"
+    for verb in ("complete", "batch", "chat"):
+        said = run(verb, *model, *limit, stdin='{"prompt": "Hi"}\n')
+        assert said == (2, "", f"tulu: --max-reasoning-tokens {why}")
+    code, _, stderr = run("chat", *model, stdin="/set max_reasoning_tokens 2\n")
+    assert (code, stderr) == (2, f"tulu: max_reasoning_tokens {why}")
+    row = json.dumps({"prompt": "Hi", "sampling": {"max_reasoning_tokens": 2}})
+    code, stdout, _ = run("batch", *model, stdin=f"{row}\n")
+    assert (code, json.loads(stdout)["error"]["message"]) == (
+        65,
+        f"sampling.max_reasoning_tokens {why}".strip(),
     )
+    monkeypatch.setenv("TULU_MAX_REASONING_TOKENS", "2")  # for all models, some of which think
+    assert run("complete", *model, "Hi")[0] == 0
+    code, _, stderr = run("complete", *model, "--raw", *limit, "Hi")
+    assert (code, "--raw sends a plain text: --max-reasoning-tokens needs" in stderr) == (2, True)

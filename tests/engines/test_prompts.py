@@ -169,7 +169,10 @@ def test_variables_and_thoughts_are_the_same_in_both(
         assert here[0] is UsageError
         return
     ids, thoughts = here
-    assert thoughts == ThoughtFormat("<think>", "</think>")
+    closing = "\n</think>\n\n"
+    assert thoughts == ThoughtFormat(
+        "<think>", "</think>", is_closed=bool(variables), closing=closing
+    )
     text = thinking[0].tokenizer.decode(ids, skip_special_tokens=False)
     assert text.endswith("</think>\n\n") == bool(variables)
 

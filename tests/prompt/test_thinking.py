@@ -1,6 +1,7 @@
 """Thoughts are told from answers: by the model's own templates, and however the text comes."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from tulu_cli.prompt.thinking import (
 )
 
 HABITS = Path(__file__).parent / "habits"
-THINK = ThoughtFormat("<think>", "</think>")
-OPEN = ThoughtFormat("<think>", "</think>", is_open=True)
-CHANNEL = ThoughtFormat("<|channel>thought", "<channel|>")
+CLOSING = "\n</think>\n\n"
+THINK = ThoughtFormat("<think>", "</think>", closing=CLOSING)
+OPEN = replace(THINK, is_open=True)
+CLOSED = replace(THINK, is_closed=True)
+CHANNEL = ThoughtFormat("<|channel>thought", "<channel|>", closing="<channel|>")
 
 
 def told(thoughts: ThoughtFormat, *pieces: str) -> tuple[str, str]:
@@ -142,7 +145,7 @@ def response_template(**fields: Any) -> dict[str, Any]:
         ),
         (
             response_template(reasoning_content={"open": ["[T]"], "close": ["\n[/T]"]}),
-            ThoughtFormat("[T]", "[/T]"),
+            ThoughtFormat("[T]", "[/T]", closing="\n[/T]"),
         ),
         # What is not two texts is not guessed: the chat template decides.
         (response_template(thinking={"open_pattern": "<t.*?>", "close": "</t>"}), None),
@@ -195,7 +198,7 @@ ASKED = (Message("user", "Is <think> a tag?"),)
     [
         ("qwen3", {}, THINK),
         ("qwen3", {"enable_thinking": True}, THINK),
-        ("qwen3", {"enable_thinking": False}, THINK),
+        ("qwen3", {"enable_thinking": False}, CLOSED),
         ("deepseek_r1", {}, OPEN),
         ("chatml", {}, None),
     ],
@@ -228,7 +231,7 @@ def test_a_response_template_is_read_from_the_model(thinking: Any) -> None:
     told = response_template(thinking={"open": "[T]", "close": "[/T]"})
     ids, thoughts = thinking_prompt(thinking(source("chatml"), told), ASKED)
     assert ids
-    assert thoughts == ThoughtFormat("[T]", "[/T]")
+    assert thoughts == ThoughtFormat("[T]", "[/T]", closing="[/T]")
 
 
 def test_a_variable_that_no_template_reads_is_refused(thinking: Any) -> None:

@@ -14,6 +14,7 @@ from tulu_cli.batch.scoring import Scored
 from tulu_cli.core import Completion, Message, Score, Usage, json_number
 from tulu_cli.errors import ExitCode, TuluError
 from tulu_cli.protocol import completions
+from tulu_cli.render.jsonl import thought_fields
 
 Answer = list[Completion] | Scored | TuluError
 _NO_COLUMNS: Mapping[str, Any] = {}
@@ -107,7 +108,7 @@ def record(row: Row | BadRow, answer: Answer, logprobs: Logprobs | None = None) 
 
 def choice_object(choice: Completion, logprobs: Logprobs | None = None) -> dict[str, Any]:
     """Return one answer for JSON, with its seed if it was drawn, and its thought if one came."""
-    thought = {} if choice.reasoning is None else {"reasoning": choice.reasoning}
+    thought = thought_fields(choice)
     made = {
         **thought,
         "text": choice.text,
@@ -126,6 +127,8 @@ def openai_choice(
     made = around.choice(choice.done.index, choice.text) | ended
     if choice.reasoning is not None:
         made["message"]["reasoning_content"] = choice.reasoning
+    if choice.done.reasoning_truncated:
+        made["reasoning_truncated"] = True
     return made
 
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.lines import digest
-from tulu_cli.core import Request, ScoreRequest
+from tulu_cli.core import Request, ScoreRequest, is_conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
-from tulu_cli.prompt.thinking import check_variables
+from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
 from tulu_cli.request.inputs import well_formed
 from tulu_cli.request.request import request_maker
 from tulu_cli.request.sampling import advised, decide, unchosen
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tulu_cli.batch.rows import Row
 
 _KEYS = {key.name: key for key in KEYS if key.table == "sampling"}
+_LIMIT = "max_reasoning_tokens"
 _OWN = ("stop", "n", "ignore_eos", "constraint")
 # As older outputs have them in their identity.
 _ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
@@ -40,6 +41,8 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
     )
     if isinstance(prepared.model, TokenModel):
         check_variables(prepared.model.tokenizer, chosen.variables)
+        if prepared.settings.is_flag(_LIMIT) and not writes_thoughts(prepared.model.tokenizer):
+            raise no_thoughts("--max-reasoning-tokens")
     generation = prepared.model.generation_config
     common: dict[str, Any] = {
         "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
@@ -53,8 +56,9 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         settings, own = override(prepared.settings, row.sampling)
         sampling = decide(with_seed(settings, row), generation, **{**common, **own})
         if isinstance(row.prompt, str):
-            return maker.completion(row.prompt, sampling)
-        return maker.answer(
+            made = maker.completion(row.prompt, sampling)
+            return _checked(made, row)
+        made = maker.answer(
             maker.conversation(row.prompt),
             sampling,
             unchosen=unchosen(settings),
@@ -62,8 +66,17 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
             variables=row.kwargs,
             tools=row.tools,
         )
+        return _checked(made, row)
 
     return make
+
+
+def _checked(made: Request, row: "Row") -> Request:
+    """Return a row's request. Raise UsageError for a limit of its thought where none can come."""
+    may_think = made.thoughts is not None or is_conversation(made.prompt) or row.continue_final
+    if _LIMIT in row.sampling and not may_think:
+        raise no_thoughts(f"sampling.{_LIMIT}")
+    return made
 
 
 def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], list[ScoreRequest]]":

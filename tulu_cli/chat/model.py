@@ -16,6 +16,7 @@ from tulu_cli.loading import (
 )
 from tulu_cli.machine import Machine
 from tulu_cli.prompt import ChatEncoder
+from tulu_cli.prompt.thinking import writes_thoughts
 from tulu_cli.request.request import RequestMaker
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
@@ -53,6 +54,11 @@ class LoadedModel:
         """Return what knows the model's tokens, or None where a server makes the prompt."""
         model = self.prepared.model
         return model if isinstance(model, TokenModel) else None
+
+    @property
+    def thinks(self) -> bool:
+        """Return False for a model that writes no thoughts; of a server that is not known."""
+        return self.tokens is None or writes_thoughts(self.tokens.tokenizer)
 
     @property
     def generation_config(self) -> Mapping[str, Any]:

@@ -56,6 +56,15 @@ MaxTokens = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+MaxReasoningTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Close the thought after N tokens, and go on to the answer; 0 closes it at once.  "
+        "[default: no limit]",
+        metavar="N",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Temperature = Annotated[
     float | None,
     typer.Option(

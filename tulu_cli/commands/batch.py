@@ -89,6 +89,7 @@ def batch(
     think: _options.Think = None,
     template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
+    max_reasoning_tokens: _options.MaxReasoningTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
     top_p: _options.TopP = None,

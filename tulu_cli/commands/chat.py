@@ -94,6 +94,7 @@ def chat(
     think: _options.Think = None,
     template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
+    max_reasoning_tokens: _options.MaxReasoningTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
     top_p: _options.TopP = None,
@@ -187,7 +188,7 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
     from tulu_cli.chat.loop import converse
     from tulu_cli.chat.model import LoadedModel
     from tulu_cli.chat.store.open import history_path, open_store
-    from tulu_cli.prompt.thinking import check_variables
+    from tulu_cli.prompt.thinking import check_variables, no_thoughts
 
     interrupts = Interrupts()
     opened = open_store(
@@ -207,6 +208,8 @@ def run(chosen: ChatOptions, streams: "Streams", machine: "Machine") -> int:
         )
         if model.tokens is not None and chosen.variables:
             check_variables(model.tokens.tokenizer, chosen.variables)
+        if model.prepared.settings.is_flag("max_reasoning_tokens") and not model.thinks:
+            raise no_thoughts("--max-reasoning-tokens")
         begun = make_chat(chosen, model, store, streams, interrupts)
         keys = begun.type_ahead.kept() if has_prompt_line(streams) else nullcontext()
         with ending(model), keys:

@@ -84,6 +84,7 @@ def complete(
     think: _options.Think = None,
     template_arg: _options.TemplateArg = None,
     max_tokens: _options.MaxTokens = None,
+    max_reasoning_tokens: _options.MaxReasoningTokens = None,
     temperature: _options.Temperature = None,
     greedy: _options.Greedy = False,
     top_p: _options.TopP = None,
@@ -236,6 +237,7 @@ def check_combinations(chosen: CompleteOptions) -> None:
             "--strict-roles": chosen.strict_roles,
             "--think or --template-arg": bool(chosen.variables),
             "--reasoning": chosen.reasoning is not None,
+            "--max-reasoning-tokens": chosen.load.settings.is_flag("max_reasoning_tokens"),
         }
         for name in filter(needs_template.get, needs_template):
             raise UsageError(f"--raw sends a plain text: {name} needs a chat template.")
@@ -261,7 +263,7 @@ def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
 def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | None) -> "Request":
     """Return the request for the prompt. Raise BadInput, UsageError or PromptTooLong."""
     from tulu_cli.request.inputs import conversation, empty_prompt, user_text, well_formed
-    from tulu_cli.request.request import request_maker
+    from tulu_cli.request.request import check_limit, request_maker
     from tulu_cli.request.sampling import decide, unchosen
 
     sampling = decide(
@@ -289,6 +291,8 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
     prefilled = chosen.prefill is not None
     open_ones = unchosen(prepared.settings)
     made = maker.answer(messages, sampling, unchosen=open_ones, continue_final=prefilled)
+    if not prefilled:  # which may have begun the answer
+        check_limit(prepared, made)
     return maker.bounded(made)
 
 

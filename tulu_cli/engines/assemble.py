@@ -38,6 +38,7 @@ class RunningChoice:
         self.stop: str | int | None = None
         self.cached_tokens = cached
         self.queue_seconds = 0.0
+        self.reasoning_truncated = False
         self._request = request
         self._completion_tokens = 0
         self._reasoning_tokens = 0
@@ -67,6 +68,7 @@ class RunningChoice:
             seed=self._request.sampling.seed + self.index,
             stop=self.stop,
             index=self.index,
+            reasoning_truncated=self.reasoning_truncated,
         )
 
     def _count(self, tokens: int) -> None:
@@ -105,7 +107,8 @@ class ChoiceAssembler(RunningChoice):
         super().__init__(request, index, started, cached)
         sampling = request.sampling
         self._text = TextStream(tokenizer, sampling.stop)
-        self._thoughts = ThoughtStream(request.thoughts) if request.thoughts else None
+        bound = sampling.constraint is not None
+        self._thoughts = ThoughtStream(request.thoughts, bound=bound) if request.thoughts else None
         self._signs = signs_of(request.thoughts, tokenizer)
         self._end_tokens = frozenset(() if sampling.ignore_eos else request.stop_token_ids)
         self._limit = sampling.max_tokens
@@ -225,6 +228,7 @@ def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator
     channel = told.get("channel", "answer")
     yield from choice.take(Text(told["text"], ids, choice.index, logprobs, channel))
     if (reason := told.get("finish_reason")) is not None:
+        choice.reasoning_truncated = bool(told.get("reasoning_truncated"))
         choice.end(reason, told.get("stop_reason"))
 
 

@@ -1,5 +1,7 @@
 r"""An engine without a model: it says back the prompt. For tests of what sits above.
 
+It knows no structure, and says what it would have said where a thought of it is closed.
+
 A line of the prompt can tell it to say something else, or to fail (see fake_script.py), and
 `--engine-arg delay=SECONDS` is how long each token takes.
 
@@ -16,7 +18,7 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tulu_cli.core import (
     Completion,
@@ -31,6 +33,7 @@ from tulu_cli.core import (
 )
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
+from tulu_cli.engines.thinking import ThoughtGuide, is_guided
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.machine import Machine
 
@@ -135,6 +138,8 @@ class FakeEngine:
 
     def _choice(self, request: Request, index: int) -> Iterator[Text | Done]:
         choice = ChoiceAssembler(request, self._tokenizer, index, time.perf_counter())
+        unbound = replace(request, sampling=replace(request.sampling, constraint=None))
+        guide = ThoughtGuide(unbound, self._tokenizer) if is_guided(unbound) else None
         wanted = request.sampling.logprobs
         for token in self._tokens(request):
             if token is None:
@@ -144,7 +149,13 @@ class FakeEngine:
                 time.sleep(self._delay)
             top = tuple((token, 0.0) for _ in range(min(wanted or 0, 1)))
             logprob = None if wanted is None else TokenLogprob(token, 0.0, top)
-            yield from choice.push(token, logprob)
+            while guide is not None and guide.fed and choice.finish is None:
+                choice.reasoning_truncated = guide.has_cut
+                yield from choice.push(*guide.feed())
+            if choice.finish is None:
+                if guide is not None and not guide.is_over:
+                    guide.take(token)
+                yield from choice.push(token, logprob)
             if choice.finish is not None:
                 break
         yield from choice.close("length")

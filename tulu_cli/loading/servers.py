@@ -266,8 +266,8 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-_SAMPLING = ("top_k", "min_p", "repetition_penalty")
-_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+_SAMPLING = ("top_k", "min_p", "repetition_penalty", "max_reasoning_tokens")
+_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "max_reasoning_tokens": None}
 # Where a model's name comes from when it is meant for this server, and for no engine here.
 _MEANT = ("flag", "/model")
 

@@ -12,6 +12,8 @@ from tulu_cli.prompt.tokenizer import Tokenizer
 
 SWITCH = "enable_thinking"  # the template's variable, as Qwen3, GLM and others name it
 _TAGS = ("<think>", "</think>")
+# As models of all families with these tags write it, and as Qwen3's card closes a thought.
+_CLOSING = "\n</think>\n\n"
 # What the field of a thought is called in a response_template, as in messages.
 _FIELDS = ("reasoning_content", "reasoning", "thinking")
 # OpenAI's Harmony format, of gpt-oss: an answer is several messages, each in a channel.
@@ -37,7 +39,12 @@ def thought_format(
     if told := _told_format(response_template):
         return told
     knows = any(tag in source for source in sources for tag in _TAGS)
-    return ThoughtFormat(*_TAGS) if knows else None
+    return ThoughtFormat(*_TAGS, closing=_CLOSING) if knows else None
+
+
+def writes_thoughts(tokenizer: Tokenizer) -> bool:
+    """Return True for a model that may think. Raise UsageError as `thought_format` does."""
+    return thought_format(tokenizer.chat_templates, tokenizer.response_template) is not None
 
 
 def _told_format(response_template: Any) -> ThoughtFormat | None:
@@ -48,8 +55,9 @@ def _told_format(response_template: Any) -> ThoughtFormat | None:
     field: Mapping[str, Any] = next(
         (fields[name] for name in _FIELDS if isinstance(fields.get(name), Mapping)), {}
     )
-    start, end = _one_text(field.get("open")), _one_text(field.get("close"))
-    return ThoughtFormat(start, end) if start and end else None
+    start, closing = _one_text(field.get("open")).strip(), _one_text(field.get("close"))
+    end = closing.strip()
+    return ThoughtFormat(start, end, closing=closing) if start and end else None
 
 
 def _is_opened(field: Any) -> bool:
@@ -58,13 +66,13 @@ def _is_opened(field: Any) -> bool:
 
 
 def _one_text(told: Any) -> str:
-    """Return the text of an anchor without the line ends around it; "" for several, or a pattern.
+    """Return the text of an anchor, with the line ends around it; "" for several, or a pattern.
 
     Which of its line ends a model leaves out says nothing.
     """
     if isinstance(told, list) and len(told) == 1:
         told = told[0]
-    return told.strip() if isinstance(told, str) else ""
+    return told if isinstance(told, str) else ""
 
 
 def thoughts_after(tokenizer: Tokenizer, prompt: TokenIds, begun: str = "") -> ThoughtFormat | None:
@@ -79,8 +87,8 @@ def thoughts_after(tokenizer: Tokenizer, prompt: TokenIds, begun: str = "") -> T
     if begun.strip():
         is_open = begun.rfind(known.start) > begun.rfind(known.end)
         return replace(known, is_open=True) if is_open else None
-    tail = tokenizer.decode(prompt[-_TAIL_TOKENS:], skip_special_tokens=False)
-    return replace(known, is_open=tail.rstrip().endswith(known.start))
+    tail = tokenizer.decode(prompt[-_TAIL_TOKENS:], skip_special_tokens=False).rstrip()
+    return replace(known, is_open=tail.endswith(known.start), is_closed=tail.endswith(known.end))
 
 
 def thinking_prompt(
@@ -123,19 +131,28 @@ def check_variables(vocabulary: Vocabulary, names: Iterable[str]) -> None:
         )
 
 
+def no_thoughts(option: str) -> UsageError:
+    """Return the refusal of an option for thoughts where the model writes none."""
+    return UsageError(
+        f"{option} would change nothing: the chat template of this model knows no thoughts."
+    )
+
+
 class ThoughtStream:
     """The thought and the answer in a text that grows.
 
     All that `push` and `finish` return adds up to the same two texts, however the text is cut into
     pieces. A thought stands before the answer or nowhere: the same signs in an answer are text.
     The signs, and the line ends inside of the thought and after it, belong to neither; a thought
-    that never ends is one.
+    that never ends is one. An answer that is `bound` by a structure has no white space before it
+    either where no thought comes: it was sampled before it was known which of them comes.
     """
 
-    def __init__(self, thoughts: ThoughtFormat) -> None:
+    def __init__(self, thoughts: ThoughtFormat, *, bound: bool = False) -> None:
         self.channel: Channel = "thought" if thoughts.is_open else "answer"  # of the latest text
         self.has_ended = False  # the thought
         self._start, self._end = thoughts.start, thoughts.end
+        self._is_bound = bound
         self._has_text = False  # in the channel
         self._is_undecided = True
         self._held = ""
@@ -170,6 +187,8 @@ class ThoughtStream:
             self.channel, self._held = "thought", begin.removeprefix(self._start)
         elif self._start.startswith(begin):
             return
+        elif self._is_bound and self.channel == "answer":
+            self._held = begin
         self._is_undecided = False
 
     def _thought(self) -> str:

@@ -20,6 +20,7 @@ _LOADED = "it has loaded its model already"
 # What cannot be asked of such a server, by the name of the option, and why.
 CANNOT: Mapping[str, str] = {
     **dict.fromkeys(("top_k", "min_p", "repetition_penalty", "ignore_eos"), _NO_WORD),
+    "max_reasoning_tokens": _NO_WORD,
     **dict.fromkeys(("regex", "choice"), _NO_WORD),
     **dict.fromkeys(("raw", "prefill", "allow_special", "strict_roles"), _ITS_PROMPT),
     **dict.fromkeys(("engine", "dtype", "quantization", "device", "max_model_len"), _LOADED),
@@ -40,7 +41,8 @@ def cannot(name: str, url: str | None) -> UsageError:
 def check(sampling: Sampling, url: str | None) -> None:
     """Raise UsageError for sampling parameters that chat completions do not have."""
     default = Sampling()
-    for name in ("top_k", "min_p", "repetition_penalty", "ignore_eos"):
+    numbers = ("top_k", "min_p", "repetition_penalty", "max_reasoning_tokens")
+    for name in (*numbers, "ignore_eos"):
         if getattr(sampling, name) != getattr(default, name):
             raise cannot(name, url)
     if sampling.constraint is not None and sampling.constraint.kind in CANNOT:

@@ -85,10 +85,13 @@ def read_thoughts(body: Mapping[str, Any]) -> ThoughtFormat | None:
     told = body.get("thoughts")
     if told is None:
         return None
-    kinds = {"start": str, "end": str, "is_open": bool}
+    kinds = {"start": str, "end": str, "is_open": bool, "is_closed": bool, "closing": str}
     fits = isinstance(told, dict) and told.keys() == kinds.keys()
     if not fits or not all(isinstance(told[name], kind) for name, kind in kinds.items()):
-        raise BadInput("thoughts must be an object of the texts start and end, and of is_open.")
+        raise BadInput(
+            "thoughts must be an object of the texts start, end and closing, and of is_open and "
+            "is_closed."
+        )
     if not told["start"] or not told["end"]:
         raise BadInput("thoughts.start and thoughts.end must not be empty.")
     return ThoughtFormat(**told)
@@ -137,6 +140,8 @@ def piece_fields(event: Text, *, with_ids: bool, end: Done | None = None) -> dic
     }
     if event.channel != "answer":
         fields["channel"] = event.channel
+    if end is not None and end.reasoning_truncated:
+        fields["reasoning_truncated"] = True
     return fields | {"token_ids": list(event.token_ids)} if with_ids else fields
 
 

@@ -89,10 +89,11 @@ def choice_object(
 ) -> dict[str, Any]:
     """Return one choice for JSON, with logprobs only if they were asked for.
 
-    It has `reasoning` only if the model has written a thought.
+    It has `reasoning` only if the model has written a thought, and `reasoning_truncated` only if
+    that was closed at its limit.
     """
     done = completion.done
-    thought = {} if completion.reasoning is None else {"reasoning": completion.reasoning}
+    thought = thought_fields(completion)
     choice: dict[str, Any] = {
         "index": done.index,
         **thought,
@@ -105,6 +106,16 @@ def choice_object(
     if completion.logprobs:
         choice["logprobs"] = [logprob_object(entry, token_text) for entry in completion.logprobs]
     return choice
+
+
+def thought_fields(completion: Completion) -> dict[str, Any]:
+    """Return the thought of a choice for JSON, and whether it was closed at its limit."""
+    thought: dict[str, Any] = {}
+    if completion.reasoning is not None:
+        thought["reasoning"] = completion.reasoning
+    if completion.done.reasoning_truncated:
+        thought["reasoning_truncated"] = True
+    return thought
 
 
 def logprob_object(entry: TokenLogprob, token_text: TokenText) -> dict[str, Any]:

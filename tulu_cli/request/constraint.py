@@ -97,10 +97,11 @@ def check(constraint: Constraint, completion: Completion) -> None:
     if problem is None:
         return
     if completion.done.finish_reason == "length":
-        raise StoppedByLength(
-            f"The answer was cut{place_of_cut([completion])}, before it was complete: "
-            "raise --max-tokens."
-        )
+        where = place_of_cut([completion])
+        what = f"answer was cut{where}, before it was complete"
+        if completion.is_thought_alone:
+            what = f"thought was cut{where}, before an answer"
+        raise StoppedByLength(f"The {what}: raise --max-tokens.")
     kind = constraint.kind.replace("_", " ")
     raise ConstraintNotMet(f"The answer does not satisfy the {kind}: {problem}.")
 

@@ -12,7 +12,7 @@ from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt import ChatEncoder, encode_chat
 from tulu_cli.prompt.chat import NOTHING, Variables
-from tulu_cli.prompt.thinking import thoughts_after
+from tulu_cli.prompt.thinking import no_thoughts, thoughts_after
 from tulu_cli.request.inputs import with_system
 
 
@@ -97,8 +97,7 @@ class RequestMaker:
     def request(
         self, ids: TokenIds, sampling: Sampling, thoughts: ThoughtFormat | None = None
     ) -> Request:
-        """Return the request for a prompt of token ids. An answer with a structure is all of it."""
-        thoughts = None if sampling.constraint else thoughts
+        """Return the request for a prompt of token ids."""
         return Request(ids, sampling, self._token_model().end_token_ids, thoughts=thoughts)
 
     def completion(self, text: str, sampling: Sampling) -> Request:
@@ -153,6 +152,13 @@ class RequestMaker:
         if isinstance(self.model, ChatModel):
             raise self.model.has_no_tokens()
         return self.model
+
+
+def check_limit(prepared: Prepared, request: Request) -> None:
+    """Raise UsageError for a limit of the thought that was asked for where none can come."""
+    asked = prepared.settings.is_flag("max_reasoning_tokens")
+    if asked and isinstance(prepared.model, TokenModel) and request.thoughts is None:
+        raise no_thoughts("--max-reasoning-tokens")
 
 
 def request_maker(

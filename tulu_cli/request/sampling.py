@@ -37,6 +37,7 @@ def decide(
     chosen = advice | {name: setting.value for name, setting in settings.values.items()}
     return Sampling(
         max_tokens=settings.get("max_tokens"),
+        max_reasoning_tokens=settings.get("max_reasoning_tokens"),
         seed=settings.get("seed", secrets.randbelow(2**31)),
         stop=stop,
         n=n,

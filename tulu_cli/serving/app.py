@@ -133,6 +133,8 @@ class Service:
         thoughts = completions.read_thoughts(body)
         if thoughts is not None and not read_switch(body, "stream"):
             raise BadInput("thoughts are told from the answer in a stream alone.")
+        if thoughts is None and sampling.max_reasoning_tokens is not None:
+            raise BadInput("max_reasoning_tokens is not supported here: leave it out.")
         return Request(ids, sampling, ends, thoughts=thoughts)
 
     def _check_model(self, body: Mapping[str, Any]) -> None:

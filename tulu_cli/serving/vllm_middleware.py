@@ -1,27 +1,35 @@
 """The routes of ours that vLLM's server does not have, as a middleware of it.
 
 vLLM's server samples; prompts, text and the ends of answers are made here by our own rules, so that
-a client without a tokenizer gets what one with a tokenizer would make of vLLM's token ids.
+a client without a tokenizer gets what one with a tokenizer would make of vLLM's token ids. What
+depends on where a thought ends is answered past vLLM's routes, by its engine.
 """
 
+import asyncio
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tulu_cli.core import Done, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler, take_tokens
-from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.engines.base import first_line
+from tulu_cli.engines.thinking import is_guided
+from tulu_cli.engines.vllm.generate import generate
+from tulu_cli.errors import BadInput, EngineDied, EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     PROMPT_PATH,
+    Envelope,
     read_end_tokens,
     read_thoughts,
     text_chunk,
 )
 from tulu_cli.protocol.sampling import read_sampling
-from tulu_cli.serving.frames import LAST_LINE, line, read_body, refusal
+from tulu_cli.serving.frames import LAST_LINE, AnswerWriter, EventStream, line, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
 
 if TYPE_CHECKING:
@@ -31,10 +39,12 @@ _COMPLETIONS = "/v1/completions"
 
 
 class TuluRoutes:
-    """The middleware. vLLM makes it from its name, so its two values have to be set beforehand."""
+    """The middleware. vLLM makes it from its name, so its values have to be set beforehand."""
 
     tokenizer: ClassVar[Tokenizer]
     max_model_len: ClassVar[int | None] = None
+    engine: ClassVar[Any] = None  # the AsyncLLM of the server
+    _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
@@ -53,15 +63,65 @@ class TuluRoutes:
                 response = await prompt_response(body, self.tokenizer, self.max_model_len)
                 await response(scope, receive, send)
                 return
-            translator = AnswerTranslator(read_request(body), self.tokenizer, send)
+            request = read_request(body)
+            if is_guided(request):
+                await self._guided(request, scope, receive, send)
+                return
+            translator = AnswerTranslator(request, self.tokenizer, send)
         except TuluError as error:
             await (await refusal(None, error))(scope, receive, send)
             return
         target = {"path": _COMPLETIONS, "raw_path": _COMPLETIONS.encode()}
         # vLLM would end an answer at a stop string, but not where we do.
-        told = {name: value for name, value in body.items() if name != "thoughts"}
+        ours = ("thoughts", "max_reasoning_tokens")
+        told = {name: value for name, value in body.items() if name not in ours}
         asked = json.dumps({**told, "stop": []}).encode()
         await self._app({**scope, **target}, again(asked, receive), translator.send)
+
+    async def _guided(
+        self, request: Request, scope: "Scope", receive: "Receive", send: "Send"
+    ) -> None:
+        """Answer a request that `is_guided`, until the client hangs up."""
+        answer = AnswerWriter(Envelope("cmpl", "", 0, chat=False), with_ids=True)
+        stream = EventStream(answer, self._events(request), usage=True)
+        counted = scope["app"].state
+        counted.server_load_metrics = getattr(counted, "server_load_metrics", 0) + 1
+        task = asyncio.create_task(stream(scope, receive, send))
+        watch = asyncio.create_task(hung_up(receive))
+        try:
+            await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            counted.server_load_metrics -= 1
+            for one in (task, watch):
+                one.cancel()
+            await asyncio.gather(task, watch, return_exceptions=True)
+
+    async def _events(self, request: Request) -> AsyncIterator[Text | Done]:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        def name() -> str:
+            return f"tulu-{next(self._numbers)}"
+
+        started = time.perf_counter()
+        made = generate(self.engine, request, self.tokenizer, name, started)
+        try:
+            async with aclosing(made) as events:
+                async for event in events:
+                    yield event
+        except TuluError:
+            raise
+        except EngineDeadError as error:
+            raise EngineDied("vLLM's worker process died.") from error
+        except Exception as error:
+            raise EngineError(f"vLLM failed while generating: {first_line(error)}.") from error
+
+
+async def hung_up(receive: "Receive") -> None:
+    """Wait until the client hangs up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def read_request(body: Mapping[str, Any]) -> Request:

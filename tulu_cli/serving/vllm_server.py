@@ -129,6 +129,7 @@ async def serve(args: Any, loaded: Callable[[Any], None]) -> None:
     if args.uds:
         Path(args.uds).chmod(0o600)
     engine = start_engine(config, disable_log_stats=args.disable_log_stats)
+    TuluRoutes.engine = engine
     try:
         loaded(config)
         ended = await build_and_serve(engine, address, listening, args)

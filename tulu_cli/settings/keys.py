@@ -41,6 +41,7 @@ KEYS = (
     Key("model", "", str),
     Key("system", "", str),
     Key("max_tokens", "sampling", int, "1 or more", _at_least(1)),
+    Key("max_reasoning_tokens", "sampling", int, "0 or more", _at_least(0)),
     Key("temperature", "sampling", float, "0 or more", _at_least(0)),
     Key("top_p", "sampling", float, "over 0 and up to 1", lambda value: 0 < value <= 1),
     Key("top_k", "sampling", int, "0 (off) or more", _at_least(0)),

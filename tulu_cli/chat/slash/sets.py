@@ -8,6 +8,7 @@ from tulu_cli.chat.session import new_stamp
 from tulu_cli.chat.slash.arguments import choices
 from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.errors import UsageError
+from tulu_cli.prompt.thinking import no_thoughts
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
 
 # What can change between two answers; the other settings are decided when a model is loaded.
@@ -88,6 +89,8 @@ def changed(chat: Chat, key: Key, text: str) -> Settings:
         value = parsed(key.kind, text)
         if problem := key.problem(value):
             raise UsageError(f"{key.name} {problem}")
+        if key.name == "max_reasoning_tokens" and not chat.model.thinks:
+            raise no_thoughts(key.name)
         values[key.name] = Setting(value, "/set")
     return replace(chat.settings, values=values)
 
@@ -103,7 +106,7 @@ def show_sampling(chat: Chat) -> None:
         if name == "seed" and setting is None:
             value = "drawn for each answer"
         if value is None:
-            value = "up to the context length"
+            value = "no limit" if name == "max_reasoning_tokens" else "up to the context length"
         advised = name in chat.model.generation_config
         origin = setting.origin if setting else "the model's advice" if advised else "default"
         write_line(chat, f"{name:<20} {value}  ({origin})", _INDENT)

@@ -34,6 +34,7 @@ from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.engines.remote.wire import Wire
+from tulu_cli.engines.thinking import ContinuedChoice, is_guided
 from tulu_cli.errors import NoEngine, TuluError
 from tulu_cli.machine import Machine
 from tulu_cli.prompt.chat import NOTHING
@@ -42,6 +43,7 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     CLIENT_HEADER,
     PROMPT_PATH,
+    cached_tokens,
     read_thoughts,
     request_body,
     thoughts_body,
@@ -75,13 +77,21 @@ class RemoteEngine:
         A warm engine of ours makes the text too, so a process that asks one thing needs no
         tokenizer.
         """
-        return self._told(request) if self._endpoint.is_ours else self._assembled(request)
+        if self._endpoint.is_ours:
+            return self._told(request)
+        return self._continued(request) if is_guided(request) else self._assembled(request)
 
     def batch(
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Keep the server busy with a bounded number of requests; yield answers as they end."""
-        return answer_all(requests, lambda one: collect(self._assembled(one)), self._wire.hang_up)
+
+        def answer(request: Request) -> list[Completion]:
+            # A warm engine of ours follows a thought itself.
+            guided = is_guided(request)
+            return collect(self.stream(request) if guided else self._assembled(request))
+
+        return answer_all(requests, answer, self._wire.hang_up)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Keep the server busy with a bounded number of scores; yield them as they end."""
@@ -99,6 +109,8 @@ class RemoteEngine:
         choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
         body = request_body(request, self._endpoint.info.model)
         body |= {"stop": list(request.sampling.stop), **thoughts_body(request.thoughts)}
+        if request.sampling.max_reasoning_tokens is not None:
+            body["max_reasoning_tokens"] = request.sampling.max_reasoning_tokens
         with self._wire.open(ANSWER_PATH, body) as chunks:
             yield from read_answer(chunks, choices, request, take_text)
 
@@ -112,6 +124,34 @@ class RemoteEngine:
         body = request_body(request, self._endpoint.info.model)
         with self._wire.open("/v1/completions", body) as chunks:
             yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
+
+    def _continued(self, request: Request) -> Iterator[Text | Done]:
+        """Yield the events of a request that `is_guided`, one choice after the other."""
+        request, started = self._checked(request), time.perf_counter()
+        for index in range(request.sampling.n):
+            choice = ContinuedChoice(request, self._tokenizer, index, started)
+            yield from self._choice(choice, request)
+
+    def _choice(self, choice: ContinuedChoice, request: Request) -> Iterator[Text | Done]:
+        """Yield the events of a choice, for which the server is asked as often as needed."""
+        top = request.sampling.logprobs or 0
+        while choice.finish is None:
+            yield from choice.begin()
+            if choice.finish is not None:
+                break
+            body = request_body(choice.asked, self._endpoint.info.model)
+            is_first = choice.asked.prompt == request.prompt
+            with self._wire.open("/v1/completions", body) as chunks:
+                for chunk in chunks:
+                    if is_first and (usage := chunk.get("usage")):
+                        choice.cached_tokens = cached_tokens(usage)
+                    for told in chunk["choices"]:
+                        yield from take_tokens(choice, told, top)
+                    if choice.is_stale or isinstance(choice.stop, str):
+                        break
+                else:
+                    yield from choice.close("error")
+        yield choice.done()
 
     def _checked(self, request: Request) -> Request:
         check_structure(request)

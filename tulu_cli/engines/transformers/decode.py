@@ -11,6 +11,7 @@ from tulu_cli.core import Constraint, Done, Request, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.guidance import grammar
+from tulu_cli.engines.thinking import ThoughtGuide, is_guided
 from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.engines.transformers.sampler import ConstraintMask, Sampler, tokenizer_for
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError
@@ -21,13 +22,15 @@ from tulu_cli.prompt import Tokenizer
 class BatchRow:
     """One running choice; `position` is its request's place in the input.
 
-    `token` is the one that was sampled last. A choice that cannot go on has a `failure`.
+    `token` is the one that came last. A choice that cannot go on has a `failure`. A `guide` is
+    there as long as a thought may come; the `mask` binds what is sampled once it is gone.
     """
 
     position: int
     assembler: ChoiceAssembler
     sampler: Sampler
     mask: ConstraintMask | None = None
+    guide: ThoughtGuide | None = None
     token: int = 0
     failure: TuluError | None = None
 
@@ -36,11 +39,37 @@ class BatchRow:
         """Return True once no token will follow."""
         return self.assembler.finish is not None or self.failure is not None
 
+    @property
+    def is_plain(self) -> bool:
+        """Return True if the likeliest token comes next, and nothing else is asked for."""
+        return self.guide is None and self.sampler.plain
+
+    def next(self, logits: torch.Tensor) -> tuple[int, TokenLogprob | None]:
+        """Return the next token, from `logits`, shape (vocabulary,), or without being sampled.
+
+        Raise EngineError where nothing can be chosen.
+        """
+        guide = self.guide
+        if guide is None:
+            return self.sampler.next(logits)
+        if not guide.fed and not guide.is_over:
+            token, logprob = self.sampler.next(logits)
+            if guide.take(token):
+                return token, logprob
+        if guide.fed:
+            self.assembler.reasoning_truncated = guide.has_cut
+            return guide.feed()
+        self.guide = None
+        if self.mask is not None:
+            self.sampler.bind(self.mask)
+        return self.sampler.next(logits)
+
     def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:
-        """Take a sampled token; yield its text, and the end if it is one."""
+        """Take a token; yield its text, and the end if it is one."""
         self.token = token
+        self.sampler.take(token)
         yield from self.assembler.push(token, logprob)
-        if self.mask is not None and self.assembler.finish is None:
+        if self.mask is not None and self.guide is None and self.assembler.finish is None:
             self.mask.take(token)
         if self.assembler.finish is not None:
             yield self.assembler.done()
@@ -161,12 +190,12 @@ def sample(rows: list[BatchRow], logits: torch.Tensor) -> Iterator[tuple[BatchRo
     A row that cannot be given one is left with its failure, and stops no other. Raise DoesNotFit
     if memory runs out.
     """
-    likeliest = _likeliest(logits) if all(row.sampler.plain for row in rows) else None
+    likeliest = _likeliest(logits) if all(row.is_plain for row in rows) else None
     for i, row in enumerate(rows):
         try:
             with translated():
                 if likeliest is None:
-                    token, logprob = row.sampler.next(logits[i])
+                    token, logprob = row.next(logits[i])
                 else:
                     token, logprob = likeliest[i], None
                 events = list(row.push(token, logprob))
@@ -209,9 +238,11 @@ class RowMaker:
     ) -> BatchRow:
         mask = self._mask(request.sampling.constraint, request.stop_token_ids)
         device = self.model.device
-        sampler = Sampler(request.sampling, index, request.prompt_token_ids, device, mask)
+        guide = ThoughtGuide(request, self.tokenizer) if is_guided(request) else None
+        bound = mask if guide is None else None
+        sampler = Sampler(request.sampling, index, request.prompt_token_ids, device, bound)
         assembler = ChoiceAssembler(request, self.tokenizer, index, started, cached)
-        return BatchRow(position, assembler, sampler, mask)
+        return BatchRow(position, assembler, sampler, mask, guide)
 
     def _mask(
         self, constraint: Constraint | None, end_tokens: tuple[int, ...]

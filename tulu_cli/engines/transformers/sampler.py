@@ -61,9 +61,16 @@ class Sampler:
         if not scores.max().isfinite():
             raise EngineError(_why_none(raw, allowed))
         token = self._draw(scores)
+        return token, None if self._top is None else token_logprob(raw, token, self._top)
+
+    def bind(self, mask: Mask) -> None:
+        """Let only the tokens of a structure be chosen from now on."""
+        self._mask = mask
+
+    def take(self, token: int) -> None:
+        """Count a token as one that has come."""
         if self._ids is not None:
             self._ids = torch.cat([self._ids, self._ids.new_tensor([[token]])], dim=1)
-        return token, None if self._top is None else token_logprob(raw, token, self._top)
 
     def _draw(self, scores: torch.Tensor) -> int:
         if self._greedy:

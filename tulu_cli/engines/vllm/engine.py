@@ -9,17 +9,18 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
-from tulu_cli.engines.assemble import ChoiceAssembler, collect
+from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
+from tulu_cli.engines.vllm.generate import generate
 from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
 from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
-from tulu_cli.engines.vllm.values import pairs, sampling_params, score_of, scoring_params, take
+from tulu_cli.engines.vllm.values import score_of, scoring_params
 from tulu_cli.engines.worker import last_error_of, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 
@@ -166,7 +167,7 @@ class VllmEngine:
         outputs = self._engine.generate(
             {"prompt_token_ids": list(request.token_ids)},
             scoring_params(),
-            f"tulu-{next(self._numbers)}",
+            self._name(),
         )
         (output,) = [output async for output in outputs]
         return score_of(request, output.prompt_logprobs)
@@ -174,25 +175,15 @@ class VllmEngine:
     async def _generate(
         self, request: Request, started: float, watched: bool = True
     ) -> AsyncIterator[Text | Done]:
-        choices = [
-            ChoiceAssembler(request, self._spec.tokenizer, index, started)
-            for index in range(request.sampling.n)
-        ]
-        outputs = self._engine.generate(
-            {"prompt_token_ids": list(request.prompt_token_ids)},
-            sampling_params(request, watched),
-            f"tulu-{next(self._numbers)}",
+        made = generate(
+            self._engine, request, self._spec.tokenizer, self._name, started, watched=watched
         )
-        try:
-            async for output in outputs:
-                for choice, piece in pairs(choices, output.outputs, request.sampling.greedy):
-                    choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
-                    for event in take(choice, piece, request.sampling.logprobs or 0):
-                        yield event
-                if all(choice.finish for choice in choices):
-                    return
-        finally:
-            await outputs.aclose()  # aborts what still runs, after a stop string of ours
+        async with aclosing(made) as events:
+            async for event in events:
+                yield event
+
+    def _name(self) -> str:
+        return f"tulu-{next(self._numbers)}"
 
     async def _shut_down(self) -> None:
         self._engine.shutdown()
