@@ -312,56 +312,61 @@ def test_a_thought_that_never_ends_is_one(engine: Engine, asker: Asker) -> None:
     assert usage_of(choice.done).reasoning_tokens == 0
 
 
+_FIRST_WORDS: dict[int, tuple[ThoughtFormat, str]] = {}
+
+
 def first_words(engine: Engine, asker: Asker) -> tuple[ThoughtFormat, str]:
     """A format of thoughts whose end the demo surely writes, and the thought before it."""
-    (whole,) = collect(engine.stream(asker.request(max_tokens=30)))
-    words = whole.text.split()
-    sign = f"{words[4]} {words[5]}"  # spans tokens
-    closing = f" {sign}.\n"
-    return ThoughtFormat("<think>", sign, is_open=True, closing=closing), whole.text.split(sign)[0]
+    if id(engine) not in _FIRST_WORDS:
+        (whole,) = collect(engine.stream(asker.request(max_tokens=12)))
+        words = whole.text.split()
+        sign = f"{words[3]} {words[4]}"  # spans tokens
+        thoughts = ThoughtFormat("<think>", sign, is_open=True, closing=f" {sign}.\n")
+        _FIRST_WORDS[id(engine)] = thoughts, whole.text.split(sign)[0]
+    return _FIRST_WORDS[id(engine)]
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_structure_binds_behind_the_thought(real_engine: Engine, asker: Asker, n: int) -> None:
+def test_a_structure_binds_behind_the_thought(real_engine: Engine, asker: Asker) -> None:
     thoughts, thought = first_words(real_engine, asker)
-    constraint = Constraint("choice", json.dumps(["Paris", "Rome ü"]))
-    request = replace(asker.request(constraint=constraint, n=n, logprobs=0), thoughts=thoughts)
-    ((_, batched),) = real_engine.batch([request])
-    assert isinstance(batched, list)
-    for choice in (*collect(real_engine.stream(request)), *batched):
-        check(constraint, choice)
-        assert (choice.reasoning, choice.done.finish_reason) == (thought, "stop")
-        assert not choice.done.reasoning_truncated
-        assert [entry.token_id for entry in choice.logprobs] == list(choice.token_ids)
-    others = (replace(thoughts, is_open=False), replace(thoughts, is_open=False, is_closed=True))
-    for other in others:
-        (choice, *_) = collect(real_engine.stream(replace(request, thoughts=other)))
-        check(constraint, choice)
-        assert choice.reasoning is None
+    constraint = Constraint("choice", '["Paris", "Rome ü"]')
+    request = replace(asker.request(constraint=constraint, n=2, logprobs=0), thoughts=thoughts)
+    begun = replace(request, thoughts=replace(thoughts, is_open=False))
+    closed = replace(request, thoughts=replace(thoughts, is_open=False, is_closed=True))
+    batched = dict(real_engine.batch([request, begun, closed]))
+    streamed = collect(real_engine.stream(request))
+    for position, expected in ((0, thought), (1, None), (2, None)):
+        choices = batched[position]
+        assert isinstance(choices, list)
+        for choice in choices if position else (*choices, *streamed):
+            check(constraint, choice)
+            assert (choice.reasoning, choice.done.finish_reason) == (expected, "stop")
+            assert not choice.done.reasoning_truncated
+            assert [entry.token_id for entry in choice.logprobs] == list(choice.token_ids)
 
 
-@pytest.mark.parametrize("limit", [0, 2])
-def test_a_thought_is_closed_at_its_limit(real_engine: Engine, asker: Asker, limit: int) -> None:
+def test_a_thought_is_closed_at_its_limit(real_engine: Engine, asker: Asker) -> None:
     thoughts, thought = first_words(real_engine, asker)
-    sampling = {"max_tokens": 12, "max_reasoning_tokens": limit}
-    request = replace(asker.request(**sampling), thoughts=thoughts)
-    ((_, batched),) = real_engine.batch([request])
-    (choice,) = collect(real_engine.stream(request))
-    assert isinstance(batched, list)
-    assert batched[0].token_ids == choice.token_ids
     closing = asker.tokenizer.encode_text(thoughts.closing)
-    assert choice.token_ids[limit : limit + len(closing)] == closing
-    assert choice.done.reasoning_truncated
-    assert batched[0].done.reasoning_truncated
-    assert choice.reasoning is not None
-    assert thought.startswith(choice.reasoning.strip())
-    assert len(asker.tokenizer.encode_text(choice.reasoning)) <= limit + 1
-    usage = usage_of(choice.done)
-    assert (usage.completion_tokens, choice.done.finish_reason) == (12, "length")
-    assert usage.prompt_tokens == len(request.prompt_token_ids)
-    assert limit < usage.reasoning_tokens <= limit + len(closing)
-    far = replace(request, sampling=replace(request.sampling, max_reasoning_tokens=500))
-    assert not collect(real_engine.stream(far))[0].done.reasoning_truncated
+    two, none = (
+        replace(asker.request(max_tokens=10, max_reasoning_tokens=limit), thoughts=thoughts)
+        for limit in (2, 0)
+    )
+    (streamed,) = collect(real_engine.stream(two))
+    batched = dict(real_engine.batch([two, none]))
+    for limit, choices in ((2, [streamed]), (2, batched[0]), (0, batched[1])):
+        assert isinstance(choices, list)
+        (choice,) = choices
+        assert choice.token_ids[limit : limit + len(closing)] == closing
+        assert choice.done.reasoning_truncated
+        assert choice.reasoning is not None
+        assert thought.startswith(choice.reasoning.strip())
+        assert bool(choice.reasoning.strip()) == bool(limit)
+        usage = usage_of(choice.done)
+        assert (usage.completion_tokens, choice.done.finish_reason) == (10, "length")
+        assert usage.prompt_tokens == len(two.prompt_token_ids)
+        assert limit < usage.reasoning_tokens <= limit + len(closing)
+    assert isinstance(batched[0], list)
+    assert batched[0][0].token_ids == streamed.token_ids
 
 
 def test_what_is_wrong_with_a_structure_is_said_before_the_thought(

@@ -10,6 +10,7 @@ from tulu_cli.prompt.builtin import CARD_EOS, Templates, tulu_templates
 from tulu_cli.prompt.inspect.lint import Finding, LintTarget, lint_conversation, lint_template
 from tulu_cli.prompt.inspect.writer import PromptWriter
 
+from . import habits
 from .pairs import Pair, turns
 from .synthetic import LLAMA2
 
@@ -293,3 +294,22 @@ def test_control_tokens_are_no_role_markers(pairs: dict[str, Pair]) -> None:
     target = LintTarget(PromptWriter(pairs["chatml"].ours))
     found = lint_conversation(target, turns("<|im_start|>assistant"), "f")
     assert codes(found) == {"T101"}
+
+
+@pytest.mark.parametrize(
+    ("habit", "expected"),
+    [
+        ("qwen3", ("T062", "The template drops the thoughts of earlier answers.")),
+        ("deepseek_r1", ("T062", "The template drops the thoughts of all answers.")),
+        ("keeping_thoughts", ("T063", "The template keeps the thoughts of earlier answers.")),
+        ("gpt_oss", ("T062", "The template drops the thoughts of earlier answers.")),
+        ("chatml", None),
+    ],
+)
+def test_what_becomes_of_earlier_thoughts_is_a_note(
+    habit: str, expected: tuple[str, str] | None
+) -> None:
+    found = lint_source(habits.source(habit), bos_token="<s>", eos_token="<|im_end|>")
+    about = [finding for finding in found if finding.code in ("T062", "T063")]
+    assert [(one.code, one.message) for one in about] == ([expected] if expected else [])
+    assert all(one.severity == "note" for one in about)

@@ -13,6 +13,7 @@ from tulu_cli.prompt.inspect.formats import Row
 from tulu_cli.prompt.inspect.tokens import Explained, explain_row, loss_mask
 from tulu_cli.prompt.inspect.writer import PromptWriter
 
+from .habits import source
 from .pairs import Pair, turns
 from .published import MARKING
 from .strategies import conversations, texts
@@ -225,3 +226,61 @@ def test_a_block_that_the_template_cuts_marks_nothing(pairs: dict[str, Pair]) ->
     )
     result = explained(pairs["chatml"], turns("Hi", "Ho"), template=source)
     assert result.source != "generation"
+
+
+THINKING = [
+    *turns("Why?"),
+    Message("assistant", "A.", {"reasoning_content": "One."}),
+    *turns("And?"),
+    Message("assistant", "B.", {"reasoning_content": "Two."}),
+]
+
+
+@pytest.mark.parametrize(
+    ("habit", "expected"),
+    [
+        # Message, text and whether it is learnt; Qwen3's drops the thoughts of earlier turns.
+        ("qwen3", [(1, "", False), (3, "<think>\nTwo.\n</think>", True)]),
+        # The prompt asks with the sign that begins the thought: that one is not learnt.
+        ("keeping_thoughts", [(1, "<think>One.</think>", True), (3, "<think>Two.</think>", True)]),
+        ("deepseek_r1", [(1, "", False), (3, "", False)]),
+        ("gpt_oss", [(1, "", False), (3, "Two.", True)]),  # no two signs, but its own text
+    ],
+)
+def test_thoughts_are_found_in_the_prompt(
+    pairs: dict[str, Pair], habit: str, expected: list[tuple[int, str, bool]]
+) -> None:
+    named = {"bos_token": "<s>"}
+    found = explained(pairs["chatml"], THINKING, template=source(habit), kwargs=named)
+    shown = [
+        (
+            one.index,
+            "".join(token.piece for token in found.tokens[one.start or 0 : one.end or 0]).strip(),
+            one.learnt,
+        )
+        for one in found.thoughts
+    ]
+    assert shown == expected
+    marked = {at for one in found.thoughts if one.end for at in range(one.start or 0, one.end)}
+    assert {at for at, token in enumerate(found.tokens) if token.thought} == marked
+
+
+def test_a_thought_is_of_unknown_use_where_the_mask_is_unknown(
+    pairs: dict[str, Pair],
+) -> None:
+    talk = [*turns("Why?"), Message("assistant", "A.", {"reasoning_content": "One."})]
+    # The answer begins in another way than the prompt asks for it.
+    other = "('model' if loop.index0 == 1 else m.role)"
+    bare = source("keeping_thoughts").replace(
+        "'<|im_start|>' + m.role", f"'<|im_start|>' + {other}"
+    )
+    found = explained(pairs["chatml"], talk, template=bare)
+    assert found.mask() is None
+    assert found.reason
+    assert [one.learnt for one in found.thoughts] == [None]
+
+
+def test_signs_in_an_answer_are_no_thought(pairs: dict[str, Pair]) -> None:
+    talk = turns("Which?", "It is <think> and </think>.")
+    found = explained(pairs["chatml"], talk, template=source("keeping_thoughts"))
+    assert [token for token in found.tokens if token.thought] == []

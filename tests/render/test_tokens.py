@@ -30,3 +30,11 @@ def test_each_role_has_its_colour() -> None:
     for code in ("1;36", "36", "32", "0"):
         plain = plain.replace(f"\x1b[{code}m", "")
     assert plain == token_table(ROWS, Look(100, color=False))
+
+
+def test_thoughts_have_a_column_where_there_are_any() -> None:
+    rows = [*ROWS, Cells("9", "Hm", b"Hm", "assistant", False, True, thought=True)]
+    lines = token_table(rows, Look(100, color=False)).splitlines()
+    assert lines[0].split()[4:] == ["special", "thought", "learnt", "bytes"]
+    assert lines[4].split() == ["3", "9", "Hm", "assistant", "thought", "yes", "48", "6d"]
+    assert lines[2].split()[4:6] == ["yes", *lines[2].split()[5:6]]

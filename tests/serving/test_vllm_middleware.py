@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tulu_cli.core import ThoughtFormat
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import ANSWER_PATH, PROMPT_PATH
 from tulu_cli.serving.vllm_middleware import TuluRoutes
@@ -127,7 +129,7 @@ def test_a_thought_is_told_from_the_answer_here(tokenizer: Tokenizer, body: dict
     ids = tokenizer.encode_text("<think>\nHm.\n</think>\n\nBlue.")
     told = sse(*(chunk(token) for token in ids), chunk(2, finish="stop")) + b"data: [DONE]\n\n"
     inner = Inner(HEAD, body_part(told, more=False))
-    thoughts = {"start": "<think>", "end": "</think>", "is_open": False}
+    thoughts = asdict(ThoughtFormat("<think>", "</think>"))
     _, events = ask(inner, {**body, "thoughts": thoughts}, tokenizer)
     assert ids_of(events) == [*ids, 2]
     channels: dict[str, str] = {"answer": "", "thought": ""}

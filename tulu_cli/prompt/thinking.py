@@ -15,7 +15,7 @@ _TAGS = ("<think>", "</think>")
 # As models of all families with these tags write it, and as Qwen3's card closes a thought.
 _CLOSING = "\n</think>\n\n"
 # What the field of a thought is called in a response_template, as in messages.
-_FIELDS = ("reasoning_content", "reasoning", "thinking")
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "thinking")
 # OpenAI's Harmony format, of gpt-oss: an answer is several messages, each in a channel.
 _HARMONY = "<|channel|>"
 _TAIL_TOKENS = 64  # hold the longest sign of a thought, and the line end after it
@@ -53,7 +53,7 @@ def _told_format(response_template: Any) -> ThoughtFormat | None:
     if not isinstance(fields, Mapping) or _is_opened(fields.get("content")):
         return None
     field: Mapping[str, Any] = next(
-        (fields[name] for name in _FIELDS if isinstance(fields.get(name), Mapping)), {}
+        (fields[name] for name in THOUGHT_FIELDS if isinstance(fields.get(name), Mapping)), {}
     )
     start, closing = _one_text(field.get("open")).strip(), _one_text(field.get("close"))
     end = closing.strip()

@@ -7,7 +7,7 @@ from tulu_cli.render import columns
 from tulu_cli.render.columns import GAP, aligned
 from tulu_cli.text import cells, clip, one_line, terminal_safe
 
-_HEADINGS = ("#", "id", "text", "turn", "special", "learnt", "bytes")
+_HEADINGS = ("#", "id", "text", "turn", "special", "thought", "learnt", "bytes")
 _NUMBERS, _PAINTED, _TEXT = (0, 1), (2, 3), 2  # places of columns
 _FEWEST = 11  # columns for bytes, at the least
 _COLORS = (36, 32, 35, 33, 34)  # SGR: cyan, green, magenta, yellow, blue
@@ -34,30 +34,36 @@ class Cells:
     role: str
     special: bool
     learnt: bool | None
+    thought: bool = False
 
 
 def token_table(rows: Sequence[Cells], look: Look) -> str:
     """Return the table as text; each role has its colour where there are any.
 
-    Bytes that the width has no room for are cut, and an ellipsis stands for them.
+    Bytes that the width has no room for are cut, and an ellipsis stands for them. A prompt without
+    thoughts has no column for them.
     """
-    table = [
+    table: list[tuple[str, ...]] = [
         (
             str(number),
             row.id,
             visible(row.piece),
             one_line(row.role),
             "special" if row.special else "",
+            "thought" if row.thought else "",
             {True: "yes", False: "", None: "?"}[row.learnt],
             row.data.hex(" "),
         )
         for number, row in enumerate(rows)
     ]
-    taken = max(map(cells, aligned([line[:-1] for line in (_HEADINGS, *table)], _NUMBERS)))
+    headings: tuple[str, ...] = _HEADINGS
+    if not any(row.thought for row in rows):
+        headings, *table = (_without_thought(line) for line in (headings, *table))
+    taken = max(map(cells, aligned([line[:-1] for line in (headings, *table)], _NUMBERS)))
     room = max(look.width - taken - len(GAP), _FEWEST)
     table = [(*line[:-1], clip(line[-1], room)) for line in table]
     if not look.color:
-        return columns.table([_HEADINGS, *table], right=_NUMBERS)
+        return columns.table([headings, *table], right=_NUMBERS)
     roles = list(dict.fromkeys(row.role for row in rows))
 
     def paint(line: int, column: int, text: str) -> str:
@@ -67,7 +73,12 @@ def token_table(rows: Sequence[Cells], look: Look) -> str:
         bold = "1;" if column == _TEXT and row.special else ""
         return f"\x1b[{bold}{_COLORS[roles.index(row.role) % len(_COLORS)]}m{text}\x1b[0m"
 
-    return columns.table([_HEADINGS, *table], right=_NUMBERS, paint=paint)
+    return columns.table([headings, *table], right=_NUMBERS, paint=paint)
+
+
+def _without_thought(line: tuple[str, ...]) -> tuple[str, ...]:
+    at = _HEADINGS.index("thought")
+    return (*line[:at], *line[at + 1 :])
 
 
 def visible(piece: str) -> str:

@@ -41,9 +41,9 @@ def tokens(
 ) -> None:
     """Turn conversations into the token ids that a model is given.
 
-    A terminal gets a table: id, text, bytes, role, whether it is a control token, and whether it
-    counts in the loss of supervised fine-tuning. A pipe gets the ids of each conversation on a
-    line; --json adds the text, the turns and the loss mask.
+    A terminal gets a table: id, text, bytes, role, whether it is a control token, whether it is of
+    a thought, and whether it counts in the loss of supervised fine-tuning. A pipe gets the ids of
+    each conversation on a line; --json adds the text, the turns, the thoughts and the loss mask.
     """
     flags = dict(locals())
     from tulu_cli.streams import Streams
@@ -105,15 +105,28 @@ def as_table(explained: "Explained", look: "Look") -> str:
             token.turn.role if token.turn else "",
             token.special,
             token.learnt if known else None,
+            token.thought,
         )
         for token in explained.tokens
     ]
     unknown = f"The loss mask is unknown: {explained.reason}\n" if explained.reason else ""
-    return token_table(cells, look) + unknown
+    dropped = "".join(
+        f"The template drops the thought of messages[{one.index}].\n"
+        for one in explained.thoughts
+        if one.start is None
+    )
+    return token_table(cells, look) + unknown + dropped
 
 
 def as_json(explained: "Explained") -> dict[str, Any]:
-    """Return one conversation as an object, its turns by the numbers of their tokens."""
+    """Return one conversation as an object, its turns and thoughts by the numbers of their tokens.
+
+    A thought that the template drops has none.
+    """
+    thoughts = [
+        {"message": one.index, "start": one.start, "end": one.end, "learnt": one.learnt}
+        for one in explained.thoughts
+    ]
     return {
         "text": explained.text,
         "ids": [token.id for token in explained.tokens],
@@ -123,4 +136,5 @@ def as_json(explained: "Explained") -> dict[str, Any]:
         "turns": [
             {"role": role, "start": start, "end": end} for role, start, end in explained.turns()
         ],
+        **({"thoughts": thoughts} if thoughts else {}),
     }

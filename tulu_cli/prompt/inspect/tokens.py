@@ -1,13 +1,14 @@
 """A prompt token by token: id, text, bytes, whose turn it is in, and whether it is learnt."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
 
 from tulu_cli.prompt.encode import encode_pieces, encoding_of_pieces
 from tulu_cli.prompt.inspect.formats import Row, tools_of
 from tulu_cli.prompt.inspect.spans import Anatomy, Range, Source, Turn
+from tulu_cli.prompt.inspect.thoughts import signs_in, thoughts_in
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.spoofing import pieces_of
 from tulu_cli.prompt.tokenizer import Tokenizer, encoding
@@ -24,6 +25,20 @@ class Token:
     turn: Turn | None
     special: bool
     learnt: bool
+    thought: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """The thought of message `index`: its first token and the one after its last, signs included.
+
+    Both are None where the template drops it. `learnt` is None where the loss mask is unknown.
+    """
+
+    index: int
+    start: int | None
+    end: int | None
+    learnt: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,7 @@ class Explained:
     tokens: tuple[Token, ...]
     source: Source
     reason: str = ""
+    thoughts: tuple[Thought, ...] = ()
 
     def turns(self) -> list[tuple[str, int, int]]:
         """Return the role, the first token and the one after the last, of each turn."""
@@ -62,8 +78,32 @@ def explain_row(tokenizer: Tokenizer, writer: PromptWriter, row: Row) -> Explain
     """Return a row's prompt with all that is known of each token. Raise BadInput, UsageError."""
     anatomy = writer.anatomy(row.messages, tools_of(row))
     ids, offsets = encoding_of_text(tokenizer, anatomy.text, allow_special=writer.allow_special)
-    tokens = tuple(explain_tokens(tokenizer, ids, offsets, anatomy))
-    return Explained(plain(anatomy.text), tokens, anatomy.source, anatomy.reason)
+    tokens = explain_tokens(tokenizer, ids, offsets, anatomy)
+    signs = signs_in(writer.source_for(tools_of(row)), tokenizer.response_template)
+    thoughts = []
+    for one in thoughts_in(anatomy, row.messages, signs):
+        if one.whole is None or one.inner is None:
+            thoughts.append(Thought(one.index, None, None, _known(anatomy, is_learnt=False)))
+            continue
+        places = covering(offsets, one.whole)
+        inner = covering(offsets, one.inner) or places
+        for at in places:
+            tokens[at] = replace(tokens[at], thought=True)
+        is_learnt = all(tokens[at].learnt for at in inner)
+        known = _known(anatomy, is_learnt=is_learnt)
+        thoughts.append(Thought(one.index, places[0], places[-1] + 1, known))
+    text = plain(anatomy.text)
+    return Explained(text, tuple(tokens), anatomy.source, anatomy.reason, tuple(thoughts))
+
+
+def covering(offsets: Sequence[Range], characters: Range) -> list[int]:
+    """Return the tokens that cover any of these characters."""
+    start, end = characters
+    return [at for at, (first, last) in enumerate(offsets) if first < end and last > start]
+
+
+def _known(anatomy: Anatomy, *, is_learnt: bool) -> bool | None:
+    return None if anatomy.source == "none" else is_learnt
 
 
 def encoding_of_text(

@@ -38,8 +38,13 @@ class PromptWriter:
     @cached_property
     def source(self) -> str:
         """Return the Jinja source that is used."""
+        return self.source_for(None)
+
+    def source_for(self, tools: Sequence[Variables] | None) -> str:
+        """Return the Jinja source that is used for a conversation with tools of its own."""
+        own = self.tools if tools is None else tools
         templates = self.vocabulary.chat_templates
-        return choose_template(templates, self.template, with_tools=self.tools is not None)
+        return choose_template(templates, self.template, with_tools=own is not None)
 
     @cached_property
     def tokens(self) -> Mapping[str, Any]:
@@ -155,9 +160,7 @@ class PromptWriter:
     ) -> list[Range] | None:
         """Return the characters that the template marks as the model's, None if it marks none."""
         own = self.tools if tools is None else tools
-        source = choose_template(
-            self.vocabulary.chat_templates, self.template, with_tools=own is not None
-        )
+        source = self.source_for(tools)
         if "endgeneration" not in source:
             return None
         from tulu_cli.prompt.environment import MARKS

@@ -8,6 +8,7 @@ from tulu_cli.prompt.encode import encoding_of_pieces
 from tulu_cli.prompt.inspect.grammar import START, common_beginning, without_thoughts
 from tulu_cli.prompt.inspect.lint.finding import (
     ANSWER,
+    ANSWERED,
     ASKED,
     SYSTEM,
     TURN,
@@ -17,8 +18,10 @@ from tulu_cli.prompt.inspect.lint.finding import (
     Rule,
 )
 from tulu_cli.prompt.spoofing import is_sign
+from tulu_cli.prompt.thinking import THOUGHT_FIELDS
 from tulu_cli.text import told
 
+_THOUGHT = "It must be said."
 _HALF_A_TOKEN = re.compile(r"<[^<>]*$")
 _EDGES = {"a line end": "\n", "two line ends": "\n\n", "a space": " "}
 
@@ -162,6 +165,42 @@ def straddles(target: LintTarget, answer: Message) -> bool:
     return any(start < len(header) < end for start, end in offsets)
 
 
+def treats_thoughts(target: LintTarget) -> Iterator[Finding]:
+    """T062 and T063: the thoughts of earlier answers."""
+    fields = dict.fromkeys(THOUGHT_FIELDS, _THOUGHT)
+    answers = [Message("assistant", ANSWERED, fields)]
+    if "</think>" in target.writer.source:
+        answers.append(Message("assistant", f"<think>\n{_THOUGHT}\n</think>\n\n{ANSWERED}"))
+    more = Message("user", SYSTEM)
+    texts = [(target.text(USER, one), target.text(USER, one, more)) for one in answers]
+    shown = [
+        (_THOUGHT in last, _THOUGHT in earlier)
+        for last, earlier in texts
+        if last is not None and earlier is not None
+    ]
+    if (True, True) in shown:
+        yield Finding(
+            "T063",
+            "note",
+            "The template keeps the thoughts of earlier answers.",
+            "Nothing, unless conversations become too long for the context.",
+        )
+    elif (True, False) in shown:
+        yield Finding(
+            "T062",
+            "note",
+            "The template drops the thoughts of earlier answers.",
+            "Nothing for a chat. In training, only the last answer of a conversation has one.",
+        )
+    elif len(shown) > 1:
+        yield Finding(
+            "T062",
+            "note",
+            "The template drops the thoughts of all answers.",
+            "Nothing for a chat. In training, no answer has one.",
+        )
+
+
 TURNS: tuple[Rule, ...] = (
     asks_as_it_answers,
     keeps_system,
@@ -170,4 +209,5 @@ TURNS: tuple[Rule, ...] = (
     keeps_tool_results,
     keeps_space,
     borders_hold,
+    treats_thoughts,
 )
