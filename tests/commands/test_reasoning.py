@@ -1,6 +1,7 @@
 """Models that think, from argv to output: the fake engine says what they would."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("TULU_CONFIG", "/dev/null")
     monkeypatch.setenv("TULU_DATA_DIR", str(tmp_path / "data"))
 
-    def verb(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        streams = Streams.test(stdin.encode())
+    def verb(*arguments: str, stdin: str = "", color: bool = False) -> tuple[int, str, str]:
+        streams = Streams.test(stdin.encode(), tty=color, color=color)
         monkeypatch.setattr(Streams, "standard", lambda *_color: streams)
         said = ""
         try:
@@ -241,6 +242,26 @@ def test_a_chat_keeps_the_thought_beside_the_answer(run: Run, thinking_directory
     assert '<summary>Thought</summary>\n<div class="thought">Two and two.</div>' in page
     found = run("history", "search", "two.")[1].splitlines()
     assert [" user: " in line for line in found] == [True, True]  # no thought is searched
+    found = run("history", "search", "--reasoning", "and", "two.")[1].splitlines()
+    who = " assistant (thought): "
+    assert [line.partition(who)[2] for line in found] == ["Two and two.", ""] * 2
+    hits = run("history", "search", "--reasoning", "--json", "TWO")[1].splitlines()
+    assert [json.loads(hit)["is_thought"] for hit in hits] == [True, False] * 2
+    for how, answers, beside in (
+        ((), (0, 2), 0),
+        (("--reasoning", "hide"), (0, 2), 0),
+        (("--reasoning", "show"), (0, 2), 2),
+        (("--reasoning", "only"), (2, 0), 0),
+    ):
+        code, shown, stderr = run("history", "show", "s", *how)
+        lines = shown.splitlines()
+        assert (lines.count("Two and two."), lines.count("It is 4.")) == answers
+        assert (code, stderr.count("Two and two.\n")) == (0, beside)
+    on_terminal = run("history", "show", "s", color=True)[1]
+    folded = r"\x1b\[2mThought: [0-9]+ tokens\.\x1b\[0m\n\nIt is 4\.\n"
+    assert len(re.findall(folded, on_terminal)) == 2
+    code, _, stderr = run("history", "show", "s", "--tree", "--reasoning", "show")
+    assert (code, "--reasoning is for the turns as text" in stderr) == (2, True)
 
 
 def test_what_is_sent_back_is_the_decision_of_the_template(
@@ -252,6 +273,31 @@ def test_what_is_sent_back_is_the_decision_of_the_template(
     # Qwen3's drops the thoughts before the last question.
     assert "assistant\nIt is 4.<|im_end|>" in stdout
     assert "<think>\nTwo and two." not in stdout
+
+
+def test_a_chat_sets_variables_of_its_template(run: Run, thinking_directory: Path) -> None:
+    lines = (
+        "/set template_arg.enable_thinking False",
+        "/show prompt Hi",
+        "/set template-arg.enable_thinking default",
+        "/show prompt Hi",
+        "/set template_arg.enable_thinkin_ 1",
+        "/set template_arg.messages 1",
+        "/set template_arg.enable_thinking",
+    )
+    chat = ("chat", "--engine", "fake", "-m", str(thinking_directory), "--no-history")
+    code, stdout, stderr = run(*chat, "--think", stdin="\n".join(lines))
+    assert code == 2
+    off, on = stdout.split("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")[1:]
+    assert (off.startswith("<think>\n\n</think>\n\n"), on) == (True, "")
+    why = "the chat template of this model reads no variable enable_thinkin_."
+    assert stderr.splitlines() == [
+        "template_arg.enable_thinking = false",
+        "template_arg.enable_thinking = default",
+        f"tulu: template_arg.enable_thinkin_ would change nothing: {why}",
+        "tulu: template_arg.messages cannot be set: a template has no such variable.",
+        "template_arg.enable_thinking = default",
+    ]
 
 
 @pytest.mark.parametrize("tokens", [4, 6])  # behind the sign, and in the thought

@@ -454,23 +454,18 @@ def read_engine_args(pairs: list[str]) -> dict[str, Any]:
 
 
 # As Python writes them, and so the model cards that show apply_chat_template(...).
-_PYTHON = {"True": True, "False": False, "None": None}
 
 
 def read_template_args(pairs: list[str] | None, think: bool | None = None) -> dict[str, Any]:
-    """Return the variables of KEY=VALUE pairs, and of --think. Raise UsageError.
+    """Return the variables of KEY=VALUE pairs, and of --think. Raise UsageError."""
+    from tulu_cli.request.inputs import read_variable
 
-    A value is what it is as JSON, or True, False or None as in Python; any other one is a text.
-    """
     variables: dict[str, Any] = {}
     for pair in pairs or ():
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
             raise UsageError(f"--template-arg takes KEY=VALUE, not {pair!r}.")
-        try:
-            variables[key] = json.loads(text)
-        except ValueError:
-            variables[key] = _PYTHON.get(text, text)
+        variables[key] = read_variable(text)
     if think is None:
         return variables
     if "enable_thinking" in variables:

@@ -118,13 +118,20 @@ def thinking_prompt(
     return ids, thoughts_after(tokenizer, ids, begun)
 
 
-def check_variables(vocabulary: Vocabulary, names: Iterable[str]) -> None:
-    """Raise UsageError for a variable that no chat template of the model reads."""
+def check_variables(
+    vocabulary: Vocabulary, names: Iterable[str], options: str = "--template-arg "
+) -> None:
+    """Raise UsageError for a variable that no chat template of the model reads.
+
+    `options` is what the user has written before the name of a variable.
+    """
     sources = vocabulary.chat_templates.values()
     for name in names:
         if any(name in source for source in sources):
             continue
-        option = "--think and --no-think" if name == SWITCH else f"--template-arg {name}"
+        option = f"{options}{name}"
+        if name == SWITCH and options.startswith("--"):
+            option = "--think and --no-think"
         raise UsageError(
             f"{option} would change nothing: the chat template of this model reads no variable "
             f"{name}."

@@ -1,7 +1,9 @@
 """What the user gives to be answered, arguments, files, stdin and conversations, as messages."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tulu_cli.core import Conversation, Message
 from tulu_cli.disk import reading
@@ -10,6 +12,7 @@ from tulu_cli.prompt import compose_user_text, decode_utf8, parse_messages
 from tulu_cli.streams import Streams
 from tulu_cli.text import shown
 
+_PYTHON = {"True": True, "False": False, "None": None}
 # How long a command that has its prompt already waits for a first byte on a stdin that is open.
 PATIENCE_SECONDS = 1.0
 
@@ -103,6 +106,17 @@ def with_system(messages: Conversation, system: str | None, *, asked: bool) -> C
     if system is None:
         return messages
     return (Message("system", well_formed(system, "The system prompt")), *messages)
+
+
+def read_variable(text: str) -> Any:
+    """Return the value of a variable for the chat template, as it is typed.
+
+    It is what it is as JSON, or True, False or None as in Python; any other one is a text.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return _PYTHON.get(text, text)
 
 
 def well_formed(text: str, source: str) -> str:

@@ -1,16 +1,22 @@
 """Slash commands for how the next answer is made: system prompt, sampling, model."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from tulu_cli.chat.chat import Chat
 from tulu_cli.chat.session import new_stamp
 from tulu_cli.chat.slash.arguments import choices
 from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.errors import UsageError
-from tulu_cli.prompt.thinking import no_thoughts
+from tulu_cli.prompt.chat import OURS
+from tulu_cli.prompt.thinking import SWITCH, check_variables, no_thoughts
+from tulu_cli.request.inputs import read_variable
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
 
+# A variable of the chat template, by its name behind this.
+_VARIABLE = "template_arg."
 # What can change between two answers; the other settings are decided when a model is loaded.
 _AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
 _DEFAULT = "default"
@@ -34,17 +40,20 @@ def system(chat: Chat, argument: str) -> None:
 
 
 def _settings(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
-    return [
-        (name, f"{key.wanted}; now {chat.settings.get(name, _DEFAULT)}")
+    named = {
+        name: f"{key.wanted}; now {chat.settings.get(name, _DEFAULT)}"
         for name, key in _AT_ONCE.items()
-        if name.startswith(begun)
-    ]
+    }
+    for variable in dict.fromkeys((SWITCH, *chat.variables)):
+        shown = spelled(chat.variables[variable]) if variable in chat.variables else _DEFAULT
+        named[f"{_VARIABLE}{variable}"] = f"for the chat template; now {shown}"
+    return [(name, about) for name, about in named.items() if name.startswith(begun)]
 
 
 @slash(
     "set",
-    "Show the sampling, or set one value of it, at once.",
-    arguments="[NAME [VALUE|default]]",
+    "Show the sampling, or set one value of it or of the chat template, at once.",
+    arguments="[NAME|template_arg.NAME [VALUE|default]]",
     words=_settings,
 )
 def set_(chat: Chat, argument: str) -> None:
@@ -52,6 +61,10 @@ def set_(chat: Chat, argument: str) -> None:
     name, _, text = argument.partition(" ")
     if not name:
         show_sampling(chat)
+        return
+    variable = name.replace("-", "_", 1) if name.startswith("template-arg.") else name
+    if variable.startswith(_VARIABLE):
+        set_variable(chat, variable.removeprefix(_VARIABLE), text.strip())
         return
     key = key_named(name)
     if text.strip():
@@ -61,6 +74,25 @@ def set_(chat: Chat, argument: str) -> None:
     if origin is None and _is_left_open(chat, key.name):
         value = _SERVERS
     chat.say(f"{key.name} = {value} ({origin.origin if origin else 'default'})")
+
+
+def set_variable(chat: Chat, name: str, text: str) -> None:
+    """Set a variable of the chat template, or show it. Raise UsageError if none reads it."""
+    if not name.isidentifier() or name in OURS:
+        raise UsageError(f"{_VARIABLE}{name} cannot be set: a template has no such variable.")
+    model = chat.model.tokens
+    if model is not None and text != _DEFAULT:
+        check_variables(model.tokenizer, [name], _VARIABLE)
+    if text:
+        others = {key: value for key, value in chat.variables.items() if key != name}
+        chat.variables = others if text == _DEFAULT else {**others, name: read_variable(text)}
+    shown = spelled(chat.variables[name]) if name in chat.variables else _DEFAULT
+    chat.say(f"{_VARIABLE}{name} = {shown}")
+
+
+def spelled(value: Any) -> str:
+    """Return a variable's value as it may be typed."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _is_left_open(chat: Chat, name: str) -> bool:
@@ -110,6 +142,8 @@ def show_sampling(chat: Chat) -> None:
         advised = name in chat.model.generation_config
         origin = setting.origin if setting else "the model's advice" if advised else "default"
         write_line(chat, f"{name:<20} {value}  ({origin})", _INDENT)
+    for name, value in chat.variables.items():
+        write_line(chat, f"{_VARIABLE}{name} {spelled(value)}", _INDENT)
     if chat.stop:
         write_line(chat, f"{'stop':<20} {', '.join(map(repr, chat.stop))}  (flag)", _INDENT)
 

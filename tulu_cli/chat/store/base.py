@@ -15,7 +15,10 @@ AROUND = 60  # characters shown on each side of what was found
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Hold a turn in which every word was found; `before`, `match` and `after` are the snippet."""
+    """Hold a turn in which every word was found; `before`, `match` and `after` are the snippet.
+
+    `is_thought` says that they are in the thought before the answer, and not all in the answer.
+    """
 
     session_id: str
     session_name: str | None
@@ -25,6 +28,7 @@ class Hit:
     before: str
     match: str
     after: str
+    is_thought: bool = False
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -51,13 +55,15 @@ def snippet(content: str, words: tuple[str, ...]) -> tuple[str, str, str]:
     return before, _one_line(content[start:end]), after
 
 
-def hits_in(session: Session, text: str) -> Iterator[Hit]:
-    """Yield the hits in a session that is in memory."""
+def hits_in(session: Session, text: str, *, thoughts: bool = False) -> Iterator[Hit]:
+    """Yield the hits in a session that is in memory, in its `thoughts` too if asked to."""
     words = words_of(text)
     for node in session.nodes.values():
-        if words and holds(node.content, words):
-            parts = snippet(node.content, words)
-            yield Hit(session.id, session.name, node.id, node.role, node.created, *parts)
+        said = (node.content, node.thought) if thoughts else (node.content,)
+        found = next((one for one in said if words and holds(one, words)), None)
+        if found is not None:
+            head = (session.id, session.name, node.id, node.role, node.created)
+            yield Hit(*head, *snippet(found, words), is_thought=found is not node.content)
 
 
 def _place(content: str, start: int) -> int:
@@ -109,8 +115,11 @@ class Store(Protocol):
         """Return all sessions, the last written first."""
         ...
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
-        """Return the turns that hold every word of the text, in any case, the newest first."""
+    def search(self, text: str, limit: int = 50, *, thoughts: bool = False) -> list[Hit]:
+        """Return the turns that hold every word of the text, in any case, the newest first.
+
+        With `thoughts`, an answer is also found by the thought before it.
+        """
         ...
 
     def rename(self, session_id: str, name: str | None) -> None: ...
@@ -144,8 +153,9 @@ class MemoryStore:
     def summaries(self) -> list[Summary]:
         return [summary_of(session) for session in reversed(self._sessions.values())]
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
-        hits = (hit for session in self._sessions.values() for hit in hits_in(session, text))
+    def search(self, text: str, limit: int = 50, *, thoughts: bool = False) -> list[Hit]:
+        sessions = self._sessions.values()
+        hits = (hit for one in sessions for hit in hits_in(one, text, thoughts=thoughts))
         return sorted(hits, key=lambda hit: hit.created, reverse=True)[:limit]
 
     def rename(self, session_id: str, name: str | None) -> None:

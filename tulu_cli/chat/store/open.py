@@ -232,10 +232,10 @@ class FallbackStore:
         kept = (one for one in on_disk if one.id not in self._waiting)
         return [*self._memory.summaries(), *kept]
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
-        on_disk = self._read(lambda: self._disk.search(text, limit))
+    def search(self, text: str, limit: int = 50, *, thoughts: bool = False) -> list[Hit]:
+        on_disk = self._read(lambda: self._disk.search(text, limit, thoughts=thoughts))
         kept = (hit for hit in on_disk if hit.session_id not in self._waiting)
-        return [*self._memory.search(text, limit), *kept][:limit]
+        return [*self._memory.search(text, limit, thoughts=thoughts), *kept][:limit]
 
     def rename(self, session_id: str, name: str | None) -> None:
         if session_id not in self._waiting:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tulu_cli.chat.session import Node, Record, Session
+from tulu_cli.chat.session import THOUGHT, Node, Record, Session
 from tulu_cli.chat.store.base import (
     Hit,
     Summary,
@@ -79,10 +79,10 @@ _SUMMARIES = f"""
 """  # noqa: S608
 _SEARCH = f"""
     SELECT {_text("session")}, {_text("name")}, {_text("nodes.id")}, {_text("role")},
-        {_time("nodes.created")}, {_text("content")}
+        {_time("nodes.created")}, {_text("content")}, {_text("extra")}
     FROM nodes JOIN sessions ON sessions.id = session
     WHERE (content LIKE :pattern OR seq IN (SELECT seq FROM nodes WHERE {_ODD}))
-        AND holds(CAST(content AS BLOB))
+        AND holds(CAST(content AS BLOB)) OR :thoughts AND thinks(CAST(extra AS BLOB))
     ORDER BY seq DESC LIMIT :limit
 """  # noqa: S608
 
@@ -233,13 +233,14 @@ class SqliteStore:
             for session, name, created, updated, first, turns in rows
         ]
 
-    def search(self, text: str, limit: int = 50) -> list[Hit]:
+    def search(self, text: str, limit: int = 50, *, thoughts: bool = False) -> list[Hit]:
         words = words_of(text)
         if not words:
             return []
-        parameters = {"pattern": _pattern(words), "limit": limit}
+        parameters = {"pattern": _pattern(words), "limit": limit, "thoughts": thoughts}
         with self._transaction("DEFERRED") as connection:
             connection.create_function("holds", 1, lambda content: holds(_decoded(content), words))
+            connection.create_function("thinks", 1, lambda extra: holds(_thought(extra), words))
             rows = connection.execute(_SEARCH, parameters).fetchall()
         return [_hit(row, words) for row in rows]
 
@@ -368,8 +369,19 @@ def _decoded(data: bytes) -> str:
 
 
 def _hit(row: tuple[Any, ...], words: tuple[str, ...]) -> Hit:
-    session, name, node, role, created, content = row
-    return Hit(session, name, node, role, created, *snippet(content, words))
+    session, name, node, role, created, content, extra = row
+    is_thought = not holds(content, words)
+    parts = snippet(_thought(extra) if is_thought else content, words)
+    return Hit(session, name, node, role, created, *parts, is_thought=is_thought)
+
+
+def _thought(extra: bytes | str | None) -> str:
+    """Return the thought in a turn's extra fields, "" where these cannot be read."""
+    try:
+        thought = json.loads(extra or "{}").get(THOUGHT)
+    except (*DAMAGE, AttributeError):
+        return ""
+    return thought if isinstance(thought, str) else ""
 
 
 def _pattern(words: tuple[str, ...]) -> str:

@@ -24,6 +24,10 @@ def search(
     limit: Annotated[
         int, typer.Option("-n", "--limit", min=1, help="Show at most N turns.", metavar="N")
     ] = 50,
+    reasoning: Annotated[
+        bool,
+        typer.Option("--reasoning", help="Look into the thoughts before the answers too."),
+    ] = False,
     json_output: Json = False,
     _debug: _options.Debug = False,
 ) -> int:
@@ -33,15 +37,18 @@ def search(
     """
     from tulu_cli.streams import Streams
 
-    return run(Streams.standard(), " ".join(text), limit=limit, json_output=json_output)
+    words = " ".join(text)
+    return run(Streams.standard(), words, limit=limit, reasoning=reasoning, json_output=json_output)
 
 
-def run(streams: "Streams", text: str, *, limit: int, json_output: bool) -> int:
+def run(
+    streams: "Streams", text: str, *, limit: int, reasoning: bool = False, json_output: bool
+) -> int:
     """Print what is found, and return the exit code. Raise UsageError for a text without a word."""
     if not text.strip():
         raise UsageError("There is nothing to look for: give a word.")
     with history(streams) as store:
-        hits = store.search(text, limit)
+        hits = store.search(text, limit, thoughts=reasoning)
     if json_output:
         streams.write("".join(f"{as_json(hit)}\n" for hit in hits))
     else:
@@ -61,7 +68,8 @@ def as_json(hit: "Hit") -> str:
 
 def show(hit: "Hit", streams: "Streams") -> None:
     """Write one hit on a line; on a terminal it fits, with the match in bold if there is colour."""
-    begin = f"{hit.session_id}  {to_the_minute(hit.created)}  {one_line(hit.role)}: "
+    who = f"{one_line(hit.role)}{' (thought)' if hit.is_thought else ''}"
+    begin = f"{hit.session_id}  {to_the_minute(hit.created)}  {who}: "
     if not streams.stdout_tty:
         streams.write(f"{begin}{hit.before}{hit.match}{hit.after}\n")
         return
