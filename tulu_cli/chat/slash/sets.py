@@ -44,7 +44,10 @@ def _settings(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
         name: f"{key.wanted}; now {chat.settings.get(name, _DEFAULT)}"
         for name, key in _AT_ONCE.items()
     }
-    for variable in dict.fromkeys((SWITCH, *chat.variables)):
+    tokens = chat.model.tokens
+    sources = tokens.tokenizer.chat_templates.values() if tokens else ()
+    known = (SWITCH,) if any(SWITCH in source for source in sources) else ()
+    for variable in dict.fromkeys((*known, *chat.variables)):
         shown = spelled(chat.variables[variable]) if variable in chat.variables else _DEFAULT
         named[f"{_VARIABLE}{variable}"] = f"for the chat template; now {shown}"
     return [(name, about) for name, about in named.items() if name.startswith(begun)]
