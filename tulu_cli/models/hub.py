@@ -26,6 +26,7 @@ from tulu_cli.text import gib, listed
 # *.py is text here: it is run only by an engine that was told to trust it.
 _TEXT_FILES = ["*.json", "*.jinja", "*.py", "*.model", "merges.txt", "vocab.txt", "*.tiktoken"]
 _WEIGHTS = ["*.safetensors"]
+_ADAPTER = ["adapter_config.json", "adapter_model.*", "tokenizer*.json", "chat_template.jinja"]
 # Second copies of the weights that some repositories hold in another layout.
 _COPIES = ["consolidated*", "original/*", "onnx/*"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -357,6 +358,49 @@ def snapshot(
     return directory
 
 
+def adapter_snapshot(ref: ModelRef, *, offline: bool, progress: Progress) -> Path:
+    """Return the directory of an adapter's files at one commit, fetching what is missing.
+
+    The network is used, and errors are raised, as by `snapshot`. Pickles are left where they are.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from tulu_cli.models.hub_errors import FOREIGN, translate, translated
+
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    wanted: dict[str, Any] = {"revision": ref.revision, "allow_patterns": _ADAPTER}
+    wanted["ignore_patterns"] = ["*.bin", "*.pt"]
+
+    def kept() -> Path | None:
+        with translated(full_name(ref)), suppress(LocalEntryNotFoundError):
+            found = Path(snapshot_download(ref.repo or "", **wanted, local_files_only=True))
+            return found if (found / "adapter_model.safetensors").is_file() else None
+        return None
+
+    offline = offline or is_offline()
+    if (offline or is_commit(ref.revision)) and (found := kept()):
+        return found
+    if offline:
+        raise _uncached(ref)
+    bar = silent_bar(f"Downloading the adapter {ref.repo}", progress)
+    try:
+        with _strict():
+            directory = Path(snapshot_download(ref.repo or "", **wanted, tqdm_class=bar))
+    except FOREIGN as error:
+        refusal = translate(error, full_name(ref))
+        found = None if _is_final(error) else kept()
+        if found:
+            return found
+        raise refusal from error
+    if not (directory / "adapter_model.safetensors").is_file():
+        with translated(full_name(ref)):
+            names = names_on_the_hub(ref, directory.name)
+        if has_only_pickles(names):
+            raise only_pickles(full_name(ref))
+    return directory
+
+
 def _fetched(ref: ModelRef, *, weights: bool, progress: Progress) -> Path:
     from tulu_cli.models.hub_errors import FOREIGN, translate
 
@@ -386,6 +430,10 @@ def _not_cached(ref: ModelRef, *, weights: bool) -> TuluError:
             refusal := adapter_refusal(directory, full_name(ref))
         ):
             return refusal
+    return _uncached(ref)
+
+
+def _uncached(ref: ModelRef) -> ModelNotFound:
     return ModelNotFound(
         f"{full_name(ref)} is not in the cache, or only in part, and we are offline: fetch it "
         "once without --offline and HF_HUB_OFFLINE."

@@ -37,6 +37,7 @@ def _known(aliases: Iterable[str]) -> dict[str, str]:
 
 
 _LOCAL = re.compile(r"(/|~|\.{1,2}(/|$))")
+CONFIG_OF_ADAPTER = "adapter_config.json"
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 # What git allows and no path separator games: the Hub's library joins a revision to a path.
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./+-]*", re.ASCII)
@@ -142,17 +143,26 @@ def _require_config(name: str, path: Path) -> None:
     raise ModelNotFound(f"The directory {name!r} has no config.json: {hint}")
 
 
-def adapter_refusal(directory: Path, name: str) -> ModelNotFound | None:
+class IsAdapter(ModelNotFound):
+    """PEFT's adapter was named as a model; `base` is the model that it is of, if it says so."""
+
+    def __init__(self, name: str, base: str | None) -> None:
+        of = f" of {base!r}" if base else ""
+        super().__init__(
+            f"{name!r} is an adapter{of}, and not a whole model: name its base, and the adapter "
+            "with --adapter, or merge the two with PEFT (merge_and_unload) and name the result."
+        )
+        self.name = name
+        self.base = base
+
+
+def adapter_refusal(directory: Path, name: str) -> IsAdapter | None:
     """Make the error for a directory that holds PEFT's adapter and no model, None if it does not.
 
     Raise BadInput if its adapter_config.json is broken.
     """
-    told = directory / "adapter_config.json"
+    told = directory / CONFIG_OF_ADAPTER
     if not os.path.isfile(told):
         return None
     base = read_json(told).get("base_model_name_or_path")
-    of = f" of {base!r}" if isinstance(base, str) and base else ""
-    return ModelNotFound(
-        f"{name!r} is an adapter{of}, and not a whole model: name its base, or merge the two with "
-        "PEFT (merge_and_unload) and name the result."
-    )
+    return IsAdapter(name, base if isinstance(base, str) and base else None)
