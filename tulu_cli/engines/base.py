@@ -1,16 +1,19 @@
 """What an engine is: its verbs over plain values, and the part of it that every engine shares."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
-from tulu_cli.errors import PromptTooLong, TuluError
+from tulu_cli.errors import BadInput, PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
+from tulu_cli.models.adapter import Adapter, read_adapter
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.text import listed
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
+from tulu_cli.warm.record import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,9 @@ class EngineSpec:
     start-up work is worth its time: compiling pays for a server and not for one answer. Scoring
     takes as long, and logits of many tokens at once. A `deterministic` engine lets no answer depend
     on what was asked before or meanwhile, in any dtype.
-    `engine_args` are the engine's own, passed through unchanged. `server` says where the model is
-    loaded already, if it is.
+    `engine_args` are the engine's own, passed through unchanged. `adapters` are loaded beside the
+    model, for the requests that name them. `server` says where the model is loaded already, if it
+    is.
     """
 
     name: str
@@ -40,6 +44,7 @@ class EngineSpec:
     deterministic: bool = False
     purpose: Literal["one-shot", "server", "scoring"] = "one-shot"
     engine_args: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[Adapter, ...] = ()
     server: Endpoint | None = None
 
 
@@ -116,6 +121,27 @@ def check_fits_context(request: ScoreRequest, max_model_len: int | None) -> None
             f"{max_model_len:,}: it is over by {tokens + 1 - max_model_len:,}, as one must be left "
             "over. Shorten it, or raise --max-model-len where the model allows it."
         )
+
+
+def told_adapters(spec: "EngineSpec") -> list[dict[str, str]]:
+    """Return the adapters of a spec as they are written down for another process."""
+    return [
+        {"name": one.name, "directory": str(one.directory), "files": fingerprint(one.directory)}
+        for one in spec.adapters
+    ]
+
+
+def read_adapters(told: Iterable[Mapping[str, str]]) -> tuple[Adapter, ...]:
+    """Return the adapters that `told_adapters` has written down. Raise what reading them raises."""
+    return tuple(read_adapter(Path(one["directory"]), one["name"]) for one in told)
+
+
+def adapter_named(name: str | None, adapters: Sequence[str]) -> str | None:
+    """Return the name of an adapter that is loaded, None for none. Raise BadInput for another."""
+    if name is None or name in adapters:
+        return name
+    there = listed(adapters) if adapters else "none"
+    raise BadInput(f"There is no adapter {name!r} here: there is {there}.")
 
 
 def versions(*packages: str) -> dict[str, str]:

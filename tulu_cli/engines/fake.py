@@ -12,6 +12,8 @@ fake: words N       the answer is N numbered words
 fake: wait SECONDS  nothing happens for so long, then the answer is "waited"
 fake: fail N        the first time it fails after N tokens, then N words and "recovered"
 fake: die N         the same, but the engine is gone then
+
+With an adapter, its name and a colon come before the answer.
 """
 
 import math
@@ -32,7 +34,7 @@ from tulu_cli.core import (
     TokenLogprob,
 )
 from tulu_cli.engines.assemble import ChoiceAssembler, collect
-from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
+from tulu_cli.engines.base import EngineSpec, adapter_named, bounded, check_fits_context
 from tulu_cli.engines.thinking import ThoughtGuide, is_guided
 from tulu_cli.errors import EngineDied, EngineError, TuluError
 from tulu_cli.machine import Machine
@@ -98,6 +100,7 @@ class FakeEngine:
 
     def __init__(self, spec: EngineSpec) -> None:
         self._tokenizer = spec.tokenizer
+        self._adapters = spec.adapters
         self._delay = float(spec.engine_args.get("delay", 0))
         self.info = EngineInfo(
             engine="fake",
@@ -111,6 +114,7 @@ class FakeEngine:
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of each choice in turn, a token at a time."""
+        adapter_named(request.adapter, [adapter.name for adapter in self._adapters])
         request = bounded(request, self.info.max_model_len)
         for index in range(request.sampling.n):
             yield from self._choice(request, index)
@@ -165,7 +169,7 @@ class FakeEngine:
         check_fits_context(request, self.info.max_model_len)
         end = self._tokenizer.eos_token_id
         context = request.token_ids[: request.context_tokens]
-        own = Request(context, Sampling(), () if end is None else (end,))
+        own = Request(context, Sampling(), () if end is None else (end,), adapter=request.adapter)
         said = (token for token in self._tokens(own) if token is not None)
         entries = []
         for token in request.completion_token_ids:
@@ -177,6 +181,8 @@ class FakeEngine:
     def _tokens(self, request: Request) -> Iterator[int | None]:
         """Yield the answer's tokens, or None while waiting. Raise what the prompt says."""
         ids = request.prompt_token_ids
+        if request.adapter is not None:
+            yield from self._tokenizer.encode_text(f"{request.adapter}: ")
         told = directive(self._tokenizer.decode(ids))
         if told is None:
             yield from script(request)

@@ -8,8 +8,9 @@ depends on where a thought ends is answered past vLLM's routes, by its engine.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +19,9 @@ from tulu_cli.engines.assemble import ChoiceAssembler, take_tokens
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.thinking import is_guided
 from tulu_cli.engines.vllm.generate import generate
+from tulu_cli.engines.vllm.values import lora_request
 from tulu_cli.errors import BadInput, EngineDied, EngineError, TuluError
+from tulu_cli.models.adapter import Adapter
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import (
     ANSWER_PATH,
@@ -44,6 +47,7 @@ class TuluRoutes:
     tokenizer: ClassVar[Tokenizer]
     max_model_len: ClassVar[int | None] = None
     engine: ClassVar[Any] = None  # the AsyncLLM of the server
+    adapters: ClassVar[Sequence[Adapter]] = ()
     _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self, app: "ASGIApp") -> None:
@@ -65,6 +69,8 @@ class TuluRoutes:
                 return
             request = read_request(body)
             if is_guided(request):
+                if (asked := body.get("model")) in {adapter.name for adapter in self.adapters}:
+                    request = replace(request, adapter=asked)
                 await self._guided(request, scope, receive, send)
                 return
             translator = AnswerTranslator(request, self.tokenizer, send)
@@ -105,7 +111,8 @@ class TuluRoutes:
             return f"tulu-{next(self._numbers)}"
 
         started = time.perf_counter()
-        made = generate(self.engine, request, self.tokenizer, name, started)
+        lora = lora_request(request.adapter, self.adapters)
+        made = generate(self.engine, request, self.tokenizer, name, started, lora=lora)
         try:
             async with aclosing(made) as events:
                 async for event in events:

@@ -45,6 +45,7 @@ def main(folder: Path) -> int:
     set_environment(spec.device, deterministic=spec.deterministic)
     TuluRoutes.tokenizer = spec.tokenizer
     TuluRoutes.max_model_len = spec.max_model_len
+    TuluRoutes.adapters = spec.adapters
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:
         run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))

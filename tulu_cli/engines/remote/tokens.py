@@ -107,7 +107,7 @@ class RemoteEngine:
         """Yield the events of a request, with the text that the server makes."""
         request, started = self._checked(request), time.perf_counter()
         choices = [ToldChoice(request, index, started) for index in range(request.sampling.n)]
-        body = request_body(request, self._endpoint.info.model)
+        body = request_body(request, request.adapter or self._endpoint.info.model)
         body |= {"stop": list(request.sampling.stop), **thoughts_body(request.thoughts)}
         if request.sampling.max_reasoning_tokens is not None:
             body["max_reasoning_tokens"] = request.sampling.max_reasoning_tokens
@@ -121,7 +121,7 @@ class RemoteEngine:
             ChoiceAssembler(request, self._tokenizer, index, started)
             for index in range(request.sampling.n)
         ]
-        body = request_body(request, self._endpoint.info.model)
+        body = request_body(request, request.adapter or self._endpoint.info.model)
         with self._wire.open("/v1/completions", body) as chunks:
             yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
 
@@ -159,7 +159,8 @@ class RemoteEngine:
 
     def _score(self, request: ScoreRequest) -> Score:
         check_fits_context(request, self.info.max_model_len)
-        told = self._wire.post("/v1/completions", score_body(request, self._endpoint.info.model))
+        model = request.adapter or self._endpoint.info.model
+        told = self._wire.post("/v1/completions", score_body(request, model))
         return read_score(request, told)
 
 

@@ -143,7 +143,8 @@ class ContinuousBatch:
         longest = max(map(len, prompts))
         padded = [(0,) * (longest - len(ids)) + ids for ids in prompts]
         cache = new_cache(self._maker.model.config)
-        for end, logits in self._decoder.prefill(padded, cache, 0, padding):
+        adapters = [row.adapter for row in rows]
+        for end, logits in self._decoder.prefill(padded, cache, 0, padding, adapters=adapters):
             yield RunningRows(rows, logits, cache, padding) if end == longest else None
 
     def _token_each(self, running: RunningRows) -> Iterator[tuple[int, Text | Done | TuluError]]:
@@ -159,9 +160,7 @@ class ContinuousBatch:
             return
         if len(alive) < len(rows):
             running.keep(alive)
-        running.logits = self._decoder.step(
-            [row.token for row in running.rows], running.cache, running.padding
-        )
+        running.logits = self._decoder.step(running.rows, running.cache, running.padding)
 
     def _leave(self) -> None:
         """Remove the rows of dropped requests."""

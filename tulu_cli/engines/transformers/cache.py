@@ -147,25 +147,28 @@ class KeptCache:
         self._config = config
         self._cache: DynamicCache | None = None
         self._ids: list[int] = []
+        self._adapter: str | None = None
 
-    def take(self, prompt: tuple[int, ...]) -> tuple[DynamicCache, int]:
+    def take(self, prompt: tuple[int, ...], adapter: str | None) -> tuple[DynamicCache, int]:
         """Return the cache for `prompt`, and how many of its first tokens it holds already.
+
+        What another adapter has computed is of no use.
 
         At least one token is left to feed, because only a fed token has logits. The cache belongs
         to the caller until `keep` gives it back, so a failure in between leaves nothing wrong here.
         """
         cache, shared = self._cache, common_prefix(self._ids, prompt[:-1])
         self._cache = None
-        if cache is None or not shared:
+        if cache is None or not shared or adapter != self._adapter:
             return new_cache(self._config), 0
         if shared < len(self._ids) and not truncate(cache, shared):
             return new_cache(self._config), 0
         return cache, shared
 
-    def keep(self, cache: DynamicCache, ids: list[int]) -> None:
+    def keep(self, cache: DynamicCache, ids: list[int], adapter: str | None) -> None:
         """Hold `cache`, which has at least the tokens `ids` in it, for the next request."""
         if truncate(cache, len(ids)) or cache.get_seq_length() == len(ids):
-            self._cache, self._ids = cache, ids
+            self._cache, self._ids, self._adapter = cache, ids, adapter
 
     def clear(self) -> None:
         """Free the memory of the cache."""

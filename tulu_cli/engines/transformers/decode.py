@@ -1,6 +1,6 @@
 """Prefill and decode: the model's forward passes, one token a step, for one row or many."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from tulu_cli.engines.assemble import ChoiceAssembler
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.thinking import ThoughtGuide, is_guided
+from tulu_cli.engines.transformers.adapters import LoadedAdapters
 from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.engines.transformers.sampler import ConstraintMask, Sampler, tokenizer_for
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError
@@ -31,6 +32,7 @@ class BatchRow:
     sampler: Sampler
     mask: ConstraintMask | None = None
     guide: ThoughtGuide | None = None
+    adapter: str | None = None
     token: int = 0
     failure: TuluError | None = None
 
@@ -121,22 +123,32 @@ class Padding:
 class Decoder:
     """Runs forward passes of `model`, `chunk` prompt tokens at a time, to notice a cancel."""
 
-    def __init__(self, model: Any, chunk: int) -> None:
+    def __init__(self, model: Any, chunk: int, adapters: LoadedAdapters | None = None) -> None:
         self.device: torch.device = model.device
+        self._adapters = adapters or LoadedAdapters(model)
         self._model = model
         self._chunk = chunk
         self._cache_argument = cache_argument(model)
 
     def prefill(
-        self, ids: list[tuple[int, ...]], cache: Any, start: int, padding: Padding | None = None
+        self,
+        ids: list[tuple[int, ...]],
+        cache: Any,
+        start: int,
+        padding: Padding | None = None,
+        *,
+        adapters: Sequence[str | None] = (None,),
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Feed the rows `ids`, of one length, from `start`; yield each chunk's end and logits."""
+        """Feed the rows `ids`, of one length, from `start`; yield each chunk's end and logits.
+
+        `adapters` has the one of each row.
+        """
         tokens = torch.tensor(ids, device=self.device)
         length = tokens.shape[1]
         for begin in range(start, length, self._chunk):
             end = min(begin + self._chunk, length)
             extra = padding.arguments(begin, end) if padding else {}
-            yield end, self._forward(tokens[:, begin:end], cache, extra)
+            yield end, self._forward(tokens[:, begin:end], cache, extra, adapters)
 
     def decode(
         self,
@@ -159,24 +171,32 @@ class Decoder:
             if len(alive) < len(rows):
                 cache.batch_select_indices(torch.tensor(alive, device=self.device))
                 rows = [rows[i] for i in alive]
-            logits = self.step([row.token for row in rows], cache)
+            logits = self.step(rows, cache)
             fed.append(rows[0].token)
         for row in everyone:
             if row.failure is not None:
                 raise row.failure
 
-    def step(self, tokens: list[int], cache: Any, padding: Padding | None = None) -> torch.Tensor:
-        """Feed one token to each row; return the next logits, shape (rows, vocabulary)."""
-        ids = torch.tensor([[token] for token in tokens], device=self.device)
+    def step(
+        self, rows: list[BatchRow], cache: Any, padding: Padding | None = None
+    ) -> torch.Tensor:
+        """Feed its last token to each row; return the next logits, shape (rows, vocabulary)."""
+        ids = torch.tensor([[row.token] for row in rows], device=self.device)
+        adapters = [row.adapter for row in rows]
         if padding is None:
-            return self._forward(ids, cache, {})
+            return self._forward(ids, cache, {}, adapters)
         padding.grow()
         end = padding.attention.shape[1]
-        return self._forward(ids, cache, padding.arguments(end - 1, end))
+        return self._forward(ids, cache, padding.arguments(end - 1, end), adapters)
 
     def _forward(
-        self, ids: torch.Tensor, cache: Any, extra: dict[str, torch.Tensor]
+        self,
+        ids: torch.Tensor,
+        cache: Any,
+        extra: dict[str, torch.Tensor],
+        adapters: Sequence[str | None],
     ) -> torch.Tensor:
+        self._adapters.use(adapters)
         arguments = {self._cache_argument: cache, **extra}
         with torch.inference_mode():
             output = self._model(input_ids=ids, use_cache=True, logits_to_keep=1, **arguments)
@@ -220,6 +240,7 @@ class RowMaker:
 
     tokenizer: Tokenizer
     model: Any
+    adapters: LoadedAdapters | None = None
 
     def __post_init__(self) -> None:
         self._guidance: dict[tuple[int, ...], Any] = {}
@@ -227,7 +248,12 @@ class RowMaker:
     def make(
         self, position: int, request: Request, started: float, cached: int = 0
     ) -> list[BatchRow]:
-        """Return the rows of the request at `position`. Raise BadInput for a bad constraint."""
+        """Return the rows of the request at `position`.
+
+        Raise BadInput for a bad constraint, or an adapter that is not loaded.
+        """
+        if self.adapters is not None:
+            self.adapters.check(request.adapter)
         return [
             self._row(position, request, index, started, cached)
             for index in range(request.sampling.n)
@@ -242,7 +268,7 @@ class RowMaker:
         bound = mask if guide is None else None
         sampler = Sampler(request.sampling, index, request.prompt_token_ids, device, bound)
         assembler = ChoiceAssembler(request, self.tokenizer, index, started, cached)
-        return BatchRow(position, assembler, sampler, mask, guide)
+        return BatchRow(position, assembler, sampler, mask, guide, request.adapter)
 
     def _mask(
         self, constraint: Constraint | None, end_tokens: tuple[int, ...]

@@ -93,20 +93,29 @@ class TransformersEngine:
     """
 
     def __init__(self, spec: EngineSpec, model: Any) -> None:
+        import torch
+
+        from tulu_cli.engines.transformers.adapters import LoadedAdapters
         from tulu_cli.engines.transformers.cache import KeptCache
         from tulu_cli.engines.transformers.decode import Decoder, RowMaker
         from tulu_cli.engines.transformers.score import Scorer
 
+        try:
+            self._adapters = LoadedAdapters(model, spec.adapters)
+        except torch.OutOfMemoryError as error:
+            raise DoesNotFit(
+                f"The adapters of {spec.name} do not fit in memory: {first_line(error)}."
+            ) from error
         model.eval()
         self._max_model_len = spec.max_model_len
         self._deterministic = spec.deterministic
         self.model = model
         # The shape of a forward pass decides how its sums are rounded: it is the same everywhere.
         chunk = _CHUNK["server" if spec.deterministic else spec.purpose]
-        self._decoder = Decoder(model, chunk)
+        self._decoder = Decoder(model, chunk, self._adapters)
         self._kept = KeptCache(model.config)
-        self._rows = RowMaker(spec.tokenizer, model)
-        self._scorer = Scorer(model, chunk)
+        self._rows = RowMaker(spec.tokenizer, model, self._adapters)
+        self._scorer = Scorer(model, chunk, self._adapters)
         self.info = EngineInfo(
             engine="transformers",
             model=spec.name,
@@ -124,19 +133,20 @@ class TransformersEngine:
         request = bounded(request, self.info.max_model_len)
         started = time.perf_counter()
         prompt = request.prompt_token_ids
-        cache, shared = self._kept.take(prompt)
+        cache, shared = self._kept.take(prompt, request.adapter)
         fed = list(prompt[:shared])
         try:
             with translated():
                 rows = self._rows.make(0, request, started, shared)
-                prefill = self._decoder.prefill([prompt], cache, shared)
+                adapters = (request.adapter,)
+                prefill = self._decoder.prefill([prompt], cache, shared, adapters=adapters)
                 for end, logits in prefill:  # noqa: B007 (the last counts)
                     fed += prompt[len(fed) : end]
                     yield Text("")  # where a consumer can close us in the middle of a prompt
                 yield from self._choices(rows, logits, cache, fed)
         finally:
             if not self._deterministic:
-                self._kept.keep(cache, fed)
+                self._kept.keep(cache, fed, request.adapter)
 
     def batch(
         self, requests: Iterable[Request]
@@ -169,13 +179,16 @@ class TransformersEngine:
             for position, request in window:
                 try:
                     check_fits_context(request, self.info.max_model_len)
+                    self._adapters.check(request.adapter)
                     fitting.append((position, request))
                 except TuluError as error:
                     yield position, error
             fitting.sort(key=lambda item: (item[1].context_tokens, len(item[1].token_ids)))
             rows = 1 if self._deterministic else _BATCH_ROWS
-            for start in range(0, len(fitting), rows):
-                yield from self._score_group(fitting[start : start + rows])
+            for adapter in dict.fromkeys(request.adapter for _, request in fitting):
+                alike = [item for item in fitting if item[1].adapter == adapter]
+                for start in range(0, len(alike), rows):
+                    yield from self._score_group(alike[start : start + rows])
 
     def forget(self) -> None:
         """Drop the kept cache, so that the next request computes its whole prompt."""
@@ -184,7 +197,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Free the memory; the engine cannot be used again."""
         self.forget()
-        del self.model, self._decoder, self._rows, self._scorer
+        del self.model, self._decoder, self._rows, self._scorer, self._adapters
 
     def _one_by_one(
         self, requests: Iterable[Request]

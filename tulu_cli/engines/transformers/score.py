@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from tulu_cli.core import Score, ScoreRequest, TokenLogprob
+from tulu_cli.engines.transformers.adapters import LoadedAdapters
 from tulu_cli.engines.transformers.cache import cache_argument, common_prefix, new_cache
 
 # Numbers in the logits of one forward pass; in float32 they are 256 MiB.
@@ -15,7 +16,8 @@ _MOST_LOGITS = 2**26
 class Scorer:
     """Scores groups of completions with `model`, at most `chunk` tokens of a row in a pass."""
 
-    def __init__(self, model: Any, chunk: int) -> None:
+    def __init__(self, model: Any, chunk: int, adapters: LoadedAdapters) -> None:
+        self._adapters = adapters
         self._model = model
         self._chunk = chunk
         self._cache_argument = cache_argument(model)
@@ -24,8 +26,9 @@ class Scorer:
     def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
         """Return the scores of a group, which is computed as one batch.
 
-        It is padded on the right, where no token that counts can attend.
+        It is padded on the right, where no token that counts can attend. All have one adapter.
         """
+        self._adapters.use((requests[0].adapter,))
         found: list[list[TokenLogprob]] = [[] for _ in requests]
         for start, logits in self._logits(requests):
             for entries, request, row in zip(found, requests, logits, strict=True):

