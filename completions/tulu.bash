@@ -13,7 +13,7 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
                 --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
@@ -22,6 +22,7 @@ _tulu_table() {
                 --output-format) words='tulu openai' ;;
                 --shard) words=auto ;;
                 -m | --model) asks=MODEL paths=files ;;
+                --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -30,7 +31,7 @@ _tulu_table() {
             esac
             ;;
         'tulu chat')
-            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --reasoning --plain --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --reasoning --plain --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
@@ -39,6 +40,7 @@ _tulu_table() {
                 --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
+                --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -62,13 +64,14 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
                 --prefill | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
+                --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -83,10 +86,10 @@ _tulu_table() {
             esac
             ;;
         'tulu eval')
-            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | [0-9]*) ;;
-                --data | -o | --output) paths=directories ;;
+                --data | -o | --output | --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -102,11 +105,12 @@ _tulu_table() {
             esac
             ;;
         'tulu plan')
-            options='--gpu --nodes --engine --max-model-len --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --log --compare --find --explain --plot --json --offline --debug --help'
+            options='--gpu --nodes --engine --max-model-len --adapter --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --log --compare --find --explain --plot --json --offline --debug --help'
             case $2 in
                 --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti titan-rtx quadro-rtx-4000 quadro-rtx-5000 quadro-rtx-6000 quadro-rtx-8000 rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-3060-laptop rtx-3070-laptop rtx-3080-laptop rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-4090-d rtx-4060-laptop rtx-4070-laptop rtx-4080-laptop rtx-4090-laptop rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-5070-laptop rtx-5070-ti-laptop rtx-5080-laptop rtx-5090-laptop rtx-a4000 rtx-a5000 rtx-a6000 rtx-4000-ada rtx-5000-ada rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 gb10 thor mi210 mi250x mi300x mi325x mi355x' ;;
                 --nodes | --max-model-len | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | -dp | --data-parallel-size | --gpu-memory-utilization | --kv-cache-memory-bytes | --cpu-offload-gb | --block-size | --vllm-version | --concurrency | --max-num-seqs | --max-num-batched-tokens | --batch-size | --batch | --num-beams | --beams | --compare) ;;
                 --engine) words='vllm transformers' ;;
+                --adapter) paths=directories ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --kv-cache-dtype) words='auto fp8 bfloat16 float16' ;;
@@ -124,10 +128,11 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
             case $2 in
                 --keep-alive | --host | --port | --nodes | --nnodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;
+                --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
@@ -203,7 +208,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -223,7 +228,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile | 1) ;;
-                0) words='model system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -238,7 +243,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;

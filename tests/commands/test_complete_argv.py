@@ -43,6 +43,7 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
     ("arguments", "name", "value"),
     [
         (["-m", "8b"], "model", "8b"),
+        (["--adapter", "a", "--adapter", "b=./c"], "adapter", ["a", "b=./c"]),
         (["-s", "Be brief."], "system", "Be brief."),
         (["--max-tokens", "5"], "max_tokens", 5),
         (["--temperature", "0.5"], "temperature", 0.5),

@@ -56,6 +56,7 @@ def test_another_user_gets_nowhere(
         (["--ray", "auto"], 2, "--ray needs --engine vllm: fake serves this user alone."),
         (["--keep-alive", "-1"], 2, "--keep-alive takes a time such as 30s, 10m or 2h, not '-1'."),
         (["--nodes", "2", "--deterministic"], 2, "--deterministic is for one machine: for several"),
+        (["--nodes", "2", "--adapter", "a"], 2, "--adapter is for one machine: for several, add"),
         (["--nodes", "1"], 2, "Invalid value for '--nodes'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -68,7 +68,7 @@ def test_each_setting_has_its_own_winner() -> None:
 
 
 def test_every_key_can_be_set_in_every_way(config: Path) -> None:
-    of_kind: dict[type, Any] = {str: "auto", int: 1, float: 0.5}
+    of_kind: dict[type, Any] = {str: "auto", int: 1, float: 0.5, list: ["./a", "org/b"]}
     samples = {key.name: of_kind[key.kind] for key in KEYS} | {"editing_mode": "vi"}
     lines: dict[str, list[str]] = {}
     for key in KEYS:
@@ -80,6 +80,7 @@ def test_every_key_can_be_set_in_every_way(config: Path) -> None:
     wanted = {key.name: samples[key.name] for key in KEYS}
     in_file = read(config, text)
     variables = {f"TULU_{key.name.upper()}": str(wanted[key.name]) for key in KEYS}
+    variables["TULU_ADAPTER"] = "./a, org/b"
     in_environment = read_settings({}, variables)
     for settings in (in_file, in_environment, read(config, flags=wanted)):
         assert {name: setting.value for name, setting in settings.values.items()} == wanted

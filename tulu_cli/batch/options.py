@@ -61,6 +61,9 @@ class BatchOptions:
 
 def check_combinations(chosen: BatchOptions) -> None:
     """Raise UsageError for options that contradict one another, or name what is not there."""
+    settings = chosen.load.settings
+    if settings.is_flag("adapter") and len(settings.get("adapter")) > 1:
+        raise UsageError("All rows are answered by one adapter: give --adapter once.")
     check_format(chosen.input_format)
     if chosen.output_format not in ("tulu", "openai"):
         raise UsageError(f"--output-format takes tulu or openai, not {chosen.output_format}.")

@@ -92,16 +92,22 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
         strict_roles=chosen.strict_roles,
     )
 
+    def with_adapter(request: ScoreRequest) -> ScoreRequest:
+        return replace(request, adapter=model.adapter)
+
     def make(row: "Row") -> list[ScoreRequest]:
         if isinstance(row.prompt, str):
             text = row.prompt
-            return [encode_completion(tokenizer, text, one.content) for one in row.completions]
+            return [
+                with_adapter(encode_completion(tokenizer, text, one.content))
+                for one in row.completions
+            ]
         messages = maker.conversation(row.prompt)
         own = writer
         if row.kwargs or row.tools:
             own = replace(writer, kwargs={**chosen.variables, **row.kwargs}, tools=row.tools)
         return [
-            encode_answer(tokenizer, own, (*messages, one), model.end_token_ids)
+            with_adapter(encode_answer(tokenizer, own, (*messages, one), model.end_token_ids))
             for one in row.completions
         ]
 
@@ -164,7 +170,7 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     model, settings = prepared.model, prepared.settings
     loaded = model.spec if isinstance(model, TokenModel) else None
     given = {name: settings.get(name) for name in _KEYS if name in settings.values}
-    answers = {
+    answers: dict[str, Any] = {
         "model": model.name,
         "revision": loaded and loaded.revision,
         "engine": _ENGINE_NAMES.get(prepared.choice.engine, prepared.choice.engine),
@@ -186,6 +192,9 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     if isinstance(model, ChatModel):
         answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
     # Only where they are used, so that an older output can still be gone on with.
+    if loaded is not None and model.adapter is not None:
+        held = [one.content_hash() for one in loaded.adapters if one.name == model.adapter]
+        answers["adapter"] = [model.adapter, *held]
     if chosen.variables:
         answers["chat_template_kwargs"] = chosen.variables
     if chosen.logprobs is not None:

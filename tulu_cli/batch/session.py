@@ -105,7 +105,7 @@ def record_writer(chosen: "BatchOptions", prepared: "Prepared") -> Writer:
         tokenizer = model.tokenizer if isinstance(model, TokenModel) else None
         logprobs = LogprobForms(tokenizer, openai=is_openai)
     return Writer(
-        identity(chosen, prepared), prepared.model.name, openai=is_openai, logprobs=logprobs
+        identity(chosen, prepared), prepared.model.label, openai=is_openai, logprobs=logprobs
     )
 
 

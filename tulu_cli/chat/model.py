@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Done, EngineInfo, Request, Text
-from tulu_cli.errors import EngineDied
+from tulu_cli.errors import EngineDied, UsageError
 from tulu_cli.loading import (
     LoadOptions,
     TokenModel,
@@ -14,12 +14,14 @@ from tulu_cli.loading import (
     prepare,
     with_weights,
 )
+from tulu_cli.loading.adapters import without_adapters
 from tulu_cli.machine import Machine
 from tulu_cli.prompt import ChatEncoder
 from tulu_cli.prompt.thinking import writes_thoughts
 from tulu_cli.request.request import RequestMaker
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.streams import Streams
+from tulu_cli.text import listed
 
 if TYPE_CHECKING:
     from tulu_cli.engines.base import Engine
@@ -43,6 +45,11 @@ class LoadedModel:
     def name(self) -> str:
         """Return what the user calls the model; of a path only the end."""
         return self.prepared.model.title
+
+    @property
+    def adapter(self) -> str | None:
+        """Return the adapter that answers, None for the model alone."""
+        return self.prepared.model.adapter
 
     @property
     def engine_name(self) -> str:
@@ -112,7 +119,8 @@ class LoadedModel:
     def switch(self, name: str) -> None:
         """Load another model. One that cannot be loaded leaves the old one the chosen one."""
         before = self._options, self.prepared
-        options = replace(self._options, settings=_with(self._options.settings, "model", name))
+        settings = without_adapters(self._options.settings)  # which are of the old one
+        options = replace(self._options, settings=_with(settings, "model", name))
         quiet = replace(options, verbose=False)
         prepared = with_weights(prepare(quiet, self._machine, self._streams), self._streams)
         self.unload()  # two models at a time would need the memory of two
@@ -123,6 +131,21 @@ class LoadedModel:
             self._options, self.prepared = before
             self._encoder = None
             raise
+
+    def adapt(self, name: str | None) -> None:
+        """Let a loaded adapter answer from now on, or the model alone for None.
+
+        Nothing is loaded. Raise UsageError for an adapter that is not there.
+        """
+        model = self.prepared.model
+        if name is not None and name not in model.adapters:
+            there = listed(model.adapters) if model.adapters else "none"
+            raise UsageError(
+                f"There is no adapter {name!r}: there is {there}, and --adapter loads others at "
+                "the start."
+            )
+        if isinstance(model, TokenModel):
+            self.prepared = replace(self.prepared, model=replace(model, adapter=name))
 
     def unload(self) -> None:
         """Give the memory back; the next question loads the model again."""

@@ -25,7 +25,8 @@ class Stamp:
 class Record:
     """Record how an answer was made: what it takes to make it again, and its usage and times.
 
-    The first `start` characters were there before; the model continued from them. `done` is None
+    `adapter` is the one beside the model that answered, None for the model alone. The first `start`
+    characters were there before; the model continued from them. `done` is None
     while the answer is being written, and stays so if its writer is killed.
     """
 
@@ -34,6 +35,13 @@ class Record:
     system: str | None = None
     start: int = 0
     done: Done | None = None
+    adapter: str | None = None
+
+    @property
+    def model(self) -> str:
+        """Return the name of what answered: the model, and its adapter."""
+        model = self.engine.model
+        return model if self.adapter is None else f"{model} + {self.adapter}"
 
 
 THOUGHT = "reasoning_content"  # the field of a message that chat templates and servers read

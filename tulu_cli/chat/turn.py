@@ -183,7 +183,7 @@ def prepare(
     chat.left_out = len(fit.dropped)
     thoughts = chat.requests.thoughts(messages, fit.token_ids, continue_final=continue_final)
     request = chat.requests.request(fit.token_ids, sampling, thoughts)
-    return request, Record(info, sampling, chat.session.system)
+    return request, Record(info, sampling, chat.session.system, adapter=request.adapter)
 
 
 def without_thought(message: Message) -> Message:

@@ -34,6 +34,16 @@ Model = Annotated[
         rich_help_panel=ENGINE,
     ),
 ]
+Adapter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        help="Load an adapter (LoRA) beside the model, and answer with it: a directory, or "
+        "org/name, with NAME= before it to call it so; repeatable, and the first answers.",
+        metavar="DIR|org/name",
+        rich_help_panel=ENGINE,
+    ),
+]
 System = Annotated[
     str | None,
     typer.Option(
@@ -493,6 +503,12 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
         engine_args=read_engine_args(flags.get("engine_arg") or []),
         **{name: flags.get(name, False) for name in switches},
     )
+
+
+def check_one_adapter(settings: "Settings") -> None:
+    """Raise UsageError for several adapters where one prompt is answered."""
+    if settings.is_flag("adapter") and len(settings.get("adapter")) > 1:
+        raise UsageError("One prompt is answered by one adapter: give --adapter once.")
 
 
 def check_server_options(settings: "Settings", *, no_server: bool) -> None:

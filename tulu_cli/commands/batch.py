@@ -208,6 +208,7 @@ def batch(
         ),
     ] = False,
     model: _options.Model = None,
+    adapter: _options.Adapter = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,

@@ -107,6 +107,7 @@ def chat(
     reasoning: _options.ShowReasoning = None,
     plain: _options.Plain = False,
     model: _options.Model = None,
+    adapter: _options.Adapter = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,

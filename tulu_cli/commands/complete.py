@@ -126,6 +126,7 @@ def complete(
         ),
     ] = False,
     model: _options.Model = None,
+    adapter: _options.Adapter = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
@@ -229,6 +230,7 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
 
 def check_combinations(chosen: CompleteOptions) -> None:
     """Raise UsageError for options that contradict one another."""
+    _options.check_one_adapter(chosen.load.settings)
     if chosen.raw:
         needs_template = {
             "--messages": chosen.given.messages is not None,

@@ -133,6 +133,7 @@ def eval(  # noqa: A001  (the command's name)
         bool,
         typer.Option("--json", help="Print JSON.", rich_help_panel=_options.OUTPUT),
     ] = False,
+    adapter: _options.Adapter = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,

@@ -72,6 +72,15 @@ def plan(
             rich_help_panel=LOAD,
         ),
     ] = 1,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--adapter",
+            help="Plan for this adapter (LoRA) beside the model too; repeatable.",
+            metavar="DIR|org/name",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = None,
     dtype: _options.Dtype = None,
     quantization: Annotated[
         str | None,
@@ -283,7 +292,7 @@ def plan(
     from tulu_cli.streams import Streams
 
     # The engine and the quantization of a plan have values of their own.
-    own = ("engine", "quantization", "model")
+    own = ("engine", "quantization", "model", "adapter")
     names = [key.name for key in KEYS if key.name in flags and key.name not in own]
     settings = read_settings({name: flags[name] for name in names})
     if compare is not None and find is not None:
@@ -327,6 +336,7 @@ def plan(
         plot=plot,
         json_output=json_output,
         offline=offline,
+        adapters=tuple(adapter or ()),
     )
     run(chosen, Streams.standard(), _read_machine)
 

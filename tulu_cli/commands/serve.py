@@ -100,6 +100,7 @@ def serve(
             rich_help_panel=_options.SERVER,
         ),
     ] = None,
+    adapter: _options.Adapter = None,
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
@@ -179,6 +180,11 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
+    if chosen.nodes is not None and chosen.load.settings.is_flag("adapter"):
+        raise UsageError(
+            "--adapter is for one machine: for several, add vLLM's own --enable-lora and "
+            "--lora-modules to the command that --nodes prints."
+        )
     if chosen.nodes is not None and chosen.load.deterministic:
         raise UsageError(
             "--deterministic is for one machine: for several, set VLLM_BATCH_INVARIANT=1 on each "

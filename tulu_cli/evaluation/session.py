@@ -163,7 +163,7 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
     template = tokens.tokenizer.chat_template if tokens else None
     own = family_model(tokens.files.ref.repo or tokens.files.ref.name) if tokens else None
     made = RunRecord(
-        model=model.name,
+        model=model.label,
         revision=tokens.spec.revision if tokens else None,
         card=chosen.card or (own.alias if own and card_table(own.alias) else None),
         quantization=tokens.spec.quantization if tokens else None,

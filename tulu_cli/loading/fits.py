@@ -117,6 +117,7 @@ def _beyond_gpus(spec: "EngineSpec", model: "Model", machine: "Machine") -> str 
 
 def _estimate(spec: "EngineSpec", model: "Model", machine: "Machine") -> "Estimate | None":
     """Return the memory that vLLM will take, None where the plan does not know."""
+    from tulu_cli.plan.adapters import slots_for
     from tulu_cli.plan.read import machine_gpus, release
     from tulu_cli.plan.sharding import Layout
     from tulu_cli.plan.versions import rules_of
@@ -133,6 +134,7 @@ def _estimate(spec: "EngineSpec", model: "Model", machine: "Machine") -> "Estima
         max_model_len=spec.max_model_len,
         layout=layout,
         utilization=spec.gpu_memory_utilization,
+        adapters=slots_for(spec.adapters),
         **values,
     )
     gpu = min(gpus[: layout.gpus], key=lambda gpu: gpu.free_bytes)

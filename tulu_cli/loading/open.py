@@ -9,6 +9,7 @@ from tulu_cli.engines import choose
 from tulu_cli.engines.base import Engine
 from tulu_cli.errors import DoesNotFit
 from tulu_cli.loading import servers
+from tulu_cli.loading.adapters import check_adapters
 from tulu_cli.loading.fits import refusal
 from tulu_cli.loading.prepare import (
     ChatModel,
@@ -87,6 +88,7 @@ def _fetched(prepared: Prepared, model: TokenModel, progress: Progress) -> Prepa
         _require_memory(prepared, model)
     ref = model.files.ref
     files = locate(ref, offline=options.offline, progress=progress, say=prepared.say)
+    check_adapters(model.spec.adapters, files)
     spec = replace(model.spec, directory=files.directory, revision=files.revision)
     return replace(prepared, model=replace(model, files=files, spec=spec))
 

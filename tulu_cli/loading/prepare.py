@@ -14,9 +14,10 @@ from tulu_cli.core import Constraint, TokenIds
 from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.engines.choose import EngineChoice, choose
 from tulu_cli.errors import ModelNotFound, UsageError
-from tulu_cli.loading import servers
+from tulu_cli.loading import adapters, servers
 from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
+from tulu_cli.models.reference import IsAdapter
 from tulu_cli.prompt import LateTokenizer, Tokenizer
 from tulu_cli.render.talk import progress_on
 from tulu_cli.text import gib, one_line
@@ -57,6 +58,7 @@ class LoadOptions:
 class TokenModel:
     """A model whose prompts are made here, of token ids; understood, but not loaded.
 
+    `adapter` is the one that answers, None for the model alone; `adapters` are all that are loaded.
     `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
     is started that stays for so long after its last use.
     """
@@ -66,6 +68,19 @@ class TokenModel:
     spec: EngineSpec
     end_token_ids: TokenIds
     keep_alive: float = 0.0
+    adapter: str | None = None
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Return the names of the adapters that requests can ask for."""
+        if self.spec.server is not None:
+            return self.spec.server.adapters
+        return tuple(adapter.name for adapter in self.spec.adapters)
+
+    @property
+    def label(self) -> str:
+        """Return the model's full name, with the adapter that answers."""
+        return self.name if self.adapter is None else f"{self.name} + {self.adapter}"
 
     @property
     def name(self) -> str:
@@ -74,9 +89,10 @@ class TokenModel:
 
     @property
     def title(self) -> str:
-        """Return what the user calls the model; of a path only the end."""
+        """Return what the user calls the model; of a path only the end. The adapter follows."""
         ref = self.files.ref
-        return ref.name if ref.path is None else ref.path.name
+        title = ref.name if ref.path is None else ref.path.name
+        return title if self.adapter is None else f"{title} + {self.adapter}"
 
     @property
     def generation_config(self) -> Mapping[str, Any]:
@@ -114,6 +130,13 @@ class ChatModel:
     """A model on a server that makes the prompt itself, of messages: no file of it is here."""
 
     served: ServedModel
+    adapter: None = None
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Return the name that the server has for the model."""
+        return self.served.name
 
     @property
     def name(self) -> str:
@@ -196,7 +219,12 @@ def prepare(options: LoadOptions, machine: "Machine", streams: "Streams") -> Pre
     named server does not answer, and NoEngine where nothing can run here.
     """
     with progress_on(streams) as progress:
-        prepared = _decided(options, machine, streams.say, progress)
+        try:
+            prepared = _decided(options, machine, streams.say, progress)
+        except IsAdapter as found:
+            settings = adapters.with_base(options.settings, found, streams.say)
+            options = replace(options, settings=settings)
+            prepared = _decided(options, machine, streams.say, progress)
     if options.verbose:
         say_choices(prepared)
     return prepared
@@ -206,35 +234,65 @@ def _decided(
     options: LoadOptions, machine: "Machine", say: Callable[[str], None], progress: Progress
 ) -> Prepared:
     settings = options.settings
-    keep_alive = servers.seconds(settings.get("keep_alive", "0"))
+    servers.seconds(settings.get("keep_alive", "0"))  # what is wrong with it is said first
     name = settings.get("model")
     url = None if options.no_server else settings.get("server")
     named: Endpoint | None = None
-    asked = name
     if url is None:
+        if name is None:
+            name = adapters.base_of(settings, offline=options.offline, progress=progress, say=say)
         if name is not None:
             resolve(name, settings.aliases)  # what the user got wrong is said first
+        asked = name
         choice = choose(settings.get("engine", "auto"), machine)
     else:
-        if options.deterministic:
-            raise UsageError(
-                f"--deterministic is for an engine that is loaded here: whether {url} lets answers "
-                "depend on what else it does is decided where that server is started. Leave it "
-                "out, or give --no-server."
-            )
-        wanted = None if name is None else settings.aliases.get(name, name)
-        server = servers.at_url(url, settings.get("api_key_env"), wanted)
+        server = _server_at(url, options)
         choice = servers.choice_for(server, "asked for by --server")
         if isinstance(server, ChatServer):
             return _on_chat_server(server, choice, options, machine, say)
         named = server
         # The settings name a model for this machine, the server has its own.
-        asked = servers.meant_model(server, settings)
+        asked = servers.meant_model(named, settings)
     files = _files_of(asked, named, options, machine, say, progress)
     if isinstance(files, ChatServer):
         choice = servers.choice_for(files, "asked for by --server")
         return _on_chat_server(files, choice, options, machine, say)
-    ref = files.ref
+    prepared = _of_tokens(files, named, choice, options, machine, say, progress)
+    model = prepared.token_model()
+    if named is not None:
+        is_path = files.ref.path is not None
+        servers.check_model(named, model.spec, is_path=is_path, say=say)
+        return answered_by(prepared, model, named, "asked for by --server")
+    if model.spec.server is not None:
+        return answered_by(prepared, model, model.spec.server, "warm, and chosen")
+    return prepared
+
+
+def _server_at(url: str, options: LoadOptions) -> Endpoint | ChatServer:
+    """Return the server that is named. Raise UsageError, or EngineError where none answers."""
+    settings = options.settings
+    if options.deterministic:
+        raise UsageError(
+            f"--deterministic is for an engine that is loaded here: whether {url} lets answers "
+            "depend on what else it does is decided where that server is started. Leave it out, "
+            "or give --no-server."
+        )
+    name = settings.get("model")
+    wanted = None if name is None else settings.aliases.get(name, name)
+    return servers.at_url(url, settings.get("api_key_env"), wanted)
+
+
+def _of_tokens(
+    files: ModelFiles,
+    named: Endpoint | None,
+    choice: EngineChoice,
+    options: LoadOptions,
+    machine: "Machine",
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Prepared:
+    """Return a model whose prompts are made here; where a warm engine has it, with that server."""
+    settings, ref = options.settings, files.ref
     _refuse_reward_model(files)
     spec = EngineSpec(
         name=ref.repo or ref.name,
@@ -247,23 +305,27 @@ def _decided(
         engine_args=options.engine_args,
         **{name: value for name in _PASSED_ON if (value := settings.get(name)) is not None},
     )
+    adapter = None
+    if named is not None:
+        adapter = adapters.adapter_of_server(settings, named, say)
+    elif "adapter" in settings.values:
+        found = adapters.find_adapters(
+            settings, files, offline=options.offline, progress=progress, say=say
+        )
+        spec, adapter = replace(spec, adapters=found), found[0].name
     running = None
     if named is None and not options.no_server:
         running = servers.find(spec, settings, machine, say)
     if running is None:
+        if named is None:
+            adapters.check_library(spec.adapters, choice.engine, machine)
         spec = replace(spec, tokenizer=Tokenizer.load(files.directory))
         ends = end_tokens(files, spec.tokenizer)
     else:
-        ends = running.end_token_ids
-    kept = 0.0 if options.no_server else keep_alive
-    model = TokenModel(files, spec.tokenizer, spec, ends, kept)
-    prepared = Prepared(model, choice, settings, options, machine, say)
-    if named is not None:
-        servers.check_model(named, spec, is_path=ref.path is not None, say=say)
-        return answered_by(prepared, model, named, "asked for by --server")
-    if running is not None:
-        return answered_by(prepared, model, running, "warm, and chosen")
-    return prepared
+        spec, ends = replace(spec, server=running), running.end_token_ids
+    kept = 0.0 if options.no_server else servers.seconds(settings.get("keep_alive", "0"))
+    model = TokenModel(files, spec.tokenizer, spec, ends, kept, adapter)
+    return Prepared(model, choice, settings, options, machine, say)
 
 
 def _files_of(
@@ -297,7 +359,7 @@ def say_choices(prepared: Prepared) -> None:
     """Say which engine and which model answer, and why."""
     for name, reason in prepared.choice.reasons:
         prepared.say(f"tulu: engine {name}: {reason}")
-    prepared.say(f"tulu: model {prepared.model.name} in {prepared.model.place}")
+    prepared.say(f"tulu: model {prepared.model.label} in {prepared.model.place}")
 
 
 def answered_by(prepared: Prepared, model: TokenModel, endpoint: Endpoint, why: str) -> Prepared:
@@ -315,6 +377,7 @@ def _on_chat_server(
     machine: "Machine",
     say: Callable[[str], None],
 ) -> Prepared:
+    adapters.refuse_adapters(options.settings, server.url, say)
     model = ChatModel(ServedModel(servers.chosen_model(server, options.settings), server))
     settings = servers.applicable(options.settings, server.url, say)
     return Prepared(model, choice, settings, options, machine, say)

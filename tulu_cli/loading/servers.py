@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
-from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.base import EngineSpec, told_adapters
 from tulu_cli.engines.choose import FAKE, EngineChoice
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
@@ -84,12 +84,13 @@ def wanted_of(spec: EngineSpec, settings: Settings, machine: Machine) -> Wanted:
     given = {name for name in _SETTINGS if name in settings.values}
     switches = ("trust_remote_code", "deterministic", "engine_args")
     given |= {name for name in switches if getattr(spec, name)}
+    insisted = {name: _plain(getattr(spec, name)) for name in given} | _adapters(spec)
     return Wanted(
         model=spec.name,
         directory=str(spec.directory),
         files=fingerprint(spec.directory),
         engine=settings.get("engine", "auto"),
-        settings={name: _plain(getattr(spec, name)) for name in given},
+        settings=insisted,
         versions=_versions(machine),
     )
 
@@ -111,7 +112,7 @@ def order_of(
         revision=spec.revision,
         files=fingerprint(spec.directory),
         engine=engine,
-        settings={name: _plain(getattr(spec, name)) for name in _SETTINGS},
+        settings={name: _plain(getattr(spec, name)) for name in _SETTINGS} | _adapters(spec),
         versions=_versions(machine),
     )
     return LaunchOrder(
@@ -122,6 +123,10 @@ def order_of(
         keep_alive=keep_alive,
         leashed=leashed,
     )
+
+
+def _adapters(spec: EngineSpec) -> dict[str, Any]:
+    return {"adapters": told_adapters(spec)} if spec.adapters else {}
 
 
 def host_command(engine: str) -> tuple[str, ...]:
@@ -175,7 +180,9 @@ def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endp
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
     is_away = root.startswith("/") and not os.path.isdir(root)
     known = str(base["id"]) if is_away else root
-    return Endpoint(info, url=url, api_key=key, root=known, away=root if is_away else None)
+    adapters = tuple(str(one["id"]) for one in rows if one.get("parent") == base["id"])
+    away = root if is_away else None
+    return Endpoint(info, url=url, api_key=key, root=known, away=away, adapters=adapters)
 
 
 def _row_of(rows: Sequence[Mapping[str, Any]], asked: str | None, url: str) -> Mapping[str, Any]:

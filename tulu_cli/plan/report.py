@@ -110,8 +110,10 @@ def _gpu(found: Estimate) -> dict[str, Any]:
 
 
 def _rank(rank: Rank) -> dict[str, Any]:
-    parts = rank._asdict().items()
-    return {name: asdict(part) if isinstance(part, Range) else part for name, part in parts}
+    parts = rank._asdict()
+    if not rank.adapters:
+        del parts["adapters"]
+    return {name: asdict(part) if isinstance(part, Range) else part for name, part in parts.items()}
 
 
 def _cache(cache: Cache) -> dict[str, Any]:

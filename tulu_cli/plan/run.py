@@ -26,6 +26,7 @@ from tulu_cli.text import gib, shown
 
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
+    from tulu_cli.models.adapter import Adapter
     from tulu_cli.plan.log import Log
     from tulu_cli.streams import Streams
 
@@ -92,6 +93,7 @@ class PlanOptions(NamedTuple):
     plot: str | None = None
     json_output: bool = False
     offline: bool = False
+    adapters: tuple[str, ...] = ()
 
     def of_one_gpu(self) -> str | None:
         """Return an option that was given and means nothing for a whole catalogue of GPUs."""
@@ -227,7 +229,7 @@ def _run_transformers(
     for model in models:
         tokens, batch, beams = _context(chosen, model), chosen.batch_size, chosen.num_beams
         generation = Generation(tokens, batch, beams, chosen.static_cache)
-        plans.append(plan_transformers(model, generation, gpus))
+        plans.append(plan_transformers(_with_adapters(chosen, model), generation, gpus))
     if chosen.json_output:
         from tulu_cli.plan.report import transformers_report
 
@@ -399,7 +401,10 @@ def _share(count: int, nodes: int, replicas: int) -> tuple[int, int]:
 
 
 def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
+    from tulu_cli.plan.adapters import slots_for
+
     return Run(
+        adapters=slots_for(_read_adapters(chosen, model)),
         max_model_len=_context(chosen, model),
         layout=layout,
         utilization=chosen.gpu_memory_utilization,
@@ -412,6 +417,31 @@ def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
         offloaded_bytes=int(chosen.cpu_offload_gb * GIB),
         usage=chosen.usage_context,
     )
+
+
+def _read_adapters(chosen: PlanOptions, model: Model) -> list["Adapter"]:
+    """Return the adapters that are planned for. Raise UsageError for one of another model."""
+    from tulu_cli.models.adapter import check_base, locate_adapter, named, read_adapter
+
+    found = []
+    for text in chosen.adapters:
+        name, place = named(chosen.aliases.get(text, text))
+        adapter = read_adapter(locate_adapter(place, offline=chosen.offline), name)
+        bits = 8 * model.shape.dtype_bytes
+        plain = [(one.name, "BF16", one.shape) for one in model.tensors if one.bits == bits]
+        check_base(adapter, model.name, plain if len(plain) == len(model.tensors) else ())
+        found.append(adapter)
+    return found
+
+
+def _with_adapters(chosen: PlanOptions, model: Model) -> Model:
+    """Return the model with the tensors of its adapters, which transformers loads in float32."""
+    from dataclasses import replace
+
+    from tulu_cli.plan.adapters import adapter_tensors
+
+    tensors = [each for one in _read_adapters(chosen, model) for each in adapter_tensors(one)]
+    return replace(model, tensors=(*model.tensors, *tensors)) if tensors else model
 
 
 def _context(chosen: PlanOptions, model: Model) -> int:
@@ -499,6 +529,7 @@ def _print_plans(
             nodes=chosen.nodes,
             quantization=chosen.quantization,
             dtype=chosen.dtype,
+            adapters=chosen.adapters,
         )
         streams.write("\n" + "".join(f"  {line}\n" for line in lines))
     else:

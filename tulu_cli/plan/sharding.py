@@ -79,8 +79,9 @@ _CUTS = {
 }
 # Parts of a layer divided by rows that may have one value an output: every GPU needs all.
 _PER_OUTPUT = ("bias", "SCB", "weight_scale", "weight_zero_point")
-_FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up"}
-_FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
+# The layers that vLLM makes one of.
+FUSED = {"q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "gate_proj": "gate_up"}
+FUSED |= {"up_proj": "gate_up", "w1": "gate_up", "w3": "gate_up"}
 
 
 class Layout(NamedTuple):
@@ -188,10 +189,15 @@ def _expert_size(tensor: Tensor, shape: Shape, layout: Layout) -> int:
     return ceil_div(tensor.size * ceil_div(count, gpus), count)
 
 
+def cut_of(module: str) -> str:
+    """Return how a layer of that name is divided: column, row, kv, qkv, vocabulary or whole."""
+    return _CUTS.get(module, "whole")
+
+
 def local_size(tensor: Tensor, shape: Shape, gpus: int) -> int:
     """Return the bytes of a tensor that each of `gpus` holds."""
     path, _, part = tensor.name.rpartition(".")
-    cut = _CUTS.get(path.rpartition(".")[2], "whole")
+    cut = cut_of(path.rpartition(".")[2])
     if part in _BY_HEAD and tensor.shape[0] % gpus == 0:
         return ceil_div(tensor.size, gpus)
     if part in ("mxfp4_blocks", "mxfp4_scales") and cut in ("column", "row"):
@@ -247,4 +253,4 @@ def _block_name(name: str) -> str:
     parent, _, module = path.rpartition(".")
     if "experts." in parent:
         parent = _EXPERT.sub("experts", parent)
-    return ".".join(filter(None, (parent, _FUSED.get(module, module), part)))
+    return ".".join(filter(None, (parent, FUSED.get(module, module), part)))

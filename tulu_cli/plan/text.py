@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from shlex import join
 from typing import TYPE_CHECKING
 
+from tulu_cli.models.adapter import named
 from tulu_cli.plan.kv import context_bytes, local_kv_heads
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
@@ -280,11 +281,13 @@ def ready_commands(
     nodes: int = 1,
     quantization: str | None = None,
     dtype: str = "auto",
+    adapters: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return command lines that start what was planned, Ray's first for several nodes.
 
-    They are `tulu serve`, `vllm serve` and `tulu complete`. `model` is a repository or a path,
-    `quantization` and `dtype` are what was asked for beyond what the checkpoint has.
+    They are `tulu serve`, `vllm serve` and `tulu complete`. `model` is a repository or a path, and
+    so are the `adapters`; `quantization` and `dtype` are what was asked for beyond what the
+    checkpoint has.
     """
     flags = _flags(found)
     flags += ["--dtype", dtype] if dtype != "auto" else []
@@ -303,12 +306,25 @@ def ready_commands(
     ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
     own = _settings_of_vllm(found)
     ours = [*flags, *_as_engine_arguments(own)]
+    ours += [part for adapter in adapters for part in ("--adapter", adapter)]
+    ray += _adapter_flags(found, adapters)
     lines += [join(["tulu", "serve", model, *ours])] if alone else []
     if found.rules.gguf or not model.endswith(".gguf"):  # tulu unpacks such a file for vLLM
         lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
     if alone:
         lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, "..."])]
     return tuple(lines)
+
+
+def _adapter_flags(found: Estimate, adapters: Sequence[str]) -> list[str]:
+    """Return the options of `vllm serve` for adapters, which are called what they are here."""
+    slots = found.run.adapters
+    if slots is None or not adapters:
+        return []
+    modules = ["=".join(named(adapter)) for adapter in adapters]
+    flags = ["--enable-lora", "--max-loras", str(slots.number), "--max-lora-rank", str(slots.rank)]
+    flags += ["--lora-target-modules", *slots.targets]
+    return [*flags, "--lora-modules", *modules]
 
 
 def _flags(found: Estimate) -> list[str]:

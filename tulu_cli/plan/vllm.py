@@ -11,12 +11,13 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from tulu_cli.plan.activation import Batch, activation_peak, has_second_runner, workspace
+from tulu_cli.plan.adapters import Slots, slot_blocks
 from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import Layout, check_layout, rank_blocks, stages
-from tulu_cli.plan.tensors import Tensor
+from tulu_cli.plan.tensors import Tensor, tensors_of
 from tulu_cli.plan.values import MIB, Judgement, Range, Verdict, ceil_div
 from tulu_cli.plan.versions import Rules
 from tulu_cli.text import gib
@@ -37,7 +38,8 @@ class Run(NamedTuple):
     """The settings of one start of vLLM; None is its default for the release and the GPU.
 
     `kv_cache_bytes` is the size of each GPU's cache, whatever the utilization; `offloaded_bytes`
-    of each GPU's weights stay in the machine's memory. The defaults are those of vLLM's server or
+    of each GPU's weights stay in the machine's memory. `adapters` are the slots for them, if there
+    are any. The defaults are those of vLLM's server or
     of its LLM class.
     """
 
@@ -52,6 +54,7 @@ class Run(NamedTuple):
     kv_cache_bytes: int | None = None
     offloaded_bytes: int = 0
     usage: Literal["server", "llm"] = "server"
+    adapters: Slots | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,7 @@ class Rank(NamedTuple):
     other: Range
     kv: Range
     blocks: Range
+    adapters: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +146,8 @@ class Estimate:
     def occupied(self, rank: Rank) -> Range:
         """Return the bytes in use on a GPU: vLLM's budget and what is outside of it."""
         if self.run.kv_cache_bytes is not None:
-            held = Range.exact(rank.weights) + rank.activation + rank.compiling + rank.other
+            held = Range.exact(rank.weights + rank.adapters) + rank.activation
+            held = held + rank.compiling + rank.other
             return held + rank.kv + CONTEXT + rank.graphs
         outside = CONTEXT if self.graphs_in_budget else CONTEXT + rank.graphs
         return Range.exact(self.requested) + outside
@@ -154,6 +159,7 @@ class Estimate:
         """
         return {
             "weights": rank.weights,
+            "adapters": rank.adapters,
             "KV cache": max(0, rank.kv.expected),
             "activation": rank.activation.expected,
             "compiling": rank.compiling.expected,
@@ -323,6 +329,12 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     layout, shape, chip = run.layout, start.model.shape, gpu.chip
     weights = _loaded_bytes(start.model, layout, stage, split_limit=rules.split_limit)
     weights = max(0, weights - run.offloaded_bytes)
+    adapters = 0
+    if run.adapters is not None:
+        # vLLM makes the slots as it loads the model.
+        plain = start.model.tensors if shape.partial else tensors_of(shape)
+        blocks_of_slots = slot_blocks(run.adapters, plain, shape, layout, stage)
+        adapters = allocated(blocks_of_slots, split_limit=rules.split_limit)
     # Kernels for 4-bit floats hold their buffers in each release: a log of 0.11 has 0.08 GiB less.
     keeps = rules.keeps_experts or start.model.quantization == "mxfp4"
     peak = activation_peak(
@@ -339,17 +351,27 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     graphs = Range.exact(0)
     if not run.eager:
         graphs = graph_bytes(
-            shape, start.batch, rules, gpu, layers, second_runner=start.second_runner
+            shape,
+            start.batch,
+            rules,
+            gpu,
+            layers,
+            second_runner=start.second_runner,
+            # One set with adapters and one without: _get_lora_cases of vllm/v1/cudagraph_dispatcher
+            # of 0.32.
+            sets=2 if run.adapters else 1,
         )
     connected = layout.tensor > 1 or (layout.data > 1 and shape.experts is not None)
     other = non_torch(gpu, rules, connected=connected)
     if run.kv_cache_bytes is None:
-        held = Range.exact(weights) + peak.running + peak.compiling + other
+        held = Range.exact(weights + adapters) + peak.running + peak.compiling + other
         kv = (held + graphs if start.graphs_in_budget else held).taken_from(start.requested)
     else:
         kv = Range.exact(run.kv_cache_bytes)
     blocks = Range(*(max(0, size) // cache.block_bytes for size in (kv.low, kv.expected, kv.high)))
-    return Rank(stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks)
+    return Rank(
+        stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks, adapters
+    )
 
 
 def graph_bytes(
@@ -360,6 +382,7 @@ def graph_bytes(
     layers: int,
     *,
     second_runner: bool = False,
+    sets: int = 1,
 ) -> Range:
     """Return the bytes of CUDA graphs: the buffers that all share, and the nodes of each.
 
@@ -377,6 +400,7 @@ def graph_bytes(
     count = len(capture_sizes(min(limit, 2 * batch.sequences)))
     if rules.full_graphs:
         count += len(capture_sizes(min(limit, batch.sequences)))
+    count *= sets
     width = 3 * shape.intermediate // batch.gpus + 4 * shape.hidden
     buffers = limit * width * shape.dtype_bytes
     node = MIB // 8 if rules.engine else MIB // 4

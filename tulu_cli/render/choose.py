@@ -40,6 +40,8 @@ def one_shot(
         extra["sampling"] = asdict(sampling) | untold
     else:
         extra = {"prompt_token_ids": list(request.prompt_token_ids), "prefill": prefill}
+    if request.adapter is not None:
+        extra["adapter"] = request.adapter
     return JsonRenderer(streams, collector, info, sampling, token_text, extra)
 
 

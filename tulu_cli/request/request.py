@@ -98,7 +98,8 @@ class RequestMaker:
         self, ids: TokenIds, sampling: Sampling, thoughts: ThoughtFormat | None = None
     ) -> Request:
         """Return the request for a prompt of token ids."""
-        return Request(ids, sampling, self._token_model().end_token_ids, thoughts=thoughts)
+        model = self._token_model()
+        return Request(ids, sampling, model.end_token_ids, thoughts=thoughts, adapter=model.adapter)
 
     def completion(self, text: str, sampling: Sampling) -> Request:
         """Return the request for what follows a plain text, without a chat template.

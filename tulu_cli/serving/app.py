@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +21,29 @@ from tulu_cli.protocol.scores import read_score_request, score_choice, score_usa
 from tulu_cli.serving.engine_thread import END, EngineThread, Job
 from tulu_cli.serving.frames import AnswerWriter, EventStream, json_response, read_body, refusal
 from tulu_cli.serving.prompts import prompt_response
+from tulu_cli.text import listed
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request as HttpRequest
     from starlette.responses import Response
 
+_NONE: Mapping[str, str] = {}
+
 
 def make_app(
-    engine: EngineThread, info: EngineInfo, tokenizer: Tokenizer, end_token_ids: tuple[int, ...]
+    engine: EngineThread,
+    info: EngineInfo,
+    tokenizer: Tokenizer,
+    end_token_ids: tuple[int, ...],
+    adapters: Mapping[str, str] = _NONE,
 ) -> "Starlette":
-    """Return the ASGI application over a loaded engine."""
+    """Return the ASGI application over a loaded engine; `adapters` has the directory of each."""
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
-    service = Service(engine, info, tokenizer, end_token_ids)
+    service = Service(engine, info, tokenizer, end_token_ids, adapters)
     routes = [
         Route("/health", service.health),
         Route("/load", service.load),
@@ -58,7 +66,9 @@ class Service:
         info: EngineInfo,
         tokenizer: Tokenizer,
         end_token_ids: tuple[int, ...],
+        adapters: Mapping[str, str] = _NONE,
     ) -> None:
+        self._adapters = adapters
         self._engine = engine
         self._info = info
         self._tokenizer = tokenizer
@@ -78,7 +88,7 @@ class Service:
         return json_response({"server_load": self.running})
 
     async def models(self, _http: "HttpRequest") -> "Response":
-        """Answer with the one model that is loaded."""
+        """Answer with the one model that is loaded, and the adapters beside it, as vLLM does."""
         model = {
             "id": self._info.model,
             "object": "model",
@@ -86,7 +96,11 @@ class Service:
             "owned_by": "tulu",
             "max_model_len": self._info.max_model_len,
         }
-        return json_response({"object": "list", "data": [model]})
+        beside = [
+            {**model, "id": name, "root": directory, "parent": self._info.model}
+            for name, directory in self._adapters.items()
+        ]
+        return json_response({"object": "list", "data": [model, *beside]})
 
     async def completions(self, http: "HttpRequest") -> "Response | EventStream":
         """Complete a prompt of token ids, or of text without a chat template."""
@@ -128,24 +142,29 @@ class Service:
         raise BadInput("The prompt must be a text or a list of token ids; send several one by one.")
 
     def _request(self, body: Mapping[str, Any], ids: tuple[int, ...], sampling: Any) -> Request:
-        self._check_model(body)
+        adapter = self._adapter(body)
         ends = completions.read_end_tokens(body, self._end_token_ids)
         thoughts = completions.read_thoughts(body)
         if thoughts is not None and not read_switch(body, "stream"):
             raise BadInput("thoughts are told from the answer in a stream alone.")
         if thoughts is None and sampling.max_reasoning_tokens is not None:
             raise BadInput("max_reasoning_tokens is not supported here: leave it out.")
-        return Request(ids, sampling, ends, thoughts=thoughts)
+        return Request(ids, sampling, ends, thoughts=thoughts, adapter=adapter)
 
-    def _check_model(self, body: Mapping[str, Any]) -> None:
-        if (asked := body.get("model")) not in (None, self._info.model):
-            raise BadInput(f"The model here is {self._info.model!r}, not {asked!r}.")
+    def _adapter(self, body: Mapping[str, Any]) -> str | None:
+        """Return the adapter that a body names as its model, None for the model itself."""
+        if (asked := body.get("model")) in (None, self._info.model):
+            return None
+        if isinstance(asked, str) and asked in self._adapters:
+            return asked
+        beside = f", with the adapters {listed(list(self._adapters))}" if self._adapters else ""
+        raise BadInput(f"The model here is {self._info.model!r}{beside}, not {asked!r}.")
 
     async def _score(self, http: "HttpRequest", body: Mapping[str, Any]) -> "Response":
-        self._check_model(body)
+        adapter = self._adapter(body)
         ids = await asyncio.to_thread(self._prompt_ids, body.get("prompt"))
-        request = read_score_request(body, ids)
-        envelope = self._envelope(chat=False)
+        request = replace(read_score_request(body, ids), adapter=adapter)
+        envelope = self._envelope(adapter, chat=False)
         client = http.headers.get(completions.CLIENT_HEADER) or envelope.name
         async with aclosing(self._events(request, client, http)) as events:
             async for _, score in events:
@@ -158,7 +177,7 @@ class Service:
     async def _answer(
         self, http: "HttpRequest", body: Mapping[str, Any], request: Request, *, chat: bool
     ) -> "Response | EventStream":
-        envelope = self._envelope(chat=chat)
+        envelope = self._envelope(request.adapter, chat=chat)
         streamed = read_switch(body, "stream")
         usage = read_switch(read_object(body, "stream_options"), "include_usage", "stream_options.")
         read_switch(body, "return_tokens_as_token_ids")  # they always are
@@ -172,9 +191,9 @@ class Service:
             raise EngineError("The request was cancelled.")
         return json_response(answer.whole(finished))
 
-    def _envelope(self, *, chat: bool) -> Envelope:
+    def _envelope(self, adapter: str | None, *, chat: bool) -> Envelope:
         name = f"{'chatcmpl' if chat else 'cmpl'}-{next(self._numbers)}"
-        return Envelope(name, self._info.model, int(time.time()), chat)
+        return Envelope(name, adapter or self._info.model, int(time.time()), chat)
 
     async def _events(
         self, request: Request | ScoreRequest, client: str, http: "HttpRequest"

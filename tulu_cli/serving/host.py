@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.engines import choose
-from tulu_cli.engines.base import EngineSpec
+from tulu_cli.engines.base import EngineSpec, read_adapters
 from tulu_cli.engines.worker import end_with
 from tulu_cli.errors import EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
@@ -55,20 +55,24 @@ def load(folder: Path, order: LaunchOrder) -> "Starlette":
     thread = EngineThread(lambda: choose.load(choice, spec))
     info = thread.start()
     write_json(folder / "info.json", asdict(info))
-    return make_app(thread, info, spec.tokenizer, order.end_token_ids)
+    adapters = {one.name: str(one.directory) for one in spec.adapters}
+    return make_app(thread, info, spec.tokenizer, order.end_token_ids, adapters)
 
 
 def spec_of(order: LaunchOrder) -> EngineSpec:
     """Return what an order asks to load, as an engine takes it."""
     identity = order.identity
     directory = Path(identity.directory)
+    settings = dict(identity.settings)
+    adapters = read_adapters(settings.pop("adapters", ()))
     return EngineSpec(
         name=identity.model,
         directory=directory,
         tokenizer=Tokenizer.load(directory),
         revision=identity.revision,
         purpose="server",
-        **dict(identity.settings),
+        adapters=adapters,
+        **settings,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
-from tulu_cli.engines.vllm.settings import engine_arguments, serve_arguments
+from tulu_cli.engines.vllm.settings import engine_arguments, lora_options, serve_arguments
 from tulu_cli.errors import BadInput, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
@@ -49,7 +49,8 @@ def public_arguments(spec: EngineSpec, host: str, port: int) -> list[str]:
         # vLLM's own key guards /v1 alone.
         "middleware": _GUARD,
     }
-    return serve_arguments(engine_arguments(spec) | server)
+    options = serve_arguments(engine_arguments(spec) | server)
+    return [*options, *lora_options(spec.adapters)]
 
 
 def cluster_commands(

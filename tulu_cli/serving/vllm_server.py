@@ -20,6 +20,7 @@ from tulu_cli.engines.vllm.settings import (
     check_device,
     engine_arguments,
     load_error,
+    lora_options,
     serve_arguments,
     set_environment,
 )
@@ -48,7 +49,8 @@ def main(folder: Path) -> int:
     TuluRoutes.adapters = spec.adapters
     arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
     try:
-        run(spec.device, serve_arguments(arguments), lambda config: note(config, spec, folder))
+        options = [*serve_arguments(arguments), *lora_options(spec.adapters)]
+        run(spec.device, options, lambda config: note(config, spec, folder))
     except TuluError as error:
         report_failure(folder, error)
         return int(error.exit_code)

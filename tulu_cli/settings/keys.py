@@ -33,12 +33,17 @@ def _at_least(least: float) -> Callable[[Any], bool]:
     return lambda value: bool(value >= least)
 
 
-_KINDS = {str: "a text", int: "a whole number", float: "a number"}
+def _are_texts(value: Any) -> bool:
+    return bool(value) and all(isinstance(item, str) and item for item in value)
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list of texts"}
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 _EDITING_MODES = ("emacs", "vi")
 
 KEYS = (
     Key("model", "", str),
+    Key("adapter", "", list, "one or more texts", _are_texts),
     Key("system", "", str),
     Key("max_tokens", "sampling", int, "1 or more", _at_least(1)),
     Key("max_reasoning_tokens", "sampling", int, "0 or more", _at_least(0)),
@@ -76,7 +81,12 @@ def dotted(keys: Sequence[str]) -> str:
 
 
 def parsed(kind: type, text: str) -> Any:
-    """Convert a text to a setting's kind; return the text itself if that fails."""
+    """Convert a text to a setting's kind; return the text itself if that fails.
+
+    The items of a list have commas between them.
+    """
+    if kind is list:
+        return [item.strip() for item in text.split(",") if item.strip()]
     try:
         return kind(text)
     except ValueError:

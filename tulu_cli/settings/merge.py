@@ -54,7 +54,7 @@ def from_flags(flags: Mapping[str, Any]) -> dict[str, Setting]:
     """Return the settings given as flags, where None is not given. Raise UsageError for a value."""
     found = {}
     for key in KEYS:
-        if (value := flags.get(key.name)) is None:
+        if (value := flags.get(key.name)) is None or value == []:
             continue
         if problem := key.problem(value):
             raise UsageError(f"--{key.name.replace('_', '-')} {problem}")

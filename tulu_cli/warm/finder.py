@@ -136,7 +136,11 @@ def mismatch(warm: Warm, wanted: Wanted) -> str | None:
     if wanted.engine not in ("auto", held.engine):
         return f"it runs {held.engine}, not {wanted.engine}"
     for name, value in wanted.settings.items():
-        if held.settings.get(name) != value:
+        if name == "adapters":
+            there = held.settings.get(name, ())
+            if lacking := [one["name"] for one in value if one not in there]:
+                return f"it has not loaded the adapter {lacking[0]} as it is now"
+        elif held.settings.get(name) != value:
             return f"its {name} is {held.settings.get(name)}, not {value}"
     return None
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.adapters import make_adapter
 from tulu_cli.chat import slash
 from tulu_cli.chat.clipboard import system_command
+from tulu_cli.chat.store.json import session_from_value, session_to_value
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt import render_chat
 
@@ -68,6 +70,35 @@ def test_a_paste_that_begins_like_a_command_is_a_turn(stage: Stage, paste: str) 
 def test_a_system_prompt_may_have_many_lines(stage: Stage) -> None:
     said = stage.play("/system Be brief.\nBe kind.", ONE)
     assert said.chat.session.system == "Be brief.\nBe kind."
+
+
+def test_adapter_switches_and_nothing_is_loaded_anew(
+    stage: Stage, small_directory: Path, tmp_path: Path
+) -> None:
+    made = [make_adapter(tmp_path / name, small_directory, rank=1) for name in ("a", "b")]
+    lines = ("/adapter", ONE, "/adapter b", ONE, "/adapter none", ONE, "/adapter c", "/show model")
+    chosen: dict[str, Any] = {"model": str(small_directory), "adapter": [*map(str, made)]}
+    said = stage.play(*lines, **chosen)
+    answers = [node for node in said.chat.session.path() if node.record]
+    assert [node.content for node in answers] == ["a: one", "b: one", "one"]
+    assert [node.record.adapter for node in answers if node.record] == ["a", "b", None]
+    assert [node.record.model for node in answers if node.record][1].endswith("demo + b")
+    assert said.err.splitlines()[:2] == ["Adapter: a; there is a, b.", "Adapter: b; there is a, b."]
+    assert "There is no adapter 'c': there is a, b, and --adapter loads others" in said.err
+    assert "adapter              none, of a, b" in said.out
+    assert said.chat.model.name == "demo"
+    kept = stage.store.load(said.chat.session.id)
+    assert session_from_value(session_to_value(kept), "x") == kept
+
+
+def test_another_model_has_no_adapter_of_the_old_one(
+    stage: Stage, small_directory: Path, tmp_path: Path
+) -> None:
+    path = make_adapter(tmp_path / "a", small_directory, rank=1, targets=("q_proj",))
+    chosen: dict[str, Any] = {"model": str(small_directory), "adapter": [str(path)]}
+    said = stage.play(f"/model {small_directory}", "/adapter", ONE, **chosen)
+    assert "Adapter: none.\n" in said.err
+    assert contents(said) == [ONE, "one"]
 
 
 def test_new_begins_anew_and_keeps_the_old(stage: Stage) -> None:

@@ -90,7 +90,7 @@ def _title(session: Session) -> str:
 
 
 def _about(session: Session) -> str:
-    models = dict.fromkeys(n.record.engine.model for n in session.path() if n.record is not None)
+    models = dict.fromkeys(n.record.model for n in session.path() if n.record is not None)
     day = time.strftime("%Y-%m-%d", time.localtime(session.created))
     return ", ".join((day, *models))
 
@@ -109,7 +109,7 @@ def _turn(message: Message, node: Node | None, markdown: "MarkdownIt") -> str:
 def _note(node: Node) -> str:
     if node.record is None:
         return ""
-    done, words = node.record.done, [node.record.engine.model]
+    done, words = node.record.done, [node.record.model]
     if done is not None and done.usage is not None:
         words.append(plural(done.usage.completion_tokens, "token"))
     return f"<footer>{_text(' · '.join([*words, *filter(None, [marks(node)])]))}</footer>\n"

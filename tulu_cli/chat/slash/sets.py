@@ -14,12 +14,13 @@ from tulu_cli.prompt.chat import OURS
 from tulu_cli.prompt.thinking import SWITCH, check_variables, no_thoughts
 from tulu_cli.request.inputs import read_variable
 from tulu_cli.settings import KEYS, Key, Setting, Settings, parsed
+from tulu_cli.text import listed
 
 # A variable of the chat template, by its name behind this.
 _VARIABLE = "template_arg."
 # What can change between two answers; the other settings are decided when a model is loaded.
 _AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
-_DEFAULT = "default"
+_DEFAULT, _NONE = "default", "none"
 _SERVERS = "the server's own"
 _INDENT = " " * 21
 
@@ -192,6 +193,7 @@ def next_prompt(chat: Chat, text: str) -> tuple[int, ...]:
 def show_model(chat: Chat) -> None:
     """Write which model is loaded, and what it runs on."""
     info = chat.model.info
+    adapters = chat.model.prepared.model.adapters
     facts = {
         "model": info.model,
         "revision": info.revision or "unknown",
@@ -199,6 +201,8 @@ def show_model(chat: Chat) -> None:
         "device": f"{info.device}, {info.dtype}",
         "context": context(info.max_model_len),
     }
+    if adapters:
+        facts["adapter"] = f"{chat.model.adapter or _NONE}, of {listed(adapters)}"
     for name, value in facts.items():
         write_line(chat, f"{name:<20} {value}", _INDENT)
 
@@ -221,3 +225,23 @@ def model(chat: Chat, argument: str) -> None:
         with chat.interrupts.welcome():
             chat.model.switch(argument)
     chat.say(f"Model: {chat.model.name}, context {context(chat.model.max_model_len)}.")
+
+
+def _adapters(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
+    names = (*chat.model.prepared.model.adapters, _NONE)
+    return [(name, "") for name in names if name.startswith(begun)]
+
+
+@slash(
+    "adapter",
+    "Show the adapter (LoRA) that answers, or choose another one that is loaded.",
+    arguments="[NAME|none]",
+    words=_adapters,
+)
+def adapter(chat: Chat, argument: str) -> None:
+    """Switch to a loaded adapter, or to the model alone; nothing is loaded."""
+    if argument:
+        chat.model.adapt(None if argument == _NONE else argument)
+    names = chat.model.prepared.model.adapters
+    there = f"; there is {listed(names)}" if names else ""
+    chat.say(f"Adapter: {chat.model.adapter or _NONE}{there}.")

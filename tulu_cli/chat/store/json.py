@@ -16,7 +16,10 @@ Value = TypeVar("Value")
 
 def record_to_json(record: Record) -> str:
     """Return the record as a JSON object."""
-    return json.dumps(asdict(record), ensure_ascii=False)
+    value = asdict(record)
+    if record.adapter is None:
+        del value["adapter"]
+    return json.dumps(value, ensure_ascii=False)
 
 
 # What reading JSON of another form raises.

@@ -57,5 +57,5 @@ def example(key: "Key") -> str:
     import json
 
     named = key.wanted.replace(" or ", ", ").split(", ")
-    values = ("", 1, 0.5) if key.kind is not str else (*named, "")
+    values = ("", 1, 0.5, ["./adapter"]) if key.kind is not str else (*named, "")
     return next(json.dumps(value) for value in values if key.problem(value) is None)

@@ -86,7 +86,7 @@ def heading(node: "Node") -> str:
     """Return a turn's role, and when and how it was made."""
     from tulu_cli.chat.tree import marks
 
-    model = [] if node.record is None else [node.record.engine.model]
+    model = [] if node.record is None else [node.record.model]
     return "  ".join([node.role, to_the_minute(node.created), *model, *filter(None, [marks(node)])])
 
 
