@@ -13,10 +13,10 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
@@ -31,13 +31,13 @@ _tulu_table() {
             esac
             ;;
         'tulu chat')
-            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --ignore-eos --reasoning --plain --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --seed --stop --ignore-eos --reasoning --plain --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --overflow) words='ask error drop-oldest' ;;
-                --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --adapter) paths=directories ;;
@@ -64,11 +64,11 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
-                --prefill | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                --prefill | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --adapter) paths=directories ;;
@@ -208,7 +208,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -228,7 +228,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile | 1) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -243,7 +243,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;

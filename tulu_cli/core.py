@@ -62,10 +62,11 @@ class Sampling:
     """How the next token is chosen and when to end, all decided: no value here is still unset.
 
     `max_tokens` None means up to the context length. `temperature` 0 is greedy. `top_k` 0,
-    `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. `logprobs` is the number of
-    alternatives reported a token; None reports none. Choice i of `n` draws with `seed` + i.
-    After `max_reasoning_tokens` tokens a thought is closed, and the answer begins; None is no
-    limit. The `constraint` binds the answer alone.
+    `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. The other two penalties are OpenAI's,
+    and look at the answer alone. `logit_bias` is added to the logits of tokens, by their ids.
+    `logprobs` is the number of alternatives reported a token; None reports none. Choice i of `n`
+    draws with `seed` + i. After `max_reasoning_tokens` tokens a thought is closed, and the answer
+    begins; None is no limit. The `constraint` binds the answer alone.
     """
 
     max_tokens: int | None = None
@@ -75,6 +76,9 @@ class Sampling:
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     seed: int = 0
     stop: tuple[str, ...] = ()
     n: int = 1

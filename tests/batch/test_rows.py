@@ -92,8 +92,9 @@ def test_a_request_of_openais_batch_format() -> None:
         "max_completion_tokens": 5,
         "temperature": 0,
         "stop": "x",
-        "frequency_penalty": 0.0,
+        "frequency_penalty": 0.5,
         "presence_penalty": None,
+        "logit_bias": {"5": 1},
         "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "array"}}},
     }
     row = asked(openai(**made))
@@ -102,6 +103,8 @@ def test_a_request_of_openais_batch_format() -> None:
         "max_tokens": 5,
         "temperature": 0,
         "stop": "x",
+        "frequency_penalty": 0.5,
+        "logit_bias": {"5": 1},
         "constraint": Constraint("json_schema", '{"type": "array"}'),
     }
 
@@ -153,7 +156,6 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
         ({"messages": [{"role": "user"}]}, "messages[0].content is missing"),
         ({"custom_id": "c", "body": 3}, "body must be an object"),
         ({"custom_id": "c", "body": {}, "url": "/v1/embeddings"}, "url must be"),
-        (openai(logit_bias={"5": 1}), "body.logit_bias is not supported"),
         (openai(chat_template_kwargs=[1]), "body.chat_template_kwargs must be an object"),
         (openai(chat_template_kwargs={"tools": []}), "chat_template_kwargs cannot set tools"),
         (
@@ -165,7 +167,7 @@ def test_a_plain_completion_of_openais_batch_format() -> None:
             "a plain text has no chat template",
         ),
         (openai(tools=[{}]), "body.tools is not supported"),
-        (openai(frequency_penalty=0.5), "body.frequency_penalty is not supported"),
+        (openai(min_tokens=5), "body.min_tokens is not supported"),
         (openai(response_format={"type": "xml"}), "response_format must be"),
         ({"custom_id": "c", "url": "/v1/completions", "body": {"prompt": [1]}}, "must be a text"),
     ],

@@ -54,6 +54,8 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
         (["--top-k", "5"], "top_k", 5),
         (["--min-p", "0.5"], "min_p", 0.5),
         (["--repetition-penalty", "1.5"], "repetition_penalty", 1.5),
+        (["--frequency-penalty", "-2"], "frequency_penalty", -2.0),
+        (["--presence-penalty", "0.5"], "presence_penalty", 0.5),
         (["--seed", "7"], "seed", 7),
         (["--engine", "vllm"], "engine", "vllm"),
         (["--dtype", "float16"], "dtype", "float16"),

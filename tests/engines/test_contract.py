@@ -11,7 +11,7 @@ from tests.program import once_within
 from tulu_cli.core import Constraint, Done, Request, Sampling, Text, ThoughtFormat
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
-from tulu_cli.errors import BadInput, PromptTooLong
+from tulu_cli.errors import BadInput, PromptTooLong, TuluError
 from tulu_cli.request.constraint import check
 
 from .loading import CONTEXT, END, Asker, usage_of
@@ -151,6 +151,25 @@ def test_a_repetition_penalty_changes_the_answer(real_engine: Engine, asker: Ask
     plain = collect(real_engine.stream(asker.request(max_tokens=32)))
     punished = collect(real_engine.stream(asker.request(max_tokens=32, repetition_penalty=2.0)))
     assert len(set(punished[0].token_ids)) > len(set(plain[0].token_ids))
+
+
+# The greedy answer with both of OpenAI's penalties and with biases: the same from each engine.
+PENALIZED = {"frequency_penalty": 1.5, "presence_penalty": 0.5, "logit_bias": {260: 3.0, 282: -100}}
+PENALIZED_TEXT = (
+    'The answer to the question "Why is the sky blue?" lies in the intricate dance between '
+    "atmospheric chemistry and human perception."
+)
+
+
+def test_openais_penalties_and_a_bias_count_as_they_do_elsewhere(
+    real_engine: Engine, asker: Asker
+) -> None:
+    (plain,) = collect(real_engine.stream(asker.request(max_tokens=24)))
+    (answer,) = collect(real_engine.stream(asker.request(max_tokens=24, **PENALIZED)))
+    assert 282 in plain.token_ids
+    assert answer.text == PENALIZED_TEXT
+    with pytest.raises(TuluError, match=r"logit_bias|out-of-vocab"):
+        collect(real_engine.stream(asker.request(logit_bias={10**6: 1.0})))
 
 
 @pytest.mark.parametrize(

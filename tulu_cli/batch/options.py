@@ -51,6 +51,7 @@ class BatchOptions:
     stop: tuple[str, ...] = ()
     n: int = 1
     ignore_eos: bool = False
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
     constraint: Constraint | None = None
     verify: "Verifier | None" = None
@@ -108,6 +109,7 @@ def _check_scoring(chosen: BatchOptions) -> None:
         "--stop": bool(chosen.stop),
         "-n": chosen.n != 1,
         "--ignore-eos": chosen.ignore_eos,
+        "--logit-bias": bool(chosen.logit_bias),
         "--schema, --regex or --choice": chosen.constraint is not None,
         "--logprobs": chosen.logprobs is not None,
         "--verify": chosen.verify is not None,

@@ -12,6 +12,7 @@ from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion
 from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
+from tulu_cli.protocol.sampling import read_logit_bias
 from tulu_cli.request.inputs import well_formed
 from tulu_cli.request.request import request_maker
 from tulu_cli.request.sampling import advised, decide, unchosen
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _KEYS = {key.name: key for key in KEYS if key.table == "sampling"}
 _LIMIT = "max_reasoning_tokens"
-_OWN = ("stop", "n", "ignore_eos", "constraint")
+_OWN = ("stop", "n", "ignore_eos", "logit_bias", "constraint")
 # As older outputs have them in their identity.
 _ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
 
@@ -48,6 +49,7 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
         "n": chosen.n,
         "ignore_eos": chosen.ignore_eos,
+        "logit_bias": chosen.logit_bias,
         "constraint": chosen.constraint,
         "logprobs": chosen.logprobs,
     }
@@ -149,6 +151,11 @@ def _own(name: str, value: Any) -> Any:
         fits = isinstance(texts, list) and all(text and isinstance(text, str) for text in texts)
         _refuse(None if fits else "takes a text or a list of texts.", name)
         return tuple(texts)
+    if name == "logit_bias":
+        try:
+            return read_logit_bias(value)
+        except BadInput as error:
+            raise BadInput(f"sampling.{error}") from error
     if name == "n":
         fits = type(value) is int and 1 <= value <= 1024
         _refuse(None if fits else "takes a whole number from 1 to 1024.", name)
@@ -199,6 +206,8 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         answers["chat_template_kwargs"] = chosen.variables
     if chosen.logprobs is not None:
         answers["logprobs"] = chosen.logprobs
+    if chosen.logit_bias:
+        answers["logit_bias"] = {str(token): bias for token, bias in chosen.logit_bias.items()}
     if chosen.strict_roles:
         answers["strict_roles"] = True
     if chosen.verify is not None:

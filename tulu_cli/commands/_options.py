@@ -129,6 +129,32 @@ RepetitionPenalty = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+FrequencyPenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Lower the logit of a token by X for each time that it is in the answer already, from "
+        "-2 to 2.  [default: 0, off]",
+        metavar="X",
+        rich_help_panel=SAMPLING,
+    ),
+]
+PresencePenalty = Annotated[
+    float | None,
+    typer.Option(
+        help="Lower the logit of a token by X if it is in the answer already, from -2 to 2.  "
+        "[default: 0, off]",
+        metavar="X",
+        rich_help_panel=SAMPLING,
+    ),
+]
+LogitBias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Add BIAS, from -100 to 100, to the logit of the token with this id; repeatable.",
+        metavar="ID=BIAS",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(
@@ -481,6 +507,24 @@ def read_template_args(pairs: list[str] | None, think: bool | None = None) -> di
     if "enable_thinking" in variables:
         raise UsageError("--think, --no-think and enable_thinking cannot be combined.")
     return {**variables, "enable_thinking": think}
+
+
+def read_logit_bias(pairs: list[str] | None) -> dict[int, float]:
+    """Return the biases of ID=BIAS pairs by their tokens' ids. Raise UsageError."""
+    from tulu_cli.settings import parsed
+
+    bias: dict[int, float] = {}
+    for pair in pairs or ():
+        token, _, text = pair.partition("=")
+        value = parsed(float, text)
+        is_id = token.isascii() and token.isdigit()
+        if not is_id or not isinstance(value, float) or not -100 <= value <= 100:
+            raise UsageError(
+                "--logit-bias takes ID=BIAS, a token's id and a number from -100 to 100, "
+                f"not {pair!r}."
+            )
+        bias[int(token)] = value
+    return bias
 
 
 def load_options(flags: dict[str, Any]) -> "LoadOptions":

@@ -101,6 +101,8 @@ def chat(
     top_k: _options.TopK = None,
     min_p: _options.MinP = None,
     repetition_penalty: _options.RepetitionPenalty = None,
+    frequency_penalty: _options.FrequencyPenalty = None,
+    presence_penalty: _options.PresencePenalty = None,
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     ignore_eos: _options.IgnoreEos = False,

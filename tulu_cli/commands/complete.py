@@ -91,6 +91,9 @@ def complete(
     top_k: _options.TopK = None,
     min_p: _options.MinP = None,
     repetition_penalty: _options.RepetitionPenalty = None,
+    frequency_penalty: _options.FrequencyPenalty = None,
+    presence_penalty: _options.PresencePenalty = None,
+    logit_bias: _options.LogitBias = None,
     seed: _options.Seed = None,
     stop: _options.Stop = None,
     n: _options.Choices = 1,
@@ -168,6 +171,7 @@ def complete(
         n=n,
         logprobs=logprobs,
         ignore_eos=ignore_eos,
+        logit_bias=_options.read_logit_bias(logit_bias),
         constraint=read_constraint(schema, regex, tuple(choice or ())),
         json_output=json_output,
         plain=plain,
@@ -196,6 +200,7 @@ class CompleteOptions:
     n: int = 1
     logprobs: int | None = None
     ignore_eos: bool = False
+    logit_bias: "Mapping[int, float]" = field(default_factory=dict)
     constraint: "Constraint | None" = None
     json_output: bool = False
     plain: bool = False
@@ -275,6 +280,7 @@ def make_request(chosen: CompleteOptions, prepared: "Prepared", data: bytes | No
         n=chosen.n,
         logprobs=chosen.logprobs,
         ignore_eos=chosen.ignore_eos,
+        logit_bias=chosen.logit_bias,
         constraint=chosen.constraint,
     )
     maker = request_maker(

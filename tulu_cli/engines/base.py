@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.core import (
+    Completion,
+    Done,
+    EngineInfo,
+    Request,
+    Sampling,
+    Score,
+    ScoreRequest,
+    Text,
+)
 from tulu_cli.errors import BadInput, PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.models.adapter import Adapter, read_adapter
@@ -107,6 +116,16 @@ def fit(prompt_tokens: int, max_tokens: int | None, max_model_len: int) -> int:
             "--max-model-len where the model allows it."
         )
     return left if max_tokens is None else min(max_tokens, left)
+
+
+def check_bias(sampling: Sampling, vocabulary: int) -> None:
+    """Raise BadInput for a logit bias of a token that a model of so many tokens does not have."""
+    for token in sampling.logit_bias:
+        if not 0 <= token < vocabulary:
+            raise BadInput(
+                f"logit_bias names the token {token}, but the ids of this model's tokens end at "
+                f"{vocabulary - 1}."
+            )
 
 
 def check_fits_context(request: ScoreRequest, max_model_len: int | None) -> None:

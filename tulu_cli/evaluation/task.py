@@ -71,6 +71,8 @@ class Task:
             "top_k": 0,
             "min_p": 0.0,
             "repetition_penalty": 1.0,
+            "frequency_penalty": 0.0,
+            "presence_penalty": 0.0,
             "stop": list(self.stop),
             "n": self.samples,
         }

@@ -11,7 +11,13 @@ from typing import Any
 
 from tulu_cli.core import Message, Request, Sampling, TokenLogprob, Usage
 from tulu_cli.errors import UsageError
-from tulu_cli.protocol.completions import cached_tokens, finite, read_finish, reasoning_tokens
+from tulu_cli.protocol.completions import (
+    cached_tokens,
+    finite,
+    penalties_body,
+    read_finish,
+    reasoning_tokens,
+)
 from tulu_cli.protocol.errors import Refused
 
 _NO_WORD = "chat completions have no such parameter"
@@ -67,6 +73,7 @@ def request_body(request: Request, model: str, quirks: frozenset[str]) -> dict[s
         body["chat_template_kwargs"] = dict(request.variables)
     chosen = (name for name in ("temperature", "top_p") if name not in request.unchosen)
     body |= {name: getattr(sampling, name) for name in chosen}
+    body |= penalties_body(sampling)
     if sampling.max_tokens is not None:
         name = "max_completion_tokens" if "max_tokens" in quirks else "max_tokens"
         body[name] = sampling.max_tokens

@@ -10,7 +10,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tulu_cli.core import Constraint, Done, Request, Text, ThoughtFormat, TokenLogprob, Usage
+from tulu_cli.core import (
+    Constraint,
+    Done,
+    Request,
+    Sampling,
+    Text,
+    ThoughtFormat,
+    TokenLogprob,
+    Usage,
+)
 from tulu_cli.errors import BadInput
 from tulu_cli.protocol.sampling import STRUCTURES
 
@@ -51,10 +60,23 @@ def request_body(request: Request, model: str, *, stream: bool = True) -> dict[s
         body["stream_options"] = {"include_usage": True}
     if not sampling.greedy:
         body["seed"] = sampling.seed
+    body |= penalties_body(sampling)
     if sampling.logprobs is not None:
         body |= {"logprobs": sampling.logprobs, "return_tokens_as_token_ids": True}
     if sampling.constraint is not None:
         body["structured_outputs"] = structure_body(sampling.constraint)
+    return body
+
+
+def penalties_body(sampling: Sampling) -> dict[str, Any]:
+    """Return OpenAI's penalties and the logit bias of a request, those that are not off."""
+    body: dict[str, Any] = {
+        name: value
+        for name in ("frequency_penalty", "presence_penalty")
+        if (value := getattr(sampling, name))
+    }
+    if sampling.logit_bias:
+        body["logit_bias"] = {str(token): value for token, value in sampling.logit_bias.items()}
     return body
 
 

@@ -25,9 +25,6 @@ _NUMBERS = {
 }
 # What no engine of ours can do, with the values that ask for nothing.
 _OFF: Mapping[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
     "min_tokens": (0,),
     "best_of": (1,),
     "echo": (False,),
@@ -44,6 +41,7 @@ NAMES = {
     "max_completion_tokens",
     "stop",
     "ignore_eos",
+    "logit_bias",
     "response_format",
     "structured_outputs",
 }
@@ -57,7 +55,7 @@ def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, off in _OFF.items():
         if not is_off(body.get(name), off):
             raise BadInput(f"{name} is not supported: leave it out.")
-    names = (*_NUMBERS, "stop", "ignore_eos")
+    names = (*_NUMBERS, "stop", "ignore_eos", "logit_bias")
     fields = {name: body[name] for name in names if body.get(name) is not None}
     if body.get("max_completion_tokens") is not None:
         fields["max_tokens"] = body["max_completion_tokens"]
@@ -77,8 +75,25 @@ def read_sampling(body: Mapping[str, Any]) -> Sampling:
         fields[name] = _number(name, fields[name], "max_completion_tokens" if newer else name)
     if "stop" in fields:
         fields["stop"] = _texts("stop", fields["stop"])
+    if "logit_bias" in fields:
+        fields["logit_bias"] = read_logit_bias(fields["logit_bias"])
     fields["ignore_eos"] = read_switch(body, "ignore_eos")
     return Sampling(**fields)
+
+
+def read_logit_bias(value: Any) -> dict[int, float]:
+    """Return what is added to the logits of tokens, by their ids. Raise BadInput.
+
+    In JSON the ids are texts.
+    """
+    takes = "logit_bias takes an object of token ids, each with a number from -100 to 100"
+    if not isinstance(value, dict):
+        raise BadInput(f"{takes}, not {value!r}.")
+    for token, bias in value.items():
+        is_id = token.isascii() and token.isdigit()
+        if not is_id or type(bias) not in (int, float) or not -100 <= bias <= 100:
+            raise BadInput(f"{takes}, not {token!r}: {bias!r}.")
+    return {int(token): float(bias) for token, bias in value.items()}
 
 
 def read_constraint(body: Mapping[str, Any]) -> Constraint | None:

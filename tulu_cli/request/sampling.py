@@ -2,17 +2,21 @@
 
 import secrets
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tulu_cli.core import Constraint, Sampling
 from tulu_cli.errors import BadInput
 from tulu_cli.settings import KEYS, Settings
 
+NO_BIAS: Mapping[int, float] = MappingProxyType({})
 _FROM_MODEL = tuple(
     key
     for key in KEYS
     if key.name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 )
+# No model advises these.
+_PENALTIES = ("frequency_penalty", "presence_penalty")
 
 
 def decide(
@@ -24,6 +28,7 @@ def decide(
     logprobs: int | None = None,
     ignore_eos: bool = False,
     constraint: Constraint | None = None,
+    logit_bias: Mapping[int, float] = NO_BIAS,
 ) -> Sampling:
     """Return the sampling of one request. A seed that nobody set is drawn, and so can be reported.
 
@@ -35,6 +40,7 @@ def decide(
         if key.name in advice and key.name not in settings.values:
             _check(key.problem(advice[key.name]), key.name)
     chosen = advice | {name: setting.value for name, setting in settings.values.items()}
+    names = (*(key.name for key in _FROM_MODEL), *_PENALTIES)
     return Sampling(
         max_tokens=settings.get("max_tokens"),
         max_reasoning_tokens=settings.get("max_reasoning_tokens"),
@@ -44,7 +50,8 @@ def decide(
         logprobs=logprobs,
         ignore_eos=ignore_eos,
         constraint=constraint,
-        **{key.name: chosen[key.name] for key in _FROM_MODEL if key.name in chosen},
+        logit_bias=logit_bias,
+        **{name: chosen[name] for name in names if name in chosen},
     )
 
 

@@ -52,6 +52,8 @@ KEYS = (
     Key("top_k", "sampling", int, "0 (off) or more", _at_least(0)),
     Key("min_p", "sampling", float, "from 0 to 1", lambda value: 0 <= value <= 1),
     Key("repetition_penalty", "sampling", float, "over 0", lambda value: value > 0),
+    Key("frequency_penalty", "sampling", float, "from -2 to 2", lambda value: -2 <= value <= 2),
+    Key("presence_penalty", "sampling", float, "from -2 to 2", lambda value: -2 <= value <= 2),
     Key("seed", "sampling", int, "from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
     Key("engine", "engine", str),
     Key("dtype", "engine", str, ", ".join(DTYPES), DTYPES.__contains__),

@@ -9,7 +9,7 @@ import torch
 
 from tulu_cli.core import Constraint, Done, Request, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
-from tulu_cli.engines.base import first_line
+from tulu_cli.engines.base import check_bias, first_line
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.thinking import ThoughtGuide, is_guided
 from tulu_cli.engines.transformers.adapters import LoadedAdapters
@@ -250,8 +250,10 @@ class RowMaker:
     ) -> list[BatchRow]:
         """Return the rows of the request at `position`.
 
-        Raise BadInput for a bad constraint, or an adapter that is not loaded.
+        Raise BadInput for a constraint that is not valid, a bias of a token that is not there, or
+        an adapter that is not loaded.
         """
+        check_bias(request.sampling, self.model.config.get_text_config().vocab_size)
         if self.adapters is not None:
             self.adapters.check(request.adapter)
         return [

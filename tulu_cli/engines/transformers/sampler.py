@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from transformers import (
+    LogitsProcessor,
     LogitsProcessorList,
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
+    SequenceBiasLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -38,15 +40,15 @@ class Sampler:
         self._greedy = sampling.greedy
         self._top = sampling.logprobs
         self._mask = mask
-        self._processors = processors(sampling)
-        self._history = sampling.repetition_penalty != 1.0
+        self._processors = processors(sampling, len(prompt))
+        self._history = any(isinstance(one, _WITH_HISTORY) for one in self._processors)
         self._ids = torch.tensor([prompt], device=device) if self._history else None
         self._generator = torch.Generator(device).manual_seed((sampling.seed + index) % 2**63)
 
     @property
     def plain(self) -> bool:
         """True if the token with the highest logit is taken and nothing else is asked for."""
-        return self._greedy and self._top is None and self._mask is None and not self._history
+        return self._greedy and self._top is None and self._mask is None and not self._processors
 
     def next(self, logits: torch.Tensor) -> tuple[int, TokenLogprob | None]:
         """Sample from `logits`, shape (vocabulary,); logprobs are those of the raw logits.
@@ -79,11 +81,39 @@ class Sampler:
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
 
 
-def processors(sampling: Sampling) -> LogitsProcessorList:
+class AnswerPenalty(LogitsProcessor):
+    """OpenAI's penalties for the tokens of the answer: `frequency` a time, and `presence` once.
+
+    They are taken off the logits, behind the first `prompt` tokens of the ids.
+    """
+
+    def __init__(self, frequency: float, presence: float, prompt: int) -> None:
+        self._frequency = frequency
+        self._presence = presence
+        self._prompt = prompt
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Return the scores, (1, vocabulary), less the penalties."""
+        tokens, counts = input_ids[0, self._prompt :].unique(return_counts=True)
+        penalized = scores.clone()
+        penalized[0, tokens] -= self._frequency * counts + self._presence
+        return penalized
+
+
+_WITH_HISTORY = (RepetitionPenaltyLogitsProcessor, AnswerPenalty)
+
+
+def processors(sampling: Sampling, prompt_tokens: int) -> LogitsProcessorList:
     """Return the processors of these sampling parameters, in the order that vLLM has."""
     chain = LogitsProcessorList()
+    if sampling.logit_bias:
+        bias = {(token,): float(value) for token, value in sampling.logit_bias.items()}
+        chain.append(SequenceBiasLogitsProcessor(bias))
     if sampling.repetition_penalty != 1.0:
         chain.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.frequency_penalty or sampling.presence_penalty:
+        penalty = sampling.frequency_penalty, sampling.presence_penalty, prompt_tokens
+        chain.append(AnswerPenalty(*penalty))
     if sampling.greedy:
         return chain
     if sampling.temperature != 1.0:
