@@ -167,11 +167,13 @@ class ScoreRequest:
     """A completion that is given, behind what it completes, as one row of token ids.
 
     The first `context_tokens` ids, at least one, are what it completes; the others are scored.
-    `adapter` is as in a `Request`.
+    `top` is the number of alternatives reported for each, at least one. `adapter` is as in a
+    `Request`.
     """
 
     token_ids: tuple[int, ...]
     context_tokens: int
+    top: int = 1
     adapter: str | None = None
 
     @property
@@ -184,7 +186,7 @@ class ScoreRequest:
 class Score:
     """How likely a given completion is: each of its tokens after all those before it.
 
-    The `top` of a token holds one alternative, the likeliest token in its place.
+    The `top` of a token holds the likeliest tokens in its place, the best first.
     """
 
     tokens: tuple[TokenLogprob, ...]

@@ -48,12 +48,15 @@ def test_another_user_gets_nowhere(
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--host", "0.0.0.0"], 2, "--host opens the server to others: name a file"),
+        (["--host", "0.0.0.0"], 2, "--host 0.0.0.0 opens the server to others: name a file"),
         (["--host", "127.0.0.1", "--detach", "--api-key-file", "x"], 2, "--host runs in the fore"),
         (["--api-key-file", "x"], 2, "--api-key-file goes with --host"),
         (["--host", "::", "--api-key-file", "/nowhere"], 65, "--api-key-file '/nowhere' cannot be"),
         (["--host", "::", "--keep-alive", "1m"], 2, "--keep-alive is for a private engine"),
-        (["--ray", "auto"], 2, "--ray needs --engine vllm: fake serves this user alone."),
+        (["--ray", "auto"], 2, "--ray needs --engine vllm: fake runs on one machine."),
+        (["--host", "127.0.0.1", "--port", "0"], 2, "Invalid value for '--port'"),
+        (["--host", "192.0.2.1", "--api-key-file", "KEY"], 1, "Port 8000 of 192.0.2.1 cannot be"),
+        (["--host", "no such", "--api-key-file", "KEY"], 2, "--host no such is not an address"),
         (["--keep-alive", "-1"], 2, "--keep-alive takes a time such as 30s, 10m or 2h, not '-1'."),
         (["--nodes", "2", "--deterministic"], 2, "--deterministic is for one machine: for several"),
         (["--nodes", "2", "--adapter", "a"], 2, "--adapter is for one machine: for several, add"),
@@ -62,8 +65,12 @@ def test_another_user_gets_nowhere(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_makes_no_sense_is_one_sentence(
-    demo_directory: Path, arguments: list[str], code: int, sentence: str
+    demo_directory: Path, tmp_path: Path, arguments: list[str], code: int, sentence: str
 ) -> None:
+    key = tmp_path / "key"
+    key.write_text("secret")
+    key.chmod(0o600)
+    arguments = [str(key) if argument == "KEY" else argument for argument in arguments]
     out, err = said("serve", str(demo_directory), "--engine", "fake", *arguments, code=code)
     assert out == ""
     assert err.startswith(f"tulu: {sentence}")
@@ -87,7 +94,6 @@ def test_a_key_that_others_can_read_is_refused(demo_directory: Path, tmp_path: P
     key.chmod(0o644)
     assert "is open to other users: chmod 600 it." in said(*serve, str(key), code=65)[1]
     key.chmod(0o600)
-    assert "--host needs --engine vllm" in said(*serve, str(key), code=2)[1]
     for nonsense in (b"", b"two words", b"\xff", "schlüssel".encode()):
         key.write_bytes(nonsense)
         assert "--api-key-file" in said(*serve, str(key), code=65)[1]

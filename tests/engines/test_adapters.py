@@ -102,7 +102,7 @@ def test_a_stream_keeps_nothing_that_another_adapter_computed(engine: Engine, as
 
 def test_scores_are_those_of_the_adapter(engine: Engine, asker: Asker) -> None:
     ids = asker.ids("Hello")
-    requests = [ScoreRequest(ids, len(ids) - 4, name) for name in (*NAMES, "nobody")]
+    requests = [ScoreRequest(ids, len(ids) - 4, adapter=name) for name in (*NAMES, "nobody")]
     scores = dict(engine.score(requests))
     assert isinstance(scores.pop(3), BadInput)
     found = [score.logprob for _, score in sorted(scores.items())]  # type: ignore[union-attr]

@@ -350,7 +350,7 @@ def test_an_empty_finish_reason_ends_nothing(
 def test_an_error_in_mid_stream_has_its_class(
     stranger: Stranger, remote: Engine, asker: Asker
 ) -> None:
-    error = {"error": {"message": "Too long.", "type": "PromptTooLong"}}
+    error = {"error": {"message": "Too long.", "class": "PromptTooLong"}}
     stranger.replies = [(200, b"data: %s\n\n" % json.dumps(error).encode())]
     with pytest.raises(PromptTooLong, match=r"^Too long\.$"):
         list(remote.stream(asker.request()))

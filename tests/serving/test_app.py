@@ -102,13 +102,15 @@ REFUSED = [
     (b"[]", 400, "not a JSON object"),
     (b"\xff\xfe{", 400, "The body is not JSON"),
     (b"[" * 100_000, 400, "The body is not JSON"),
-    ({}, 400, "The prompt must be a text or a list of token ids"),
-    ({"prompt": []}, 400, "The prompt must be"),
-    ({"prompt": ["a", "b"]}, 400, "The prompt must be"),
-    ({"prompt": [True]}, 400, "The prompt must be"),
+    ({}, 400, "prompt must be a text, a list of token ids, or"),
+    ({"prompt": []}, 400, "prompt must be"),
+    ({"prompt": ["a", 5]}, 400, "prompt must be"),
+    ({"prompt": [[5], []]}, 400, "prompt must be"),
+    ({"prompt": ["a"] * 513, "n": 2}, 400, "prompt and n ask for more than 1,024"),
+    ({"prompt": [True]}, 400, "prompt must be"),
     ({"prompt": [-1]}, 400, "not in the vocabulary"),
     ({"prompt": [10**9]}, 400, "not in the vocabulary"),
-    ({"prompt": "a", "model": "gpt"}, 400, "The model here is 'demo', not 'gpt'"),
+    ({"prompt": "a", "model": "gpt"}, 404, "The model here is 'demo', not 'gpt'"),
     ({"prompt": "a", "best_of": 2}, 400, "best_of is not supported"),
     ({"prompt": "word " * 3000}, 400, "The prompt has"),
     ({"prompt": "word " * 3000, "stream": True}, 400, "The prompt has"),
@@ -130,12 +132,12 @@ def test_an_odd_request_is_refused_and_the_next_one_answered(
 )
 def test_a_conversation_that_is_none_is_refused(socket: Path, messages: Any) -> None:
     status, text = post(socket, "/v1/chat/completions", {"messages": messages})
-    assert (status, json.loads(text)["error"]["type"]) == (400, "BadInput")
+    assert (status, json.loads(text)["error"]["class"]) == (400, "BadInput")
 
 
 def test_ten_megabytes_of_ids_are_refused(socket: Path) -> None:
     status, text = post(socket, "/v1/completions", {"prompt": [1000] * 2_000_000})
-    assert (status, json.loads(text)["error"]["type"]) == (400, "PromptTooLong")
+    assert (status, json.loads(text)["error"]["class"]) == (400, "PromptTooLong")
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def test_an_answer_without_scores_is_one_sentence(told: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"prompt_logprobs": 5}, "prompt_logprobs takes 0 or 1"),
-        ({"prompt_logprobs": True}, "prompt_logprobs takes 0 or 1"),
+        ({"prompt_logprobs": 21}, "prompt_logprobs takes a whole number from 0 to 20"),
+        ({"prompt_logprobs": True}, "prompt_logprobs takes a whole number"),
         ({"max_tokens": 5}, "max_tokens does not go with"),
         ({"stream": True}, "stream does not go with"),
         ({"n": 2}, "n does not go with"),
@@ -105,10 +105,10 @@ def test_our_server_scores_a_prompt_as_vllm_does(socket: Path, demo_directory: P
     ("body", "said"),
     [
         ({"prompt": "one"}, "prompt of 1 tokens"),
-        ({"prompt": "a b", "prompt_logprobs": -1}, "takes 0 or 1"),
-        ({"prompt": "a b", "model": "gpt"}, "The model here is 'demo'"),
+        ({"prompt": "a b", "prompt_logprobs": -1}, "takes a whole number from 0 to 20"),
         ({"prompt": "word " * 3000}, "The prompt with its completion has"),
-        ({"prompt": []}, "The prompt must be"),
+        ({"prompt": []}, "prompt must be"),
+        ({"prompt": ["a b", "c d"]}, "prompt must be one prompt where"),
     ],
     ids=lambda value: str(value)[:40],
 )

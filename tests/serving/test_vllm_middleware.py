@@ -196,14 +196,14 @@ def test_what_is_no_request_never_reaches_vllm(
 ) -> None:
     inner = Inner()
     status, told = ask(inner, body | changes, tokenizer)
-    assert (status, told["error"]["type"]) == (400, "BadInput")
+    assert (status, told["error"]["class"]) == (400, "BadInput")
     assert said in told["error"]["message"]
     assert inner.path == ""
 
 
 def test_a_body_that_is_no_json_is_refused(tokenizer: Tokenizer) -> None:
     status, told = ask(Inner(), b"{" * 20, tokenizer)
-    assert (status, told["error"]["type"]) == (400, "BadInput")
+    assert (status, told["error"]["class"]) == (400, "BadInput")
 
 
 def test_prompts_are_made_without_vllm(
@@ -213,10 +213,10 @@ def test_prompts_are_made_without_vllm(
     _, told = ask(inner, {"text": "one two"}, tokenizer, PROMPT_PATH)
     assert told == {"prompt_token_ids": list(tokenizer.encode_raw("one two"))}
     status, told = ask(inner, {"text": "\ud800"}, tokenizer, PROMPT_PATH)
-    assert (status, told["error"]["type"]) == (400, "BadInput")
+    assert (status, told["error"]["class"]) == (400, "BadInput")
     monkeypatch.setattr(TuluRoutes, "max_model_len", 100)
     status, told = ask(inner, {"text": "word " * 10_000}, tokenizer, PROMPT_PATH)
-    assert (status, told["error"]["type"]) == (400, "PromptTooLong")
+    assert (status, told["error"]["class"]) == (400, "PromptTooLong")
     assert inner.path == ""
 
 

@@ -10,13 +10,12 @@ from tulu_cli.core import Conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import OURS
 from tulu_cli.prompt.inspect.formats import read_messages
-from tulu_cli.protocol.sampling import NAMES, given_fields
+from tulu_cli.protocol.sampling import HARMLESS, NAMES, given_fields
 
 CHAT, PLAIN = "/v1/chat/completions", "/v1/completions"
 KWARGS = "chat_template_kwargs"
 _READ = {"messages", "prompt", KWARGS}
-# Without effect on the answer: whom it is for, and how it is paid and sent.
-_WITHOUT_EFFECT = {"model", "user", "metadata", "store", "service_tier", "stream_options"}
+_WITHOUT_EFFECT = {"model", "stream_options", *HARMLESS}
 # A line is written once its answer is whole; --logprobs says what it holds of the tokens.
 _OFF: Mapping[str, tuple[Any, ...]] = {
     "stream": (False,),

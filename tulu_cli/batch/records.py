@@ -124,12 +124,8 @@ def openai_choice(
     """Return one answer as OpenAI has it, in a chat or in a plain completion."""
     told = None if logprobs is None else logprobs(choice, is_plain=not around.chat)
     ended = {"finish_reason": choice.done.finish_reason, "logprobs": told}
-    made = around.choice(choice.done.index, choice.text) | ended
-    if choice.reasoning is not None:
-        made["message"]["reasoning_content"] = choice.reasoning
-    if choice.done.reasoning_truncated:
-        made["reasoning_truncated"] = True
-    return made
+    made = around.choice(choice.done.index, choice.text, choice.reasoning) | ended
+    return made | ({"reasoning_truncated": True} if choice.done.reasoning_truncated else {})
 
 
 def scores_object(row: Row, scores: Sequence[Score]) -> dict[str, Any]:

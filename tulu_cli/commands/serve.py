@@ -1,4 +1,4 @@
-"""`tulu serve`: keep a model loaded, on a private socket or as vLLM's own server on a port."""
+"""`tulu serve`: keep a model loaded, on a private socket or on a port."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +21,11 @@ EXAMPLES = (
     ("Load a model until Ctrl-C", "tulu serve 8b"),
     ("Load it in the background", "tulu serve 8b --detach --keep-alive 30m"),
     (
-        "Serve it to other machines, behind a key, with vLLM's server",
+        "Serve it to programs that speak OpenAI's API, on this machine",
+        "tulu serve 8b --host 127.0.0.1",
+    ),
+    (
+        "Serve it to other machines, behind a key",
         "tulu serve 70b -tp 4 --host 0.0.0.0 --api-key-file key.txt",
     ),
 )
@@ -58,7 +62,8 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Serve other machines at this address, with vLLM's own server.",
+            help="Serve OpenAI's API at this address: 127.0.0.1 for this machine, 0.0.0.0 for all, "
+            "with a key.",
             metavar="ADDRESS",
             rich_help_panel=_options.SERVER,
         ),
@@ -161,15 +166,18 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
     if chosen.nodes is not None:
         streams.write(commands_for_nodes(chosen, machine))
         return
-    key = None if chosen.host is None else read_key(chosen.api_key_file)
+    key = None if chosen.host is None else read_key(chosen.api_key_file, chosen.host)
     arguments = {**chosen.load.engine_args, **ray_args(chosen)}
     load = replace(chosen.load, engine_args=arguments, no_server=True)
     prepared = prepare(load, machine, streams)
     check_engine(chosen, prepared.choice.engine)
     prepared = with_weights(prepared, streams, purpose="server")
-    if key is not None:
-        serve_publicly(chosen, prepared, key)
-    serve_privately(chosen, prepared, streams)
+    if chosen.host is None:
+        serve_privately(chosen, prepared, streams)
+    elif prepared.choice.engine == "vllm":
+        become_vllms_server(chosen, prepared, key)
+    else:
+        serve_on_port(chosen, prepared, key, streams)
 
 
 def check_combinations(chosen: ServeOptions) -> None:
@@ -198,9 +206,8 @@ def check_engine(chosen: ServeOptions, engine: str) -> None:
 
     from tulu_cli.serving.public import INSTALL_RAY
 
-    for option, given in (("--host", chosen.host), ("--ray", chosen.ray)):
-        if given is not None and engine != "vllm":
-            raise UsageError(f"{option} needs --engine vllm: {engine} serves this user alone.")
+    if chosen.ray is not None and engine != "vllm":
+        raise UsageError(f"--ray needs --engine vllm: {engine} runs on one machine.")
     if chosen.ray is not None and find_spec("ray") is None:
         raise NoEngine(f"--ray needs Ray, which vLLM does not bring ({INSTALL_RAY}).")
 
@@ -239,20 +246,64 @@ def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
     )
 
 
-def serve_publicly(chosen: ServeOptions, prepared: "Prepared", key: str) -> None:
+def become_vllms_server(chosen: ServeOptions, prepared: "Prepared", key: str | None) -> None:
     """Become vLLM's server: its own process, its own signals, its own exit code."""
     import os
 
     from tulu_cli.engines.vllm.settings import invariance
     from tulu_cli.loading.servers import host_command
-    from tulu_cli.serving.public import KEY_VARIABLE, public_arguments
+    from tulu_cli.serving.public import KEY_VARIABLE, bound, public_arguments
 
-    spec = prepared.token_model().spec
-    arguments = public_arguments(spec, str(chosen.host), chosen.port)
+    model = prepared.token_model()
+    spec, host = model.spec, str(chosen.host)
+    bound(host, chosen.port).close()  # that it can be had is known before vLLM is imported
+    arguments = public_arguments(spec, host, chosen.port, model.files.ref.name)
     command = [*host_command("vllm"), "--public", spec.device, *arguments]
-    environment = os.environ | {KEY_VARIABLE: key} | ray_environment(chosen)
+    environment = os.environ | ray_environment(chosen)
     environment |= invariance(spec.device, deterministic=spec.deterministic)
+    environment.pop(KEY_VARIABLE, None)
+    if key is not None:
+        environment[KEY_VARIABLE] = key
     os.execve(command[0], command, environment)  # noqa: S606 (no shell is wanted)
+
+
+def serve_on_port(
+    chosen: ServeOptions, prepared: "Prepared", key: str | None, streams: "Streams"
+) -> None:
+    """Load the engine in this process, and answer on a port until Ctrl-C or another signal."""
+    import time
+    from contextlib import suppress
+
+    from tulu_cli.errors import DoesNotFit, ExitCode
+    from tulu_cli.loading import order, servers
+    from tulu_cli.render.talk import progress_on
+    from tulu_cli.serving import host
+    from tulu_cli.serving.guard import Guard
+    from tulu_cli.serving.public import bound, url_of
+
+    begun, address = time.monotonic(), str(chosen.host)
+    asked = order(prepared, 0)
+    engine = asked.identity.engine
+    with bound(address, chosen.port) as listening:
+        try:
+            with progress_on(streams) as progress:
+                progress(f"Loading {asked.asked} with {engine}", 0, 0)
+                app, _ = host.load(asked)
+            listening.listen()
+            streams.say(
+                f"tulu: {asked.asked} is ready after {time.monotonic() - begun:.1f} s "
+                f"({engine}, {url_of(address, chosen.port)}/v1); Ctrl-C ends it."
+            )
+            with suppress(KeyboardInterrupt):  # where the shell lets Ctrl-C come
+                host.serve(Guard(app, key), listening)
+            streams.say(f"tulu: stopped {asked.asked}.")
+            host.leave(ExitCode.OK)
+        except DoesNotFit as error:
+            raise servers.with_hint(error) from error
+        except KeyboardInterrupt:
+            host.leave(ExitCode.INTERRUPTED)
+        except SystemExit as error:  # SIGTERM and SIGHUP
+            host.leave(error.code if isinstance(error.code, int) else ExitCode.FAILURE)
 
 
 def serve_privately(chosen: ServeOptions, prepared: "Prepared", streams: "Streams") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tulu_cli.core import Channel, Message, ThoughtFormat, TokenIds
 from tulu_cli.errors import UsageError
-from tulu_cli.prompt.chat import NOTHING, Vocabulary, encode_chat
+from tulu_cli.prompt.chat import NOTHING, Variables, Vocabulary, encode_chat
 from tulu_cli.prompt.detokenize import StopStrings
 from tulu_cli.prompt.tokenizer import Tokenizer
 
@@ -98,12 +98,14 @@ def thinking_prompt(
     variables: Mapping[str, Any] = NOTHING,
     *,
     continue_final: bool = False,
+    tools: Sequence[Variables] | None = None,
     **switches: bool,
 ) -> tuple[TokenIds, ThoughtFormat | None]:
     """Return a prompt's token ids, and how a thought is told from its answer.
 
-    The `variables`, which the user has named, are for the chat template, the switches those of
-    `encode_chat`. Raise what that raises, and UsageError for a variable that no template reads.
+    The `variables`, which the user has named, and the `tools` are for the chat template, the
+    switches those of `encode_chat`. Raise what that raises, and UsageError for a variable that no
+    template reads.
     """
     check_variables(tokenizer, variables)
     ids = encode_chat(
@@ -112,6 +114,7 @@ def thinking_prompt(
         max_model_len,
         continue_final=continue_final,
         kwargs=variables,
+        tools=tools,
         **switches,  # type: ignore[arg-type]
     )
     begun = messages[-1].content if continue_final else ""

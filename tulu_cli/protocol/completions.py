@@ -20,7 +20,7 @@ from tulu_cli.core import (
     TokenLogprob,
     Usage,
 )
-from tulu_cli.errors import BadInput
+from tulu_cli.protocol.fields import BadField
 from tulu_cli.protocol.sampling import STRUCTURES
 
 # A client that gives this header takes its turns by it; others are each a client of their own.
@@ -31,7 +31,7 @@ PROMPT_PATH = "/tulu/prompt"
 ANSWER_PATH = "/tulu/completions"
 # vLLM's stand-in for minus infinity, which JSON has not, and its spelling of a token by its id.
 _NEVER = -9999.0
-_TOKEN = "token_id:"  # noqa: S105 (no password)
+TOKEN = "token_id:"  # noqa: S105 (no password)
 
 
 def request_body(request: Request, model: str, *, stream: bool = True) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def read_end_tokens(body: Mapping[str, Any], default: tuple[int, ...]) -> tuple[
     if told is None:
         return default
     if not isinstance(told, list) or not all(type(token) is int for token in told):
-        raise BadInput(f"stop_token_ids takes a list of token ids, not {told!r}.")
+        raise BadField("stop_token_ids", f"takes a list of token ids, not {told!r}.")
     return tuple(told)
 
 
@@ -110,12 +110,12 @@ def read_thoughts(body: Mapping[str, Any]) -> ThoughtFormat | None:
     kinds = {"start": str, "end": str, "is_open": bool, "is_closed": bool, "closing": str}
     fits = isinstance(told, dict) and told.keys() == kinds.keys()
     if not fits or not all(isinstance(told[name], kind) for name, kind in kinds.items()):
-        raise BadInput(
-            "thoughts must be an object of the texts start, end and closing, and of is_open and "
-            "is_closed."
+        raise BadField(
+            "thoughts",
+            "must be an object of the texts start, end and closing, and of is_open and is_closed.",
         )
     if not told["start"] or not told["end"]:
-        raise BadInput("thoughts.start and thoughts.end must not be empty.")
+        raise BadField("thoughts.start", "and thoughts.end must not be empty.")
     return ThoughtFormat(**told)
 
 
@@ -141,44 +141,61 @@ class Envelope:
         kind = "chat.completion.chunk" if self.chat else "text_completion"
         return self._object(kind, choices=choices, **more)
 
-    def choice(self, index: int, text: str, *, streamed: bool = False) -> dict[str, Any]:
-        """Return a choice with its text under the key that this kind of answer has for it."""
+    def choice(self, index: int, text: str, reasoning: str | None = None) -> dict[str, Any]:
+        """Return a finished choice with its text under the key that this kind of answer has."""
         if not self.chat:
             return {"index": index, "text": text}
-        place = "delta" if streamed else "message"
-        return {"index": index, place: {"role": "assistant", "content": text}}
+        message = {"role": "assistant", "content": text}
+        thought = {} if reasoning is None else {"reasoning_content": reasoning}
+        return {"index": index, "message": message | thought}
+
+    def piece(self, event: Text, *, first: bool) -> dict[str, Any]:
+        """Return a piece of a choice, the `first` one of which says whose it is."""
+        if not self.chat:
+            return {"index": event.index, "text": event.text}
+        key = "content" if event.channel == "answer" else "reasoning_content"
+        delta = {"role": "assistant", key: event.text} if first else {key: event.text}
+        return {"index": event.index, "delta": delta}
 
     def _object(self, kind: str, **more: Any) -> dict[str, Any]:
         head = {"id": self.name, "object": kind, "created": self.created, "model": self.model}
         return head | more
 
 
-def piece_fields(event: Text, *, with_ids: bool, end: Done | None = None) -> dict[str, Any]:
-    """Return the fields of a choice beside its text: logprobs, token ids, and the end."""
-    fields: dict[str, Any] = {
-        "logprobs": logprobs_object(event.logprobs) if event.logprobs else None,
+def end_fields(end: Done | None) -> dict[str, Any]:
+    """Return the fields of a choice that say how it ended, null where it goes on."""
+    told = {
         "finish_reason": end.finish_reason if end else None,
         "stop_reason": end.stop if end else None,
     }
-    if event.channel != "answer":
-        fields["channel"] = event.channel
-    if end is not None and end.reasoning_truncated:
-        fields["reasoning_truncated"] = True
-    return fields | {"token_ids": list(event.token_ids)} if with_ids else fields
+    return told | ({"reasoning_truncated": True} if end and end.reasoning_truncated else {})
+
+
+def ids_fields(event: Text) -> dict[str, Any]:
+    """Return the fields that a client of ours gets beside a text: its token ids and channel."""
+    told: dict[str, Any] = {} if event.channel == "answer" else {"channel": event.channel}
+    return {**told, "token_ids": list(event.token_ids)}
+
+
+def by_id(token: int | str) -> bytes:
+    """Return the spelling of a token by its id, as clients of ours read it."""
+    return f"{TOKEN}{token}".encode()
 
 
 def text_chunk(event: Text, end: Done | None = None) -> dict[str, Any]:
     """Return a piece of a completion, with its token ids, as one of the `choices` of a chunk."""
-    return {"index": event.index, "text": event.text, **piece_fields(event, with_ids=True, end=end)}
+    logprobs = logprobs_object(event.logprobs) if event.logprobs else None
+    choice = {"index": event.index, "text": event.text, "logprobs": logprobs}
+    return {**choice, **end_fields(end), **ids_fields(event)}
 
 
 def logprobs_object(entries: tuple[TokenLogprob, ...]) -> dict[str, Any]:
     """Return log-probabilities in the form of completions, tokens spelled by their ids."""
     return {
-        "tokens": [f"{_TOKEN}{entry.token_id}" for entry in entries],
+        "tokens": [f"{TOKEN}{entry.token_id}" for entry in entries],
         "token_logprobs": [wire_logprob(entry.logprob) for entry in entries],
         "top_logprobs": [
-            {f"{_TOKEN}{token}": wire_logprob(value) for token, value in entry.top}
+            {f"{TOKEN}{token}": wire_logprob(value) for token, value in entry.top}
             for entry in entries
         ],
     }
@@ -209,9 +226,7 @@ def sampled_tokens(
         return
     rows = zip(ids, told["token_logprobs"], told["top_logprobs"], strict=True)
     for token, value, others in rows:
-        best = sorted(
-            (-logprob, int(name.removeprefix(_TOKEN))) for name, logprob in others.items()
-        )
+        best = sorted((-logprob, int(name.removeprefix(TOKEN))) for name, logprob in others.items())
         alternatives = tuple((other, finite(-negated)) for negated, other in best[:top])
         yield token, TokenLogprob(token, finite(value), alternatives)
 

@@ -5,11 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 from tulu_cli import errors
-from tulu_cli.errors import EngineError, PromptTooLong, TuluError
+from tulu_cli.errors import (
+    EngineDied,
+    EngineError,
+    ExitCode,
+    ModelNotFound,
+    PromptTooLong,
+    TuluError,
+)
+from tulu_cli.protocol.fields import BadField
 from tulu_cli.text import one_line
 
 # What OpenAI and llama.cpp call a prompt that is longer than the context.
 _TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
+# OpenAI's words, by which programs tell these from other refusals.
+_CODES = {PromptTooLong: "context_length_exceeded", ModelNotFound: "model_not_found"}
 LONGEST_MESSAGE = 500  # characters
 
 
@@ -29,7 +39,7 @@ def refusal(status: int, told: Any) -> TuluError:
     error = told.get("error") or _detail(told.get("detail")) or told
     error = error if isinstance(error, dict) else {"message": error}
     message = one_line(str(error.get("message") or "no reason given"), LONGEST_MESSAGE).rstrip(".")
-    kind = getattr(errors, str(error.get("type")), None)
+    kind = getattr(errors, str(error.get("class")), None)
     if isinstance(kind, type) and issubclass(kind, TuluError):
         return kind(f"{message}.")
     if _TOO_LONG & {str(error.get("code")), str(error.get("type"))}:
@@ -55,9 +65,33 @@ def _detail(told: Any) -> Any:
 
 
 def error_object(error: TuluError) -> dict[str, Any]:
-    """Return an error in OpenAI's form; its class is the type, which `refusal` reads."""
-    told = {"message": str(error), "type": type(error).__name__, "code": int(error.exit_code)}
-    return {"error": told}
+    """Return an error in OpenAI's form, with its class beside that, which `refusal` reads."""
+    ours = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    return {
+        "error": {
+            "message": str(error),
+            "type": "invalid_request_error" if status_of(error) < 500 else "server_error",
+            "param": _param_of(error),
+            "code": next((code for kind, code in _CODES.items() if isinstance(error, kind)), None),
+            "class": ours.__name__,
+        }
+    }
+
+
+def _param_of(error: TuluError) -> str | None:
+    """Return the field of the body that an error is about, if that is known."""
+    if isinstance(error, BadField):
+        return error.param
+    return "model" if isinstance(error, ModelNotFound) else None
+
+
+def status_of(error: TuluError) -> int:
+    """Return the HTTP status for an error: 4xx where the request is wrong."""
+    if isinstance(error, ModelNotFound):
+        return 404
+    if error.exit_code in (ExitCode.USAGE, ExitCode.PROMPT_TOO_LONG, ExitCode.BAD_INPUT):
+        return 400
+    return 503 if isinstance(error, EngineDied) else 500
 
 
 def parsed(data: bytes, hidden: Callable[[str], str] = str) -> Any:

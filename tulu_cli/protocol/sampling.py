@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tulu_cli.core import Constraint, Sampling
-from tulu_cli.errors import BadInput
-from tulu_cli.protocol.fields import is_off, read_object, read_switch
+from tulu_cli.protocol.fields import BadField, is_off, read_object, read_switch
 from tulu_cli.settings import KEYS, Key
 
 # The numbers that a body can set, by the names of Sampling's fields, with what each takes.
@@ -32,7 +31,37 @@ _OFF: Mapping[str, tuple[Any, ...]] = {
     "prompt_logprobs": (),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "verbosity": (),
+    "web_search_options": (),
+    # vLLM's.
+    "bad_words": ([],),
+    "allowed_token_ids": ([],),
+    "include_stop_str_in_output": (False,),
+    "skip_special_tokens": (True,),
+    "truncate_prompt_tokens": (),
+    "use_beam_search": (False,),
+    **dict.fromkeys(("guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()),
 }
+# Without effect on the answer: whom it is for, how it is paid and kept, and in which form calls of
+# tools come, which are text here.
+HARMLESS = frozenset(
+    (
+        "user",
+        "metadata",
+        "store",
+        "service_tier",
+        "safety_identifier",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "parallel_tool_calls",
+    )
+)
 # vLLM's names for the kinds of a constraint, in `structured_outputs`.
 STRUCTURES = {"json_schema": "json", "regex": "regex", "choice": "choice"}
 NAMES = {
@@ -50,11 +79,11 @@ NAMES = {
 def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a body sets, unchecked, by the names of Sampling's fields.
 
-    Raise BadInput for a parameter that would change the answer and that no engine of ours has.
+    Raise BadField for a parameter that would change the answer and that no engine of ours has.
     """
     for name, off in _OFF.items():
         if not is_off(body.get(name), off):
-            raise BadInput(f"{name} is not supported: leave it out.")
+            raise BadField(name, "is not supported: leave it out.")
     names = (*_NUMBERS, "stop", "ignore_eos", "logit_bias")
     fields = {name: body[name] for name in names if body.get(name) is not None}
     if body.get("max_completion_tokens") is not None:
@@ -67,7 +96,7 @@ def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 def read_sampling(body: Mapping[str, Any]) -> Sampling:
     """Return the sampling of a body; what it leaves out is as OpenAI and vLLM have it.
 
-    Raise BadInput for a value of the wrong kind, and as `given_fields` does.
+    Raise BadField for a value of the wrong kind, and as `given_fields` does.
     """
     fields = given_fields(body)
     for name in _NUMBERS.keys() & fields.keys():
@@ -81,23 +110,35 @@ def read_sampling(body: Mapping[str, Any]) -> Sampling:
     return Sampling(**fields)
 
 
+def read_chat_logprobs(body: Mapping[str, Any]) -> int | None:
+    """Return how many alternatives a chat wants of each token, None for no logprobs at all.
+
+    Raise BadField.
+    """
+    wanted, top = read_switch(body, "logprobs"), body.get("top_logprobs")
+    number = 0 if top is None else _number("logprobs", top, "top_logprobs")
+    if number and not wanted:
+        raise BadField("top_logprobs", "goes with logprobs: true.")
+    return int(number) if wanted else None
+
+
 def read_logit_bias(value: Any) -> dict[int, float]:
-    """Return what is added to the logits of tokens, by their ids. Raise BadInput.
+    """Return what is added to the logits of tokens, by their ids. Raise BadField.
 
     In JSON the ids are texts.
     """
-    takes = "logit_bias takes an object of token ids, each with a number from -100 to 100"
+    takes = "takes an object of token ids, each with a number from -100 to 100"
     if not isinstance(value, dict):
-        raise BadInput(f"{takes}, not {value!r}.")
+        raise BadField("logit_bias", f"{takes}, not {value!r}.")
     for token, bias in value.items():
         is_id = token.isascii() and token.isdigit()
         if not is_id or type(bias) not in (int, float) or not -100 <= bias <= 100:
-            raise BadInput(f"{takes}, not {token!r}: {bias!r}.")
+            raise BadField("logit_bias", f"{takes}, not {token!r}: {bias!r}.")
     return {int(token): float(bias) for token, bias in value.items()}
 
 
 def read_constraint(body: Mapping[str, Any]) -> Constraint | None:
-    """Return the structure that a body asks for. Raise BadInput if it cannot be understood."""
+    """Return the structure that a body asks for. Raise BadField if it cannot be understood."""
     form = body.get("response_format")
     if form is not None:
         return _read_form(form)
@@ -105,7 +146,7 @@ def read_constraint(body: Mapping[str, Any]) -> Constraint | None:
     for kind, name in STRUCTURES.items():
         if (source := asked.get(name)) is not None:
             if not _STRUCTURE_FITS[name](source):
-                raise BadInput(f"structured_outputs.{name} takes {_STRUCTURE_TAKES[name]}.")
+                raise BadField(f"structured_outputs.{name}", f"takes {_STRUCTURE_TAKES[name]}.")
             text = source if isinstance(source, str) else json.dumps(source, ensure_ascii=False)
             return Constraint(kind, text)  # type: ignore[arg-type]
     return None
@@ -120,7 +161,7 @@ def _read_form(form: Any) -> Constraint | None:
     named = form.get("json_schema") if kind == "json_schema" else None
     if isinstance(named, dict) and isinstance(named.get("schema"), dict):
         return Constraint("json_schema", json.dumps(named["schema"], ensure_ascii=False))
-    raise BadInput("response_format must be text, json_object or json_schema with a schema.")
+    raise BadField("response_format", "must be text, json_object or json_schema with a schema.")
 
 
 def _is_texts(value: Any) -> bool:
@@ -146,12 +187,12 @@ def _number(name: str, value: Any, said: str) -> Any:
     if name == "top_k" and value == -1:  # vLLM's other word for off
         value = 0
     if problem := key.problem(value):
-        raise BadInput(f"{said} {problem}")
+        raise BadField(said, problem)
     return value
 
 
 def _texts(name: str, value: Any) -> tuple[str, ...]:
     texts = [value] if isinstance(value, str) else value
     if not _is_texts(texts):
-        raise BadInput(f"{name} takes a text or a list of texts, not {value!r}.")
+        raise BadField(name, f"takes a text or a list of texts, not {value!r}.")
     return tuple(texts)

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tulu_cli.core import Score, ScoreRequest, TokenLogprob, Usage
-from tulu_cli.errors import BadInput, EngineError
+from tulu_cli.errors import EngineError
 from tulu_cli.protocol.completions import finite, usage_object, wire_logprob
-from tulu_cli.protocol.fields import is_off
+from tulu_cli.protocol.fields import BadField, is_off
 
 # Each with the values that change nothing: a score is whole, and nothing is drawn for it.
 _OFF: Mapping[str, tuple[Any, ...]] = {
@@ -29,7 +29,7 @@ def score_body(request: ScoreRequest, model: str) -> dict[str, Any]:
         "model": model,
         "prompt": list(request.token_ids),
         "context_tokens": request.context_tokens,
-        "prompt_logprobs": 1,
+        "prompt_logprobs": request.top,
         "max_tokens": 1,
         "temperature": 0.0,
     }
@@ -38,21 +38,22 @@ def score_body(request: ScoreRequest, model: str) -> dict[str, Any]:
 def read_score_request(body: Mapping[str, Any], ids: tuple[int, ...]) -> ScoreRequest:
     """Return the score request of a body with `prompt_logprobs`, for the prompt `ids`.
 
-    Raise BadInput for a value that a score cannot have.
+    Raise BadField for a value that a score cannot have.
     """
     asked = body["prompt_logprobs"]
-    if type(asked) is not int or asked not in (0, 1):
-        raise BadInput("prompt_logprobs takes 0 or 1 here.")
+    if type(asked) is not int or not 0 <= asked <= 20:
+        raise BadField("prompt_logprobs", "takes a whole number from 0 to 20.")
     for name, values in _OFF.items():
         if not is_off(body.get(name), values):
-            raise BadInput(f"{name} does not go with prompt_logprobs here.")
+            raise BadField(name, "does not go with prompt_logprobs here.")
     context = body.get("context_tokens", 1)
     if type(context) is not int or not 1 <= context < len(ids):
-        raise BadInput(
-            f"prompt_logprobs: of a prompt of {len(ids):,} tokens, context_tokens can be 1 to "
-            f"{len(ids) - 1:,}, and the others are scored."
+        raise BadField(
+            "context_tokens",
+            f"can be 1 to {len(ids) - 1:,} for a prompt of {len(ids):,} tokens, of which the "
+            "others are scored.",
         )
-    return ScoreRequest(ids, context)
+    return ScoreRequest(ids, context, max(1, asked))
 
 
 def score_choice(request: ScoreRequest, score: Score, alternatives: int) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def score_usage(request: ScoreRequest) -> dict[str, Any]:
 
 
 def logprob_table(entry: TokenLogprob, alternatives: int) -> dict[str, dict[str, float]]:
-    """Return a token of a prompt and the likeliest one in its place, by their ids."""
+    """Return a token of a prompt and the likeliest ones in its place, by their ids."""
     told = ((entry.token_id, entry.logprob), *entry.top[:alternatives])
     return {str(token): {"logprob": wire_logprob(logprob)} for token, logprob in told}
 
@@ -84,18 +85,20 @@ def read_score(request: ScoreRequest, told: Any) -> Score:
     try:
         tables = told["choices"][0]["prompt_logprobs"][request.context_tokens :]
         pairs = zip(request.completion_token_ids, tables, strict=True)
-        return Score(tuple(with_likeliest(token, _logprobs(table)) for token, table in pairs))
+        return Score(
+            tuple(with_likeliest(token, _logprobs(table), request.top) for token, table in pairs)
+        )
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise EngineError(
             "The server does not say how likely a prompt is (prompt_logprobs): it cannot score."
         ) from error
 
 
-def with_likeliest(token: int, logprobs: Mapping[int, float]) -> TokenLogprob:
-    """Return a token's entry, from the logprobs of it and of the likeliest in its place."""
+def with_likeliest(token: int, logprobs: Mapping[int, float], top: int = 1) -> TokenLogprob:
+    """Return a token's entry, from the logprobs of it and of the `top` likeliest in its place."""
     # Of a tie it is the given token.
-    best = max(logprobs, key=lambda other: (logprobs[other], other == token))
-    return TokenLogprob(token, logprobs[token], ((best, logprobs[best]),))
+    best = sorted(logprobs, key=lambda other: (-logprobs[other], other != token))[:top]
+    return TokenLogprob(token, logprobs[token], tuple((one, logprobs[one]) for one in best))
 
 
 def _logprobs(table: Mapping[str, Any]) -> dict[int, float]:

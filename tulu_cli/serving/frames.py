@@ -1,14 +1,16 @@
-"""What the warm server sends: OpenAI's objects, whole or as server-sent events."""
+"""What our server sends: OpenAI's objects, whole or as server-sent events."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Completion, Done, Text, Usage
-from tulu_cli.errors import BadInput, EngineDied, TuluError
-from tulu_cli.protocol.completions import Envelope, piece_fields, usage_object
-from tulu_cli.protocol.errors import error_object
+from tulu_cli.core import Completion, Done, Text, TokenLogprob, Usage
+from tulu_cli.errors import BadInput, TuluError
+from tulu_cli.protocol.completions import Envelope, end_fields, ids_fields, usage_object
+from tulu_cli.protocol.errors import error_object, status_of
+from tulu_cli.protocol.logprobs import Spelling, chat_logprobs, text_logprobs
 
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
@@ -17,42 +19,102 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 
-class AnswerWriter:
-    """Makes the objects of an answer; `with_ids` adds the token ids of the text."""
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A prompt with which its answers begin.
 
-    def __init__(self, envelope: Envelope, *, with_ids: bool) -> None:
+    Where logprobs were asked for, they are those of its tokens but the `first` one, before which
+    nothing stands.
+    """
+
+    text: str
+    first: int | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+class AnswerWriter:
+    """Makes the objects of an answer.
+
+    Each prompt has `n` choices, counted on from one prompt to the next. `spell` is what is told of
+    a token beside its logprob; `with_ids` adds the token ids of the text.
+    """
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        spell: Spelling,
+        *,
+        n: int,
+        echoes: Sequence[Echo] = (),
+        with_ids: bool = False,
+    ) -> None:
         self._envelope = envelope
+        self._spell = spell
+        self._n = n
+        self._echoes = echoes
         self._with_ids = with_ids
+        self._characters: dict[int, int] = {}  # of each choice that has begun
 
     def chunk(self, event: Text | Done) -> dict[str, Any]:
         """Return an event as a chunk."""
-        return self._envelope.chunk([self._choice(event, streamed=True)])
+        piece = event if isinstance(event, Text) else Text("", index=event.index)
+        first = piece.index not in self._characters
+        choice = self._envelope.piece(piece, first=first)
+        begin = self._echo(piece.index) if first else None
+        fields = self._fields(choice, piece, begin, event if isinstance(event, Done) else None)
+        return self._envelope.chunk([fields])
 
     def usage(self, ends: Sequence[Done]) -> dict[str, Any]:
         """Return the chunk that counts the tokens of all choices."""
-        return self._envelope.chunk([], usage=_usage(ends))
+        return self._envelope.chunk([], usage=self._usage(ends))
 
     def whole(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """Return the finished answer."""
-        choices = [
-            self._choice(Text(one.text, one.token_ids, one.done.index, one.logprobs), one.done)
-            for one in completions
-        ]
-        return self._envelope.whole(choices, _usage([one.done for one in completions]))
+        choices = []
+        for one in completions:
+            index = one.done.index
+            choice = self._envelope.choice(index, one.text, one.reasoning)
+            piece = Text(one.text, one.token_ids, index, one.logprobs)
+            choices.append(self._fields(choice, piece, self._echo(index), one.done))
+        return self._envelope.whole(choices, self._usage([one.done for one in completions]))
 
-    def _choice(
-        self, event: Text | Done, end: Done | None = None, *, streamed: bool = False
+    def _fields(
+        self, choice: dict[str, Any], piece: Text, begin: Echo | None, end: Done | None
     ) -> dict[str, Any]:
-        piece = event if isinstance(event, Text) else Text("", index=event.index)
-        end = event if isinstance(event, Done) else end
-        choice = self._envelope.choice(event.index, piece.text, streamed=streamed)
-        return choice | piece_fields(piece, with_ids=self._with_ids, end=end)
+        """Return a choice with what stands before its text and beside it."""
+        if begin is not None:
+            choice["text"] = begin.text + choice["text"]
+        told = choice | {"logprobs": self._logprobs(piece, begin)} | end_fields(end)
+        return told | ids_fields(piece) if self._with_ids else told
 
+    def _logprobs(self, piece: Text, begin: Echo | None) -> dict[str, Any] | None:
+        entries, first, offset = piece.logprobs, None, self._characters.get(piece.index, 0)
+        if begin is not None:
+            entries, first = (*begin.logprobs, *entries), begin.first
+        self._characters[piece.index] = offset + len(piece.text) + len(begin.text if begin else "")
+        if not entries and first is None:
+            return None
+        if self._envelope.chat:
+            return chat_logprobs(entries, self._spell)
+        return text_logprobs(entries, self._spell, first=first, offset=offset)
 
-def _usage(ends: Sequence[Done]) -> dict[str, Any]:
-    usage = Usage.total(end.usage for end in ends)
-    assert usage is not None, "an engine of ours counts its tokens"
-    return usage_object(usage)
+    def _echo(self, index: int) -> Echo | None:
+        return self._echoes[index // self._n] if self._echoes else None
+
+    def _usage(self, ends: Sequence[Done]) -> dict[str, Any]:
+        """Return the counts: each prompt once, and all choices."""
+        prompts: dict[int, list[Usage | None]] = {}
+        for end in ends:
+            prompts.setdefault(end.index // self._n, []).append(end.usage)
+        counted = [usage for usages in prompts.values() if (usage := Usage.total(usages))]
+        return usage_object(
+            Usage(
+                sum(usage.prompt_tokens for usage in counted),
+                sum(usage.completion_tokens for usage in counted),
+                sum(usage.cached_tokens for usage in counted),
+                sum(usage.reasoning_tokens for usage in counted),
+            )
+        )
 
 
 class EventStream:
@@ -133,12 +195,7 @@ def json_response(document: Mapping[str, Any], status: int = 200) -> "Response":
 async def refusal(_http: Any, error: Exception) -> "Response":
     """Return the response to a request that failed before its first token."""
     assert isinstance(error, TuluError)
-    status = 503 if isinstance(error, EngineDied) else 400 if _is_theirs(error) else 500
-    return json_response(error_object(error), status)
-
-
-def _is_theirs(error: TuluError) -> bool:
-    return error.exit_code in (2, 6, 65)
+    return json_response(error_object(error), status_of(error))
 
 
 _LONGEST_BODY = 64 * 2**20

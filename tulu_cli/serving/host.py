@@ -1,6 +1,7 @@
-"""The process that holds a warm engine of ours: `python -m tulu_cli.serving.host FOLDER`.
+"""The process that holds an engine of ours as a server, of `serving/app.py` on a socket.
 
-`warm/supervisor.py` starts it, and `serving/app.py` is the application that it serves.
+`warm/supervisor.py` starts one for this user as `python -m tulu_cli.serving.host FOLDER`; `tulu
+serve --host` becomes one on a port.
 """
 
 import asyncio
@@ -11,13 +12,15 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from tulu_cli.core import EngineInfo
 from tulu_cli.engines import choose
 from tulu_cli.engines.base import EngineSpec, read_adapters
 from tulu_cli.engines.worker import end_with
 from tulu_cli.errors import EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.serving.public import served_names
 from tulu_cli.warm.record import LaunchOrder, read_order, write_json
 
 if TYPE_CHECKING:
@@ -35,28 +38,33 @@ def main(folder: Path) -> int:
     order = read_order(folder)
     if order is None:
         return 1
+    say_stage("loading weights")
     try:
-        app = load(folder, order)
+        app, info = load(order)
     except TuluError as error:
         report_failure(folder, error)
         return int(error.exit_code)
-    serve(app, folder / "socket")
+    write_json(folder / "info.json", asdict(info))
+    with private_socket(folder / "socket") as listening:
+        # Before uvicorn takes it over, and after: it raises again what it has ended at.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        with suppress(KeyboardInterrupt):
+            serve(app, listening)
     return 0
 
 
-def load(folder: Path, order: LaunchOrder) -> "Starlette":
+def load(order: LaunchOrder) -> "tuple[Starlette, EngineInfo]":
     """Load the engine and return the application over it. Raise what the engine raises."""
     from tulu_cli.serving.app import make_app
     from tulu_cli.serving.engine_thread import EngineThread
 
-    say_stage("loading weights")
     spec = spec_of(order)
     choice = choose.EngineChoice(order.identity.engine, ())
     thread = EngineThread(lambda: choose.load(choice, spec))
     info = thread.start()
-    write_json(folder / "info.json", asdict(info))
+    names = served_names(info.model, order.asked)
     adapters = {one.name: str(one.directory) for one in spec.adapters}
-    return make_app(thread, info, spec.tokenizer, order.end_token_ids, adapters)
+    return make_app(thread, info, spec.tokenizer, order.end_token_ids, names, adapters), info
 
 
 def spec_of(order: LaunchOrder) -> EngineSpec:
@@ -76,27 +84,35 @@ def spec_of(order: LaunchOrder) -> EngineSpec:
     )
 
 
-def serve(app: Any, path: Path) -> None:
-    """Answer on a Unix socket that only this user can open, until SIGTERM or SIGINT."""
+def private_socket(path: Path) -> socket.socket:
+    """Return a Unix socket that only this user can open; uvicorn's own would be open to all."""
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    path.chmod(0o600)
+    return made
+
+
+def serve(app: Any, listening: socket.socket) -> None:
+    """Answer on a socket until SIGTERM or SIGINT, which is then raised again."""
     import uvicorn
 
-    path.unlink(missing_ok=True)
-    # uvicorn would open a socket of its own to all users.
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(path))
-        path.chmod(0o600)
-        config = uvicorn.Config(
-            app,
-            http=impatient_protocol(),
-            timeout_keep_alive=_IDLE_SECONDS,
-            log_level="warning",
-            lifespan="off",
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-        # Before uvicorn takes it over, and after: it raises again what it has ended at.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+    config = uvicorn.Config(
+        app,
+        http=impatient_protocol(),
+        timeout_keep_alive=_IDLE_SECONDS,
+        log_level="warning",
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: the engine's thread may be in the middle of a pass."""
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def impatient_protocol() -> Any:
@@ -148,7 +164,4 @@ def report_failure(folder: Path, error: BaseException) -> None:
 
 
 if __name__ == "__main__":
-    # The engine's thread may be in the middle of a pass: nothing is gained by waiting for it.
-    code = main(Path(sys.argv[1]))
-    sys.stdout.flush()
-    os._exit(code)
+    leave(main(Path(sys.argv[1])))

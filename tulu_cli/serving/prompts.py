@@ -36,4 +36,5 @@ def made_prompt(
         tokenizer.check_length(text, max_model_len)
         return tokenizer.encode_raw(text), None
     conversation, variables, switches = read_chat_body(body)
-    return thinking_prompt(tokenizer, conversation, max_model_len, variables, **switches)
+    prompt = tokenizer, conversation, max_model_len, variables
+    return thinking_prompt(*prompt, **switches)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
-"""vLLM's own OpenAI server on an address that others can reach, on one machine or on several."""
+"""A server on a port: its key, its address, vLLM's own options for it, and several machines."""
 
-import hmac
-import os
+import errno
+import ipaddress
 import shlex
+import socket
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,20 +11,25 @@ from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.vllm.settings import engine_arguments, lora_options, serve_arguments
-from tulu_cli.errors import BadInput, UsageError
+from tulu_cli.errors import BadInput, TuluError, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
-_GUARD = "tulu_cli.serving.public.RequireKey"
+_GUARD = "tulu_cli.serving.guard.VllmGuard"
 INSTALL_RAY = "pip install ray"  # vLLM's own words, in v1/executor/ray_utils.py
 _RAY_PORT = 6379
 
 
-def read_key(file: str | None) -> str:
-    """Return the key of a file. Raise UsageError without one, BadInput if others can read it."""
+def read_key(file: str | None, host: str) -> str | None:
+    """Return the key of a file, None without one, which only this machine may do without.
+
+    Raise UsageError for another address, BadInput if others can read the file.
+    """
+    if file is None and is_loopback(host):
+        return None
     if file is None:
         raise UsageError(
-            "--host opens the server to others: name a file with the key that they need by "
-            "--api-key-file."
+            f"--host {host} opens the server to others: name a file with the key that they need "
+            "by --api-key-file."
         )
     path = Path(file)
     try:
@@ -37,15 +43,70 @@ def read_key(file: str | None) -> str:
     return key
 
 
-def public_arguments(spec: EngineSpec, host: str, port: int) -> list[str]:
+def is_loopback(host: str) -> bool:
+    """Return True for an address that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket at an address, which does not listen yet.
+
+    Raise TuluError for a port that is taken, or an address that this machine does not have.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise UsageError(f"--host {host} is not an address: {reason_of(error)}.") from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError as error:
+        made.close()
+        if error.errno == errno.EADDRINUSE:
+            raise TuluError(
+                f"Port {port} of {host} is in use: --port names another one."
+            ) from error
+        raise TuluError(f"Port {port} of {host} cannot be had: {reason_of(error)}.") from error
+    return made
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of an error."""
+    return (error.strerror or str(error)).rstrip(".")
+
+
+def url_of(host: str, port: int) -> str:
+    """Return the URL of a server; an IPv6 address stands in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def served_names(name: str, alias: str | None) -> tuple[str, ...]:
+    """Return the names of a model for its clients: its own, and one that the user has for it.
+
+    A path of this machine is nobody else's business.
+    """
+    is_path = alias is None or alias.startswith(("/", ".", "~"))
+    return (name,) if alias is None or is_path or alias == name else (name, alias)
+
+
+def public_arguments(spec: EngineSpec, host: str, port: int, alias: str | None = None) -> list[str]:
     """Return the options of vLLM's server, without the key, which `ps` would show."""
     server = {
-        "served_model_name": spec.name,
+        "served_model_name": served_names(spec.name, alias),
         "host": host,
         "port": port,
         "uvicorn_log_level": "warning",
         "disable_fastapi_docs": True,
         "enable_prompt_tokens_details": True,
+        "allowed_origins": [],
         # vLLM's own key guards /v1 alone.
         "middleware": _GUARD,
     }
@@ -83,34 +144,3 @@ RAY_ADDRESS=auto {KEY_VARIABLE}="$(cat KEYFILE)" {serve}
 {KEY_VARIABLE}="$(cat KEYFILE)" tulu complete --server http://FIRST:{port} \
 --api-key-env {KEY_VARIABLE} "Hello"
 """
-
-
-_OPEN = ("/health",)
-
-
-class RequireKey:
-    """ASGI middleware that requires `Authorization: Bearer KEY` on every path but /health.
-
-    vLLM's own check covers /v1 alone, and leaves /tokenize, /metrics and others open.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-        self._wanted = f"Bearer {os.environ['VLLM_API_KEY']}".encode()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on if it has the key; otherwise answer 401."""
-        if scope["type"] == "lifespan" or scope["path"] in _OPEN or self._has_key(scope):
-            await self._app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        body = b'{"error": {"message": "The key is missing or wrong", "type": "Unauthorized"}}'
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 401, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    def _has_key(self, scope: Any) -> bool:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        return hmac.compare_digest(given, self._wanted)

@@ -27,6 +27,7 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     PROMPT_PATH,
     Envelope,
+    by_id,
     read_end_tokens,
     read_thoughts,
     text_chunk,
@@ -88,7 +89,8 @@ class TuluRoutes:
         self, request: Request, scope: "Scope", receive: "Receive", send: "Send"
     ) -> None:
         """Answer a request that `is_guided`, until the client hangs up."""
-        answer = AnswerWriter(Envelope("cmpl", "", 0, chat=False), with_ids=True)
+        envelope, n = Envelope("cmpl", "", 0, chat=False), request.sampling.n
+        answer = AnswerWriter(envelope, by_id, n=n, with_ids=True)
         stream = EventStream(answer, self._events(request), usage=True)
         counted = scope["app"].state
         counted.server_load_metrics = getattr(counted, "server_load_metrics", 0) + 1

@@ -28,6 +28,7 @@ from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
 from tulu_cli.engines.worker import end_with, hub_switched_off, last_error_of
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.serving.host import report_failure, say_stage, spec_of
+from tulu_cli.serving.public import served_names
 from tulu_cli.serving.vllm_middleware import TuluRoutes
 from tulu_cli.warm.record import read_order, write_json
 
@@ -47,7 +48,8 @@ def main(folder: Path) -> int:
     TuluRoutes.tokenizer = spec.tokenizer
     TuluRoutes.max_model_len = spec.max_model_len
     TuluRoutes.adapters = spec.adapters
-    arguments = engine_arguments(spec) | server_arguments(spec, folder / "socket")
+    names = served_names(spec.name, order.asked)
+    arguments = engine_arguments(spec) | server_arguments(names, folder / "socket")
     try:
         options = [*serve_arguments(arguments), *lora_options(spec.adapters)]
         run(spec.device, options, lambda config: note(config, spec, folder))
@@ -105,11 +107,11 @@ def parsed(arguments: list[str]) -> Any:
     return args
 
 
-def server_arguments(spec: EngineSpec, socket: Path) -> dict[str, Any]:
-    """Return the options of vLLM's server beside those of its engine."""
+def server_arguments(names: tuple[str, ...], socket: Path) -> dict[str, Any]:
+    """Return the options of vLLM's server beside those of its engine; the model has `names`."""
     return {
         "uds": str(socket),
-        "served_model_name": spec.name,
+        "served_model_name": names,
         "uvicorn_log_level": "warning",
         "disable_uvicorn_access_log": True,
         "disable_fastapi_docs": True,

@@ -200,7 +200,8 @@ def chat_prompt(
 
         told = _asked(spec, chat_body(conversation, variables, **switches))
         return tuple(told["prompt_token_ids"]), read_thoughts(told)
-    return thinking_prompt(spec.tokenizer, conversation, spec.max_model_len, variables, **switches)
+    prompt = spec.tokenizer, conversation, spec.max_model_len, variables
+    return thinking_prompt(*prompt, **switches)  # type: ignore[arg-type]
 
 
 def raw_ids(spec: EngineSpec, text: str) -> TokenIds:

@@ -37,7 +37,8 @@ class Scorer:
                 targets = request.token_ids[begin : start + 1 + len(row)]
                 if targets:
                     first = begin - start - 1
-                    entries += token_logprobs(row[first : first + len(targets)], targets)
+                    logits_of = row[first : first + len(targets)]
+                    entries += token_logprobs(logits_of, targets, request.top)
         return [Score(tuple(entries)) for entries in found]
 
     def _logits(self, requests: Sequence[ScoreRequest]) -> Iterator[tuple[int, torch.Tensor]]:
@@ -74,11 +75,13 @@ def steps(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + size, end)
 
 
-def token_logprobs(logits: torch.Tensor, targets: Sequence[int]) -> Iterator[TokenLogprob]:
+def token_logprobs(
+    logits: torch.Tensor, targets: Sequence[int], top: int
+) -> Iterator[TokenLogprob]:
     """Yield the entry of each target from the logits in its place, (tokens, vocabulary)."""
     logprobs = logits.float().log_softmax(-1)
     wanted = torch.tensor([targets], device=logits.device).T
     chosen = logprobs.gather(-1, wanted)[:, 0].tolist()
-    best, best_ids = (each.tolist() for each in logprobs.max(-1))
-    for token, logprob, *likeliest in zip(targets, chosen, best_ids, best, strict=True):
-        yield TokenLogprob(token, logprob, ((likeliest[0], likeliest[1]),))
+    best, best_ids = (each.tolist() for each in logprobs.topk(top))
+    for token, logprob, ids, values in zip(targets, chosen, best_ids, best, strict=True):
+        yield TokenLogprob(token, logprob, tuple(zip(ids, values, strict=True)))

@@ -166,7 +166,7 @@ class VllmEngine:
         check_fits_context(request, self._spec.max_model_len)
         outputs = self._engine.generate(
             {"prompt_token_ids": list(request.token_ids)},
-            scoring_params(),
+            scoring_params(request.top),
             self._name(),
             lora_request=lora_request(request.adapter, self._spec.adapters),
         )

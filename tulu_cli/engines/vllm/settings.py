@@ -185,7 +185,9 @@ def serve_arguments(arguments: dict[str, Any]) -> list[str]:
         option = f"--{name.replace('_', '-')}"
         if value is None or name == "model":
             continue
-        if isinstance(value, bool):
+        if isinstance(value, tuple):  # several words behind one option
+            options += [option, *value]
+        elif isinstance(value, bool):
             options.append(option if value else option.replace("--", "--no-", 1))
         else:
             options += [option, *map(_told, value if isinstance(value, list) else [value])]

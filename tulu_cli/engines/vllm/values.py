@@ -56,7 +56,7 @@ def score_of(request: ScoreRequest, prompt_logprobs: list[Any]) -> Score:
     entries = []
     for token, table in zip(request.completion_token_ids, tables, strict=True):
         logprobs = {other: value.logprob for other, value in table.items()}
-        entries.append(with_likeliest(token, logprobs))
+        entries.append(with_likeliest(token, logprobs, request.top))
     return Score(tuple(entries))
 
 
@@ -70,8 +70,8 @@ def lora_request(name: str | None, adapters: Sequence[Adapter]) -> "LoRARequest 
     return LoRARequest(adapter.name, number, str(adapter.directory))
 
 
-def scoring_params() -> "SamplingParams":
-    """Return the parameters that make vLLM report a prompt's logprobs.
+def scoring_params(top: int) -> "SamplingParams":
+    """Return the parameters that make vLLM report a prompt's logprobs, with `top` alternatives.
 
     vLLM has to generate a token for that, and takes no part of such a prompt from its cache.
     """
@@ -81,7 +81,7 @@ def scoring_params() -> "SamplingParams":
     return SamplingParams(
         max_tokens=1,
         temperature=0.0,
-        prompt_logprobs=1,
+        prompt_logprobs=top,
         output_kind=RequestOutputKind.FINAL_ONLY,
         detokenize=False,
     )
