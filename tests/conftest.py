@@ -95,6 +95,14 @@ def small_directory(demo_directory: Path, tmp_path_factory: pytest.TempPathFacto
     return directory
 
 
+@pytest.fixture(scope="session")
+def small_thinking_directory(
+    small_directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same with a template that reads tools and a variable, as Qwen3's does."""
+    return with_template(small_directory, tmp_path_factory.mktemp("small-thinking"), "qwen3")
+
+
 def _layer(name: str) -> int:
     _, _, rest = name.partition(".layers.")
     return int(rest.partition(".")[0]) if rest else -1

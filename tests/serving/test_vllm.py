@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from openai import OpenAI
 
 from tests.engines.loading import Asker
 from tests.leftovers import shared_memory
@@ -18,6 +19,8 @@ from tests.warming import load_warm, runtime
 from tulu_cli.core import Text
 from tulu_cli.errors import EngineDied
 from tulu_cli.warm.finder import is_alive, sweep, warm_engines
+
+from . import clients
 
 pytestmark = pytest.mark.vllm
 
@@ -65,15 +68,25 @@ def test_whatever_is_killed_nothing_is_left(
     engine.close()
 
 
-def test_in_public_nothing_answers_without_the_key(small_directory: Path, tmp_path: Path) -> None:
+def test_in_public_programs_are_answered_and_nobody_without_the_key(
+    small_thinking_directory: Path, tmp_path: Path
+) -> None:
     key = tmp_path / "key"
     key.write_text("secret\n")
     key.chmod(0o600)
     port = str(free_port())
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "tulu_cli", "serve", str(small_directory), "--engine", "vllm"]
+    command = [
+        sys.executable,
+        "-m",
+        "tulu_cli",
+        "serve",
+        str(small_thinking_directory),
+        "--engine",
+        "vllm",
+    ]
     command += ["--host", "127.0.0.1", "--port", port, "--api-key-file", str(key)]
-    command += ["--max-model-len", "2048"]
+    command += ["--max-model-len", "2048", "--dtype", "float32"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
@@ -85,7 +98,7 @@ def test_in_public_nothing_answers_without_the_key(small_directory: Path, tmp_pa
             assert status(url + path) == 401
         listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"secret" not in listed, "others can list processes"
-        ask = ["complete", "-m", str(small_directory), "--server", url]
+        ask = ["complete", "-m", str(small_thinking_directory), "--server", url]
         ask += ["--greedy", "--max-tokens", "3"]
         done = tulu(*ask, "--api-key-env", "KEY", "Why is the sky blue?", env={"KEY": "secret"})
         assert done.returncode == 0, done.stderr.decode()
@@ -93,12 +106,27 @@ def test_in_public_nothing_answers_without_the_key(small_directory: Path, tmp_pa
         done = tulu(*ask, "Why is the sky blue?")
         assert done.returncode == 1
         assert b"The server requires a key" in done.stderr
+        check_clients(url, small_thinking_directory)
     finally:
         if process.poll() is None:
             family = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
             process.wait(DEADLINE_SECONDS)
             psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
+
+
+def check_clients(url: str, directory: Path) -> None:
+    """The OpenAI client and lm-eval get from vLLM's server what the page says."""
+    (model,) = (row.id for row in OpenAI(base_url=f"{url}/v1", api_key="secret").models.list())
+    ask = clients.Asker(url, "secret", model, model)
+    found = {name: clients.outcome(check, ask) for name, check in clients.FEATURES.items()}
+    # It loads what vLLM must not fork with, and so is asked for in a process of its own.
+    command = [sys.executable, "-m", "tests.serving.clients", url, model, str(directory)]
+    done = subprocess.run(
+        command, env=environment({"KEY": "secret"}), capture_output=True, text=True, check=False
+    )
+    found[clients.LM_EVAL_TEXTS] = "yes" if done.returncode == 0 else done.stderr[-500:]
+    assert found == clients.told_outcomes("vllm")
 
 
 def free_port() -> int:
