@@ -444,7 +444,7 @@ complete -c tulu -n '__tulu_at \'ps\'' -s h -l help -d 'Show this message and ex
 complete -c tulu -n '__tulu_at \'serve\' = 0' -f -a '(__tulu_ask MODEL) (__tulu_paths)'
 complete -c tulu -n '__tulu_at \'serve\'' -l detach -d 'Return when the engine is ready, and leave it running'
 complete -c tulu -n '__tulu_at \'serve\'' -l keep-alive -r -f -d 'Unload the model after TIME idle (30s, 10m, 2h)'
-complete -c tulu -n '__tulu_at \'serve\'' -l host -r -f -d 'Serve other machines at this address, with vLLM\'s own server'
+complete -c tulu -n '__tulu_at \'serve\'' -l host -r -f -d 'Serve OpenAI\'s API at this address: 127.0.0.1 for this machine, 0.0.0.0 for all, with a key'
 complete -c tulu -n '__tulu_at \'serve\'' -l port -r -f -d 'Port for --host'
 complete -c tulu -n '__tulu_at \'serve\'' -l api-key-file -r -F -d 'File with the API key that --host asks of clients'
 complete -c tulu -n '__tulu_at \'serve\'' -l nodes -l nnodes -r -f -d 'Print the commands that serve the model on N machines, and do no more'

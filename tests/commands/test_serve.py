@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -143,6 +144,21 @@ def test_a_ctrl_c_ends_one_in_the_foreground(demo_directory: Path, root: Path) -
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_SECONDS) == 0
     assert [path.name for path in root.iterdir()] == ["locks"]
+
+
+def test_on_a_port_it_answers_until_ctrl_c(demo_directory: Path, root: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        serve = ("serve", str(demo_directory), "--engine", "fake", "--host", "127.0.0.1")
+        err = said(*serve, "--port", port, code=1)[1]
+    assert err == f"tulu: Port {port} of 127.0.0.1 is in use: --port names another one.\n"
+    with running(*serve, "--port", port, env=env_of(root)) as process:
+        wait_for(process, f"fake, http://127.0.0.1:{port}/v1".encode())
+        ask = ("complete", "--server", f"http://127.0.0.1:{port}", "-m", str(demo_directory))
+        assert said(*ask, "--raw", "say it") == ("say it\n", "")
+        process.send_signal(signal.SIGINT)
+        assert pipe(process.stderr).read() == f"tulu: stopped {demo_directory}.\n".encode()
+        assert process.wait(DEADLINE_SECONDS) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
