@@ -154,6 +154,7 @@ complete -c tulu -n '__tulu_at \'batch\' -ge 0' -F
 complete -c tulu -n '__tulu_at \'batch\'' -l format -r -f -a 'auto openai messages prompt text sharegpt csv' -d 'Format of the rows: auto, openai, messages, prompt, text, sharegpt or csv'
 complete -c tulu -n '__tulu_at \'batch\'' -l template -r -f -d 'Make the prompt from columns of the row: "Classify: {title}"'
 complete -c tulu -n '__tulu_at \'batch\'' -l score -d 'Compute the log-likelihood of the answers in the rows; generate nothing'
+complete -c tulu -n '__tulu_at \'batch\'' -l no-end -d 'With --score, leave the end token of answers in conversations out'
 complete -c tulu -n '__tulu_at \'batch\'' -l window -r -f -d 'Finish N rows before reading the next ones'
 complete -c tulu -n '__tulu_at \'batch\'' -s s -l system -l system-prompt -r -f -a '(__tulu_ask SYSTEM)' -d 'System prompt: a text, a name from the settings, tulu (the prompt of Ai2\'s demo) or none'
 complete -c tulu -n '__tulu_at \'batch\'' -l allow-special -d 'Encode the text of a control token in a message as that token'

@@ -53,6 +53,8 @@ def test_answers_in_and_scores_out(model: tuple[str, ...]) -> None:
     assert "line 3 has nothing to score" in bad["error"]["message"]
     assert (plain["tokens"], plain["usage"]["prompt_tokens"]) == (1, 1)
     assert done.stderr.decode().startswith("tulu: 4 rows, 1 error, ")
+    bare = tulu(*SCORE, *model, "--no-end", stdin=lines({"messages": chat}))
+    assert records(bare.stdout)[0]["tokens"] == 1, "the end token is left out"
 
 
 def test_a_row_that_is_too_long_or_fails_keeps_its_place(model: tuple[str, ...]) -> None:
@@ -86,6 +88,11 @@ def test_what_only_generating_can_do_is_refused(arguments: list[str]) -> None:
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"tulu: --score " in done.stderr
     assert arguments[0].encode() in done.stderr
+
+
+def test_no_end_is_for_scores() -> None:
+    done = tulu("batch", "-m", "demo", "--no-end")
+    assert (done.returncode, done.stderr) == (2, b"tulu: --no-end goes with --score.\n")
 
 
 def test_scores_and_answers_do_not_go_on_with_one_another(

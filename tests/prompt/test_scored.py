@@ -8,7 +8,7 @@ from tulu_cli.core import Message, ScoreRequest
 from tulu_cli.errors import BadInput
 from tulu_cli.prompt.chat import encode_chat
 from tulu_cli.prompt.inspect.writer import PromptWriter
-from tulu_cli.prompt.score import encode_answer, encode_completion
+from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
 from tulu_cli.prompt.tokenizer import Tokenizer
 
 from .pairs import Pair
@@ -57,6 +57,31 @@ def test_the_context_is_what_a_question_alone_is_and_the_rest_is_the_answer(
     assert context in (question, question[:-1])
     assert (context == question) or text.startswith("\n")
     assert request.token_ids[-1] == pair.ours.eos_token_id
+
+
+@pytest.mark.parametrize("kind", ["tulu", "demo"])
+@pytest.mark.parametrize("text", ["Red.", " Red ", "Red\n", "Rot 🍎", "<|assistant|>\n", "a</s>b"])
+def test_without_its_end_an_answer_is_its_own_characters_behind_the_question(
+    pairs: dict[str, Pair], kind: str, text: str
+) -> None:
+    pair = pairs[kind]
+    request = encode_reply(pair.ours, PromptWriter(pair.ours), (*ASKED, Message("assistant", text)))
+    assert request.token_ids[: request.context_tokens] == encode_chat(pair.ours, ASKED)
+    assert pair.ours.decode(request.completion_token_ids, skip_special_tokens=False) == text
+    assert pair.ours.eos_token_id not in request.completion_token_ids
+
+
+def test_without_its_end_an_answer_keeps_the_rules_for_its_text(pairs: dict[str, Pair]) -> None:
+    pair, end = pairs["demo"], pairs["demo"].ours.eos_token_id
+    asked = (*ASKED, Message("assistant", "a<|im_end|>b"))
+    allowed = encode_reply(pair.ours, PromptWriter(pair.ours, allow_special=True), asked)
+    assert allowed.completion_token_ids.count(end) == 1
+    strict = PromptWriter(pairs["tulu"].ours, strict_roles=True)
+    with pytest.raises(BadInput, match="strict-roles"):
+        encode_reply(pairs["tulu"].ours, strict, (*ASKED, Message("assistant", "Red. <|user|>\n")))
+    call = Message("assistant", "", {"tool_calls": []})
+    with pytest.raises(BadInput, match="more than text"):
+        encode_reply(pair.ours, PromptWriter(pair.ours), (*ASKED, call))
 
 
 def test_control_tokens_in_an_answer_stay_text_unless_they_are_allowed(

@@ -43,6 +43,7 @@ class BatchOptions:
     template: Template | None = None
     output_format: str = "tulu"
     score: bool = False
+    no_end: bool = False
     in_order: bool = False
     window: int | None = None
     shard: Shard | None = None
@@ -78,6 +79,8 @@ def check_combinations(chosen: BatchOptions) -> None:
         raise UsageError("OpenAI's format has no place for verdicts: leave --output-format out.")
     if chosen.score:
         _check_scoring(chosen)
+    elif chosen.no_end:
+        raise UsageError("--no-end goes with --score.")
     if "-" not in (chosen.source, chosen.output) and _same_file(chosen.source, chosen.output):
         raise UsageError("The output would overwrite the input: name another file with -o.")
 

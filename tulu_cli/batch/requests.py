@@ -10,7 +10,7 @@ from tulu_cli.core import Request, ScoreRequest, is_conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt.inspect.writer import PromptWriter
-from tulu_cli.prompt.score import encode_answer, encode_completion
+from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
 from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
 from tulu_cli.protocol.sampling import read_logit_bias
 from tulu_cli.request.inputs import well_formed
@@ -108,10 +108,12 @@ def row_scores(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], l
         own = writer
         if row.kwargs or row.tools:
             own = replace(writer, kwargs={**chosen.variables, **row.kwargs}, tools=row.tools)
-        return [
-            with_adapter(encode_answer(tokenizer, own, (*messages, one), model.end_token_ids))
-            for one in row.completions
-        ]
+        answered = [(*messages, one) for one in row.completions]
+        if chosen.no_end:
+            made = [encode_reply(tokenizer, own, each) for each in answered]
+        else:
+            made = [encode_answer(tokenizer, own, each, model.end_token_ids) for each in answered]
+        return list(map(with_adapter, made))
 
     return make
 
@@ -216,4 +218,6 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         answers["deterministic"] = True
     if chosen.score:
         answers |= {"score": True, "sampling": None}
+    if chosen.no_end:
+        answers["no_end"] = True
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())

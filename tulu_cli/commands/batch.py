@@ -74,6 +74,14 @@ def batch(
             rich_help_panel="Input",
         ),
     ] = False,
+    no_end: Annotated[
+        bool,
+        typer.Option(
+            "--no-end",
+            help="With --score, leave the end token of answers in conversations out.",
+            rich_help_panel="Input",
+        ),
+    ] = False,
     window: Annotated[
         int | None,
         typer.Option(
@@ -242,7 +250,8 @@ def batch(
 
     With --score, a row ends with the assistant's message, or has its answer in completion, or
     several answers in completions, of which the most likely is named. An answer in a conversation
-    is scored with the end token, as in fine-tuning; a continuation of text, without.
+    is scored with the end token, as in fine-tuning, or without it by --no-end; a continuation of
+    text is scored without one.
 
     With --shard, workers share the rows: a row's shard follows from its id, or where it has none
     from its text. {shard} in -o and --stats becomes the shard, as in out.3-of-8.jsonl.
@@ -279,6 +288,7 @@ def batch(
         template=None if template is None else read_template(template),
         output_format=output_format,
         score=score,
+        no_end=no_end,
         in_order=in_order,
         window=window,
         max_errors=0 if fail_fast else max_errors,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tulu_cli.core import Message, ScoreRequest
 from tulu_cli.errors import BadInput
+from tulu_cli.prompt.encode import encoding_of_pieces
 from tulu_cli.prompt.inspect.spans import Anatomy, Range
 from tulu_cli.prompt.inspect.tokens import encoding_of_text
 from tulu_cli.prompt.inspect.writer import PromptWriter
@@ -32,6 +33,29 @@ def encode_answer(
     context = first_of(offsets, start)
     ends = [place for place in range(context, total) if ids[place] in end_token_ids]
     return request(ids[: ends[-1] + 1 if ends else total], context)
+
+
+def encode_reply(
+    tokenizer: Tokenizer, writer: PromptWriter, messages: Sequence[Message]
+) -> ScoreRequest:
+    """Return a request that scores the text of the last message, without an end token.
+
+    The text stands behind the prompt that asks for an answer, character for character, whatever
+    the template would make of it. Raises BadInput for a message that is more than text.
+    """
+    *asked, last = messages
+    answer = last.as_text()
+    if answer.extra:
+        raise BadInput("An answer that is more than text can only be scored with its end token.")
+    if writer.strict_roles:
+        writer.render(messages, asked=False)  # refuses what stands in the answer too
+    pieces = writer.pieces(asked, asked=True)
+    own = [answer.content]
+    if writer.allow_special:
+        own = tokenizer.control_texts.split(answer.content)
+    whole = [*pieces[:-1], pieces[-1] + own[0], *own[1:]]
+    ids, offsets = encoding_of_pieces(tokenizer, whole)
+    return request(ids, first_of(offsets, sum(map(len, pieces))))
 
 
 def encode_completion(tokenizer: Tokenizer, text: str, completion: str) -> ScoreRequest:
