@@ -196,6 +196,37 @@ def test_code_waits_until_it_may_run(fake: tuple[str, ...], tmp_path: Path) -> N
     assert passed == {"HumanEval/0": [True] * 3, "HumanEval/1": [False] * 3}
 
 
+def test_answers_are_scored_and_checked_and_tasks_without_rows_are_left_out(
+    fake: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = small.folder(
+        Path(fake[-1]),
+        truthfulqa=[
+            {"question": "Is it?", "choices": ["It", "Nonsense words"], "labels": [1, 0]},
+            {"question": "Is it?", "choices": ["Nonsense words", "It"], "labels": [1, 0]},
+        ],
+        ifeval=[{**small.IFEVAL, "prompt": "fake: say Sure, see:\n"}],
+    )
+    (path / "gsm8k.jsonl").unlink()
+    folder = tmp_path / "run"
+    done = tulu("eval", *fake, "-o", str(folder), "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    left = "left out, as their rows are not here: mmlu, popqa, bbh, drop, math, gsm8k, humaneval"
+    assert left in done.stderr.decode()
+    tasks = json.loads(done.stdout)["tasks"]
+    assert list(tasks) == ["truthfulqa", "ifeval"]
+    scored = tasks["truthfulqa"]
+    assert (scored["n"], scored["measure"].partition(";")[0], scored["cut"]) == (2, "MC2", 0)
+    first, second = records(folder / "truthfulqa.jsonl")
+    assert first["score"] + second["score"] == pytest.approx(1), "the same answers, labelled anew"
+    assert first["completions"][0]["tokens"] == 1, "without its end token"
+    assert tasks["ifeval"]["beside"] == {
+        "prompts, strict": 0.0,
+        "instructions, loose": 0.5,
+        "instructions, strict": 0.5,
+    }
+
+
 def test_two_runs_are_compared_in_pairs(fake: tuple[str, ...], tmp_path: Path) -> None:
     rows = [question("7" if at % 2 else "6", at) for at in range(16)]
     small.write(Path(fake[-1]) / "gsm8k.jsonl", rows)
@@ -216,12 +247,8 @@ def test_two_runs_are_compared_in_pairs(fake: tuple[str, ...], tmp_path: Path) -
     ("arguments", "code", "said"),
     [
         (["eval"], 2, "Name a model"),
-        (["eval", "demo", "gsm9k"], 2, "gsm9k is not a task: take mmlu, drop, math, gsm8k"),
-        (["eval", "demo", "bbh"], 2, "cannot measure BigBenchHard yet"),
-        (["eval", "demo", "popqa"], 2, "cannot measure PopQA yet"),
-        (["eval", "demo", "truthfulqa"], 2, "it scores answers without their end token"),
-        (["eval", "demo", "ifeval"], 2, "cannot measure IFEval yet"),
-        (["eval", "demo", "humaneval+"], 2, "cannot measure HumanEval+ yet"),
+        (["eval", "demo", "gsm9k"], 2, "gsm9k is not a task: take mmlu, popqa, truthfulqa, bbh"),
+        (["eval", "demo", "ifeval"], 65, "There is no ifeval.jsonl in"),
         (["eval", "demo", "gsm8k", "--card", "405b"], 2, "The card has no values for 405b"),
         (["eval", "demo", "gsm8k", "--resume", "--overwrite"], 2, "cannot be combined"),
         (["eval", "demo", "gsm8k", "--data", "/nowhere"], 65, "--data: there is no folder"),
@@ -273,6 +300,9 @@ def test_a_server_that_makes_its_own_prompt_is_asked_what_it_can_be(
         refused = tulu("eval", *asked, "mmlu", "gsm8k", "-o", str(tmp_path / "no"))
         assert refused.returncode == 2
         assert "cannot go on with an answer that has begun, as gsm8k needs" in str(refused.stderr)
+        small.folder(data, truthfulqa=[small.TRUTHFULQA])
+        refused = tulu("eval", *asked, "truthfulqa", "-o", str(tmp_path / "no"))
+        assert "cannot score answers that are given, as truthfulqa needs" in str(refused.stderr)
         assert not (tmp_path / "no").exists()
         made = measured(tmp_path / "run", *asked, "mmlu")
         (body,) = [one.body for one in server.seen if "messages" in one.body]

@@ -24,6 +24,33 @@ ADD = {
     "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
     "entry_point": "add",
 }
+PLUS = {
+    **ADD,
+    "test": "import numpy\ndef check(candidate):\n    assert numpy.isclose(candidate(1, 2), 3)\n",
+}
+POPQA_SHOTS: Rows = [{"question": f"Who is {at}?", "answer": f" {at}"} for at in range(15)]
+TRUTHFULQA_SHOTS: Rows = [
+    {"question": f"Is {name} true?", "answer": f"Not {name}."} for name in "ABCDEF"
+]
+TRUTHFULQA = {
+    "question": "Is it?",
+    "mc2_targets": {"choices": [" It is not.", "No.", "It is."], "labels": [1, 1, 0]},
+}
+BBH_SHOTS: Rows = [
+    {
+        "subset": "navigate",
+        "description": "Do you return?\n\n",
+        "input": f"Take {at} steps.",
+        "target": f"Let's think step by step.\nThere are {at}. So the answer is No.",
+    }
+    for at in (1, 2, 3, 4)
+]
+IFEVAL = {
+    "key": 1000,
+    "prompt": "Write without commas.",
+    "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"],
+    "kwargs": [{"num_words": None}, {"relation": "less than", "num_words": 5}],
+}
 
 
 def write(path: Path, rows: Rows) -> None:
@@ -31,22 +58,19 @@ def write(path: Path, rows: Rows) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def folder(
-    path: Path,
-    *,
-    gsm8k: Rows = (),
-    math: Rows = (),
-    mmlu: Rows = (),
-    drop: Rows = (),
-    humaneval: Rows = (),
-) -> Path:
-    """A folder with the rows of the benchmarks that are given, and their shots."""
+def folder(path: Path, **given: Rows) -> Path:
+    """A folder with the rows of the benchmarks that are given, and the shots of all."""
     path.mkdir(exist_ok=True)
-    write(path / "gsm8k-shots.jsonl", GSM8K_SHOTS)
-    write(path / "math-shots.jsonl", MATH_SHOTS)
-    write(path / "drop-shots.jsonl", DROP_SHOTS)
-    given = {"gsm8k": gsm8k, "math": math, "mmlu": mmlu, "drop": drop, "humaneval": humaneval}
+    shots = {
+        "gsm8k": GSM8K_SHOTS,
+        "math": MATH_SHOTS,
+        "drop": DROP_SHOTS,
+        "popqa": POPQA_SHOTS,
+        "truthfulqa": TRUTHFULQA_SHOTS,
+        "bbh": BBH_SHOTS,
+    }
+    for name, rows in shots.items():
+        write(path / f"{name}-shots.jsonl", rows)
     for name, rows in given.items():
-        if rows:
-            write(path / f"{name}.jsonl", rows)
+        write(path / f"{name}.jsonl", rows)
     return path

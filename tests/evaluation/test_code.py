@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluation.rows import ADD
+from tests.evaluation.rows import ADD, PLUS
 from tests.program import eventually
+from tulu_cli.errors import TuluError
 from tulu_cli.evaluation.sandbox import Ran, protection, run
+from tulu_cli.evaluation.tasks import TASKS
 from tulu_cli.evaluation.tasks.humaneval import program
 
 RIGHT = "    return a + b\n"
@@ -49,6 +51,15 @@ def test_humaneval(text: str, why: str | None) -> None:
     ran = run(program(text, ADD))
     assert ran.passed == (why is None)
     assert (ran.why or "").startswith(why or "")
+
+
+def test_only_the_tests_of_humaneval_plus_see_the_library_that_they_need() -> None:
+    right, wrong = (program(text, PLUS) for text in (RIGHT, "    return a - b"))
+    assert (run(right).why or "").startswith("ModuleNotFoundError")
+    assert run(right, packages=TASKS["humaneval+"].packages) == Ran(passed=True)
+    assert (run(wrong, packages=("numpy",)).why or "").startswith("AssertionError")
+    with pytest.raises(TuluError, match="need no_such_library: pip install"):
+        run(right, packages=("no_such_library",))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 """Stored answers, with the value that the definition of their benchmark gives, odd ones too."""
 
+from typing import Any
+
 import pytest
 
-from tulu_cli.evaluation.tasks import drop, gsm8k, math, mmlu
+from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.tasks import bbh, drop, gsm8k, ifeval, math, mmlu, popqa, truthfulqa
 
 GSM8K = [
     (" 16 - 3 = 13. So the answer is 13.", "13", "13", 1),
@@ -153,3 +156,189 @@ DROP = [
 @pytest.mark.parametrize(("text", "label", "score"), DROP)
 def test_drop(text: str, label: list[list[str]], score: float) -> None:
     assert drop.grade(text, label).score == score
+
+
+# Subset, answer, target, what is taken from the answer, and its score.
+BBH = [
+    ("navigate", "Back at 0. So the answer is Yes.", "Yes", "Yes", 1),
+    ("navigate", "so the answer is yes", "Yes", "yes", 1),
+    ("navigate", "So the answer is No. So the answer is Yes.", "Yes", "Yes", 1),  # the last one
+    ("navigate", "The answer is No. So the answer is Yes", "No", "Yes", 0),
+    ("navigate", "The answer is No, as the answer is Yes", "Yes", "Yes", 1),
+    ("navigate", "Answer: I think that it is no", "No", "no", 1),
+    ("navigate", "My answer, Yes, is not No", "No", "No", 1),  # "answer" alone says nothing
+    ("navigate", "I know", "No", "no", 1),  # as a part of a word
+    ("navigate", "YES", "Yes", "YES", 1),  # in any case, at last
+    ("navigate", "NO, yes", "Yes", "yes", 1),
+    ("navigate", "It is unclear", "No", None, 0),
+    ("navigate", "", "No", None, 0),
+    ("boolean_expressions", "So the answer is **True**.", "True", "True", 1),
+    ("boolean_expressions", "Untrue", "True", "true", 1),
+    ("snarks", "So the answer is (B).", "(B)", "(B)", 1),
+    ("snarks", "So the answer is B.", "(B)", "(B)", 1),
+    ("snarks", "(A) is odd. So the answer is B.", "(B)", "(A)", 0),  # brackets before a lone letter
+    ("snarks", "I choose option A", "(A)", "(A)", 1),
+    ("snarks", "the answer is (a)", "(A)", "(a)", 1),
+    ("snarks", "**(A)** and not (C)", "(C)", "(C)", 1),
+    ("ruin_names", "So the answer is (C).", "dearth, wind, & fire", "(C)", 0),
+    ("object_counting", "So the answer is 12.", "12", "12", 1),
+    ("object_counting", "Answer: 3 + 4 = 7", "7", "3", 0),  # the first behind it
+    ("object_counting", "3 + 4 = 7", "7", "7", 1),
+    ("multistep_arithmetic_two", "So the answer is -24.", "24", "-24", 1),  # the sign is lost
+    ("multistep_arithmetic_two", "So the answer is 1,024.", "1024", "1", 0),
+    ("word_sorting", "So the answer is ant bee cat.", "ant bee cat", "ant bee cat", 1),
+    ("word_sorting", "So the answer is Ant Bee.", "ant bee", "Ant Bee", 1),
+    ("word_sorting", "So the answer is ant, bee.", "ant bee", "ant", 0),
+    ("word_sorting", "So the answer is o'neil ox.", "o'neil ox", "o", 0),
+    ("dyck_languages", "So the answer is ] ) >.", "] ) >", "] ) >", 1),
+    ("dyck_languages", "So the answer is ] )>", "] ) >", "] )>", 0),  # spaces count, and brackets
+    ("formal_fallacies", "The argument is invalid.", "invalid", "invalid", 1),
+    ("formal_fallacies", "It is deductively valid.", "invalid", "valid", 0),
+]
+
+
+@pytest.mark.parametrize(("subset", "text", "target", "extracted", "score"), BBH)
+def test_bbh(subset: str, text: str, target: str, extracted: str | None, score: float) -> None:
+    grade = bbh.grade(text, {"subset": subset, "target": target})
+    assert (grade.extracted, grade.score) == (extracted, score)
+
+
+def test_a_target_of_bbh_may_be_a_sentence() -> None:
+    assert len(bbh.SUBSETS) == 27
+    assert bbh._target("It turns. So the answer is (A).") == "(A)"
+    assert bbh._target("(A)") == "(A)"
+
+
+POPQA = [
+    (" politician", ["politician"], "politician"),
+    (" He is a politician.", ["politician"], "politician"),
+    (" Politician", ["politician"], "Politician"),  # capitalised
+    (" POLITICIAN", ["politician"], None),
+    (" politicians", ["politician"], "politician"),  # a part of a word
+    (" a writer", ["politician", "writer"], "writer"),
+    (" writer, politician", ["politician", "writer"], "politician"),  # the first name of the label
+    (" not a politician", ["politician"], "politician"),
+    (" new york", ["New York"], "new york"),
+    (" New york", ["New York"], "New york"),  # str.capitalize has one capital
+    (" new York", ["New York"], None),
+    (" New York City", ["New York"], "New York"),
+    (" York", ["New York"], None),
+    (" U.S.", ["US", "U.S."], "U.S."),
+    (" Austria", ["US", "us"], "us"),
+    (" é", ["É"], "é"),
+    (" e", ["é"], None),
+    ("", ["a"], None),
+    ("\n", ["a"], None),
+    (" 1984", ["1984"], "1984"),
+    (" 19840", ["1984"], "1984"),
+    (" pol", ["politician", "pol"], "pol"),
+    (" The occupation is", ["politician"], None),
+    (" Ann\nQ: Who is Bob? A: Bob", ["Bob"], "Bob"),  # whatever follows
+    (" jazz, rock", ["rock music", "rock"], "rock"),
+    (" Rock", ["rock music", "rock"], "Rock"),
+    (" iPhone", ["IPhone"], None),
+]
+
+
+@pytest.mark.parametrize(("text", "names", "found"), POPQA)
+def test_popqa(text: str, names: list[str], found: str | None) -> None:
+    grade = popqa.grade(text, names)
+    assert (grade.extracted, grade.score) == (found, float(found is not None))
+
+
+INF = float("inf")
+TRUTHFULQA = [
+    ([-1, -1], [1, 0], 0.5),
+    ([-1, -1], [0, 1], 0.5),
+    ([-1, -1, -1, -1], [1, 0, 0, 0], 0.25),
+    ([-1, -1, -1, -1], [1, 1, 1, 0], 0.75),
+    ([0, -100], [1, 0], 1),
+    ([-100, 0], [1, 0], 0),
+    ([-3, -4], [1, 0], 0.731059),
+    ([-4, -3], [1, 0], 0.268941),
+    ([-3], [1], 1),
+    ([-3], [0], 0),
+    ([-3, -4], [1, 1], 1),
+    ([-3, -4], [0, 0], 0),
+    ([-3, -INF], [1, 0], 1),
+    ([-3, -INF], [0, 1], 0),
+    ([-INF, -INF], [1, 0], 0),
+    ([-2000, -2001], [1, 0], 0.731059),  # of sums that no float has
+    ([-2000, -2000], [1, 0], 0.5),
+    ([-1, -2, -3], [1, 0, 0], 0.665241),
+    ([-1, -2, -3], [0, 1, 0], 0.244728),
+    ([-1, -2, -3], [0, 0, 1], 0.090031),
+    ([-1, -2, -3], [1, 0, 1], 0.755272),
+    ([-10, -10.5, -9, -12], [1, 1, 0, 0], 0.360197),
+    ([-12.25, -12.25], [True, False], 0.5),
+    ([-5, -5, -5], [1, 1, 0], 0.666667),  # the same answer twice counts twice
+    ([-0.0, -0.0], [1, 0], 0.5),
+    ([-1e-9, -20], [0, 1], 0),
+    ([-745, 0], [1, 0], 0),
+]
+
+
+@pytest.mark.parametrize(("logprobs", "labels", "score"), TRUTHFULQA)
+def test_truthfulqa(logprobs: list[float], labels: list[int], score: float) -> None:
+    assert truthfulqa.grade(logprobs, labels).score == pytest.approx(score, abs=1e-6)
+
+
+Instruction = tuple[str, dict[str, Any]]
+COMMA: Instruction = ("punctuation:no_comma", {})
+FEW: Instruction = ("length_constraints:number_words", {"relation": "less than", "num_words": 5})
+STARS: Instruction = ("detectable_format:number_highlighted_sections", {"num_highlights": 1})
+BULLETS: Instruction = ("detectable_format:number_bullet_lists", {"num_bullets": 2})
+QUOTED: Instruction = ("startend:quotation", {})
+JSON: Instruction = ("detectable_format:json_format", {})
+END: Instruction = ("startend:end_checker", {"end_phrase": "Bye."})
+LOWER: Instruction = ("change_case:english_lowercase", {})
+# Answer, instructions, and how many are followed: loosely, and by the answer as it is.
+IFEVAL = [
+    ("No comma", [COMMA], 1, 1),
+    ("A, comma", [COMMA], 0, 0),
+    ("Sure, here it is:\nNo comma", [COMMA], 1, 0),  # without the first line
+    ("No comma\nWell, bye", [COMMA], 1, 0),  # without the last one
+    ("Sure, here:\nNo comma\nWell, bye", [COMMA], 1, 0),  # without either
+    ("One, line", [COMMA], 0, 0),  # a text of no line follows nothing
+    ("Two, lines\nof, commas", [COMMA], 0, 0),
+    ("No comma", [COMMA, FEW], 2, 2),
+    ("No comma in five words here", [COMMA, FEW], 1, 1),
+    ("A, comma in five words here", [COMMA, FEW], 0, 0),
+    ("Sure, here:\nNo comma", [COMMA, FEW], 2, 1),
+    ("Here it is again my friend\nA, b\nSo, no", [COMMA, FEW], 1, 0),  # each in a text of its own
+    ("", [COMMA], 0, 0),
+    (" \n ", [COMMA], 0, 0),
+    ("*bold*", [STARS], 1, 1),
+    ("bold", [STARS], 0, 0),
+    ("* one\n* two", [BULLETS], 1, 1),
+    ("* one\n* two\n* three", [BULLETS], 1, 0),  # less one of them
+    ("- one\n* two", [BULLETS], 1, 1),
+    ('"It is"', [QUOTED], 1, 1),
+    ('*"It is"*', [QUOTED], 1, 0),  # without asterisks
+    ('Here:\n*"It is"*', [QUOTED], 1, 0),  # without both
+    ('**{"a": 1}**', [JSON], 1, 0),
+    ('Here:\n```json\n{"a": 1}\n```', [JSON], 1, 0),
+    ("Well. Bye.", [END], 1, 1),
+    ("Well. Bye.\n\nAnything else?", [END], 1, 0),
+    ("Well. **Bye.**", [END], 1, 0),
+    ("see the light of day my dear friend", [LOWER], 1, 1),
+    ("Here:\nsee the light of day my dear friend", [LOWER], 1, 0),
+]
+
+
+@pytest.mark.parametrize(("text", "instructions", "loose", "strict"), IFEVAL)
+def test_ifeval(text: str, instructions: list[Instruction], loose: int, strict: int) -> None:
+    names, given = [name for name, _ in instructions], [one for _, one in instructions]
+    grade = ifeval.grade(text, {"instruction_id": names, "kwargs": given})
+    count = len(instructions)
+    assert grade.score == float(loose == count)
+    assert grade.beside == {
+        "prompts, strict": (int(strict == count), 1),
+        "instructions, loose": (loose, count),
+        "instructions, strict": (strict, count),
+    }
+
+
+def test_an_instruction_that_is_not_known_is_told_whatever_the_answer_is() -> None:
+    with pytest.raises(BadInput, match="which is not an instruction"):
+        ifeval.grade("", {"instruction_id": ["x:y"], "kwargs": [{}]})

@@ -1,13 +1,15 @@
 """Golden prompts: what a Tülu 3 model is asked, character for character, by the definitions."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.evaluation import rows as small
 from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.data import DataFolder
-from tulu_cli.evaluation.rows import drawn
+from tulu_cli.evaluation.rows import drawn, row
 from tulu_cli.evaluation.task import Item
 from tulu_cli.evaluation.tasks import TASKS
 from tulu_cli.prompt.builtin import FAMILY_EOS, tulu_template
@@ -91,6 +93,55 @@ def test_humaneval_begins_the_answer(tmp_path: Path) -> None:
     )
 
 
+def test_popqa_has_fifteen_shots_as_turns(tmp_path: Path) -> None:
+    row = {"question": "Who is it?", "possible_answers": '["Ann", "A. B."]'}
+    item = only(small.folder(tmp_path, popqa=[row]), "popqa")
+    turns = "".join(
+        f"<|user|>\nQ: Who is {at}? A:\n<|assistant|>\n{at}<|end_of_text|>\n" for at in range(15)
+    )
+    assert rendered(item) == f"{turns}<|user|>\nQ: Who is it? A:\n<|assistant|>\n"
+    assert item.label == ["Ann", "A. B."]
+
+
+def test_truthfulqa_has_six_shots_in_one_turn_and_compares_answers(tmp_path: Path) -> None:
+    item = only(small.folder(tmp_path, truthfulqa=[small.TRUTHFULQA]), "truthfulqa")
+    shots = "".join(f"Q: Is {name} true?\nA: Not {name}.\n\n" for name in "ABCDEF")
+    assert rendered(item) == f"<|user|>\n{shots}Q: Is it?\nA:\n<|assistant|>\n"
+    assert item.completions == ("It is not.", "No.", "It is.")
+    assert item.label == [1, 1, 0]
+    asked = json.loads(row(item, TASKS["truthfulqa"].sampling()))
+    assert asked.keys() == {"id", "messages", "completions", "group", "label"}
+
+
+def test_bbh_has_three_shots_of_the_subset_as_turns_and_says_what_it_is_about(
+    tmp_path: Path,
+) -> None:
+    asked = {"subset": "navigate", "input": "Turn round.", "target": "Yes"}
+    item = only(small.folder(tmp_path, bbh=[asked]), "bbh")
+    steps = "A: Let's think step by step.\n"
+    answer = "There are {}. So the answer is No.<|end_of_text|>\n"
+    assert rendered(item) == (
+        f"<|user|>\nDo you return?\n\nQ: Take 1 steps.\n{steps}<|assistant|>\n{answer.format(1)}"
+        f"<|user|>\nQ: Take 2 steps.\n{steps}<|assistant|>\n{answer.format(2)}"
+        f"<|user|>\nQ: Take 3 steps.\n{steps}<|assistant|>\n{answer.format(3)}"
+        f"<|user|>\nQ: Turn round.\n{steps}<|assistant|>\n"
+    )
+    assert (item.label, item.group) == ({"subset": "navigate", "target": "Yes"}, "navigate")
+
+
+def test_ifeval_is_asked_by_its_prompt_alone(tmp_path: Path) -> None:
+    item = only(small.folder(tmp_path, ifeval=[small.IFEVAL]), "ifeval")
+    assert rendered(item) == "<|user|>\nWrite without commas.\n<|assistant|>\n"
+    assert item.label["instruction_id"] == small.IFEVAL["instruction_id_list"]
+
+
+def test_humaneval_plus_has_the_prompts_of_humaneval_and_its_own_tests(tmp_path: Path) -> None:
+    path = small.folder(tmp_path, **{"humaneval": [small.ADD], "humaneval+": [small.PLUS]})
+    plain, plus = only(path, "humaneval"), only(path, "humaneval+")
+    assert rendered(plus) == rendered(plain)
+    assert "numpy" in plus.label["test"]
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -99,6 +150,10 @@ def test_humaneval_begins_the_answer(tmp_path: Path) -> None:
         ("math", (1024, 0, 1, 1, [])),
         ("gsm8k", (512, 0, 1, 1, ["Question:", "</s>", "<|im_end|>"])),
         ("humaneval", (512, 0.8, 0.95, 20, ["\nclass", "\nif", "\nprint", "\n#", "\n```"])),
+        ("humaneval+", (512, 0.8, 0.95, 20, ["\nclass", "\nif", "\nprint", "\n#", "\n```"])),
+        ("popqa", (15, 0, 1, 1, ["\n\n"])),
+        ("bbh", (512, 0, 1, 1, [])),
+        ("ifeval", (2048, 0, 1, 1, [])),
     ],
 )
 def test_sampling_is_the_authors_own(name: str, expected: tuple[object, ...]) -> None:
@@ -145,11 +200,47 @@ def test_rows_that_are_none_are_named(tmp_path: Path, rows: small.Rows, said: st
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"There is no math\.jsonl in"):
-        TASKS["math"].items(DataFolder(small.folder(tmp_path)))
+        TASKS["math"].items(DataFolder(small.folder(tmp_path), is_own=True))
 
 
-@pytest.mark.parametrize("answer", [4, -1, "A", None, True])
-def test_an_answer_of_mmlu_that_is_none_is_refused(tmp_path: Path, answer: object) -> None:
-    row = {"question": "q", "choices": ["w"], "answer": answer, "subject": "law"}
-    with pytest.raises(BadInput, match="must be 0 to 3"):
-        TASKS["mmlu"].items(DataFolder(small.folder(tmp_path, mmlu=[row])))
+IFEVAL, TRUTHFULQA = small.IFEVAL, small.TRUTHFULQA
+NAVIGATE = {"subset": "navigate", "input": "x", "target": "Yes"}
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "said"),
+    [
+        *(
+            (
+                "mmlu",
+                {"question": "q", "choices": ["w"], "answer": answer, "subject": "law"},
+                "0 to 3",
+            )
+            for answer in (4, -1, "A", None, True)
+        ),
+        ("popqa", {"question": "q", "possible_answers": "Ann"}, "must be a list of texts"),
+        ("popqa", {"question": "q", "possible_answers": []}, "must be a list of texts"),
+        ("popqa", {"question": "q", "possible_answers": [1]}, "must be a list of texts"),
+        ("truthfulqa", {"question": "q"}, "must have choices and labels"),
+        ("truthfulqa", {"question": "q", "choices": ["a"], "labels": []}, "must have a label"),
+        ("truthfulqa", {"question": "q", "choices": ["a"], "labels": [2]}, "must have a label"),
+        ("bbh", {**NAVIGATE, "subset": "sailing"}, "'sailing' is not a subset"),
+        ("bbh", {**NAVIGATE, "subset": "snarks"}, "3 shots of snarks, the first with its descr"),
+        ("ifeval", {**IFEVAL, "kwargs": []}, "must be lists of one length"),
+        ("ifeval", {**IFEVAL, "instruction_id_list": [], "kwargs": []}, "has no instruction"),
+    ],
+)
+def test_a_row_of_another_form_is_refused(
+    tmp_path: Path, task: str, row: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        TASKS[task].items(DataFolder(small.folder(tmp_path, **{task: [row]})))
+
+
+def test_other_shots_than_those_of_the_definition_are_refused(tmp_path: Path) -> None:
+    path = small.folder(tmp_path, truthfulqa=[TRUTHFULQA])
+    small.write(path / "truthfulqa-shots.jsonl", small.TRUTHFULQA_SHOTS[:5])
+    with pytest.raises(BadInput, match="must have 6 shots, not 5"):
+        TASKS["truthfulqa"].items(DataFolder(path))
+    with pytest.raises(BadInput, match=r"IFEval .*? --data takes a folder with ifeval\.jsonl"):
+        TASKS["ifeval"].items(DataFolder(tmp_path / "fetched"))

@@ -9,15 +9,15 @@ import pytest
 from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.record import Asked, RunRecord
 from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
-from tulu_cli.evaluation.results import card_score, read_run, verdict
-from tulu_cli.evaluation.tasks import NOT_BUILT, TASKS
+from tulu_cli.evaluation.results import card_score, card_table, read_run, verdict
+from tulu_cli.evaluation.tasks import JUDGED, TASKS
 from tulu_cli.statistics import estimate
 
 GSM8K = TASKS["gsm8k"]
 
 
-def run_record(card: str | None = "8b", **asked: object) -> RunRecord:
-    """The record of a run of GSM8K that differs from the authors' in nothing, but for `asked`."""
+def run_record(card: str | None = "8b", name: str = "gsm8k", **asked: object) -> RunRecord:
+    """The record of a run of a task that differs from the authors' in nothing, but for `asked`."""
     whole = {"rows": 1319, "total": 1319, "max_tokens": 512, "samples": 1}
     seen = {"engine": "vllm", "device": "cuda", "dtype": "bfloat16"}
     task = Asked(**{**whole, **seen, **asked})  # type: ignore[arg-type]
@@ -30,12 +30,20 @@ def run_record(card: str | None = "8b", **asked: object) -> RunRecord:
         template_sha256="0" * 64,
         is_tulu_template=True,
         server=None,
-        tasks={"gsm8k": task},
+        tasks={name: task},
     )
 
 
-def kept(folder: Path, made: RunRecord, right: int, wrong: int, reason: str = "stop") -> Path:
+def kept(
+    folder: Path,
+    made: RunRecord,
+    right: int,
+    wrong: int,
+    reason: str = "stop",
+    name: str = "gsm8k",
+) -> Path:
     """A folder with so many right and wrong answers."""
+    folder.mkdir(exist_ok=True)
     made.write(folder)
     rows = [
         {
@@ -47,7 +55,7 @@ def kept(folder: Path, made: RunRecord, right: int, wrong: int, reason: str = "s
         }
         for at in range(right + wrong)
     ]
-    (folder / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -102,6 +110,29 @@ def test_what_may_be_tested_is_compared_and_noted(
     assert (one.verdict, one.notes) == ("within", (note,))
 
 
+def test_rows_that_had_to_be_given_are_compared_if_they_are_as_many(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"total": 541, "own_data": "/rows", "max_tokens": 2048}
+    unchecked = "the rows are of /rows, as many as the authors' and unchecked"
+    for total, breaks, notes in ((541, (), (unchecked,)), (540, ("the rows are of /rows",), ())):
+        made = run_record(**{**given, "total": total}, rows=total, name="ifeval")
+        _, (one,) = read_run(kept(tmp_path / str(total), made, 446, total - 446, name="ifeval"))
+        assert (one.breaks, one.notes) == (breaks, notes)
+        assert one.verdict == ("not comparable" if breaks else "within")
+
+
+def test_what_else_a_definition_counts_is_shown_beside(tmp_path: Path) -> None:
+    made = run_record(rows=2, total=541, max_tokens=2048, name="ifeval")
+    folder = kept(tmp_path, made, 1, 1, name="ifeval")
+    rows = [json.loads(line) for line in (folder / "ifeval.jsonl").read_text().splitlines()]
+    for row, counts in zip(rows, ((1, 1), (1, 3)), strict=True):
+        row["beside"] = {"instructions, loose": counts}
+    (folder / "ifeval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    _, (one,) = read_run(folder)
+    assert one.beside == {"instructions, loose": 0.5}
+    assert "  beside: instructions, loose 50.0" in as_lines(made, [one], bars=False, utf8=True)
+    assert as_object(made, [one])["tasks"]["ifeval"]["beside"] == {"instructions, loose": 0.5}
+
+
 def test_drop_is_not_compared_as_its_shots_and_rows_are_others() -> None:
     assert len(TASKS["drop"].differs) == 2
 
@@ -113,8 +144,11 @@ def test_the_card_has_no_value_for_another_model(tmp_path: Path) -> None:
 
 
 def test_every_task_is_a_row_of_the_card() -> None:
-    names = [*(task.benchmark for task in TASKS.values()), *(row for row, _ in NOT_BUILT.values())]
+    names = [task.benchmark for task in TASKS.values()]
     assert all(card_score(name, alias) for name in names for alias in ("8b", "70b", "8b-sft"))
+    rows = card_table("8b")
+    assert rows is not None
+    assert [one.benchmark for one in rows.rows] == ["Avg.", *names, *JUDGED], "and no row is left"
     assert card_score("GSM8K", "70b") == 93.5
     assert card_score("GSM8K", "3.1-8b") is card_score("GSM8K", "demo") is None
 
@@ -122,13 +156,13 @@ def test_every_task_is_a_row_of_the_card() -> None:
 def test_bars_show_the_interval_and_the_card(tmp_path: Path) -> None:
     made, results = read_run(kept(tmp_path, run_record(), 50, 50, reason="length"))
     lines = as_lines(made, results, bars=True, utf8=False)
-    (bar,) = [line for line in lines if line.startswith("gsm8k      .")]
-    assert bar == "gsm8k      " + "." * 16 + "====o===" + "." * 11 + "|" + "." * 4
+    (bar,) = [line for line in lines if line.startswith("gsm8k       .")]
+    assert bar == "gsm8k       " + "." * 16 + "====o===" + "." * 11 + "|" + "." * 4
     assert "0 to 100 %: o yours, = its 95 % interval, | the card" in "\n".join(lines)
     assert "  cut by the limit of tokens: 100 answers" in lines
     assert "●" in "\n".join(as_lines(made, results, bars=True, utf8=True))
     assert not any(
-        line.startswith("gsm8k      .") for line in as_lines(made, results, bars=False, utf8=False)
+        line.startswith("gsm8k       .") for line in as_lines(made, results, bars=False, utf8=False)
     )
 
 

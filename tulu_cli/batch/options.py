@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.rows import FORMATS, Template
+from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.shards import Shard
 from tulu_cli.core import Completion, Constraint
 from tulu_cli.errors import UsageError
@@ -23,7 +24,7 @@ class Verifier:
     """
 
     rule: str
-    columns: Callable[[Mapping[str, Any], Sequence[Completion]], dict[str, Any]]
+    columns: Callable[[Mapping[str, Any], Sequence[Completion] | Scored], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -211,8 +211,8 @@ class BatchSession:
 
     def _write(self, row: "Row | BadRow", answer: "Answer") -> None:
         problem = self._problem(answer)
-        verdicts: dict[str, Any] = {}
-        if self.chosen.verify and isinstance(row, Row) and isinstance(answer, list):
+        verdicts: Mapping[str, Any] = {}
+        if self.chosen.verify and isinstance(row, Row) and not isinstance(answer, TuluError):
             try:
                 verdicts = self.chosen.verify.columns(row.columns, answer)
             except BadInput as error:

@@ -1,6 +1,6 @@
 """`tulu batch`: answer every row of a file exactly once, and keep the engine full."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -8,7 +8,11 @@ from tulu_cli.commands import _options
 from tulu_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tulu_cli.batch.options import Verifier
+    from tulu_cli.batch.scoring import Scored
+    from tulu_cli.core import Completion
 
 EXAMPLES = (
     (
@@ -335,6 +339,7 @@ def _merge(flags: dict[str, object]) -> None:
 def _verifier(rule: str) -> "Verifier":
     """Return what verifies answers by a rule. Raise TuluError if there is no such rule."""
     from tulu_cli.batch.options import Verifier
+    from tulu_cli.batch.scoring import Scored
     from tulu_cli.verify.records import Judge
     from tulu_cli.verify.rules import AUTO, Chooser, named
     from tulu_cli.verify.verdict import Answer
@@ -342,9 +347,11 @@ def _verifier(rule: str) -> "Verifier":
     if rule != AUTO:
         named(rule)
     judge = Judge(Chooser(rule))
-    return Verifier(
-        rule,
-        lambda columns, completions: judge.columns(
-            columns, [Answer(one.text, one.done.finish_reason) for one in completions]
-        ),
-    )
+
+    def columns(
+        row: "Mapping[str, Any]", answer: "Sequence[Completion] | Scored"
+    ) -> "Mapping[str, Any]":
+        assert not isinstance(answer, Scored), "--verify does not go with --score"
+        return judge.columns(row, [Answer(one.text, one.done.finish_reason) for one in answer])
+
+    return Verifier(rule, columns)

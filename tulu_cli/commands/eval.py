@@ -30,8 +30,9 @@ def eval(  # noqa: A001  (the command's name)
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The model and its tasks: mmlu, drop, math, gsm8k, humaneval, quick (drop and "
-            "gsm8k) or all, the default; or show DIR; or data.",
+            help="The model and its tasks: mmlu, popqa, truthfulqa, bbh, drop, math, gsm8k, "
+            "humaneval, humaneval+, ifeval, quick (drop and gsm8k) or all, the default: those "
+            "whose rows are here; or show DIR; or data.",
             metavar="MODEL [TASK]...",
             show_default=False,
         ),
@@ -67,8 +68,8 @@ def eval(  # noqa: A001  (the command's name)
         bool,
         typer.Option(
             "--run-code",
-            help="Run the programs that the model writes for humaneval, in limited child "
-            "processes; without it they wait.",
+            help="Run the programs that the model writes for humaneval and humaneval+, in limited "
+            "child processes; without it they wait.",
             rich_help_panel=TASKS,
         ),
     ] = False,
@@ -90,7 +91,7 @@ def eval(  # noqa: A001  (the command's name)
             "--n",
             min=1,
             max=1024,
-            help="Draw N answers a row of humaneval.  [default: 20]",
+            help="Draw N answers a row of humaneval and humaneval+.  [default: 20]",
             metavar="N",
             rich_help_panel=TASKS,
         ),
@@ -194,17 +195,18 @@ def _measure(model: str, names: list[str], flags: dict[str, object], streams: "S
     from tulu_cli.machine import read_machine
     from tulu_cli.text import plural
 
-    tasks = chosen(names)
+    tasks, named = chosen(names)
     if flags["resume"] and flags["overwrite"]:
         raise UsageError("--resume and --overwrite cannot be combined.")
     _check_card(flags["card"])
-    named = Path(model).name.partition("@")[0] or model
-    folder = Path(str(flags["output"] or f"eval-{named}"))
+    short = Path(model).name.partition("@")[0] or model
+    folder = Path(str(flags["output"] or f"eval-{short}"))
     # Flags of the task's own, which are set a row; no system prompt, whatever the settings say.
     own = {"max_tokens": None, "model": model, "system": "none"}
     options = EvalOptions(
         load=_options.load_options(flags | own),
         tasks=tasks,
+        named=named,
         folder=folder,
         **{
             name: flags[name]

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +34,20 @@ def run_programs(folder: Path, task: Task, streams: "Streams") -> None:
     whole = _whole_lines(path)
     with writing(path), path.open("ab") as output:
         output.truncate(whole)
-        for number, line in enumerate(_ran(waiting), 1):
+        for number, line in enumerate(_ran(waiting, task.packages), 1):
             output.write(line)
             output.flush()
             streams.show_status(f"{number:,} of {plural(len(waiting), 'problem')} run")
     streams.show_status("")
 
 
-def _ran(answers: list[dict[str, Any]]) -> Iterator[bytes]:
+def _ran(answers: list[dict[str, Any]], packages: tuple[str, ...]) -> Iterator[bytes]:
     # Threads, as each only waits for a child.
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for answer in answers:
             label = answer["columns"]["label"]
-            ended = list(pool.map(run, [program(text, label) for text in texts(answer)]))
+            programs = [program(text, label) for text in texts(answer)]
+            ended = list(pool.map(partial(run, packages=packages), programs))
             made = {
                 "id": answer["id"],
                 "passed": [one.passed for one in ended],

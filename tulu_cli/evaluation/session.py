@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.batch.options import BatchOptions, Verifier, check_server
+from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
 from tulu_cli.core import Completion
 from tulu_cli.disk import replace_atomically, writing
-from tulu_cli.errors import UsageError
+from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.evaluation import record
 from tulu_cli.evaluation.code import run_programs
 from tulu_cli.evaluation.data import DataFolder, data_folder
 from tulu_cli.evaluation.record import RUN, Asked, RunRecord, read_record
 from tulu_cli.evaluation.results import card_table
 from tulu_cli.evaluation.rows import drawn, prefills, row
+from tulu_cli.evaluation.sandbox import folders_of
 from tulu_cli.evaluation.task import Item, Task
 from tulu_cli.loading import ChatModel, Prepared, TokenModel, open_engine, prepare
 from tulu_cli.models.family import family_model
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
 class EvalOptions:
     """What is to be measured, of which model, and where the results go.
 
-    `card` is the alias of the model whose card's values are shown beside, None for the model's own.
+    Of the `tasks`, those that are not `named` are left out where their rows are not at hand. `card`
+    is the alias of the model whose card's values are shown beside, None for the model's own.
     """
 
     load: "LoadOptions"
     tasks: Sequence[Task]
+    named: frozenset[str]
     folder: Path
     limit: int | None = None
     data: str | None = None
@@ -53,11 +57,15 @@ class EvalOptions:
 
 def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
     """Ask and grade the rows of all tasks. Return how many have no answer. Raise TuluError."""
-    for check in filter(None, (task.check for task in chosen.tasks)):
-        check()
     with progress_on(streams) as progress:
         data = data_folder(chosen.data, offline=chosen.load.offline, progress=progress)
-    tasks = [(_adjusted(task, chosen), task.items(data)) for task in chosen.tasks]
+    at_hand = _at_hand(chosen, data, streams)
+    for check in filter(None, (task.check for task in at_hand)):
+        check()
+    if chosen.run_code:
+        for task in at_hand:
+            folders_of(task.packages)
+    tasks = [(_adjusted(task, chosen), task.items(data)) for task in at_hand]
     prepared = prepare(chosen.load, machine, streams)
     _refuse_server(prepared, tasks)
     made = _record(chosen, prepared)
@@ -74,9 +82,20 @@ def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
             errors += _answer(chosen, task, rows, made, engines)
             made = made.with_task(task.name, replace(asked, **engines.info()))
             made.write(chosen.folder)
-            if task.grade is None and chosen.run_code:
+            if task.is_code and chosen.run_code:
                 run_programs(chosen.folder, task, streams)
     return errors
+
+
+def _at_hand(chosen: EvalOptions, data: DataFolder, streams: "Streams") -> list[Task]:
+    """Return the tasks whose rows are here, and those that were named. Say what is left out."""
+    here = [task for task in chosen.tasks if task.name in chosen.named or data.has(task.name)]
+    left = [task.name for task in chosen.tasks if task not in here]
+    if not here:
+        raise BadInput(f"{str(data.path)!r} has the rows of no task.")
+    if left:
+        streams.say(f"tulu: left out, as their rows are not here: {', '.join(left)}")
+    return here
 
 
 def _asked(
@@ -134,6 +153,8 @@ class _Engines:
 
 def _adjusted(task: Task, chosen: EvalOptions) -> Task:
     """Return the task with the limits that were asked for in place of its own."""
+    if task.scores:
+        return task
     task = task if chosen.max_tokens is None else replace(task, max_tokens=chosen.max_tokens)
     if chosen.samples is None or task.samples == 1:
         return task
@@ -142,12 +163,15 @@ def _adjusted(task: Task, chosen: EvalOptions) -> Task:
 
 def _refuse_server(prepared: Prepared, tasks: Sequence[tuple[Task, list[Item]]]) -> None:
     """Raise UsageError for tasks that a server cannot be asked, which makes the prompts itself."""
-    if isinstance(prepared.model, ChatModel):
-        names = [task.name for task, items in tasks if prefills(items)]
-        if names:
+    if not isinstance(prepared.model, ChatModel):
+        return
+    for task, items in tasks:
+        lacks = "score answers that are given" if task.scores else None
+        lacks = "go on with an answer that has begun" if prefills(items) else lacks
+        if lacks:
             raise UsageError(
-                f"The server at {prepared.model.place} makes the prompt itself, and cannot go on "
-                f"with an answer that has begun, as {names[0]} needs: leave it out."
+                f"The server at {prepared.model.place} makes the prompt itself, and cannot "
+                f"{lacks}, as {task.name} needs: leave it out."
             )
 
 
@@ -207,6 +231,8 @@ def _answer(
         retry_errors=chosen.resume and output.exists(),
         overwrite=chosen.overwrite,
         verify=_grader(task),
+        score=task.scores,
+        no_end=task.scores,
     )
     check_server(options, prepared)
     writer = record_writer(options, prepared)
@@ -228,12 +254,18 @@ def _answer(
 
 def _grader(task: Task) -> Verifier:
     """Return what adds a grade to each record; nothing for code, which is run later."""
-    grade = task.grade
-    if grade is None:
-        return Verifier(f"eval:{task.name}", lambda _columns, _completions: {})
 
-    def columns(row: Mapping[str, Any], completions: Sequence[Completion]) -> dict[str, Any]:
-        graded = grade(completions[0].text, row["label"])
-        return {"score": graded.score, "extracted": graded.extracted}
+    def columns(
+        row: Mapping[str, Any], answer: "Sequence[Completion] | Scored"
+    ) -> Mapping[str, Any]:
+        if isinstance(answer, Scored):
+            assert task.grade_scores is not None, "only such a task has completions"
+            graded = task.grade_scores([one.logprob for one in answer.scores], row["label"])
+        elif task.grade is None:
+            return {}
+        else:
+            graded = task.grade(answer[0].text, row["label"])
+        beside = {"beside": graded.beside} if graded.beside else {}
+        return {"score": graded.score, "extracted": graded.extracted, **beside}
 
     return Verifier(f"eval:{task.name}", columns)

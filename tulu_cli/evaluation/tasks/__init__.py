@@ -1,43 +1,59 @@
-"""The benchmarks of the model card: which can be measured here, and why the others cannot."""
+"""The benchmarks of the model card that can be measured here, and those that need a judge."""
 
 from tulu_cli.errors import UsageError
 from tulu_cli.evaluation.task import Task
-from tulu_cli.evaluation.tasks import drop, gsm8k, humaneval, math, mmlu
+from tulu_cli.evaluation.tasks import (
+    bbh,
+    drop,
+    gsm8k,
+    humaneval,
+    humaneval_plus,
+    ifeval,
+    math,
+    mmlu,
+    popqa,
+    truthfulqa,
+)
 
 # In the order of the card.
-TASKS = {one.name: one for one in (mmlu.TASK, drop.TASK, math.TASK, gsm8k.TASK, humaneval.TASK)}
+TASKS: dict[str, Task] = {
+    module.TASK.name: module.TASK
+    for module in (
+        mmlu,
+        popqa,
+        truthfulqa,
+        bbh,
+        drop,
+        math,
+        gsm8k,
+        humaneval,
+        humaneval_plus,
+        ifeval,
+    )
+}
 # The shortest answers, and no code to run.
 QUICK = ("drop", "gsm8k")
-# A name, its row of the card, and what it would need.
-NOT_BUILT = {
-    "popqa": ("PopQA", "its questions are not in the data that tulu fetches"),
-    "truthfulqa": ("TruthfulQA", "it scores answers without their end token"),
-    "bbh": ("BigBenchHard", "its questions are not in the data that tulu fetches"),
-    "humaneval+": ("HumanEval+", "its tests are not in the data that tulu fetches"),
-    "ifeval": ("IFEval", "its prompts are not in the data that tulu fetches"),
-}
 JUDGED = ("AlpacaEval 2", "Safety")
 NEEDS_JUDGE = "needs a judge: not measured here"
 
 
-def chosen(names: list[str]) -> list[Task]:
-    """Return the tasks of these names, once each; none, or `all`, are all of them.
+ALL = "all"
 
-    Raise UsageError for a name that is not a task, and for a task that tulu does not have.
+
+def chosen(names: list[str]) -> tuple[list[Task], frozenset[str]]:
+    """Return the tasks of these names, once each, and which of them were named one by one.
+
+    No name, or `all`, stands for all of them. Raise UsageError for a name that is not a task.
     """
     wanted: list[str] = []
-    for name in names or ["all"]:
-        if name == "all":
+    for name in names or [ALL]:
+        if name == ALL:
             wanted += TASKS
         elif name == "quick":
             wanted += QUICK
         elif name in TASKS:
             wanted.append(name)
-        elif name in NOT_BUILT:
-            benchmark, why = NOT_BUILT[name]
-            raise UsageError(
-                f"tulu eval cannot measure {benchmark} yet, as {why}: take {', '.join(TASKS)}."
-            )
         else:
-            raise UsageError(f"{name} is not a task: take {', '.join(TASKS)}, quick or all.")
-    return [TASKS[name] for name in dict.fromkeys(wanted)]
+            raise UsageError(f"{name} is not a task: take {', '.join(TASKS)}, quick or {ALL}.")
+    named = frozenset(QUICK if "quick" in names else ()) | TASKS.keys() & set(names)
+    return [TASKS[name] for name in dict.fromkeys(wanted)], named

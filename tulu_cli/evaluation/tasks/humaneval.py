@@ -11,15 +11,15 @@ PREFIX = "Here is the completed function:\n\n```python\n"
 K = 10
 
 
-def items(data: DataFolder) -> list[Item]:
-    """Return the rows: the function to complete, and an answer that has begun."""
+def items(data: DataFolder, name: str = ROWS) -> list[Item]:
+    """Return the rows of a file: the function to complete, and an answer that has begun."""
     return [
         Item(
             row["task_id"],
             (Message("user", row["prompt"]), Message("assistant", PREFIX)),
-            {name: row[name] for name in ("prompt", "test", "entry_point")},
+            {key: row[key] for key in ("prompt", "test", "entry_point")},
         )
-        for row in data.read(ROWS, "task_id", "prompt", "test", "entry_point")
+        for row in data.read(name, "task_id", "prompt", "test", "entry_point")
     ]
 
 

@@ -15,6 +15,7 @@ from tulu_cli.errors import BadInput
 from tulu_cli.text import told
 from tulu_cli.verify.ifeval.functions import FUNCTIONS, FUNCTIONS_2024
 from tulu_cli.verify.ifeval.instructions import INSTRUCTIONS
+from tulu_cli.verify.ifeval.language import language_of, words_of
 from tulu_cli.verify.verdict import Era, Verdict, own_words, without_thought
 
 
@@ -26,6 +27,17 @@ def verify(text: str, label: object, era: Era = "now") -> Verdict:
     if era == "2024":
         raise BadInput("the label has no func_name, as the labels of 2024 have.")
     return _several(text, read)
+
+
+def follows(name: str, text: str, given: Mapping[str, Any]) -> bool:
+    """Return whether a text follows one of IFEval's instructions. Raise BadInput for a bad one."""
+    return _follows(INSTRUCTIONS, name, text, given)
+
+
+def check() -> None:
+    """Raise TuluError if a library is missing that some instruction needs."""
+    language_of("x")
+    words_of("x")
 
 
 def _one(text: str, label: Mapping[str, Any], era: Era) -> Verdict:
