@@ -37,6 +37,13 @@ def test_counts_and_the_time_left() -> None:
     assert Counts(started=1.0).summary(1.0)["rows_per_second"] is None
 
 
+def test_rows_that_are_known_to_be_expected_tell_the_time_left_from_the_first_on() -> None:
+    counts = Counts(started=0.0, expected=200, share=0.9)  # read ahead, and not answered
+    assert counts.line(1.0) == "0 of 200 rows, 0 tokens/s in, 0 out"
+    counts.add(answer(10, 5))
+    assert counts.line(2.0) == "1 of 200 rows, 5 tokens/s in, 2 out, 0%, 7 min left"
+
+
 def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
     counts = Counts(started=0.0)
     counts.add(answer(0, 0))
@@ -45,15 +52,15 @@ def test_tokens_that_nobody_counts_are_not_shown_as_none() -> None:
 
 
 @pytest.mark.parametrize(("tty", "said"), [(True, 5), (False, 2)])
-def test_a_terminal_is_told_often_and_a_log_once_a_minute(
+def test_a_terminal_is_told_often_and_a_log_early_and_then_once_a_minute(
     tty: bool, said: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     now = [0.0]
     streams = Streams.test(tty=tty)
-    reporter = Reporter(streams, Counts(0.0), lambda: now[0])
-    for now[0] in (0.1, 0.25, 0.3, 20.0, 61.0, 100.0, 130.0):
+    reporter = Reporter(streams, Counts(0.0), lambda: now[0], label="gsm8k: ")
+    for now[0] in (0.1, 0.25, 0.3, 10.0, 61.0, 100.0, 130.0):
         reporter.tick()
     assert isinstance(streams.stderr, io.BytesIO)
-    assert streams.stderr.getvalue().count(b"rows") == said
+    assert streams.stderr.getvalue().count(b"gsm8k: 0 rows") == said
     assert (b"\x1b" in streams.stderr.getvalue()) is tty

@@ -1,6 +1,7 @@
 """`tulu eval` as its users run it: runs, kills, code, comparisons, refusals and exit codes."""
 
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,17 @@ def test_a_run_has_a_table_a_report_and_its_answers(fake: tuple[str, ...], tmp_p
     assert rest[1].startswith("Safety")
     assert f"  not comparable: the rows are of {fake[-1]}" in rest
     assert "  differs from the authors' set-up: engine fake, not vLLM" in rest
-    assert "tulu: gsm8k: 5 rows of 5" in done.stderr.decode()
+    told = re.search(
+        r"gsm8k: 5 rows of 5, about (\d+) tokens in, at most 2,560 out", str(done.stderr)
+    )
+    tokens = [one["usage"]["prompt_tokens"] for one in records(folder / "gsm8k.jsonl")]
+    assert told is not None
+    assert int(told[1]) == round(sum(tokens), -1)
     report = (folder / "report.md").read_text()
     assert "| gsm8k | 87.6 | 60.0 | 23.1 to 88.2 | 5 | not comparable |" in report
+    page = (folder / "report.html").read_text()
+    assert "<td>23.1 to 88.2</td>" in page
+    assert "<svg " in page
     graded = {
         one["id"]: (one["extracted"], one["score"]) for one in records(folder / "gsm8k.jsonl")
     }
@@ -220,6 +229,12 @@ def test_answers_are_scored_and_checked_and_tasks_without_rows_are_left_out(
     first, second = records(folder / "truthfulqa.jsonl")
     assert first["score"] + second["score"] == pytest.approx(1), "the same answers, labelled anew"
     assert first["completions"][0]["tokens"] == 1, "without its end token"
+    usages = [one["usage"] for one in (first, second)]
+    # A prompt is read once for each of its two answers.
+    read = sum(2 * one["prompt_tokens"] + one["completion_tokens"] for one in usages)
+    assert f"truthfulqa: 2 rows of 2, about {round(read, -1)} tokens in\n" in str(
+        done.stderr, "utf-8"
+    )
     assert tasks["ifeval"]["beside"] == {
         "prompts, strict": 0.0,
         "instructions, loose": 0.5,

@@ -1,12 +1,15 @@
 """Figures beside the card's: verdicts, what cannot be compared, and how a run is shown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.page import as_html, picture
 from tulu_cli.evaluation.record import Asked, RunRecord
 from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
 from tulu_cli.evaluation.results import card_score, card_table, read_run, verdict
@@ -177,6 +180,39 @@ def test_json_and_markdown_have_the_same_figures(tmp_path: Path) -> None:
     assert "| gsm8k | 87.6 | 87.6 | 85.7 to 89.2 | 1,319 | within |" in page
     assert page.startswith("# allenai/Llama-3.1-Tulu-3-8B, beside the card of 8b\n")
     assert "reproduced" not in page
+
+
+def test_the_page_is_whole_in_itself_and_names_are_text_in_it(tmp_path: Path) -> None:
+    odd = "</title><script>alert(1)</script>\"'&\x1b"
+    made = replace(run_record(own_data=odd), model=odd)
+    text = as_html(*read_run(kept(tmp_path, made, 1155, 164)))
+    assert "<script" not in text.lower()
+    assert "\x1b" not in text
+    assert "default-src 'none'" in text
+    assert "prefers-color-scheme: dark" in text
+    # All of it is well-formed, but for the head of HTML, whose elements have no end.
+    body = ElementTree.fromstring(text[text.index("<body>") : text.index("</html>")])
+    assert odd.replace("\x1b", "␛") in str(body.findtext("h1"))
+    rows = [[cell.text for cell in row] for row in body.iter("tr")]
+    assert rows[1] == ["gsm8k", "87.6", "87.6", "85.7 to 89.2", "1,319", "not comparable"]
+    assert [row[0] for row in rows[2:]] == list(JUDGED)
+    assert all(row[-1] == "needs a judge: not measured here" for row in rows[2:])
+
+
+def test_a_picture_has_each_interval_in_its_place_beside_the_card(tmp_path: Path) -> None:
+    _, results = read_run(kept(tmp_path, run_record(), 660, 660))
+    drawn = ElementTree.fromstring(picture(results))
+    (group,) = drawn.findall("g")
+    assert group.findtext("title") == "gsm8k: 50.0, 47.3 to 52.7; the card: 87.6"
+    interval, card = group.findall("line")
+    left, right = (float(interval.attrib[name]) for name in ("x1", "x2"))
+    (dot,) = group.findall("circle")
+    assert float(dot.attrib["cx"]) == pytest.approx((left + right) / 2, abs=0.1)
+    across = [float(line.attrib["x1"]) for line in drawn.findall("line[@class='grid']")]
+    whole = across[-1] - across[0]
+    assert (right - left) / whole == pytest.approx(0.0538, abs=0.001)
+    assert (float(card.attrib["x1"]) - across[0]) / whole == pytest.approx(0.876, abs=0.001)
+    assert picture([]) == ""
 
 
 @pytest.mark.parametrize(

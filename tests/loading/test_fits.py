@@ -7,7 +7,7 @@ import pytest
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.errors import NoEngine
-from tulu_cli.loading.fits import refusal, spelled
+from tulu_cli.loading.fits import prefill_bound, refusal, spelled
 from tulu_cli.machine import Gpu, Machine
 from tulu_cli.plan.read import built_in_config
 
@@ -134,3 +134,15 @@ def test_bitsandbytes_needs_its_plug_in_on_vllm_alone(changes: dict[str, Any]) -
 @pytest.mark.parametrize("engine", ["vllm", "transformers"])
 def test_the_free_memory_for_which_the_8b_is_the_default_model_holds_it(engine: str) -> None:
     assert refused(machine(20.0, total=20.0), engine=engine) is None
+
+
+def test_the_speed_of_a_known_gpu_bounds_how_fast_prompts_are_read() -> None:
+    tokenizer: Any = None
+    spec = EngineSpec("8b", Path("8b"), tokenizer, 8192, purpose="server")
+    h100 = Machine((Gpu(0, "NVIDIA H100 80GB HBM3", 80 * GIB, 79 * GIB),), 64 * GIB)
+    bound = prefill_bound(spec, CONFIG, "vllm", h100)
+    # 989 TFLOP/s, and two operations for each of the 7.5 billion weights behind the embeddings.
+    assert bound == pytest.approx(989e12 / (2 * 7.5e9), rel=0.02)
+    assert prefill_bound(spec, CONFIG, "transformers", h100) is None
+    assert prefill_bound(spec, CONFIG, "vllm", machine(23.8)) is None, "a card of no name"
+    assert prefill_bound(spec, CONFIG, "vllm", machine()) is None

@@ -31,7 +31,9 @@ class Verifier:
 class BatchOptions:
     """The options of a batch. One error more than `max_errors` stops it.
 
-    With a `shard`, only its rows are answered. The `variables` are for the chat template.
+    With a `shard`, only its rows are answered. The `variables` are for the chat template. What is
+    said of the progress begins with the `label`, and counts down from `rows`, those of the input,
+    where they are known.
     """
 
     load: "LoadOptions"
@@ -60,6 +62,8 @@ class BatchOptions:
     allow_special: bool = False
     strict_roles: bool = False
     variables: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    rows: int | None = None
 
 
 def check_combinations(chosen: BatchOptions) -> None:

@@ -15,7 +15,8 @@ from tulu_cli.text import duration, plural
 class Counts:
     """What has been done since `started`, in seconds of the clock that `line` is given.
 
-    `share` is the part of the input that has been read, 0 to 1, where its size is known.
+    `share` is the part of the input that has been read, 0 to 1, where its size is known. Where it
+    is known how many rows are to be answered, they are `expected`, and tell more of the time left.
     """
 
     started: float
@@ -25,6 +26,7 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     share: float | None = None
+    expected: int | None = None
 
     @property
     def rows(self) -> int:
@@ -49,7 +51,8 @@ class Counts:
     def line(self, now: float) -> str:
         """Return the counts, the speeds and the time left, for a person."""
         seconds = max(now - self.started, 1e-9)
-        parts = [plural(self.rows, "row")]
+        of = f"{self.rows:,} of " if self.expected else ""
+        parts = [of + plural(self.expected or self.rows, "row")]
         if self.finished_before:
             parts[0] += f" after {self.finished_before:,} before"
         if self.errors:
@@ -57,9 +60,9 @@ class Counts:
         if self.are_tokens_known:
             parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
             parts.append(f"{self.completion_tokens / seconds:,.0f} out")
-        if self.share:
-            left = seconds / self.share - seconds
-            parts.append(f"{self.share:.0%}, {duration(left)} left")
+        if share := self.rows / self.expected if self.expected else self.share:
+            left = seconds / share - seconds
+            parts.append(f"{share:.0%}, {duration(left)} left")
         return ", ".join(parts)
 
     def summary(self, now: float) -> dict[str, Any]:
@@ -78,33 +81,44 @@ class Counts:
 
 
 TERMINAL_SECONDS = 0.2
-LOG_SECONDS = 60.0
+# A log is told once early, since that says how long the rest will take.
+FIRST_LOG_SECONDS, LOG_SECONDS = 10.0, 60.0
 
 
 class Reporter:
-    """Says on stderr how far it has come, at most so often that it costs nothing."""
+    """Says on stderr how far it has come, at most so often that it costs nothing.
+
+    Each line begins with the `label`.
+    """
 
     def __init__(
-        self, streams: Streams, counts: Counts, clock: Callable[[], float] = time.monotonic
+        self,
+        streams: Streams,
+        counts: Counts,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        label: str = "",
     ) -> None:
         self._streams = streams
         self._counts = counts
         self._clock = clock
-        self._every = TERMINAL_SECONDS if streams.stderr_tty else LOG_SECONDS
+        self._label = label
+        self._pause = TERMINAL_SECONDS if streams.stderr_tty else FIRST_LOG_SECONDS
         self._last = clock()
 
     def tick(self) -> None:
         """Something has happened: say so if it is time."""
         now = self._clock()
-        if now - self._last >= self._every:
+        if now - self._last >= self._pause:
             self._last = now
-            line = self._counts.line(now)
+            line = self._label + self._counts.line(now)
             if self._streams.stderr_tty:
                 self._streams.show_status(line)
             else:
                 self._streams.say(f"tulu: {line}")
+                self._pause = LOG_SECONDS
 
     def end(self, how: str = "") -> None:
         """Write the last line, which stays."""
         self._streams.show_status("")
-        self._streams.say(f"tulu: {self._counts.line(self._clock())}{how}")
+        self._streams.say(f"tulu: {self._label}{self._counts.line(self._clock())}{how}")

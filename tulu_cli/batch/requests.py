@@ -200,24 +200,27 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     }
     if isinstance(model, ChatModel):
         answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
-    # Only where they are used, so that an older output can still be gone on with.
-    if loaded is not None and model.adapter is not None:
-        held = [one.content_hash() for one in loaded.adapters if one.name == model.adapter]
-        answers["adapter"] = [model.adapter, *held]
-    if chosen.variables:
-        answers["chat_template_kwargs"] = chosen.variables
-    if chosen.logprobs is not None:
-        answers["logprobs"] = chosen.logprobs
-    if chosen.logit_bias:
-        answers["logit_bias"] = {str(token): bias for token, bias in chosen.logit_bias.items()}
-    if chosen.strict_roles:
-        answers["strict_roles"] = True
-    if chosen.verify is not None:
-        answers["verify"] = chosen.verify.rule
-    if chosen.load.deterministic:
-        answers["deterministic"] = True
+    used = {
+        "adapter": _adapter(model) if isinstance(model, TokenModel) else None,
+        "chat_template_kwargs": chosen.variables or None,
+        "logprobs": chosen.logprobs,
+        "logit_bias": {str(token): bias for token, bias in chosen.logit_bias.items()} or None,
+        "strict_roles": chosen.strict_roles or None,
+        "verify": chosen.verify and chosen.verify.rule,
+        "deterministic": chosen.load.deterministic or None,
+        "score": chosen.score or None,
+        "no_end": chosen.no_end or None,
+    }
+    # Nothing of what is not used, so that an older output can still be gone on with.
+    answers |= {name: value for name, value in used.items() if value is not None}
     if chosen.score:
-        answers |= {"score": True, "sampling": None}
-    if chosen.no_end:
-        answers["no_end"] = True
+        answers["sampling"] = None
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())
+
+
+def _adapter(model: TokenModel) -> list[str] | None:
+    """Return the name and the hash of the adapter that answers, None for the model alone."""
+    if model.adapter is None:
+        return None
+    held = (one.content_hash() for one in model.spec.adapters if one.name == model.adapter)
+    return [model.adapter, *held]

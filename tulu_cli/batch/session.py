@@ -151,7 +151,9 @@ class BatchSession:
 
     def __post_init__(self) -> None:
         self.counts.finished_before = self.journal.finished if self.journal else 0
-        self._reporter = Reporter(self.streams, self.counts)
+        if self.chosen.rows is not None:
+            self.counts.expected = self.chosen.rows - self.counts.finished_before
+        self._reporter = Reporter(self.streams, self.counts, label=self.chosen.label)
         self._source: BinaryIO | None = None
         self._size: int | None = None
 
@@ -194,7 +196,7 @@ class BatchSession:
 
     def end(self, how: str = "") -> None:
         """Say what has been done until now, and how it ended."""
-        self.counts.share = None
+        self.counts.share = self.counts.expected = None
         self._reporter.end(how)
         if self.chosen.stats is not None:
             summary = self.counts.summary(time.monotonic())

@@ -239,17 +239,20 @@ def _check_card(alias: object) -> None:
 
 
 def _show(folder: "Path", streams: "Streams", *, json_output: bool) -> None:
-    """Print the results of a folder, and write them into it as Markdown where that can be done."""
+    """Print the results of a folder, and write them into it as pages where that can be done."""
     from contextlib import suppress
 
     from tulu_cli.disk import replace_atomically
-    from tulu_cli.evaluation.record import REPORT
+    from tulu_cli.evaluation.page import as_html
+    from tulu_cli.evaluation.record import PAGE, REPORT
     from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
     from tulu_cli.evaluation.results import read_run
 
     made, results = read_run(folder)
     with suppress(OSError):  # a folder of somebody else's can be shown all the same
-        replace_atomically(folder / REPORT, as_markdown(made, results).encode(), mode=0o644)
+        for name, page in ((REPORT, as_markdown), (PAGE, as_html)):
+            text = page(made, results)
+            replace_atomically(folder / name, text.encode("utf-8", "replace"), mode=0o644)
     if json_output:
         streams.write(json.dumps(as_object(made, results), indent=2, ensure_ascii=False) + "\n")
         return

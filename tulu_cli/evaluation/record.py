@@ -3,8 +3,8 @@
 DIR/run.json               the model, the engine, and what was asked of each task
 DIR/TASK.prompts.jsonl     the rows of a task, as `tulu batch` takes them
 DIR/TASK.jsonl             its answers, as `tulu batch` writes them, with their grades
-DIR/humaneval.ran.jsonl    how the programs of HumanEval ended
-DIR/report.md              the table
+DIR/TASK.ran.jsonl         how the programs ended that its answers are
+DIR/report.md, .html       the table; the page has a picture of the intervals too
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from tulu_cli.disk import read_json, replace_atomically, writing
 from tulu_cli.errors import BadInput
 
-RUN, REPORT = "run.json", "report.md"
+RUN, REPORT, PAGE = "run.json", "report.md", "report.html"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ _LONGEST_NAME = max(map(len, TASKS))
 
 def as_lines(made: RunRecord, results: Sequence[Result], *, bars: bool, utf8: bool) -> list[str]:
     """Return the table with what differs from the card's set-up below it."""
-    rows = [_HEAD, *map(_cells, results), *_judged(made)]
-    lines = aligned(rows, _RIGHT)
+    lines = aligned(table(made, results), _RIGHT)
     if bars:
         shown = [one for one in results if one.estimate is not None]
         labels = [f"{one.task.name:<{_LONGEST_NAME}}" for one in shown]
@@ -31,8 +30,13 @@ def as_lines(made: RunRecord, results: Sequence[Result], *, bars: bool, utf8: bo
         ]
         lines += [f"{'':<{_LONGEST_NAME}}  {_legend(utf8)}"] if shown else []
     for one in results:
-        lines += ["", *_about(one)]
+        lines += ["", *about(one)]
     return lines
+
+
+def table(made: RunRecord, results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Return the head and the rows, those that are not measured here at the end."""
+    return [_HEAD, *map(_cells, results), *_judged(made)]
 
 
 def _cells(one: Result) -> tuple[str, ...]:
@@ -83,7 +87,7 @@ def _legend(utf8: bool) -> str:
     return f"0 to 100 %: {value} yours, {within} its 95 % interval, {card} the card"
 
 
-def _about(one: Result) -> list[str]:
+def about(one: Result) -> list[str]:
     """Return what is to be known beside the figure of a task."""
     lines = [f"{one.task.name}: {_measure(one)}"]
     lines += [f"  not comparable: {reason}" for reason in one.breaks]
@@ -159,18 +163,28 @@ def _figures(found: Estimate | None) -> dict[str, Any]:
 
 def as_markdown(made: RunRecord, results: Sequence[Result]) -> str:
     """Return the table and what differs as a page."""
-    rows = [_HEAD, ("---", *["--:"] * len(_RIGHT), "---"), *map(_cells, results), *_judged(made)]
-    title = f"# {made.model}" + (f", beside the card of {made.card}" if made.card else "")
-    setup = [
-        made.quantization or "",
-        f"context {made.max_model_len:,}" if made.max_model_len else "",
-        "no system prompt",
-        f"chat template SHA-256 {made.template_sha256}" if made.template_sha256 else "",
-    ]
-    about = [line for one in results for line in (f"\n{_about(one)[0]}\n", *_bullets(one))]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join((title, "", ", ".join(filter(None, setup)), "", table, *about)) + "\n"
+    head, *others = table(made, results)
+    rows = [head, ("---", *["--:"] * len(_RIGHT), "---"), *others]
+    notes = [line for one in results for line in (f"\n{about(one)[0]}\n", *_bullets(one))]
+    listed = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join((f"# {heading(made)}", "", setup(made), "", listed, *notes)) + "\n"
 
 
 def _bullets(one: Result) -> list[str]:
-    return [f"- {line.strip()}" for line in _about(one)[1:]]
+    return [f"- {line.strip()}" for line in about(one)[1:]]
+
+
+def heading(made: RunRecord) -> str:
+    """Return the title of a page."""
+    return made.model + (f", beside the card of {made.card}" if made.card else "")
+
+
+def setup(made: RunRecord) -> str:
+    """Return how the answers were made, but for what each task tells of its own."""
+    parts = (
+        made.quantization,
+        f"context {made.max_model_len:,}" if made.max_model_len else None,
+        "no system prompt",
+        f"chat template SHA-256 {made.template_sha256}" if made.template_sha256 else None,
+    )
+    return ", ".join(filter(None, parts))

@@ -21,6 +21,7 @@ from tulu_cli.evaluation.results import card_table
 from tulu_cli.evaluation.rows import drawn, prefills, row
 from tulu_cli.evaluation.sandbox import folders_of
 from tulu_cli.evaluation.task import Item, Task
+from tulu_cli.evaluation.workload import workload
 from tulu_cli.loading import ChatModel, Prepared, TokenModel, open_engine, prepare
 from tulu_cli.models.family import family_model
 from tulu_cli.render.talk import progress_on
@@ -71,13 +72,14 @@ def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
     made = _record(chosen, prepared)
     with writing(chosen.folder):
         chosen.folder.mkdir(parents=True, exist_ok=True)
+    drawn_rows = [drawn(items, chosen.limit, is_macro=task.is_macro) for task, items in tasks]
+    for (task, items), rows in zip(tasks, drawn_rows, strict=True):
+        streams.say(f"tulu: {workload(task, rows, len(items), prepared).line()}")
     errors = 0
     with ExitStack() as stack:
         engines = _Engines(prepared, streams, stack)
-        for task, items in tasks:
-            rows = drawn(items, chosen.limit, is_macro=task.is_macro)
+        for (task, items), rows in zip(tasks, drawn_rows, strict=True):
             asked = _asked(task, rows, items, data, made.tasks.get(task.name), chosen)
-            streams.say(f"tulu: {task.name}: {plural(asked.rows, 'row')} of {asked.total:,}")
             made = made.with_task(task.name, asked)
             errors += _answer(chosen, task, rows, made, engines)
             made = made.with_task(task.name, replace(asked, **engines.info()))
@@ -233,6 +235,8 @@ def _answer(
         verify=_grader(task),
         score=task.scores,
         no_end=task.scores,
+        label=f"{task.name}: ",
+        rows=len(rows),
     )
     check_server(options, prepared)
     writer = record_writer(options, prepared)

@@ -1,4 +1,4 @@
-"""The question before gigabytes are fetched: can the model fit on this machine at all?
+"""The questions before gigabytes are fetched: can the model fit here at all, and how fast is it?
 
 Only what certainly cannot fit is refused. What the planner does not know is never refused.
 """
@@ -54,6 +54,21 @@ def refusal(
     if engine == "vllm":
         return _beyond_gpus(spec, model, machine)
     return _beyond_free(spec, model, machine)
+
+
+def prefill_bound(
+    spec: "EngineSpec", config: Mapping[str, Any], engine: str, machine: "Machine"
+) -> float | None:
+    """Return how many prompt tokens a second these GPUs can read at most, None if unknown."""
+    if engine != "vllm" or not machine.gpus or not spec.device.startswith(("auto", "cuda")):
+        return None
+    from tulu_cli.plan.speed import bounds
+
+    try:
+        found = _estimate(spec, _model(spec, config, engine), machine)
+    except TuluError:
+        return None
+    return None if found is None else bounds(found).prefill
 
 
 def _model(spec: "EngineSpec", config: Mapping[str, Any], engine: str) -> "Model":
