@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -191,7 +191,7 @@ def test_the_page_is_whole_in_itself_and_names_are_text_in_it(tmp_path: Path) ->
     assert "default-src 'none'" in text
     assert "prefers-color-scheme: dark" in text
     # All of it is well-formed, but for the head of HTML, whose elements have no end.
-    body = ElementTree.fromstring(text[text.index("<body>") : text.index("</html>")])
+    body = ET.fromstring(text[text.index("<body>") : text.index("</html>")])
     assert odd.replace("\x1b", "␛") in str(body.findtext("h1"))
     rows = [[cell.text for cell in row] for row in body.iter("tr")]
     assert rows[1] == ["gsm8k", "87.6", "87.6", "85.7 to 89.2", "1,319", "not comparable"]
@@ -201,7 +201,7 @@ def test_the_page_is_whole_in_itself_and_names_are_text_in_it(tmp_path: Path) ->
 
 def test_a_picture_has_each_interval_in_its_place_beside_the_card(tmp_path: Path) -> None:
     _, results = read_run(kept(tmp_path, run_record(), 660, 660))
-    drawn = ElementTree.fromstring(picture(results))
+    drawn = ET.fromstring(picture(results))
     (group,) = drawn.findall("g")
     assert group.findtext("title") == "gsm8k: 50.0, 47.3 to 52.7; the card: 87.6"
     interval, card = group.findall("line")
