@@ -84,6 +84,7 @@ HEAVY = {
     "punkt",
     "langdetect",
     "math_verify",
+    "lm_eval",
 }
 
 
