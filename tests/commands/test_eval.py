@@ -286,7 +286,8 @@ def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> No
     assert done.returncode == 0
     rows = {line.split()[0]: line for line in done.stdout.decode().splitlines()}
     assert rows["gsm8k"].split()[1:3] == ["here", "MIT"]
-    assert "not here  CC BY-SA 4.0" in rows["drop"]
+    assert rows["drop"].split()[1:4] == ["not", "here", "CC"]
+    assert rows["ifeval"].split()[1:4] == ["give", "--data", "Apache-2.0"]
     listed = json.loads(tulu("eval", "data", "--data", str(data), "--json").stdout)
     assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
 

@@ -282,6 +282,7 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
         {
             "task": task,
             "here": folder.has(task),
+            "fetched": source.is_fetched,
             "dataset": source.dataset,
             "license": source.license,
             "files": list(source.files),
@@ -295,7 +296,7 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
     rows = [
         (
             str(one["task"]),
-            "here" if one["here"] else "not here",
+            "here" if one["here"] else "not here" if one["fetched"] else "give --data",
             str(one["license"]),
             str(one["dataset"]),
         )
