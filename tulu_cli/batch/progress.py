@@ -82,7 +82,7 @@ class Counts:
 
 TERMINAL_SECONDS = 0.2
 # A log is told once early, since that says how long the rest will take.
-FIRST_LOG_SECONDS, LOG_SECONDS = 10.0, 60.0
+FIRST_LOG_SECONDS, LOG_SECONDS = 30.0, 60.0
 
 
 class Reporter:
