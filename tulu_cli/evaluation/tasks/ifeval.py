@@ -13,9 +13,10 @@ ROWS = "ifeval.jsonl"
 
 def items(data: DataFolder) -> list[Item]:
     """Return the rows: the prompt alone, and its instructions with their arguments."""
+    rows = data.read(ROWS, "instruction_id_list", "kwargs", texts=["prompt"])
     return [
         Item(str(number), (Message("user", row["prompt"]),), _label(row))
-        for number, row in enumerate(data.read(ROWS, "prompt", "instruction_id_list", "kwargs"))
+        for number, row in enumerate(rows)
     ]
 
 

@@ -16,12 +16,12 @@ def items(data: DataFolder) -> list[Item]:
     """Return the rows: the shots as turns, then the question."""
     shots = [
         message
-        for shot in data.read_shots(SHOTS, _SHOTS_USED, "question", "answer")
+        for shot in data.read_shots(SHOTS, _SHOTS_USED)
         for message in (_asked(shot), Message("assistant", shot["answer"].strip()))
     ]
     return [
         Item(str(number), (*shots, _asked(row)), _names(row))
-        for number, row in enumerate(data.read(ROWS, "question", "possible_answers"))
+        for number, row in enumerate(data.read(ROWS, "possible_answers", texts=["question"]))
     ]
 
 
@@ -35,7 +35,7 @@ def _names(row: dict[str, Any]) -> list[str]:
     if isinstance(names, str):
         try:
             names = json.loads(names)
-        except ValueError:
+        except (ValueError, RecursionError):
             names = None
     if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
         raise BadInput(f"{ROWS}: possible_answers must be a list of texts, or one as JSON.")

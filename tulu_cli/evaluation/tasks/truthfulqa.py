@@ -16,17 +16,22 @@ _SHOTS_USED = 6
 def items(data: DataFolder) -> list[Item]:
     """Return the rows: shots and question in one turn, and the answers that are compared."""
     shots = "".join(
-        f"{_asked(shot)} {shot['answer']}\n\n"
-        for shot in data.read_shots(SHOTS, _SHOTS_USED, "question", "answer")
+        f"{_asked(shot)} {shot['answer']}\n\n" for shot in data.read_shots(SHOTS, _SHOTS_USED)
     )
-    return [_item(number, row, shots) for number, row in enumerate(data.read(ROWS, "question"))]
+    return [
+        _item(number, row, shots) for number, row in enumerate(data.read(ROWS, texts=["question"]))
+    ]
 
 
 def _item(number: int, row: dict[str, Any], shots: str) -> Item:
-    targets = row.get("mc2_targets", row)  # as the published rows have them, or in the row itself
+    targets = row.get("mc2_targets") or row  # as the published rows have them, or in the row itself
+    if not isinstance(targets, dict):
+        raise BadInput(f"{ROWS}: mc2_targets must be an object.")
     choices, labels = (targets.get(name) for name in ("choices", "labels"))
     if not isinstance(choices, list) or not isinstance(labels, list) or not choices:
         raise BadInput(f"{ROWS}: mc2_targets must have choices and labels.")
+    if not all(isinstance(choice, str) and choice.strip() for choice in choices):
+        raise BadInput(f"{ROWS}: each choice must be a text.")
     if len(choices) != len(labels) or not all(label in (0, 1) for label in labels):
         raise BadInput(f"{ROWS}: each choice must have a label, 1 for a true one and 0 for others.")
     return Item(
