@@ -1,5 +1,8 @@
 """The peak of a forward pass, of sampling, and of compiling."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from tests.plan.tiny import tiny
@@ -13,14 +16,16 @@ from tulu_cli.plan.activation import (
     sampler_peak,
     workspace,
 )
+from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.values import MIB
 from tulu_cli.plan.versions import NEWEST, Rules, rules_of
+from tulu_cli.plan.vllm import unpacks
 
 ADA, TURING, HOPPER, CDNA = (
     Chip((8, 9), 128),
     Chip((7, 5), 72),
     Chip((9, 0), 132),
-    Chip((9, 4), 304),
+    Chip((9, 4), 304, amd=True),
 )
 BATCH = Batch(2048, 256, 1)
 WIDE = {"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 12288}
@@ -105,6 +110,44 @@ def test_since_0_33_the_workspace_of_cublas_is_there_before_vllm_counts() -> Non
         ).running.expected
 
     assert running((0, 32, 0)) - running((0, 33, 0)) == workspace(HOPPER) == 32 * MIB
+
+
+@pytest.mark.parametrize(
+    ("chip", "mebibytes"),
+    [
+        (Chip((9, 0), 104, amd=True), 32),
+        (Chip((9, 5), 256, amd=True), 128),
+        (Chip((11, 0), 96, amd=True), 32),
+    ],
+)
+def test_hipblas_has_a_workspace_of_its_own_size(chip: Chip, mebibytes: int) -> None:
+    assert workspace(chip) == mebibytes * MIB
+
+
+@pytest.mark.parametrize(("tokens", "unpacked"), [(255, False), (256, True)])
+def test_awq_without_marlin_unpacks_gate_and_up_of_large_batches(
+    tokens: int, unpacked: bool
+) -> None:
+    shape, batch, rules = tiny(**WIDE).shape, Batch(tokens, 8, 2), rules_of(NEWEST)
+    whole = 2 * (tokens * (4 * 4096 + 12288) + 4096 * 12288)  # gate and up of each of two GPUs
+    packed = forward_peak(shape, batch, rules)
+    assert forward_peak(shape, batch, rules, unpacks=True) == (whole if unpacked else packed)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "quantization", "config", "unpacked"),
+    [
+        ("w7900", "awq", {}, True),
+        ("w7900", "gptq", {}, False),
+        ("rtx-4090", "awq", {}, False),
+        ("w7900", "awq", MIXTRAL, False),
+    ],
+)
+def test_only_dense_awq_on_amd_is_unpacked(
+    gpu: str, quantization: str, config: dict[str, Any], unpacked: bool
+) -> None:
+    model = replace(tiny(**config), quantization=quantization)
+    assert unpacks(model, parse_gpu(gpu)[0].chip) is unpacked
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_every_row_is_found_by_each_of_its_names_and_no_name_is_twice() -> None:
         ("NVIDIA GB10", 124610, "GB10"),
         ("NVIDIA GB10", 122570, "GB10"),
         ("AMD Instinct MI300X", 196288, "MI300X"),
+        ("AMD Radeon PRO W7900", 46064, "W7900"),
         ("NVIDIA Imaginary 9000", 24564, None),
         ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 9856, None),
     ],
@@ -131,6 +132,7 @@ def test_under_wsl_the_driver_tells_what_cuda_has() -> None:
         (Gpu("NVIDIA New", GIB, GIB, shared=True), True),
         (Gpu("NVIDIA Orin", GIB, GIB, capability=(8, 7)), True),
         (parse_gpu("gh200")[0], False),
+        (parse_gpu("w7900")[0], False),  # Thor's capability is that of another architecture
         (parse_gpu("24GiB")[0], False),
     ],
 )
@@ -141,6 +143,12 @@ def test_what_shares_the_memory_of_the_machine(gpu: Gpu, shares: bool) -> None:
 def test_the_driver_says_that_the_memory_is_shared() -> None:
     (gpu,) = machine_gpus(Machine((MachineGpu(0, "NVIDIA New", GIB, GIB, shared=True),)))
     assert gpu.shares_memory
+
+
+def test_amd_cards_are_known_by_the_name_where_they_have_no_row() -> None:
+    size = int(31.86 * GIB)
+    (gpu,) = machine_gpus(Machine((MachineGpu(0, "AMD Radeon AI PRO R9700", size, size),)))
+    assert (gpu.card, gpu.chip.amd) == (None, True)
 
 
 def test_a_card_that_has_no_row_is_known_by_its_compute_capability() -> None:

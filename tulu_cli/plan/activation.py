@@ -10,8 +10,11 @@ from tulu_cli.plan.shape import Shape, State
 from tulu_cli.plan.values import MIB, Range, ceil_div
 from tulu_cli.plan.versions import Rules
 
-# cuBLAS's workspace: aten/src/ATen/cuda/CUDABlas.cpp, getChosenWorkspaceSize.
+# cuBLAS's workspace, and hipBLAS's on AMD, which has more on CDNA 3 and 4: parseChosenWorkspaceSize
+# of PyTorch's aten/src/ATen/cuda/CUDABlas.cpp.
 _HOPPER = (9, 0)
+_CDNA = ((9, 4), (9, 5))
+_CDNA_WORKSPACE = 128 * MIB
 _LARGE_WORKSPACE = 32 * MIB
 _WORKSPACE = 8 * MIB + 128 * 1024
 _FULL_PRECISION = 4
@@ -23,7 +26,8 @@ _COUNTER_BITS = 33
 # for no AMD GPU and on none before Ampere (FlashInferBackend.supports_compute_capability).
 _FUSED_COPIES = 2
 _AMPERE = (8, 0)
-_AMD = ((9, 4), (9, 5), (11, 5))
+# From so many tokens on, AWQ without Marlin unpacks a matrix instead of reading it packed.
+_UNPACKED_FROM = 256
 
 
 class Batch(NamedTuple):
@@ -41,14 +45,20 @@ class Batch(NamedTuple):
 
 
 class Chip(NamedTuple):
-    """The compute capability of a GPU and its number of multiprocessors."""
+    """The compute capability of a GPU and its number of multiprocessors.
+
+    AMD's capabilities are the numbers of its architectures, and some are those of NVIDIA GPUs too.
+    """
 
     capability: tuple[int, int]
     processors: int
+    amd: bool = False
 
 
 def workspace(chip: Chip) -> int:
-    """Return the bytes of the workspace that cuBLAS keeps once it has run."""
+    """Return the bytes of the workspace that cuBLAS or hipBLAS keeps once it has run."""
+    if chip.amd:
+        return _CDNA_WORKSPACE if chip.capability in _CDNA else _LARGE_WORKSPACE
     return _LARGE_WORKSPACE if chip.capability >= _HOPPER else _WORKSPACE
 
 
@@ -82,14 +92,16 @@ def activation_peak(
     samples: bool,
     compiles: bool,
     staged: bool = False,
+    unpacks: bool = False,
     second_runner: bool = False,
 ) -> Peak:
     """Return the peak of one GPU.
 
     `samples` is True on a GPU that has the head and samples, `staged` where the layers are split
-    over several pipeline stages, which receive hidden states.
+    over several pipeline stages, which receive hidden states, and `unpacks` where quantized weights
+    are unpacked before they are multiplied.
     """
-    forward, held = forward_peak(shape, batch, rules), 0
+    forward, held = forward_peak(shape, batch, rules, unpacks=unpacks), 0
     if rules.keeps_experts:
         held += expert_buffers(shape, batch)
     else:
@@ -122,10 +134,12 @@ def _compiling(peak: int, rules: Rules, gpus: int) -> Range:
     return Range(0, max(0, trial - peak) + left, max(0, trial * 5 // 4 - peak) + 3 * left)
 
 
-def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
+def forward_peak(shape: Shape, batch: Batch, rules: Rules, *, unpacks: bool = False) -> int:
     """Return the bytes at the widest moment of a layer, where the MLP holds gate, up and product.
 
     Three tensors of the hidden size are alive then in V0, and a fourth between compiled pieces.
+    With `unpacks`, gate and up are made of their whole matrix in the model's data type:
+    AutoAWQLinearMethod.apply of layers/quantization/auto_awq.py, alike in vLLM 0.30 to 0.33.
     """
     width = shape.intermediate
     if shape.experts and shape.experts.first == 0:
@@ -133,7 +147,11 @@ def forward_peak(shape: Shape, batch: Batch, rules: Rules) -> int:
     attention = 0 if shape.latent is None else _latent_width(shape)
     inner = max(3 * width, attention) // batch.gpus
     hidden = (3 + rules.engine) * shape.hidden
-    return batch.tokens * (hidden + inner) * shape.dtype_bytes
+    values = batch.tokens * (hidden + inner)
+    if unpacks and batch.tokens >= _UNPACKED_FROM:
+        made = 2 * width // batch.gpus
+        values = max(values, batch.tokens * (hidden + made) + shape.hidden * made)
+    return values * shape.dtype_bytes
 
 
 def sampler_peak(
@@ -150,7 +168,7 @@ def sampler_peak(
         logit += rules.sampler_bytes
         held += buffer if rules.sampler_buffer else 0
     elif rules.second_sampler:
-        fused = chip.capability >= _AMPERE and chip.capability not in _AMD
+        fused = chip.capability >= _AMPERE and not chip.amd
         logit += _FULL_PRECISION * (1 + _FUSED_COPIES * fused)
         held += 0 if fused else buffer
     return rows * shape.vocabulary * logit + held

@@ -7,9 +7,10 @@ nominal size, which is less than any GPU seen reports. Bandwidth (GB/s) and dens
 L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere, Ada and
 Blackwell for RTX cards, its data sheets of the workstation cards, its page of DGX Spark for GB10
 (whose 1,000 TFLOP/s are sparse FP4, eight times bfloat16), that of Jetson Thor (2,070 such), and
-AMD's CDNA 2, 3 and 4 data sheets. Laptop cards have the TFLOP/s of their highest clock; the maker
-of the laptop may set a lower one. The Turing and Volta TFLOP/s are for float16, as they have no
-bfloat16.
+AMD's CDNA 2, 3 and 4 data sheets. W7900 has the 864 GB/s and 122 TFLOP/s that sellers print, Strix
+Halo (Radeon 8060S) those of 256 bits of LPDDR5X-8000 and of 40 units with 512 operations at 2.9
+GHz. Laptop cards have the TFLOP/s of their highest clock; the maker of the laptop may set a lower
+one. The Turing and Volta TFLOP/s are for float16, as they have no bfloat16.
 """
 
 import re
@@ -23,7 +24,8 @@ from tulu_cli.plan.values import GIB
 class Card(NamedTuple):
     """A row of the catalogue: GiB, GB/s, dense TFLOP/s, multiprocessors.
 
-    `link` is the connection between several: nvswitch, nvlink, xgmi or pcie.
+    `link` is the connection between several: nvswitch, nvlink, xgmi or pcie. `amd` tells AMD's
+    capabilities, which are the numbers of its architectures, from NVIDIA's.
     """
 
     name: str
@@ -35,11 +37,14 @@ class Card(NamedTuple):
     capability: tuple[int, int]
     processors: int
     aliases: tuple[str, ...] = ()
+    amd: bool = False
 
 
 _VOLTA, _TURING, _AMPERE, _GEFORCE30, _ADA = (7, 0), (7, 5), (8, 0), (8, 6), (8, 9)
 _HOPPER, _BLACKWELL, _ULTRA, _GEFORCE50, _GB10 = (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)
-_CDNA, _ORIN, _THOR = (9, 4), (8, 7), (11, 0)
+_ORIN, _THOR = (8, 7), (11, 0)
+# AMD's: gfx90a, gfx942, gfx950, gfx1100 and gfx1151, as vLLM reads them (platforms/rocm.py).
+_CDNA2, _CDNA3, _CDNA4, _RDNA3, _RDNA3_5 = (9, 0), (9, 4), (9, 5), (11, 0), (11, 5)
 _INTEGRATED = (_ORIN, _THOR, _GB10)
 
 CARDS = (
@@ -118,16 +123,20 @@ CARDS = (
     Card("RTX-PRO-6000", 94.97, 1597, 504, 1008, "pcie", _GEFORCE50, 188),
     Card("GB10", 121.69, 273, 125, 250, "pcie", _GB10, 48, ("dgx-spark",)),  # the machine's memory
     Card("Thor", 122.8, 273, 259, 517, "pcie", _THOR, 20, ("jetson-thor", "jetson-agx-thor")),
-    Card("MI210", 63.98, 1638, 181, None, "xgmi", _CDNA, 104),
-    Card("MI250X", 63.98, 1638, 191, None, "xgmi", _CDNA, 110),  # one of its two dies
-    Card("MI300X", 191.69, 5300, 1307, 2615, "xgmi", _CDNA, 304),
-    Card("MI325X", 255.7, 6000, 1307, 2615, "xgmi", _CDNA, 304),
-    Card("MI355X", 287.5, 8000, 2516, 5033, "xgmi", _CDNA, 256),
+    Card("MI210", 63.98, 1638, 181, None, "xgmi", _CDNA2, 104, amd=True),
+    Card("MI250X", 63.98, 1638, 191, None, "xgmi", _CDNA2, 110, amd=True),  # one of its two dies
+    Card("MI300X", 191.69, 5300, 1307, 2615, "xgmi", _CDNA3, 304, amd=True),
+    Card("MI325X", 255.7, 6000, 1307, 2615, "xgmi", _CDNA3, 304, amd=True),
+    Card("MI355X", 287.5, 8000, 2516, 5033, "xgmi", _CDNA4, 256, amd=True),
+    Card("W7900", 44.98, 864, 122, None, "pcie", _RDNA3, 96, ("radeon-pro-w7900",), amd=True),
+    # Half of the 128 GB of the machine, which is what Linux gives the GPU unless told otherwise.
+    Card("Strix-Halo", 62.47, 256, 59, None, "pcie", _RDNA3_5, 40, ("radeon-8060s",), amd=True),
 )
 
 
 MOST_GPUS = 4096
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:GiB|G)", re.IGNORECASE | re.ASCII)
+_AMD = "AMD"  # what the names of AMD's driver begin with
 _FILLER = re.compile(r"nvidia|geforce|tesla|amd|instinct|[\s_()/-]+")
 # A GPU that is only known by its size is taken for one of this kind.
 _PLAIN_CHIP = Chip((8, 6), 84)
@@ -151,13 +160,14 @@ class Gpu(NamedTuple):
     def chip(self) -> Chip:
         """The compute capability and multiprocessors, those of a common GPU where unknown."""
         if self.card is None:
-            return _PLAIN_CHIP._replace(capability=self.capability or _PLAIN_CHIP.capability)
-        return Chip(self.card.capability, self.card.processors)
+            capability = self.capability or _PLAIN_CHIP.capability
+            return _PLAIN_CHIP._replace(capability=capability, amd=self.name.startswith(_AMD))
+        return Chip(self.card.capability, self.card.processors, self.card.amd)
 
     @property
     def shares_memory(self) -> bool:
         """True if the GPU has no memory but the machine's, as GB10 (DGX Spark) and Jetson."""
-        return self.shared or self.chip.capability in _INTEGRATED
+        return self.shared or (self.chip.capability in _INTEGRATED and not self.chip.amd)
 
     @property
     def link(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
-from tulu_cli.plan.activation import Batch, activation_peak, has_second_runner, workspace
+from tulu_cli.plan.activation import Batch, Chip, activation_peak, has_second_runner, workspace
 from tulu_cli.plan.adapters import Slots, slot_blocks
 from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.gpus import Gpu
@@ -345,6 +345,7 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
         samples=stage == layout.pipeline - 1,
         compiles=not run.eager,
         staged=layout.pipeline > 1,
+        unpacks=unpacks(start.model, chip),
         second_runner=start.second_runner,
     )
     layers = len(stages(shape.layers, layout.pipeline)[stage])
@@ -372,6 +373,14 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     return Rank(
         stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks, adapters
     )
+
+
+def unpacks(model: Model, chip: Chip) -> bool:
+    """Return True where vLLM has no Marlin for AWQ, and unpacks the weights of dense layers.
+
+    Source: get_quant_method of auto_awq.py of vLLM 0.33, which takes Marlin on CUDA alone.
+    """
+    return chip.amd and model.quantization == "awq" and model.shape.experts is None
 
 
 def graph_bytes(
