@@ -285,6 +285,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         sees({"model_type": "clip_vision_model"}, {"model_type": "mistral"}),
     ),
     (
+        "LlavaOnevisionForConditionalGeneration",
+        "llava_onevision",
+        sees({"model_type": "siglip_vision_model"}, {"model_type": "qwen2"}),
+    ),
+    (
         "Mistral3ForConditionalGeneration",
         "mistral3",
         sees({"model_type": "pixtral"}, {"model_type": "ministral3"}),
@@ -407,6 +412,10 @@ REMOTE = {
     "ChatGLMModel": "GlmForCausalLM",
     "LLaMAForCausalLM": "LlamaForCausalLM",
     "IQuestCoderForCausalLM": "LlamaForCausalLM",
+    "SolarForCausalLM": "LlamaForCausalLM",
+    "TeleChat3ForCausalLM": "LlamaForCausalLM",
+    "InternLM3ForCausalLM": "SeedOssForCausalLM",
+    "ChatGLMForConditionalGeneration": "GlmForCausalLM",
     "MiMoForCausalLM": "Qwen2ForCausalLM",
     "PhiMoEForCausalLM": "PhimoeForCausalLM",
     "ExaoneMoEForCausalLM": "ExaoneMoeForCausalLM",
@@ -427,6 +436,16 @@ def test_chatglm_has_the_weights_of_glm() -> None:
     row = FAMILIES["ChatGLMModel"]
     other = {own: config.pop(key) for key, own in row.renamed.items()}
     shape = read_shape(config | other | {"architectures": ["ChatGLMModel"]}, "chatglm")
+    assert sum(prod(tensor.shape) for tensor in tensors_of(shape)) == parameters(model)
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(False, True), (True, False)])
+def test_internlm3_calls_its_biases_otherwise(inner: bool, outer: bool) -> None:
+    own = {"attention_bias": inner, "attention_out_bias": outer}
+    config, model = built("SeedOssForCausalLM", "seed_oss", own)
+    del config["attention_bias"], config["attention_out_bias"]
+    named_so = {"architectures": ["InternLM3ForCausalLM"], "qkv_bias": inner, "bias": outer}
+    shape = read_shape(config | named_so, "internlm3")
     assert sum(prod(tensor.shape) for tensor in tensors_of(shape)) == parameters(model)
 
 

@@ -359,6 +359,9 @@ FAMILIES: dict[str, Architecture] = {
         texts=_TEXTS,
         **_SEES,
     ),
+    "LlavaOnevisionForConditionalGeneration": Architecture(
+        front=see.llava_next, idle=see.idle_layers, texts=_TEXTS, **_SEES
+    ),
     "Mistral3ForConditionalGeneration": Architecture(
         front=see.mistral3, images=see.mistral3_tokens, idle=see.idle_layers, texts=_TEXTS, **_SEES
     ),
@@ -400,6 +403,12 @@ FAMILIES: dict[str, Architecture] = {
 FAMILIES |= {
     "LLaMAForCausalLM": Architecture(),
     "IQuestCoderForCausalLM": Architecture(),
+    "SolarForCausalLM": Architecture(),
+    "TeleChat3ForCausalLM": Architecture(),
+    "InternLM3ForCausalLM": FAMILIES["SeedOssForCausalLM"]._replace(
+        renamed={"attention_bias": "qkv_bias", "attention_out_bias": "bias"}
+    ),
+    "ChatGLMForConditionalGeneration": FAMILIES["ChatGLMModel"],
     "MiMoForCausalLM": Architecture(qkv_bias=True, kinds=upper_sliding),
     "PhiMoEForCausalLM": FAMILIES["PhimoeForCausalLM"],
     "ExaoneMoEForCausalLM": FAMILIES["ExaoneMoeForCausalLM"],
