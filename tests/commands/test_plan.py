@@ -218,6 +218,7 @@ def test_an_older_name_of_an_option_is_taken_too(old: str, new: str) -> None:
             ("8b", "--gpu", "h100", "--engine", "transformers", "--find", "gpus"),
             "--find is for --engine vllm only",
         ),
+        (("8b", "--engine", "transformers", "--quantized-cache", "3"), "4 or 2 bits"),
         (("8b", "--compare", "8b,70b"), "--compare only"),
         (("--compare", "8b"), "two or more"),
         (("--compare", "8b,70b", "--find", "gpus"), "one MODEL"),

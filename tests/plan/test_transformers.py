@@ -7,15 +7,17 @@ import pytest
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
+from transformers.cache_utils import QuantizedLayer
 from transformers.integrations.accelerate import _get_device_map
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from tests.plan.test_families import CASES, TEXT, named
 from tests.plan.test_families import built as small_model
+from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.placement import parts_of, placed
 from tulu_cli.plan.read import model_of
-from tulu_cli.plan.transformers import Generation, cache_bytes, plan_transformers
+from tulu_cli.plan.transformers import Generation, activation_peak, cache_bytes, plan_transformers
 from tulu_cli.plan.values import GIB, Verdict
 from tulu_cli.plan.weights import weight_bytes
 
@@ -96,6 +98,45 @@ def test_a_static_cache_is_as_long_as_it_may_get(kind: str, batch: int) -> None:
     real = filled(model, batch, StaticCache(config=model.config, max_cache_len=64))
     plan = Generation(64, batch, static=True)
     assert cache_bytes(model_of(kind, config, dtype="float32").shape, plan) == real
+
+
+class Packed(QuantizedLayer):  # type: ignore[misc]
+    """transformers' layer over a stand-in for quanto: packed bytes, and a scale and a shift."""
+
+    def _quantize(self, tensor: torch.Tensor, axis: int) -> Any:
+        groups = tensor.reshape(-1, self.q_group_size)
+        data = torch.zeros(groups.numel() * self.nbits // 8, dtype=torch.uint8)
+        return data, groups[:, :1].clone(), groups[:, :1].clone(), tensor.shape
+
+    def _dequantize(self, q_tensor: Any) -> torch.Tensor:
+        return torch.zeros(q_tensor[-1], dtype=self.keys.dtype)
+
+
+@pytest.mark.parametrize("bits", [4, 2])
+def test_a_quantized_cache_has_its_most_before_the_newest_tokens_are_quantized(bits: int) -> None:
+    config = KINDS["qwen3"] | {"num_hidden_layers": 1}
+    shape, layer = model_of("qwen3", config, dtype="bfloat16").shape, Packed(nbits=bits)
+    real = {}
+    for held in range(1, 300):
+        one = torch.zeros(2, 2, 1, 64, dtype=torch.bfloat16)
+        layer.update(one, one)
+        quantized = (*layer._quantized_keys[:3], *layer._quantized_values[:3])
+        real[held] = storages([layer.keys, layer.values, *quantized])
+    planned = {held: cache_bytes(shape, Generation(held + 1, 2, cache_bits=bits)) for held in real}
+    assert all(real[held] <= planned[held] for held in range(1, 300))
+    assert [held for held in real if real[held] == planned[held] and held > 127] == [128, 256]
+
+
+def test_a_quantized_cache_is_for_full_attention_only() -> None:
+    card, plan = Gpu("card", GIB, GIB), Generation(64, cache_bits=4)
+    with pytest.raises(UsageError, match="window does not"):
+        plan_transformers(model_of("window", KINDS["window"]), plan, [card])
+    whole = model_of("llama", LLAMA, dtype="float32")
+    small = plan_transformers(whole, Generation(4096, cache_bits=4), [card])
+    assert small.cache < plan_transformers(whole, Generation(4096), [card]).cache // 4
+    unpacked = 2 * 4096 * 2 * 2 * 32 * 4  # twice the keys and values of a layer: 2 heads of 32
+    forward = activation_peak(whole.shape, Generation(4096)).expected
+    assert small.activation.expected == forward + unpacked
 
 
 def test_beams_multiply_the_cache() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _ENGINES = ("vllm", "transformers")
 _USAGES = ("server", "llm")
 _FINDS = ("max-model-len", "concurrency", "gpus", "utilization")
+_CACHE_BITS = (4, 2)
 _MOST = 2**30
 _MOST_GPUS = 4096
 # Sections of --help beside those that other commands have.
@@ -230,6 +231,14 @@ def plan(
             rich_help_panel=_options.ENGINE,
         ),
     ] = False,
+    quantized_cache: Annotated[
+        int | None,
+        typer.Option(
+            help="Plan for transformers' QuantizedCache, by quanto (transformers).",
+            metavar="4|2",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -301,6 +310,10 @@ def plan(
         raise UsageError(
             "--log takes one MODEL, and cannot be combined with --compare, --find or --plot."
         )
+    if quantized_cache is not None and (quantized_cache not in _CACHE_BITS or static_cache):
+        raise UsageError(
+            "--quantized-cache takes 4 or 2 bits, and cannot be combined with --static-cache."
+        )
     # A log has settings of its own, of which only a flag differs on purpose.
     value = settings.get if log is None else flags.get
     chosen = PlanOptions(
@@ -330,6 +343,7 @@ def plan(
         batch_size=batch_size,
         num_beams=num_beams,
         static_cache=static_cache,
+        quantized_cache=quantized_cache,
         log=log,
         find=_find(find),
         explain=explain,

@@ -51,7 +51,7 @@ _OF_ENGINE = {
         "explain",
         "plot",
     ),
-    "transformers": ("batch_size", "num_beams", "static_cache"),
+    "transformers": ("batch_size", "num_beams", "static_cache", "quantized_cache"),
 }
 
 
@@ -87,6 +87,7 @@ class PlanOptions(NamedTuple):
     batch_size: int = 1
     num_beams: int = 1
     static_cache: bool = False
+    quantized_cache: int | None = None
     log: str | None = None
     find: str | None = None
     explain: bool = False
@@ -228,7 +229,7 @@ def _run_transformers(
         return
     for model in models:
         tokens, batch, beams = _context(chosen, model), chosen.batch_size, chosen.num_beams
-        generation = Generation(tokens, batch, beams, chosen.static_cache)
+        generation = Generation(tokens, batch, beams, chosen.static_cache, chosen.quantized_cache)
         plans.append(plan_transformers(_with_adapters(chosen, model), generation, gpus))
     if chosen.json_output:
         from tulu_cli.plan.report import transformers_report

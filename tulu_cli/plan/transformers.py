@@ -7,28 +7,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import span, state_bytes, token_bytes
 from tulu_cli.plan.placement import parts_of, placed
-from tulu_cli.plan.shape import DTYPE_BYTES, Kept, Shape, State, Vector
+from tulu_cli.plan.shape import DTYPE_BYTES, Kept, Keys, Shape, State, Vector
 from tulu_cli.plan.values import Judgement, Range, Verdict
 from tulu_cli.plan.vllm import CONTEXT, Model
 from tulu_cli.text import gib
 
 _FULL_PRECISION = 4
+# QuantizedCache of cache_utils.py of transformers 5.19 with quanto: so many values share a scale
+# and a shift, and the newest tokens stay as they are until there are one more than these.
+_GROUP = 64
+_UNQUANTIZED = 127
 
 
 @dataclass(frozen=True)
 class Generation:
     """The settings of one generation; `tokens` is the length of prompt and completion together.
 
-    A static cache is allocated at that length at once.
+    A static cache is allocated at that length at once; one with `cache_bits` is quantized.
     """
 
     tokens: int
     batch: int = 1
     beams: int = 1
     static: bool = False
+    cache_bits: int | None = None
 
     @property
     def rows(self) -> int:
@@ -96,8 +102,10 @@ def plan_transformers(
 ) -> TransformersPlan:
     """Plan one generation on GPUs that hold the layers in turn, as device_map does.
 
-    The GPUs may differ. One alone holds everything.
+    The GPUs may differ. One alone holds everything. Raise UsageError for a quantized cache of a
+    model that transformers has none for.
     """
+    _check_cache(model, generation)
     parts = parts_of(model)
     where = placed(parts, [gpu.free_bytes for gpu in gpus]) if len(gpus) > 1 else [0] * len(parts)
     each_layer = layer_cache_bytes(model.shape, generation)
@@ -118,6 +126,17 @@ def plan_transformers(
         for index, gpu in enumerate(gpus)
     )
     return TransformersPlan(model, generation, shares, weights[-1], _judge(shares, weights[-1]))
+
+
+def _check_cache(model: Model, generation: Generation) -> None:
+    """Raise UsageError for a cache that the model cannot have."""
+    kept = [one for layer in model.shape.decoder for one in layer.kept]
+    whole = all(isinstance(one, Keys) and not (one.window or one.chunk) for one in kept)
+    if generation.cache_bits and not whole:
+        raise UsageError(
+            f"--quantized-cache is for models that keep keys and values of every token in each "
+            f"layer, and {model.name} does not."
+        )
 
 
 def _judge(shares: Sequence[Share], offloaded: int) -> Judgement:
@@ -147,13 +166,28 @@ def cache_bytes(shape: Shape, generation: Generation) -> int:
 def layer_cache_bytes(shape: Shape, generation: Generation) -> list[int]:
     """Return the bytes that each layer keeps.
 
-    A dynamic cache never holds the last token that is generated.
+    A dynamic cache never holds the last token that is generated. A quantized one has the most
+    where as many tokens as may be are not quantized yet.
     """
     held = generation.tokens if generation.static else generation.tokens - 1
+    bits = generation.cache_bits
+    plain = held if bits is None else min(held, _UNQUANTIZED)
     return [
-        generation.rows * sum(_kept_bytes(shape, one, held) for one in layer.kept)
+        generation.rows
+        * sum(
+            _kept_bytes(shape, one, plain)
+            + (_quantized_bytes(shape, one, held - plain, bits) if bits else 0)
+            for one in layer.kept
+        )
         for layer in shape.decoder
     ]
+
+
+def _quantized_bytes(shape: Shape, kept: Kept, tokens: int, bits: int) -> int:
+    """Return the bytes of `tokens` tokens, each group with a scale and a shift."""
+    size = token_bytes(kept, 1, shape.dtype) * tokens
+    values = size // shape.dtype_bytes
+    return values * bits // 8 + 2 * size // _GROUP
 
 
 def _kept_bytes(shape: Shape, kept: Kept, tokens: int) -> int:
@@ -173,6 +207,9 @@ def activation_peak(shape: Shape, generation: Generation, *, logits: bool = True
     size = DTYPE_BYTES[shape.dtype]
     forward = rows * (4 * shape.hidden + 3 * shape.intermediate) * size
     made = generation.rows * shape.vocabulary * (size + 3 * _FULL_PRECISION) if logits else 0
+    if generation.cache_bits:  # a layer's keys and values, unpacked and then joined to the newest
+        layers = [[token_bytes(one, 1, shape.dtype) for one in each.kept] for each in shape.decoder]
+        forward += 2 * rows * max(map(sum, layers), default=0)
     # A static or padded batch has a mask of tokens by tokens; an attention that is not fused
     # would hold it for every head.
     mask = generation.rows * generation.tokens**2 if generation.batch > 1 else 0
