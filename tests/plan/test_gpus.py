@@ -140,6 +140,13 @@ def test_what_shares_the_memory_of_the_machine(gpu: Gpu, shares: bool) -> None:
     assert gpu.shares_memory is shares
 
 
+@pytest.mark.parametrize(
+    ("name", "hides"), [("strix-halo", True), ("gb10", True), ("w7900", False)]
+)
+def test_what_the_driver_does_not_tell_of(name: str, hides: bool) -> None:
+    assert parse_gpu(f"{name}@120GiB")[0].hides_memory is hides
+
+
 def test_the_driver_says_that_the_memory_is_shared() -> None:
     (gpu,) = machine_gpus(Machine((MachineGpu(0, "NVIDIA New", GIB, GIB, shared=True),)))
     assert gpu.shares_memory

@@ -170,6 +170,14 @@ class Gpu(NamedTuple):
         return self.shared or (self.chip.capability in _INTEGRATED and not self.chip.amd)
 
     @property
+    def hides_memory(self) -> bool:
+        """True if the driver tells vLLM less memory than CUDA or HIP has, or nothing at all.
+
+        Of Strix Halo amdsmi tells what the firmware sets aside, half a GiB by default.
+        """
+        return self.shares_memory or (self.chip.amd and self.chip.capability == _RDNA3_5)
+
+    @property
     def link(self) -> str:
         """The connection to the other GPUs, PCIe where unknown."""
         return self.card.link if self.card else "pcie"

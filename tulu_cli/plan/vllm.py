@@ -264,9 +264,9 @@ def batch_defaults(run: Run, gpu: Gpu, rules: Rules) -> tuple[int, int]:
     """Return max_num_seqs and max_num_batched_tokens, as asked or by default of `run.usage`.
 
     GPUs that share the machine's memory have the smaller ones in every release: their driver does
-    not tell a size, which get_batch_defaults of vllm/engine/arg_utils.py then takes for 0.
+    not tell its size, which get_batch_defaults of vllm/engine/arg_utils.py then takes for 0.
     """
-    small = _is_a100(gpu) or gpu.shares_memory
+    small = _is_a100(gpu) or gpu.hides_memory
     large = gpu.total_bytes >= rules.large_bytes and not small
     sequences = run.max_num_seqs or (rules.large_seqs if large else rules.small_seqs)
     if run.max_num_batched_tokens:
