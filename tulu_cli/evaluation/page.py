@@ -9,7 +9,7 @@ from html import escape
 from tulu_cli.evaluation.record import RunRecord
 from tulu_cli.evaluation.report import about, heading, setup, table
 from tulu_cli.evaluation.results import Result
-from tulu_cli.evaluation.statistics import Estimate
+from tulu_cli.statistics import Estimate
 from tulu_cli.text import command_free
 
 _LEFT, _RIGHT, _WIDTH, _ROW, _TOP = 110, 24, 760, 34, 16
