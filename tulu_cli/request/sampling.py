@@ -50,7 +50,7 @@ def decide(
         logprobs=logprobs,
         ignore_eos=ignore_eos,
         constraint=constraint,
-        logit_bias=logit_bias,
+        logit_bias=dict(logit_bias),
         **{name: chosen[name] for name in names if name in chosen},
     )
 
