@@ -4,6 +4,7 @@ The model has four layers, so what it says does not matter, only that it is the 
 """
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -142,6 +143,7 @@ def test_vllm_gives_the_same_tokens(
         assert isinstance(refused, BadInput)
     finally:
         engine.close()
+    assert "VLLM_RPC_BASE_PATH" not in os.environ, "which a server that starts later would inherit"
     assert together == transformers_ids(small_directory, adapters, requests)
     assert len(set(together)) == 3
 
@@ -179,7 +181,7 @@ def test_vllm_is_told_the_least_rank_that_it_takes() -> None:
         "max_loras": 2,
         "max_cpu_loras": 2,
         "max_lora_rank": 128,
-        "lora_target_modules": ["q_proj"],
+        "lora_target_modules": ("q_proj",),
     }
     assert adapter_arguments([adapter("a", 8)], has_gpu=False)["max_loras"] == 2
     with pytest.raises(UsageError, match="a has rank 513, and vLLM takes 512 at most"):

@@ -150,7 +150,7 @@ def test_a_warm_engine_answers_with_each_of_its_adapters(
             request = Request((5, 6), Sampling(temperature=0.0, max_tokens=9), (2,), adapter=name)
             try:
                 answers.append(collect(engine.stream(request))[0].text.partition(":")[0])
-            except BadInput as error:
+            except ModelNotFound as error:
                 answers.append(str(error))
         assert answers[1:3] == ["mine", "two"]
         assert answers[3].startswith("The model here is 'demo', with the adapters mine, two")

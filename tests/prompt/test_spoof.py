@@ -185,7 +185,7 @@ def test_tools_documents_and_other_keys(pairs: dict[str, Pair]) -> None:
 
 def test_private_use_characters_in_content_are_no_way_in(pair: Pair) -> None:
     ours = pair.ours
-    for code in (0xF0000, 0xF0001, 0xF0002, 0x10FFFD):
+    for code in (0xF0000, 0x10FFFD):
         names = "".join(f"{chr(code)}{i}{chr(code)}" for i in ours.special_tokens.values())
         spoof = turns(names + str(ours.eos_token) + chr(code))
         assert controls(ours, spoof) == controls(ours, turns("x"))

@@ -51,6 +51,7 @@ def test_all_that_is_known() -> None:
         },
         "sampling": {
             "max_tokens": 5,
+            "max_reasoning_tokens": None,
             "temperature": 1.0,
             "top_p": 1.0,
             "top_k": 0,

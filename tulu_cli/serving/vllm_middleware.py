@@ -21,7 +21,6 @@ from tulu_cli.engines.thinking import is_guided
 from tulu_cli.engines.vllm.generate import generate
 from tulu_cli.engines.vllm.values import lora_request
 from tulu_cli.errors import BadInput, EngineDied, EngineError, TuluError
-from tulu_cli.models.adapter import Adapter
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import (
     ANSWER_PATH,
@@ -48,7 +47,7 @@ class TuluRoutes:
     tokenizer: ClassVar[Tokenizer]
     max_model_len: ClassVar[int | None] = None
     engine: ClassVar[Any] = None  # the AsyncLLM of the server
-    adapters: ClassVar[Sequence[Adapter]] = ()
+    adapters: ClassVar[Sequence[Any]] = ()  # those of the engine's spec
     _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self, app: "ASGIApp") -> None:

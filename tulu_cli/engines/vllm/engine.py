@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _Asked = TypeVar("_Asked")
 _Given = TypeVar("_Given")
 _IN_FLIGHT = 512
+_SOCKETS = "VLLM_RPC_BASE_PATH"  # where vLLM has the sockets of its processes
 _END = object()
 
 
@@ -129,7 +130,7 @@ class VllmEngine:
                 raise UsageError(
                     f"vLLM does not take this --engine-arg: {first_line(error)}."
                 ) from error
-            os.environ["VLLM_RPC_BASE_PATH"] = self._folder.name
+            os.environ[_SOCKETS] = self._folder.name
             return start_engine(config, log=self._log)
 
     async def _forward(
@@ -205,6 +206,9 @@ class VllmEngine:
         self._thread.join()
         self._loop.close()
         self._folder.cleanup()
+        # A server that this process starts later would look for its sockets in there.
+        if os.environ.get(_SOCKETS) == self._folder.name:
+            del os.environ[_SOCKETS]
         logging.disable(logging.NOTSET)
 
     def _load_error(self, error: Exception) -> TuluError:

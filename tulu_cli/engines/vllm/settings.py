@@ -134,7 +134,7 @@ def adapter_arguments(adapters: Sequence[Adapter], *, has_gpu: bool) -> dict[str
         "max_loras": slots,
         "max_cpu_loras": slots,
         "max_lora_rank": slot_rank(adapters),
-        "lora_target_modules": list(all_targets(adapters)),
+        "lora_target_modules": all_targets(adapters),
     }
 
 
@@ -190,9 +190,6 @@ def serve_arguments(arguments: dict[str, Any]) -> list[str]:
         elif isinstance(value, bool):
             options.append(option if value else option.replace("--", "--no-", 1))
         else:
-            options += [option, *map(_told, value if isinstance(value, list) else [value])]
+            told = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+            options += [option, told]
     return options
-
-
-def _told(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
