@@ -222,14 +222,12 @@ def test_a_full_disk_is_told() -> None:
 
 def test_a_line_of_ten_megabytes(tmp_path: Path) -> None:
     long = "x" * 10_000_000 + " It is 5."
-    math = {"dataset": "MATH", "ground_truth": "5", "response": long[-1_000_000:]}
+    math = {"dataset": "MATH", "ground_truth": "5", "response": long + r" \boxed{5}"}
     rows = [{**RIGHT, "response": long}, math]
     done = tulu("verify", written(tmp_path / "a.jsonl", RIGHT, *rows, WRONG))
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row.get("verified") for row in found[:2]] == [True, True]
+    assert [row.get("verified") for row in found] == [True, True, True, False]
     assert len(found[1]["response"]) == len(long)
-    assert "verified" in found[2] or "too long" in found[2]["error"]["message"]
-    assert found[3]["verified"] is False
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
