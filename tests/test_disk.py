@@ -116,6 +116,19 @@ def test_a_replacement_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    path, link, pipe = (tmp_path / name for name in ("file", "link", "pipe"))
+    link.symlink_to(path)
+    replace_atomically(link, b"one")
+    assert (link.is_symlink(), path.read_bytes()) == (True, b"one")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    replace_atomically(pipe, b"two")
+    assert (pipe.is_fifo(), os.read(reader, 9)) == (True, b"two")
+    os.close(reader)
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "pipe"]
+
+
 def test_an_error_of_the_disk_is_one_sentence(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     with pytest.raises(BadInput) as read, reading(missing):

@@ -150,12 +150,19 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
     """Yield a file that takes the place of `path` once the block ends, in one step.
 
     If the block raises, or the program is killed, `path` is as it was. Its permissions stay; a new
-    file gets `mode`.
+    file gets `mode`. A link stays one, to the file that it names. What is no file, such as a pipe,
+    is written to as it is.
     """
     import tempfile
 
     with suppress(FileNotFoundError):
-        mode = stat.S_IMODE(path.stat().st_mode)
+        found = path.stat().st_mode
+        mode = stat.S_IMODE(found)
+        if not stat.S_ISREG(found):
+            with path.open("wb") as file:
+                yield file
+            return
+    path = Path(os.path.realpath(path))
     descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
