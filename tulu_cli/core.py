@@ -63,7 +63,8 @@ class Sampling:
 
     `max_tokens` None means up to the context length. `temperature` 0 is greedy. `top_k` 0,
     `top_p` 1, `min_p` 0 and `repetition_penalty` 1 are off. The other two penalties are OpenAI's,
-    and look at the answer alone. `logit_bias` is added to the logits of tokens, by their ids.
+    and look at the answer alone, which begins anew where a structure or a limit tells it from its
+    thought. `logit_bias` is added to the logits of tokens, by their ids.
     `logprobs` is the number of alternatives reported a token; None reports none. Choice i of `n`
     draws with `seed` + i. After `max_reasoning_tokens` tokens a thought is closed, and the answer
     begins; None is no limit. The `constraint` binds the answer alone.

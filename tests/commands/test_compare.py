@@ -144,6 +144,18 @@ def test_votes_are_kept_and_gone_on_with(models: CompareOptions, rows: str, tmp_
     assert shown.count("## line ") == len(ROWS)
 
 
+def test_votes_on_others_are_refused_before_anything_is_asked(
+    models: CompareOptions, tmp_path: Path
+) -> None:
+    votes = tmp_path / "votes.jsonl"
+    chosen = replace(models, source="Hi", blind=True, output=str(votes))
+    outcome(chosen, b"a\n")
+    whole, cut = models.models.items()
+    for changes in ({"models": dict([cut, whole])}, {"order_seed": -1}):
+        other = replace(chosen, resume=True, **changes)
+        assert outcome(other, b"a\n", UsageError) == ("", "")
+
+
 def test_rows_without_a_partner_are_counted(
     models: CompareOptions, rows: str, tmp_path: Path
 ) -> None:
@@ -221,3 +233,10 @@ def test_models_are_named_with_their_settings_on_the_command_line(demo_directory
     wrong = tulu("compare", "-m", "8b,fast=1", "-m", "8b", "Hi")
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert wrong.stderr.startswith(b"tulu: -m 8b,fast=1: there is no setting 'fast'.")
+    files = tulu("compare", "a.jsonl", "b.jsonl", "--greedy", "--format", "csv")
+    assert files.returncode == 2
+    assert files.stderr == (
+        b"tulu: Outputs of tulu batch have their answers already: leave --format out.\n"
+    )
+    long = tulu("compare", "word " * 100)
+    assert (long.returncode, long.stderr[:30]) == (2, b"tulu: Name two models or more ")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.adapters import make_adapter
 from tests.evaluation import rows as small
 from tests.foreign_server import serving, strict
 from tests.program import eventually, running, tulu
@@ -164,6 +165,24 @@ def test_a_folder_has_results_of_one_model(
     small.folder(Path(fake[-1]), drop=[{"passage": "p", "question": "q", "answers": [["x"]]}])
     both = measured(folder, *fake, "drop")
     assert list(both["tasks"]) == ["drop", "gsm8k"], "in the order of the card"
+
+
+def test_an_adapter_is_part_of_the_set_up(
+    fake: tuple[str, ...], small_directory: Path, tmp_path: Path
+) -> None:
+    model, *options = (str(small_directory), *fake[1:])
+    paths = [tmp_path / at / "mine" for at in "ab"]
+    one, other = (
+        str(make_adapter(path, small_directory, rank=rank, targets=("q_proj",)))
+        for rank, path in enumerate(paths, 1)
+    )
+    folder = tmp_path / "run"
+    made = measured(folder, model, *options, "gsm8k", "--limit", "1", "--adapter", one)
+    assert "with the adapter mine" in made["tasks"]["gsm8k"]["differs"]
+    again = ("eval", model, *options, "gsm8k", "-o", str(folder), "--resume", "--adapter", other)
+    for extra, said in (((), "or of another set-up of it"), (("--adapter", one), "by one adapter")):
+        done = tulu(*again, *extra)
+        assert (done.returncode, said in done.stderr.decode()) == (2, True)
 
 
 def test_rows_without_an_answer_are_counted_and_tried_again(

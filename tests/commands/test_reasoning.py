@@ -331,6 +331,18 @@ def test_a_real_model_thinks_and_answers(
     assert (code, said, beside.strip()) == (0, f"{stdout}\n", thought)
 
 
+def test_a_thought_of_a_real_model_that_is_cut(run: Run, thinker_directory: Path) -> None:
+    model = ("complete", "--engine", "transformers", "-m", str(thinker_directory), "--greedy")
+    cut = ("--max-tokens", "3", "--reasoning", "show", "--fail-on-length")
+    code, stdout, stderr = run(*model, *cut, "Hi")
+    assert (code, stdout) == (8, "")
+    *thought, sentence = stderr.splitlines()
+    assert "".join(thought).strip() == "Two and"
+    assert sentence == (
+        "tulu: The thought was cut before an answer at 3 tokens: raise --max-tokens."
+    )
+
+
 def test_a_real_model_thinks_in_a_chat_as_it_is_set(run: Run, thinker_directory: Path) -> None:
     model = ("chat", "--engine", "transformers", "-m", str(thinker_directory), "--greedy")
     turns = "Hi\n/set max-reasoning-tokens 1\nAgain\n"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -156,7 +157,11 @@ def test_on_a_port_it_answers_until_ctrl_c(demo_directory: Path, root: Path) -> 
         wait_for(process, f"fake, http://127.0.0.1:{port}/v1".encode())
         ask = ("complete", "--server", f"http://127.0.0.1:{port}", "-m", str(demo_directory))
         assert said(*ask, "--raw", "say it") == ("say it\n", "")
-        process.send_signal(signal.SIGINT)
+        with running(*ask, "--raw", "fake: wait 60", env=env_of(root)):
+            loaded = f"http://127.0.0.1:{port}/load"
+            assert eventually(lambda: json.load(urlopen(loaded))["server_load"] == 1)
+            process.send_signal(signal.SIGINT)
+            process.wait(DEADLINE_SECONDS)
         assert pipe(process.stderr).read() == f"tulu: stopped {demo_directory}.\n".encode()
         assert process.wait(DEADLINE_SECONDS) == 0
 

@@ -238,6 +238,14 @@ def test_which_of_the_models_of_a_server_is_meant(
     assert (found.info.model, found.root, found.info.max_model_len) == (model, root, length)
 
 
+def test_a_model_with_two_names_has_its_adapters_by_either(stranger: Stranger) -> None:
+    for asked in ("prod", "prod-2"):
+        stranger.replies = [(200, {"data": [BASE, ALSO, LORA]})]
+        found = servers.at_url(stranger.url, None, asked)
+        assert isinstance(found, Endpoint)
+        assert found.adapters == ("sql",)
+
+
 def test_of_models_that_differ_one_has_to_be_named(stranger: Stranger) -> None:
     for asked in (None, "8b"):
         stranger.replies = [(200, {"data": [BASE, OTHER, LORA]})]

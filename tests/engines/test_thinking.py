@@ -1,6 +1,7 @@
 """What follows a thought token by token, and what an engine is asked that has to be asked again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,11 @@ def test_a_thought_is_closed_after_so_many_tokens(
     found, guide = followed(thinker, asked, thinker.encode_text(said))
     assert found == ("" if constraint and kept == "yes" else kept)
     assert guide.has_cut == ("{" in kept)
+
+
+def test_whoever_is_asked_again_is_asked_for_the_same_adapter(thinker: Tokenizer) -> None:
+    asked = replace(request(OPEN, limit=0), adapter="mine")
+    assert ContinuedChoice(asked, thinker, 0, 0.0).asked.adapter == "mine"
 
 
 def test_a_choice_is_asked_again_with_what_has_come(thinker: Tokenizer) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import torch
 import transformers
 
 from tests.program import once_within
-from tulu_cli.core import Constraint, Done, Request, Sampling, Text
+from tulu_cli.core import Constraint, Done, Request, Sampling, Text, ThoughtFormat
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine
+from tulu_cli.engines.thinking import ContinuedChoice
 from tulu_cli.engines.transformers.cache import cache_argument
 from tulu_cli.errors import BadInput, DoesNotFit, EngineError, NoEngine, UsageError
 from tulu_cli.machine import Machine
@@ -387,6 +389,27 @@ def test_in_bfloat16_nothing_else_changes_an_answer_of_a_deterministic_engine(
     warm = [collect(list(iter(events.get, END_OF_JOB))) for events in served]
     for answers in (again, [together[i] for i in range(len(requests))], warm):
         assert [[choice.token_ids for choice in answer] for answer in answers] == expected
+
+
+def test_penalties_begin_anew_behind_a_thought_as_where_an_engine_is_asked_again(
+    engine: Any, asker: Asker
+) -> None:
+    """What vLLM and servers do, to which all that has come is the prompt."""
+    thoughts = ThoughtFormat("<think>", "</think>", is_open=True, closing="\n</think>\n\n")
+    sampling: dict[str, Any] = {"presence_penalty": 2.0, "frequency_penalty": 2.0}
+    asked = asker.request(max_tokens=40, max_reasoning_tokens=8, **sampling)
+    asked = replace(asked, thoughts=thoughts)
+    (here,) = collect(engine.stream(asked))
+    choice = ContinuedChoice(asked, asker.tokenizer, 0, 0.0)
+    while choice.finish is None:
+        list(choice.begin())
+        for event in engine.stream(choice.asked):
+            for token in event.token_ids if isinstance(event, Text) else ():
+                list(choice.push(token))
+            if choice.is_stale or choice.finish is not None:
+                break
+    assert here.done.reasoning_truncated
+    assert list(here.token_ids) == choice._fed[len(asked.prompt_token_ids) :]
 
 
 @pytest.mark.parametrize("temperature", [1e-300, 1e-38, 1e-6])

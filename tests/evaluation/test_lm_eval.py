@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.adapters import make_adapter
 from tests.program import tulu
 from tulu_cli.core import Message, ScoreRequest
 from tulu_cli.errors import TuluError, UsageError
@@ -62,6 +63,20 @@ def test_likelihoods_are_those_of_tulu_batch(model: TuluLM, demo_directory: Path
     assert len({greedy for _, greedy in found}) == 2
     # Spaces at the end of a context belong to what follows it.
     assert model.loglikelihood([Asked(("one two ", "six"))]) == found[1:2]
+
+
+def test_an_adapter_answers_and_scores(demo_directory: Path, tmp_path: Path) -> None:
+    adapter = str(make_adapter(tmp_path / "mine", demo_directory, rank=1, targets=("q_proj",)))
+    model = TuluLM(str(demo_directory), **FAKE, adapter=adapter)
+    (text,) = model.generate_until([Asked(("fake: say Hi\n", {"until": [], "max_gen_toks": 6}))])
+    assert text == "mine: Hi"
+    (found,) = model.loglikelihood([Asked(("Say.", "mine: Say"))])
+    model.close()
+    row = {"text": "Say.", "completion": "mine: Say"}
+    (expected,) = batch(demo_directory, [row], "--score", "--adapter", adapter)
+    (alone,) = batch(demo_directory, [row], "--score")
+    assert found == (expected["logprob"], expected["greedy"])
+    assert expected["logprob"] != alone["logprob"]
 
 
 def test_a_text_with_nothing_before_it_follows_what_stands_for_a_bos(model: TuluLM) -> None:

@@ -233,6 +233,8 @@ NAVIGATE = {"subset": "navigate", "input": "x", "target": "Yes"}
         ("bbh", {**NAVIGATE, "subset": "snarks"}, "3 shots of snarks, the first with its descr"),
         ("ifeval", {**IFEVAL, "kwargs": []}, "must be lists of one length"),
         ("ifeval", {**IFEVAL, "instruction_id_list": [], "kwargs": []}, "has no instruction"),
+        ("ifeval", {**IFEVAL, "instruction_id_list": ["x:y"], "kwargs": [None]}, "'x:y'"),
+        ("ifeval", {**IFEVAL, "instruction_id_list": [["x"]], "kwargs": [{}]}, "must be a text"),
     ],
 )
 def test_a_row_of_another_form_is_refused(

@@ -10,7 +10,7 @@ from tests.adapters import make_adapter
 from tests.warming import load_warm, runtime
 from tulu_cli.batch.options import BatchOptions, check_combinations
 from tulu_cli.batch.requests import identity
-from tulu_cli.core import Request, Sampling
+from tulu_cli.core import Request, Sampling, ThoughtFormat
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import BadInput, ModelNotFound, NoEngine, UsageError
@@ -115,8 +115,12 @@ def test_what_cannot_be_is_said(
     model = str(small_directory)
     with pytest.raises(ModelNotFound, match=r"There is no directory '\./none'"):
         prepared(model=model, adapter=["./none"])
-    with pytest.raises(ModelNotFound, match="'none' is not an adapter"):
-        prepared(model=model, adapter=["none"])
+    with pytest.raises(ModelNotFound, match="'nobody' is not an adapter"):
+        prepared(model=model, adapter=["nobody"])
+    alone, _ = prepared(model=model, adapter=["none"])
+    assert alone.token_model().adapters == ()
+    with pytest.raises(UsageError, match="--adapter none is for no adapter at all"):
+        prepared(model=model, adapter=["none", str(adapter)])
     with pytest.raises(ModelNotFound, match="org/none is not in the cache"):
         prepared(model=model, adapter=["org/none"])
     deep = make_adapter(tmp_path / "deep", demo_directory, rank=1, targets=("k_proj",))
@@ -153,6 +157,10 @@ def test_a_warm_engine_answers_with_each_of_its_adapters(
             except ModelNotFound as error:
                 answers.append(str(error))
         assert answers[1:3] == ["mine", "two"]
+        thoughts = ThoughtFormat("<think>", "</think>", closing="</think>")
+        limited = Sampling(temperature=0.0, max_tokens=9, max_reasoning_tokens=1)
+        request = Request((5, 6), limited, (2,), thoughts=thoughts, adapter="two")
+        assert collect(engine.stream(request))[0].text.startswith("two: ")
         assert answers[3].startswith("The model here is 'demo', with the adapters mine, two")
         engine.close()
         (warm,) = warm_engines()

@@ -1,13 +1,15 @@
 """The memory of adapters: the slots of vLLM on each GPU, and what transformers loads."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.adapters import make_adapter
+from tests.engines.loading import load_engine
 from tulu_cli.errors import UsageError
 from tulu_cli.models import resolve
-from tulu_cli.models.adapter import Adapter, read_adapter
+from tulu_cli.models.adapter import Adapter, check_name, read_adapter
 from tulu_cli.plan.adapters import Slots, adapter_tensors, slot_blocks, slots_for
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.read import plan_model
@@ -76,8 +78,22 @@ def test_vllm_has_slots_of_some_ranks(rank: int, expected: int | None) -> None:
         assert slots_for([adapter, adapter]) == Slots(2, expected, ("q_proj",))
 
 
-def test_transformers_loads_the_files_in_float32(small_directory: Path, tmp_path: Path) -> None:
+def test_transformers_loads_them_in_the_data_type_of_the_model(
+    small_directory: Path, tmp_path: Path
+) -> None:
+    adapter = read_adapter(make_adapter(tmp_path / "a", small_directory, rank=4), "a")
+    with closing(
+        load_engine("transformers", small_directory, dtype="bfloat16", adapters=(adapter,))
+    ) as engine:
+        model = engine.model  # type: ignore[attr-defined]
+        held = [one for name, one in model.named_parameters() if ".lora_" in name]
+        loaded = sum(one.nbytes for one in held)
+    assert loaded == sum(tensor.size for tensor in adapter_tensors(adapter, 16)) > 0
+
+
+def test_names_are_those_that_an_engine_takes(small_directory: Path, tmp_path: Path) -> None:
     path = make_adapter(tmp_path / "a", small_directory, rank=4)
-    tensors = list(adapter_tensors(read_adapter(path, "a")))
-    weights = (path / "adapter_model.safetensors").stat().st_size
-    assert 0 < weights - sum(tensor.size for tensor in tensors) < 16_000  # the header
+    with pytest.raises(UsageError, match="Two adapters are called a: give it another name"):
+        check_name(read_adapter(path, "a"), str(path), [read_adapter(path, "a")])
+    with pytest.raises(UsageError, match="An adapter cannot be called 8b, as its model is"):
+        check_name(read_adapter(path, "8b"), str(path), [], ("8b", None))

@@ -88,6 +88,7 @@ def test_what_others_send_is_understood() -> None:
         ({"echo": True}, "echo is not supported: leave it out"),
         ({"logit_bias": {"1": 101}}, "logit_bias takes an object of token ids, each with a number"),
         ({"logit_bias": {"the": 1}}, "logit_bias takes an object of token ids"),
+        ({"logit_bias": {"9" * 5000: 1}}, "logit_bias takes an object of token ids"),
         ({"frequency_penalty": 2.1}, "frequency_penalty takes from -2 to 2, not 2.1"),
         ({"tools": [{}]}, "tools is not supported: leave it out"),
         ({"stop": 3}, "stop takes a text or a list of texts, not 3"),

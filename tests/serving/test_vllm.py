@@ -81,15 +81,20 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
         "-m",
         "tulu_cli",
         "serve",
-        str(small_thinking_directory),
+        "thinker",
         "--engine",
         "vllm",
     ]
     command += ["--host", "127.0.0.1", "--port", port, "--api-key-file", str(key)]
     command += ["--max-model-len", "2048", "--dtype", "float32"]
+    there = in_the_cache(small_thinking_directory, tmp_path)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment(there),
         )
     try:
         assert eventually(lambda: answers_or_ended(url, process))
@@ -98,12 +103,12 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
             assert status(url + path) == 401
         listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"secret" not in listed, "others can list processes"
-        ask = ["complete", "-m", str(small_thinking_directory), "--server", url]
-        ask += ["--greedy", "--max-tokens", "3"]
-        done = tulu(*ask, "--api-key-env", "KEY", "Why is the sky blue?", env={"KEY": "secret"})
+        ask = ["complete", "-m", "thinker", "--server", url, "--greedy", "--max-tokens", "3"]
+        keyed = {**there, "KEY": "secret"}
+        done = tulu(*ask, "--api-key-env", "KEY", "Why is the sky blue?", env=keyed)
         assert done.returncode == 0, done.stderr.decode()
         assert len(done.stdout.split()) == 3
-        done = tulu(*ask, "Why is the sky blue?")
+        done = tulu(*ask, "Why is the sky blue?", env=there)
         assert done.returncode == 1
         assert b"The server requires a key" in done.stderr
         check_clients(url, small_thinking_directory)
@@ -115,10 +120,24 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
             psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
 
 
+def in_the_cache(model: Path, folder: Path) -> dict[str, str]:
+    """The environment in which the model is org/thinker of the Hub, and called thinker."""
+    repository = folder / "hub" / "models--org--thinker"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / ("a" * 40)).symlink_to(model)
+    config = folder / "config.toml"
+    config.write_text('[alias]\nthinker = "org/thinker"\n')
+    return {"HF_HUB_CACHE": str(folder / "hub"), "TULU_CONFIG": str(config)}
+
+
 def check_clients(url: str, directory: Path) -> None:
     """The OpenAI client and lm-eval get from vLLM's server what the page says."""
-    (model,) = (row.id for row in OpenAI(base_url=f"{url}/v1", api_key="secret").models.list())
-    ask = clients.Asker(url, "secret", model, model)
+    client = OpenAI(base_url=f"{url}/v1", api_key="secret")
+    model, alias = (row.id for row in client.models.list())
+    assert (model, alias) == ("org/thinker", "thinker")
+    ask = clients.Asker(url, "secret", model, alias)
     found = {name: clients.outcome(check, ask) for name, check in clients.FEATURES.items()}
     # It loads what vLLM must not fork with, and so is asked for in a process of its own.
     command = [sys.executable, "-m", "tests.serving.clients", url, model, str(directory)]

@@ -10,6 +10,8 @@ from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.shards import Shard
 from tulu_cli.core import Completion, Constraint
 from tulu_cli.errors import UsageError
+from tulu_cli.loading import TokenModel
+from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
 from tulu_cli.settings import KEYS
 
 if TYPE_CHECKING:
@@ -96,8 +98,14 @@ def check_format(name: str) -> None:
         raise UsageError(f"--format takes {', '.join(FORMATS)}, not {name}.")
 
 
-def check_server(chosen: BatchOptions, prepared: "Prepared") -> None:
-    """Raise UsageError for what a server cannot be asked, where one is to answer."""
+def check_model(chosen: BatchOptions, prepared: "Prepared") -> None:
+    """Raise UsageError for what the model, or the server that is to answer, cannot be asked."""
+    tokens = prepared.model if isinstance(prepared.model, TokenModel) else None
+    if tokens is not None and not chosen.score:
+        check_variables(tokens.tokenizer, chosen.variables)
+        limits = prepared.settings.is_flag("max_reasoning_tokens")
+        if limits and not writes_thoughts(tokens.tokenizer):
+            raise no_thoughts("--max-reasoning-tokens")
     prepared.model.refuse(
         chosen.constraint,
         allow_special=chosen.allow_special,

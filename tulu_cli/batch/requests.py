@@ -11,7 +11,7 @@ from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
-from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
+from tulu_cli.prompt.thinking import check_variables, no_thoughts
 from tulu_cli.protocol.sampling import read_logit_bias
 from tulu_cli.request.inputs import well_formed
 from tulu_cli.request.request import request_maker
@@ -30,20 +30,13 @@ _ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
 
 
 def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row], Request]":
-    """Return the function that makes a row's request. It raises BadInput or UsageError.
-
-    Raise UsageError for a variable that no template reads.
-    """
+    """Return the function that makes a row's request. It raises BadInput or UsageError."""
     maker = request_maker(
         prepared,
         allow_special=chosen.allow_special,
         strict_roles=chosen.strict_roles,
         variables=chosen.variables,
     )
-    if isinstance(prepared.model, TokenModel):
-        check_variables(prepared.model.tokenizer, chosen.variables)
-        if prepared.settings.is_flag(_LIMIT) and not writes_thoughts(prepared.model.tokenizer):
-            raise no_thoughts("--max-reasoning-tokens")
     generation = prepared.model.generation_config
     common: dict[str, Any] = {
         "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
@@ -201,7 +194,7 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     if isinstance(model, ChatModel):
         answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
     used = {
-        "adapter": _adapter(model) if isinstance(model, TokenModel) else None,
+        "adapter": adapter_identity(model) if isinstance(model, TokenModel) else None,
         "chat_template_kwargs": chosen.variables or None,
         "logprobs": chosen.logprobs,
         "logit_bias": {str(token): bias for token, bias in chosen.logit_bias.items()} or None,
@@ -218,7 +211,7 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
     return digest(json.dumps(answers, sort_keys=True, default=str).encode())
 
 
-def _adapter(model: TokenModel) -> list[str] | None:
+def adapter_identity(model: TokenModel) -> list[str] | None:
     """Return the name and the hash of the adapter that answers, None for the model alone."""
     if model.adapter is None:
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from tulu_cli.batch.journal import drop_errors, open_journal
 from tulu_cli.batch.lines import Line, read_csv, read_lines
 from tulu_cli.batch.logprobs import LogprobForms
-from tulu_cli.batch.options import check_combinations, check_server
+from tulu_cli.batch.options import check_combinations, check_model
 from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.batch.records import Writer
 from tulu_cli.batch.requests import identity, row_requests, row_scores
@@ -43,7 +43,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     check_combinations(chosen)
     with opened(chosen.source, streams) as source:
         prepared = prepare(chosen.load, machine, streams)
-        check_server(chosen, prepared)
+        check_model(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
             if chosen.shard is not None:

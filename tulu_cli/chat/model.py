@@ -14,7 +14,6 @@ from tulu_cli.loading import (
     prepare,
     with_weights,
 )
-from tulu_cli.loading.adapters import without_adapters
 from tulu_cli.machine import Machine
 from tulu_cli.prompt import ChatEncoder
 from tulu_cli.prompt.thinking import writes_thoughts
@@ -119,7 +118,7 @@ class LoadedModel:
     def switch(self, name: str) -> None:
         """Load another model. One that cannot be loaded leaves the old one the chosen one."""
         before = self._options, self.prepared
-        settings = without_adapters(self._options.settings)  # which are of the old one
+        settings = self._options.settings.without("adapter")  # which are of the old one
         options = replace(self._options, settings=_with(settings, "model", name))
         quiet = replace(options, verbose=False)
         prepared = with_weights(prepare(quiet, self._machine, self._streams), self._streams)

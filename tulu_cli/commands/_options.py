@@ -4,6 +4,7 @@ Where vLLM or transformers has a name for an option, that name is the one, and o
 """
 
 import json
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -517,7 +518,7 @@ def read_logit_bias(pairs: list[str] | None) -> dict[int, float]:
     for pair in pairs or ():
         token, _, text = pair.partition("=")
         value = parsed(float, text)
-        is_id = token.isascii() and token.isdigit()
+        is_id = token.isascii() and token.isdigit() and len(token) < 10
         if not is_id or not isinstance(value, float) or not -100 <= value <= 100:
             raise UsageError(
                 "--logit-bias takes ID=BIAS, a token's id and a number from -100 to 100, "
@@ -525,6 +526,18 @@ def read_logit_bias(pairs: list[str] | None) -> dict[int, float]:
             )
         bias[int(token)] = value
     return bias
+
+
+def refuse_given(
+    command: Callable[..., Any], flags: Mapping[str, Any], kept: Collection[str], why: str
+) -> None:
+    """Raise UsageError, which begins with `why`, for an option that is given and not `kept`."""
+    from inspect import signature
+
+    for name, parameter in signature(command).parameters.items():
+        if name not in kept and flags[name] != parameter.default:
+            option = {"n": "-n", "input_format": "--format"}.get(name)
+            raise UsageError(f"{why}: leave {option or '--' + name.replace('_', '-')} out.")
 
 
 def load_options(flags: dict[str, Any]) -> "LoadOptions":

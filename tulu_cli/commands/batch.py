@@ -316,15 +316,10 @@ _OF_MERGE = {"files", "merge", "output", "overwrite", "input_format", "verbose",
 
 def _merge(flags: dict[str, object]) -> None:
     """Put outputs together. Raise UsageError for an option that is for answering."""
-    from inspect import signature
-
     from tulu_cli.batch.merge import MergeOptions, run
     from tulu_cli.streams import Streams
 
-    for name, parameter in signature(batch).parameters.items():
-        if name not in _OF_MERGE and flags[name] != parameter.default:
-            option = "-n" if name == "n" else f"--{name.replace('_', '-')}"
-            raise UsageError(f"--merge answers nothing: leave {option} out.")
+    _options.refuse_given(batch, flags, _OF_MERGE, "--merge answers nothing")
     names = flags["files"] or []
     assert isinstance(names, list)
     chosen = MergeOptions(

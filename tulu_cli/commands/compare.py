@@ -191,6 +191,10 @@ def compare(
         raise UsageError("With -m, name one prompt or one file of rows: quote a prompt of words.")
     if models and prompts is not None:
         raise UsageError("--prompts is for outputs of tulu batch: with -m, name the rows alone.")
+    if not models:
+        of_rows = set() if prompts is None else {"input_format", "template"}
+        why = "Outputs of tulu batch have their answers already"
+        _options.refuse_given(compare, flags, _OF_FILES | of_rows, why)
     chosen = CompareOptions(
         models=models,
         files=() if models else given,
@@ -209,6 +213,22 @@ def compare(
         json_output=json_output,
     )
     run(chosen, Streams.standard(), read_machine())
+
+
+# What is for outputs and votes too.
+_OF_FILES = {
+    "words",
+    "prompts",
+    "json_output",
+    "blind",
+    "output",
+    "order_seed",
+    "resume",
+    "overwrite",
+    "color",
+    "verbose",
+    "debug",
+}
 
 
 def _models(flags: dict[str, Any]) -> "dict[str, LoadOptions]":

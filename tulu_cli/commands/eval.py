@@ -188,6 +188,7 @@ def eval(  # noqa: A001  (the command's name)
 
 def _measure(model: str, names: list[str], flags: dict[str, object], streams: "Streams") -> None:
     """Measure a model. Raise BadInput, after the table, if rows could not be answered."""
+    from dataclasses import replace
     from pathlib import Path
 
     from tulu_cli.evaluation.session import EvalOptions, run
@@ -203,8 +204,13 @@ def _measure(model: str, names: list[str], flags: dict[str, object], streams: "S
     folder = Path(str(flags["output"] or f"eval-{short}"))
     # Flags of the task's own, which are set a row; no system prompt, whatever the settings say.
     own = {"max_tokens": None, "model": model, "system": "none"}
+    load = _options.load_options(flags | own)
+    if load.settings.is_flag("adapter") and len(load.settings.get("adapter")) > 1:
+        raise UsageError("All rows are answered by one adapter: give --adapter once.")
+    # A thought that is cut short is not what the authors measured.
+    load = replace(load, settings=load.settings.without("max_reasoning_tokens"))
     options = EvalOptions(
-        load=_options.load_options(flags | own),
+        load=load,
         tasks=tasks,
         named=named,
         folder=folder,

@@ -188,7 +188,7 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
-    if chosen.nodes is not None and chosen.load.settings.is_flag("adapter"):
+    if chosen.nodes is not None and "adapter" in chosen.load.settings.values:
         raise UsageError(
             "--adapter is for one machine: for several, add vLLM's own --enable-lora and "
             "--lora-modules to the command that --nodes prints."
@@ -295,7 +295,8 @@ def serve_on_port(
                 f"({engine}, {url_of(address, chosen.port)}/v1); Ctrl-C ends it."
             )
             with suppress(KeyboardInterrupt):  # where the shell lets Ctrl-C come
-                host.serve(Guard(app, key), listening)
+                # A terminal is not for the tracebacks of answers that a Ctrl-C cuts.
+                host.serve(Guard(app, key), listening, log_level="critical")
             streams.say(f"tulu: stopped {asked.asked}.")
             host.leave(ExitCode.OK)
         except DoesNotFit as error:

@@ -22,6 +22,7 @@ class Answer:
     usage: Mapping[str, Any] | None = None
     seed: int | None = None
     reasoning: str | None = None
+    reasoning_truncated: bool = False
     error: str | None = None
     others: int = 0
 
@@ -29,7 +30,9 @@ class Answer:
         """Return the answer for JSON."""
         if self.error is not None:
             return {"text": None, "finish_reason": "error", "usage": None, "error": self.error}
-        thought = {} if self.reasoning is None else {"reasoning": self.reasoning}
+        thought: dict[str, Any] = {} if self.reasoning is None else {"reasoning": self.reasoning}
+        if self.reasoning_truncated:
+            thought["reasoning_truncated"] = True
         return thought | {
             "text": self.text,
             "finish_reason": self.finish_reason,
@@ -60,6 +63,7 @@ def read_answer(record: Mapping[str, Any], source: str) -> Answer:
         record.get("usage"),
         record.get("seed"),
         record.get("reasoning"),
+        record.get("reasoning_truncated") is True,
         others=len(choices) - 1 if isinstance(choices, list) and choices else 0,
     )
 
@@ -77,6 +81,7 @@ def _openai_answer(body: Mapping[str, Any], source: str) -> Answer:
         first.get("finish_reason"),
         body.get("usage"),
         reasoning=held.get("reasoning_content"),
+        reasoning_truncated=first.get("reasoning_truncated") is True,
         others=len(choices) - 1,
     )
 

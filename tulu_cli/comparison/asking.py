@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
 
-from tulu_cli.batch.options import BatchOptions, check_combinations, check_server
+from tulu_cli.batch.options import BatchOptions, check_combinations, check_model
 from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
 from tulu_cli.comparison.options import CompareOptions
 from tulu_cli.disk import replace_atomically, writing
@@ -94,7 +94,7 @@ def answer(
         )
         check_combinations(options)
         prepared = prepare(load, machine, streams)
-        check_server(options, prepared)
+        check_model(options, prepared)
         asked.append((label, options, prepared))
     purpose: Literal["one-shot", "server"] = "one-shot" if chosen.is_prompt else "server"
     if not chosen.resume:
@@ -104,7 +104,8 @@ def answer(
         ]
     # vLLM forks, which is safe only where nothing has computed with threads in this process yet.
     for label, options, prepared in sorted(asked, key=lambda one: one[2].choice.engine != "vllm"):
-        streams.say(f"tulu: {label} answers:")
+        beside = prepared.model.adapter
+        streams.say(f"tulu: {label} answers{f' with the adapter {beside}' if beside else ''}:")
         writer = record_writer(options, prepared)
         with journal(options, writer.settings) as kept, opened(options.source, streams) as rows:
             session = BatchSession(options, writer, kept, streams, is_kept=chosen.blind)

@@ -1,8 +1,8 @@
 """The models to compare, each with settings of its own: `NAME,KEY=VALUE,...`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tulu_cli.errors import UsageError
@@ -33,7 +33,7 @@ def read_choices(texts: Sequence[str]) -> list[Choice]:
 
 def read_choice(text: str) -> Choice:
     """Return a model with its own settings. Raise UsageError for what is not KEY=VALUE of one."""
-    name, *pairs = [text] if Path(text).exists() else text.split(",")
+    name, *pairs = [text] if os.path.exists(text) else text.split(",")
     if not name:
         raise UsageError(f"-m takes a model's name, and settings behind it, not {text!r}.")
     settings: dict[str, Any] = {}

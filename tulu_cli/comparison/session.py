@@ -1,6 +1,7 @@
 """A comparison from the models or files that are named to what is shown, or voted on."""
 
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -39,6 +40,7 @@ def run(chosen: CompareOptions, streams: "Streams", machine: "Machine") -> None:
         if chosen.blind:
             taken = chosen.source == "-"
             someone = stack.enter_context(voter(streams, is_stdin_taken=taken))
+            order_seed(chosen)  # what is wrong with it is said before anything is loaded
         folder = stack.enter_context(workspace(chosen))
         source = rows_of(chosen, folder, streams)
         if source is None or not chosen.models:
@@ -71,7 +73,7 @@ def run(chosen: CompareOptions, streams: "Streams", machine: "Machine") -> None:
 
 def _has_votes(name: str) -> bool:
     """Return True if a file begins with a vote. Raise BadInput if it cannot be read."""
-    if not is_rows(name) and not Path(name).exists():
+    if not is_rows(name) and not os.path.exists(name):
         return False  # a prompt without models
     with reading(repr(name)):
         refuse_special(Path(name), Path(name).stat())
@@ -169,7 +171,7 @@ class _Comparison:
     def _vote(self, sides: Sequence[Side], someone: Voter) -> None:
         """Have the answers voted on, and print what the votes say."""
         streams, path = self.streams, Path(str(self.chosen.output))
-        ballot = self._ballot(sides, path)
+        ballot = self._ballot(sides)
         resume, overwrite = self.chosen.resume, self.chosen.overwrite
         kept = open_journal(path, ballot.settings, resume=resume, overwrite=overwrite)
         if self.source is None:
@@ -216,21 +218,29 @@ class _Comparison:
             found.equal += one.is_same
         found.is_all = True
 
-    def _ballot(self, sides: Sequence[Side], path: Path) -> Ballot:
+    def _ballot(self, sides: Sequence[Side]) -> Ballot:
         """Return what the votes have in common. Raise UsageError for others in the file."""
-        models = tuple(self.labels)
-        seed = self.chosen.order_seed
-        first = next(read_votes(path), None) if self.chosen.resume and path.is_file() else None
-        if first is not None:
-            vote, recorded = first
-            if vote.models != models:
-                raise UsageError(f"{str(path)!r} has votes on {listed(vote.models)}: name them.")
-            if seed not in (None, recorded):
-                raise UsageError(f"{str(path)!r} has votes with --order-seed {recorded}.")
-            seed = recorded
-        seed = secrets.randbelow(2**31) if seed is None else seed
+        models, seed = tuple(self.labels), order_seed(self.chosen)
         settings = [models, seed, [sorted(side.settings) for side in sides]]
         return Ballot(models, seed, digest(json.dumps(settings).encode()))
+
+
+def order_seed(chosen: CompareOptions) -> int:
+    """Return the seed of the order in which answers are shown.
+
+    It is that of the votes that are gone on with, the one that is asked for, or a new one. Raise
+    UsageError for votes on other models, or of another seed.
+    """
+    path, seed = Path(str(chosen.output)), chosen.order_seed
+    first = next(read_votes(path), None) if chosen.resume and path.is_file() else None
+    if first is not None:
+        vote, recorded = first
+        if vote.models != (tuple(chosen.models) or chosen.files):
+            raise UsageError(f"{str(path)!r} has votes on {listed(vote.models)}: name them.")
+        if seed not in (None, recorded):
+            raise UsageError(f"{str(path)!r} has votes with --order-seed {recorded}.")
+        seed = recorded
+    return secrets.randbelow(2**31) if seed is None else seed
 
 
 @dataclass

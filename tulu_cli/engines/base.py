@@ -20,6 +20,7 @@ from tulu_cli.errors import BadInput, PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.models.adapter import Adapter, read_adapter
 from tulu_cli.prompt import Tokenizer
+from tulu_cli.protocol.fields import BadField
 from tulu_cli.text import listed
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
 from tulu_cli.warm.record import fingerprint
@@ -119,13 +120,11 @@ def fit(prompt_tokens: int, max_tokens: int | None, max_model_len: int) -> int:
 
 
 def check_bias(sampling: Sampling, vocabulary: int) -> None:
-    """Raise BadInput for a logit bias of a token that a model of so many tokens does not have."""
+    """Raise BadField for a logit bias of a token that a model of so many tokens does not have."""
     for token in sampling.logit_bias:
         if not 0 <= token < vocabulary:
-            raise BadInput(
-                f"logit_bias names the token {token}, but the ids of this model's tokens end at "
-                f"{vocabulary - 1}."
-            )
+            problem = f"names the token {token}, but the ids of this model's tokens end at "
+            raise BadField("logit_bias", f"{problem}{vocabulary - 1}.")
 
 
 def check_fits_context(request: ScoreRequest, max_model_len: int | None) -> None:

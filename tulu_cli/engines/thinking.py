@@ -150,7 +150,8 @@ class ContinuedChoice(ChoiceAssembler):
             max_reasoning_tokens=None,
             constraint=own.constraint if self._guide.is_over else None,
         )
-        return Request(tuple(self._fed), sampling, self._request.stop_token_ids)
+        request, ids = self._request, tuple(self._fed)
+        return Request(ids, sampling, request.stop_token_ids, adapter=request.adapter)
 
     def begin(self) -> Iterator[Text]:
         """Take what comes without being sampled; yield its text."""

@@ -7,7 +7,7 @@ and knows one model more, `--model tulu`; in Python, `model_class()` is that mod
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +36,7 @@ _SETTINGS = (
     "gpu_memory_utilization",
     "max_model_len",
     "device",
+    "adapter",
     "keep_alive",
     "server",
     "api_key_env",
@@ -138,7 +139,7 @@ class TuluLM:
         """Return how likely each continuation is, and whether greedy decoding would write it."""
         asked = [self._continuation(*one.args) for one in requests]
         self._say_cut(sum(len(one.token_ids) > self._longest for one in asked))
-        scores: list[Score] = _in_order(self._engine.score(map(self._fitting, asked)))
+        scores: list[Score] = _in_order(self._scored(map(self._fitting, asked)))
         found = [(score.logprob, score.greedy) for score in scores]
         return self._kept("loglikelihood", requests, found)
 
@@ -152,9 +153,13 @@ class TuluLM:
             for one in requests
         ]
         flat = (window for some in windows for window in some)
-        scores: Iterator[Score] = iter(_in_order(self._engine.score(flat)))
+        scores: Iterator[Score] = iter(_in_order(self._scored(flat)))
         found = [sum(next(scores).logprob for _ in some) for some in windows]
         return self._kept("loglikelihood_rolling", requests, found)
+
+    def _scored(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Any]]:
+        """Yield the scores of requests, by the adapter that answers too."""
+        return self._engine.score(replace(one, adapter=self._model.adapter) for one in requests)
 
     @property
     def _prefix(self) -> int:
@@ -213,6 +218,8 @@ def load_options(model: str | None, options: Mapping[str, Any]) -> LoadOptions:
         known = ", ".join((*_SETTINGS, *switches))
         raise UsageError(f"--model_args: {unknown} is unknown: there are model, {known}.")
     flags = {name: given.get(name) for name in _SETTINGS}
+    if flags["adapter"] is not None:
+        flags["adapter"] = [flags["adapter"]]
     if flags["device"] == _ANY_DEVICE:
         flags["device"] = None
     settings = read_settings({"model": model, **flags})

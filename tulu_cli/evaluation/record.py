@@ -49,6 +49,8 @@ class RunRecord:
     template_sha256: str | None
     is_tulu_template: bool
     server: str | None
+    adapter: str | None = None
+    adapter_sha256: str | None = None
     tasks: Mapping[str, Asked] = field(default_factory=dict)
 
     def with_task(self, name: str, asked: Asked) -> "RunRecord":

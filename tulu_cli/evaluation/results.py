@@ -197,6 +197,7 @@ def _notes(task: Task, asked: Asked, made: RunRecord) -> tuple[str, ...]:
     notes += [] if engine == "vllm" else [f"engine {engine}, not vLLM"]
     if asked.dtype not in (None, "bfloat16"):
         notes.append(f"dtype {asked.dtype}, not bfloat16")
+    notes += [f"with the adapter {made.adapter}"] if made.adapter else []
     notes += [f"quantization {made.quantization}"] if made.quantization else []
     if made.max_model_len is not None and made.max_model_len < _CONTEXT:
         notes.append(f"context {made.max_model_len:,}, not {_CONTEXT:,}")

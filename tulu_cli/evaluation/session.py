@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.batch.options import BatchOptions, Verifier, check_server
+from tulu_cli.batch.options import BatchOptions, Verifier, check_model
+from tulu_cli.batch.requests import adapter_identity
 from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
 from tulu_cli.core import Completion
@@ -188,6 +189,7 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
     tokens = model if isinstance(model, TokenModel) else None
     template = tokens.tokenizer.chat_template if tokens else None
     own = family_model(tokens.files.ref.repo or tokens.files.ref.name) if tokens else None
+    _, *held = (adapter_identity(tokens) if tokens else None) or [""]
     made = RunRecord(
         model=model.label,
         revision=tokens.spec.revision if tokens else None,
@@ -197,6 +199,8 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
         template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
         is_tulu_template=template is not None and template.strip() == tulu_template().strip(),
         server=model.place if isinstance(model, ChatModel) else None,
+        adapter=model.adapter,
+        adapter_sha256=next(iter(held), None),
     )
     before = read_record(chosen.folder)
     others = before.tasks.keys() - {task.name for task in chosen.tasks} if before else set()
@@ -238,7 +242,7 @@ def _answer(
         label=f"{task.name}: ",
         rows=len(rows),
     )
-    check_server(options, prepared)
+    check_model(options, prepared)
     writer = record_writer(options, prepared)
     with journal(options, writer.settings) as kept:
         # Not before the answers are ours to go on with, and at once, so that what a kill leaves

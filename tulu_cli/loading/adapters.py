@@ -10,7 +10,15 @@ from tulu_cli.disk import read_json
 from tulu_cli.errors import BadInput, ModelNotFound, NoEngine, UsageError
 from tulu_cli.machine import install
 from tulu_cli.models import ModelFiles, Progress, locate
-from tulu_cli.models.adapter import Adapter, check_base, locate_adapter, named, read_adapter
+from tulu_cli.models.adapter import (
+    NONE,
+    Adapter,
+    check_base,
+    check_name,
+    locate_adapter,
+    named,
+    read_adapter,
+)
 from tulu_cli.models.headers import directory_headers
 from tulu_cli.models.reference import IsAdapter, resolve
 from tulu_cli.prompt.builtin import read_chat_templates
@@ -62,10 +70,17 @@ def base_of(
     return None
 
 
-def without_adapters(settings: Settings) -> Settings:
-    """Return the settings without adapters."""
-    values = {name: one for name, one in settings.values.items() if name != "adapter"}
-    return replace(settings, values=values)
+def chosen_adapters(settings: Settings) -> Settings:
+    """Return the settings with the adapters that are to be loaded: NONE alone stands for none.
+
+    Raise UsageError for NONE beside others.
+    """
+    asked = settings.get("adapter", [])
+    if NONE not in asked:
+        return settings
+    if len(asked) > 1:
+        raise UsageError(f"--adapter {NONE} is for no adapter at all: leave the others out.")
+    return settings.without("adapter")
 
 
 def find_adapters(
@@ -79,7 +94,7 @@ def find_adapters(
     """Return the adapters of the settings, fetched if need be; the first is the one that answers.
 
     Raise ModelNotFound for one that does not exist, BadInput for one that cannot be used, and
-    UsageError for one that is for another model, or a name that two of them have.
+    UsageError for one that is for another model, or a name that two of them have or the model.
     """
     made: list[Adapter] = []
     for text in settings.get("adapter", []):
@@ -88,10 +103,7 @@ def find_adapters(
         if directory is None:
             directory = locate_adapter(place, offline=offline, progress=progress)
         adapter = read_adapter(directory, name)
-        if any(name == other.name for other in made):
-            raise UsageError(
-                f"Two adapters are called {name}: give one another name by --adapter NAME={place}."
-            )
+        check_name(adapter, place, made, (files.ref.name, files.ref.repo))
         made.append(adapter)
     check_adapters(made, files)
     for adapter in made:
@@ -138,16 +150,18 @@ def adapter_of_server(
 
 
 def refuse_adapters(settings: Settings, url: str | None, say: Callable[[str], None]) -> None:
-    """Raise UsageError for adapters that a flag names, of a server that takes messages alone.
+    """Raise UsageError for adapters that a flag names, of a server that is asked with messages.
 
     Those of a file of settings are left out, which is said.
     """
     if "adapter" not in settings.values:
         return
-    sentence = f"the server at {url} takes messages alone, and no adapter beside its model"
+    sentence = f"the server at {url} is asked with messages, where -m names what answers"
     if settings.is_flag("adapter"):
-        raise UsageError(f"{sentence[0].upper()}{sentence[1:]}: -m names what answers.")
-    say(f"tulu: {sentence}.")
+        raise UsageError(
+            f"{sentence[0].upper()}{sentence[1:]}, an adapter too: leave --adapter out."
+        )
+    say(f"tulu: {sentence}, so the adapters of the settings are left out.")
 
 
 def _held_warm(name: str, files: ModelFiles) -> Path | None:

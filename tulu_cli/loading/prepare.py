@@ -6,6 +6,7 @@ that is found out here, once, for every command.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -218,6 +219,7 @@ def prepare(options: LoadOptions, machine: "Machine", streams: "Streams") -> Pre
     UsageError, ModelNotFound or BadInput for what the user got wrong, EngineError where a
     named server does not answer, and NoEngine where nothing can run here.
     """
+    options = replace(options, settings=adapters.chosen_adapters(options.settings))
     with progress_on(streams) as progress:
         try:
             prepared = _decided(options, machine, streams.say, progress)
@@ -340,16 +342,23 @@ def _files_of(
 
     Return the server itself where those of its own model are not here.
     """
-    try:
-        name = asked
-        if name is None:
-            name = (named.root if named is not None else None) or default_model(machine, say)
+
+    def found(name: str) -> ModelFiles:
         ref = resolve(name, options.settings.aliases)
         return locate(ref, offline=options.offline, weights=False, progress=progress, say=say)
+
+    try:
+        root = named.root if named is not None else None
+        return found(asked or root or default_model(machine, say))
     except ModelNotFound as error:
         if named is None:
             raise
         if asked is None:
+            # What the user calls the server's model may be one that is here.
+            own = options.settings.get("model")
+            if own is not None:
+                with suppress(ModelNotFound):
+                    return found(own)
             return servers.without_tokenizer(named, say)
         has = f"The server at {named.url} has the model {one_line(named.info.model)}."
         raise ModelNotFound(f"{error} {has}") from error

@@ -174,15 +174,21 @@ def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endp
         row = _row_of(rows, asked, url)
         base = next((one for one in rows if one["id"] == row.get("parent")), row)
         limit = int(row.get("max_model_len") or base["max_model_len"])
-        name, root = str(row["id"]), str(base.get("root") or base["id"])
+        name, root = str(row["id"]), _root(base)
     except (LookupError, TypeError, ValueError, AttributeError):
         return other
     info = EngineInfo("vllm" if owner == "vllm" else "tulu", name, None, url, "auto", limit, {})
     is_away = root.startswith("/") and not os.path.isdir(root)
     known = str(base["id"]) if is_away else root
-    adapters = tuple(str(one["id"]) for one in rows if one.get("parent") == base["id"])
+    # A base may stand there by several names, of which an adapter's parent is one.
+    names = {one["id"] for one in rows if not one.get("parent") and _root(one) == _root(base)}
+    adapters = tuple(str(one["id"]) for one in rows if one.get("parent") in names)
     away = root if is_away else None
     return Endpoint(info, url=url, api_key=key, root=known, away=away, adapters=adapters)
+
+
+def _root(row: Mapping[str, Any]) -> str:
+    return str(row.get("root") or row["id"])
 
 
 def _row_of(rows: Sequence[Mapping[str, Any]], asked: str | None, url: str) -> Mapping[str, Any]:
@@ -195,7 +201,7 @@ def _row_of(rows: Sequence[Mapping[str, Any]], asked: str | None, url: str) -> M
     for row in (*rows, *bases):
         if asked is not None and asked in (row["id"], row.get("root")):
             return row
-    if len({row.get("root") or row["id"] for row in bases}) > 1:
+    if len(set(map(_root, bases))) > 1:
         names = tuple(str(row["id"]) for row in rows)
         raise UsageError(f"The server at {url} has several models: -m takes {listed(names)}.")
     return bases[0]

@@ -22,6 +22,7 @@ from tulu_cli.streams import Progress, no_progress
 from tulu_cli.text import listed, told
 
 WEIGHTS = "adapter_model.safetensors"
+NONE = "none"  # in the place of adapters, for the model alone
 _NAMED = re.compile(r"([\w.-]+)=(.+)", re.DOTALL)
 _TENSOR = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 # What follows the number of a layer, which checkpoints of one model put below different names.
@@ -167,6 +168,17 @@ def read_adapter(directory: Path, name: str) -> Adapter:
         shapes,
         patterns,
     )
+
+
+def check_name(
+    adapter: Adapter, place: str, others: Iterable[Adapter], models: Iterable[str | None] = ()
+) -> None:
+    """Raise UsageError for an adapter with the name of another one or of its model."""
+    name, again = adapter.name, f"give it another name by --adapter NAME={place}"
+    if any(name == other.name for other in others):
+        raise UsageError(f"Two adapters are called {name}: {again}.")
+    if name in models:
+        raise UsageError(f"An adapter cannot be called {name}, as its model is: {again}.")
 
 
 def check_base(adapter: Adapter, model: str, headers: Iterable[TensorHeader]) -> None:

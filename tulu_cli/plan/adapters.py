@@ -11,8 +11,6 @@ from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import FUSED, Layout, cut_of, layer_of, local_size, stages
 from tulu_cli.plan.tensors import Tensor
 
-_LOADED_BITS = 32  # transformers loads adapters in float32, whatever the model has
-
 
 class Slots(NamedTuple):
     """What vLLM allocates: a number of slots, each for an adapter of `rank` on all `targets`.
@@ -65,11 +63,14 @@ def slot_blocks(
             yield count * slots.rank * outer * shape.dtype_bytes
 
 
-def adapter_tensors(adapter: Adapter) -> Iterator[Tensor]:
-    """Yield the tensors of an adapter as transformers loads them, beside the layers they are of."""
+def adapter_tensors(adapter: Adapter, bits: int) -> Iterator[Tensor]:
+    """Yield the tensors of an adapter as transformers loads them, beside the layers they are of.
+
+    They are in the data type of the model, with `bits` a number, whatever that of the file is.
+    """
     for name, (inner, outer) in adapter.shapes.items():
-        yield Tensor(f"{name}.lora_A.weight", (adapter.rank, inner), _LOADED_BITS)
-        yield Tensor(f"{name}.lora_B.weight", (outer, adapter.rank), _LOADED_BITS)
+        yield Tensor(f"{name}.lora_A.weight", (adapter.rank, inner), bits)
+        yield Tensor(f"{name}.lora_B.weight", (outer, adapter.rank), bits)
 
 
 def _fused(module: str) -> str:

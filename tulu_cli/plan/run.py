@@ -422,26 +422,28 @@ def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
 
 def _read_adapters(chosen: PlanOptions, model: Model) -> list["Adapter"]:
     """Return the adapters that are planned for. Raise UsageError for one of another model."""
-    from tulu_cli.models.adapter import check_base, locate_adapter, named, read_adapter
+    from tulu_cli.models.adapter import check_base, check_name, locate_adapter, named, read_adapter
 
-    found = []
+    found: list[Adapter] = []
     for text in chosen.adapters:
         name, place = named(chosen.aliases.get(text, text))
         adapter = read_adapter(locate_adapter(place, offline=chosen.offline), name)
         bits = 8 * model.shape.dtype_bytes
         plain = [(one.name, "BF16", one.shape) for one in model.tensors if one.bits == bits]
         check_base(adapter, model.name, plain if len(plain) == len(model.tensors) else ())
+        check_name(adapter, place, found)
         found.append(adapter)
     return found
 
 
 def _with_adapters(chosen: PlanOptions, model: Model) -> Model:
-    """Return the model with the tensors of its adapters, which transformers loads in float32."""
+    """Return the model with the tensors of its adapters, as transformers loads them."""
     from dataclasses import replace
 
     from tulu_cli.plan.adapters import adapter_tensors
 
-    tensors = [each for one in _read_adapters(chosen, model) for each in adapter_tensors(one)]
+    bits = 8 * model.shape.dtype_bytes
+    tensors = [each for one in _read_adapters(chosen, model) for each in adapter_tensors(one, bits)]
     return replace(model, tensors=(*model.tensors, *tensors)) if tensors else model
 
 

@@ -258,7 +258,13 @@ def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:
     if found.run.kv_cache_bytes is not None:
         yield f"{name}: KV cache = {gib(rank.kv.expected)}, as asked for"
         return
-    held = [rank.weights, rank.activation.expected, rank.compiling.expected, rank.other.expected]
+    held = [
+        rank.weights,
+        rank.adapters,
+        rank.activation.expected,
+        rank.compiling.expected,
+        rank.other.expected,
+    ]
     held += [rank.graphs.expected] if found.graphs_in_budget else []
     taken = "".join(f" - {gib(size)}" for size in held if size)
     yield f"{name}: KV cache = {gib(found.requested)}{taken} = {_range(rank.kv)}"
@@ -306,13 +312,14 @@ def ready_commands(
     ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
     own = _settings_of_vllm(found)
     ours = [*flags, *_as_engine_arguments(own)]
-    ours += [part for adapter in adapters for part in ("--adapter", adapter)]
     ray += _adapter_flags(found, adapters)
-    lines += [join(["tulu", "serve", model, *ours])] if alone else []
+    beside = [part for adapter in adapters for part in ("--adapter", adapter)]
+    lines += [join(["tulu", "serve", model, *ours, *beside])] if alone else []
     if found.rules.gguf or not model.endswith(".gguf"):  # tulu unpacks such a file for vLLM
         lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
     if alone:
-        lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, "..."])]
+        one = beside[:2]  # one prompt is answered by one adapter
+        lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, *one, "..."])]
     return tuple(lines)
 
 

@@ -1,5 +1,6 @@
 """Models that think: how a thought is told from the answer that it stands before."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -121,6 +122,15 @@ def thinking_prompt(
     return ids, thoughts_after(tokenizer, ids, begun)
 
 
+def is_read(name: str, vocabulary: Vocabulary) -> bool:
+    """Return True if a chat template of the model has the name of a variable as a word of its own.
+
+    That it is read there is not sure: it may stand in a text of the template.
+    """
+    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    return any(map(word.search, vocabulary.chat_templates.values()))
+
+
 def check_variables(
     vocabulary: Vocabulary, names: Iterable[str], options: str = "--template-arg "
 ) -> None:
@@ -128,9 +138,8 @@ def check_variables(
 
     `options` is what the user has written before the name of a variable.
     """
-    sources = vocabulary.chat_templates.values()
     for name in names:
-        if any(name in source for source in sources):
+        if is_read(name, vocabulary):
             continue
         option = f"{options}{name}"
         if name == SWITCH and options.startswith("--"):

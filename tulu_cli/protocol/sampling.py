@@ -96,6 +96,8 @@ def given_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 def read_sampling(body: Mapping[str, Any]) -> Sampling:
     """Return the sampling of a body; what it leaves out is as OpenAI and vLLM have it.
 
+    But without max_tokens an answer may be as long as the context, for completions too.
+
     Raise BadField for a value of the wrong kind, and as `given_fields` does.
     """
     fields = given_fields(body)
@@ -131,7 +133,7 @@ def read_logit_bias(value: Any) -> dict[int, float]:
     if not isinstance(value, dict):
         raise BadField("logit_bias", f"{takes}, not {value!r}.")
     for token, bias in value.items():
-        is_id = token.isascii() and token.isdigit()
+        is_id = token.isascii() and token.isdigit() and len(token) < 10
         if not is_id or type(bias) not in (int, float) or not -100 <= bias <= 100:
             raise BadField("logit_bias", f"{takes}, not {token!r}: {bias!r}.")
     return {int(token): float(bias) for token, bias in value.items()}

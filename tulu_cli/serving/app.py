@@ -68,7 +68,7 @@ def make_app(
         Route(completions.PROMPT_PATH, service.prompt, methods=["POST"]),
         Route(completions.ANSWER_PATH, service.completions, methods=["POST"]),
     ]
-    handlers: Any = {TuluError: refusal, HTTPException: http_error}
+    handlers: Any = {TuluError: refusal, HTTPException: http_error, Exception: bug}
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
@@ -295,6 +295,13 @@ def cancel(jobs: Sequence[Job]) -> None:
     """Let the engine drop jobs."""
     for job in jobs:
         job.cancelled = True
+
+
+async def bug(_http: Any, error: Exception) -> "Response":
+    """Answer a request that an error of ours ended, and say it in the log."""
+    sys.stderr.write(f"tulu: this is a bug, {type(error).__name__}: {one_line(str(error), 500)}\n")
+    told = {"message": "The server has a bug: see its log.", "type": "server_error", "param": None}
+    return json_response({"error": {**told, "code": None}}, 500)
 
 
 async def http_error(_http: Any, error: Any) -> "Response":

@@ -1,17 +1,17 @@
 """What a body of OpenAI's routes asks of an engine, in our words."""
 
 import json
-import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tulu_cli.core import Request, Sampling, ThoughtFormat, TokenIds
+from tulu_cli.engines.base import bounded
 from tulu_cli.errors import ModelNotFound
 from tulu_cli.prompt import Tokenizer, parse_messages
 from tulu_cli.prompt.chat import OURS, Variables
-from tulu_cli.prompt.thinking import thinking_prompt
+from tulu_cli.prompt.thinking import is_read, thinking_prompt
 from tulu_cli.protocol.completions import read_end_tokens, read_thoughts
 from tulu_cli.protocol.fields import BadField, is_off, read_object, read_switch
 from tulu_cli.protocol.sampling import HARMLESS, NAMES, read_chat_logprobs, read_sampling
@@ -135,7 +135,11 @@ class BodyReader:
         _check_limit(sampling, thoughts)
         asked = Asked(
             tuple(
-                Request(self.token_ids(prompt), sampling, ends, thoughts=thoughts, adapter=adapter)
+                self._fitting(
+                    Request(
+                        self.token_ids(prompt), sampling, ends, thoughts=thoughts, adapter=adapter
+                    )
+                )
                 for prompt in prompts
             ),
             echoed=tuple(map(self._text, prompts)) if echo else None,
@@ -156,6 +160,11 @@ class BodyReader:
         if not all(0 <= token < self._tokenizer.vocab_size for token in prompt):
             raise BadField("prompt", "has a token id that is not in the vocabulary.")
         return tuple(prompt)
+
+    def _fitting(self, request: Request) -> Request:
+        """Return a request, before the next prompt is read. Raise PromptTooLong."""
+        bounded(request, self._max_model_len)
+        return request
 
     def _text(self, prompt: str | list[int]) -> str:
         if isinstance(prompt, str):
@@ -188,8 +197,7 @@ class BodyReader:
         return tools
 
     def _is_read(self, name: str) -> bool:
-        word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
-        return any(map(word.search, self._tokenizer.chat_templates.values()))
+        return is_read(name, self._tokenizer)
 
 
 def read_prompts(told: Any) -> list[str | list[int]]:

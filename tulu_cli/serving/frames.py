@@ -198,7 +198,7 @@ async def refusal(_http: Any, error: Exception) -> "Response":
     return json_response(error_object(error), status_of(error))
 
 
-_LONGEST_BODY = 64 * 2**20
+LONGEST_BODY = 64 * 2**20  # bytes
 _BODY_SECONDS = 60.0  # for all of it; a client of ours sends it at once
 
 
@@ -211,8 +211,8 @@ async def read_body(http: "HttpRequest") -> Mapping[str, Any]:
         async with asyncio.timeout(_BODY_SECONDS):
             async for part in http.stream():
                 parts += part
-                if len(parts) > _LONGEST_BODY:
-                    raise BadInput(f"The body is longer than {_LONGEST_BODY:,} bytes.")
+                if len(parts) > LONGEST_BODY:
+                    raise BadInput(f"The body is longer than {LONGEST_BODY:,} bytes.")
     except ClientDisconnect as error:  # nobody reads the answer
         raise BadInput("The client hung up before the end of the body.") from error
     except TimeoutError as error:

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tulu_cli.serving.frames import LONGEST_BODY
 from tulu_cli.serving.public import KEY_VARIABLE, is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OPEN = ("/health",)
-LONGEST_BODY = 64 * 2**20  # bytes
 
 
 class Guard:

@@ -93,7 +93,7 @@ def private_socket(path: Path) -> socket.socket:
     return made
 
 
-def serve(app: Any, listening: socket.socket) -> None:
+def serve(app: Any, listening: socket.socket, log_level: str = "warning") -> None:
     """Answer on a socket until SIGTERM or SIGINT, which is then raised again."""
     import uvicorn
 
@@ -101,7 +101,7 @@ def serve(app: Any, listening: socket.socket) -> None:
         app,
         http=impatient_protocol(),
         timeout_keep_alive=_IDLE_SECONDS,
-        log_level="warning",
+        log_level=log_level,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,

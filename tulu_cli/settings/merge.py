@@ -4,7 +4,7 @@ What none of them sets is left to the model, and then to our defaults.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tulu_cli.disk import config_path
@@ -36,6 +36,11 @@ class Settings:
         """Return the value of a setting, or `default` if nobody set it."""
         setting = self.values.get(name)
         return default if setting is None else setting.value
+
+    def without(self, name: str) -> "Settings":
+        """Return the settings as if nobody had set this one."""
+        kept = {key: setting for key, setting in self.values.items() if key != name}
+        return replace(self, values=kept)
 
     def is_flag(self, name: str) -> bool:
         """Return True if a setting was given on the command line."""

@@ -10,6 +10,7 @@ from tulu_cli.chat.session import new_stamp
 from tulu_cli.chat.slash.arguments import choices
 from tulu_cli.chat.slash.row import slash, write_line
 from tulu_cli.errors import UsageError
+from tulu_cli.models.adapter import NONE
 from tulu_cli.prompt.chat import OURS
 from tulu_cli.prompt.thinking import SWITCH, check_variables, no_thoughts
 from tulu_cli.request.inputs import read_variable
@@ -20,7 +21,7 @@ from tulu_cli.text import listed
 _VARIABLE = "template_arg."
 # What can change between two answers; the other settings are decided when a model is loaded.
 _AT_ONCE = {key.name: key for key in KEYS if key.table == "sampling"}
-_DEFAULT, _NONE = "default", "none"
+_DEFAULT = "default"
 _SERVERS = "the server's own"
 _INDENT = " " * 21
 
@@ -202,7 +203,7 @@ def show_model(chat: Chat) -> None:
         "context": context(info.max_model_len),
     }
     if adapters:
-        facts["adapter"] = f"{chat.model.adapter or _NONE}, of {listed(adapters)}"
+        facts["adapter"] = f"{chat.model.adapter or NONE}, of {listed(adapters)}"
     for name, value in facts.items():
         write_line(chat, f"{name:<20} {value}", _INDENT)
 
@@ -228,7 +229,7 @@ def model(chat: Chat, argument: str) -> None:
 
 
 def _adapters(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
-    names = (*chat.model.prepared.model.adapters, _NONE)
+    names = (*chat.model.prepared.model.adapters, NONE)
     return [(name, "") for name in names if name.startswith(begun)]
 
 
@@ -241,7 +242,7 @@ def _adapters(chat: Chat, begun: str) -> Iterable[tuple[str, str]]:
 def adapter(chat: Chat, argument: str) -> None:
     """Switch to a loaded adapter, or to the model alone; nothing is loaded."""
     if argument:
-        chat.model.adapt(None if argument == _NONE else argument)
+        chat.model.adapt(None if argument == NONE else argument)
     names = chat.model.prepared.model.adapters
     there = f"; there is {listed(names)}" if names else ""
-    chat.say(f"Adapter: {chat.model.adapter or _NONE}{there}.")
+    chat.say(f"Adapter: {chat.model.adapter or NONE}{there}.")

@@ -139,7 +139,7 @@ class RemoteEngine:
             yield from choice.begin()
             if choice.finish is not None:
                 break
-            body = request_body(choice.asked, self._endpoint.info.model)
+            body = request_body(choice.asked, request.adapter or self._endpoint.info.model)
             is_first = choice.asked.prompt == request.prompt
             with self._wire.open("/v1/completions", body) as chunks:
                 for chunk in chunks:

@@ -60,10 +60,11 @@ class BatchRow:
                 return token, logprob
         if guide.fed:
             self.assembler.reasoning_truncated = guide.has_cut
+            self.sampler.begin_answer(None, len(guide.fed))
             return guide.feed()
         self.guide = None
         if self.mask is not None:
-            self.sampler.bind(self.mask)
+            self.sampler.begin_answer(self.mask)
         return self.sampler.next(logits)
 
     def push(self, token: int, logprob: TokenLogprob | None) -> Iterator[Text | Done]:

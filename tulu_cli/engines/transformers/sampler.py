@@ -65,9 +65,15 @@ class Sampler:
         token = self._draw(scores)
         return token, None if self._top is None else token_logprob(raw, token, self._top)
 
-    def bind(self, mask: Mask) -> None:
-        """Let only the tokens of a structure be chosen from now on."""
+    def begin_answer(self, mask: Mask | None, ahead: int = 0) -> None:
+        """Count the answer from here, or `ahead` tokens on, and let `mask` bind it if there is one.
+
+        So does an engine that is asked again there, with a prompt of all that has come.
+        """
         self._mask = mask
+        for one in self._processors:
+            if isinstance(one, AnswerPenalty) and self._ids is not None:
+                one.begin = self._ids.shape[1] + ahead
 
     def take(self, token: int) -> None:
         """Count a token as one that has come."""
@@ -84,17 +90,17 @@ class Sampler:
 class AnswerPenalty(LogitsProcessor):
     """OpenAI's penalties for the tokens of the answer: `frequency` a time, and `presence` once.
 
-    They are taken off the logits, behind the first `prompt` tokens of the ids.
+    They are taken off the logits, for the tokens behind the first `begin` of the ids.
     """
 
-    def __init__(self, frequency: float, presence: float, prompt: int) -> None:
+    def __init__(self, frequency: float, presence: float, begin: int) -> None:
         self._frequency = frequency
         self._presence = presence
-        self._prompt = prompt
+        self.begin = begin
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Return the scores, (1, vocabulary), less the penalties."""
-        tokens, counts = input_ids[0, self._prompt :].unique(return_counts=True)
+        tokens, counts = input_ids[0, self.begin :].unique(return_counts=True)
         penalized = scores.clone()
         penalized[0, tokens] -= self._frequency * counts + self._presence
         return penalized

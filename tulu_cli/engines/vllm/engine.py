@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tulu_cli.core import Completion, Done, Request, Score, ScoreRequest, Text
 from tulu_cli.engines.assemble import collect
-from tulu_cli.engines.base import EngineSpec, bounded, check_bias, check_fits_context, first_line
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.vllm.generate import generate
 from tulu_cli.engines.vllm.settings import check_device, engine_arguments, load_error
 from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
@@ -177,7 +177,6 @@ class VllmEngine:
     async def _generate(
         self, request: Request, started: float, watched: bool = True
     ) -> AsyncIterator[Text | Done]:
-        check_bias(request.sampling, self._engine.vllm_config.model_config.get_vocab_size())
         spec = self._spec
         lora = lora_request(request.adapter, spec.adapters)
         made = generate(

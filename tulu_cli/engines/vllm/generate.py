@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Done, Request, Text
 from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.base import check_bias
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
 from tulu_cli.engines.vllm.values import pairs, sampling_params, take
@@ -30,8 +31,10 @@ async def generate(
     """Yield the events of a request; closing the generator aborts what still runs.
 
     `name` makes a request id that no other request has, `lora` is the request's adapter. A request
-    that is not `watched` may come whole. Raise BadInput for a structure that is not valid.
+    that is not `watched` may come whole. Raise BadInput for a structure that is not valid, or a
+    bias of a token that is not there.
     """
+    check_bias(request.sampling, engine.vllm_config.model_config.get_vocab_size())
     guided = is_guided(request)
 
     def asked(one: Request) -> AsyncGenerator[Any, None]:

@@ -26,6 +26,10 @@ def _label(row: dict[str, Any]) -> dict[str, Any]:
         raise BadInput(f"{ROWS}: instruction_id_list and kwargs must be lists of one length.")
     if not names:
         raise BadInput(f"{ROWS}: a prompt has no instruction.")
+    for name, one in zip(names, given, strict=True):
+        if not isinstance(name, str) or not isinstance(one or {}, dict):
+            raise BadInput(f"{ROWS}: an instruction must be a text, and its kwargs an object.")
+        follows(name, "x", one or {})  # what is wrong with it is said before anything is asked
     return {"instruction_id": names, "kwargs": given}
 
 
