@@ -1,17 +1,21 @@
 """Our server over its socket: OpenAI's routes, odd requests, hanging up."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.program import eventually
 from tests.warming import order_of, runtime
+from tulu_cli.core import EngineInfo
 from tulu_cli.models import no_progress
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.completions import PROMPT_PATH
+from tulu_cli.serving.app import make_app
+from tulu_cli.serving.engine_thread import END, EngineThread, Job
 from tulu_cli.warm import starter
 from tulu_cli.warm.unix_http import UnixConnection, get
 
@@ -177,3 +181,36 @@ def test_hanging_up_cancels(socket: Path, stream: bool) -> None:
 
 def running(socket: Path) -> int:
     return int(json.loads(get(socket, "/load")[1])["server_load"])
+
+
+def test_what_an_engine_says_after_the_servers_end_is_for_nobody(demo_directory: Path) -> None:
+    class Engine:
+        def __init__(self) -> None:
+            self.jobs: list[Job] = []
+
+        def submit(self, job: Job) -> None:
+            self.jobs.append(job)
+
+    engine = Engine()
+    info = EngineInfo("fake", "m", None, "cpu", "none", 99, {})
+    app = make_app(cast(EngineThread, engine), info, Tokenizer.load(demo_directory), (2,))
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": []}
+
+    async def ask() -> None:
+        sent = [{"type": "http.request", "body": b'{"prompt": "one"}', "more_body": False}]
+
+        async def receive() -> Any:
+            return sent.pop() if sent else await asyncio.Event().wait()
+
+        async def send(_message: Any) -> None:
+            raise AssertionError("nothing is answered")
+
+        asked = asyncio.ensure_future(app(scope, receive, send))
+        while not engine.jobs:
+            await asyncio.sleep(0)
+        asked.cancel()
+
+    asyncio.run(ask())
+    (job,) = engine.jobs
+    job.put(END)
+    assert job.cancelled

@@ -4,8 +4,9 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -258,10 +259,11 @@ class Service:
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
 
-        def put_for(place: int) -> Any:
-            return lambda event: loop.call_soon_threadsafe(arrived.put_nowait, (place, event))
+        def put(place: int, event: Any) -> None:
+            with suppress(RuntimeError):  # the server has stopped, and its loop is closed
+                loop.call_soon_threadsafe(arrived.put_nowait, (place, event))
 
-        jobs = [Job(request, client, put_for(place)) for place, request in enumerate(requests)]
+        jobs = [Job(one, client, partial(put, place)) for place, one in enumerate(requests)]
         watch = asyncio.create_task(cancel_on_disconnect(http, jobs))
         self.running += 1
         for job in jobs:
