@@ -94,6 +94,10 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
     if not has_gpu:
         # vLLM would take a share of all memory. The user's own VLLM_CPU_KVCACHE_SPACE comes first.
         arguments["kv_cache_memory_bytes"] = max(1, min(4, all_memory() // 2**33)) * 2**30
+        # Behind a part of a prompt vLLM turns the request's generator back, which torch's for CPUs
+        # cannot do (0.32.0, v1/worker/gpu_model_runner.py, `set_offset`): the worker would die.
+        # Scores draw nothing, and may have a step that is smaller than the context.
+        arguments["enable_chunked_prefill"] = spec.purpose == "scoring"
         if spec.deterministic:
             arguments["max_num_seqs"] = 1
     if eager and spec.tensor_parallel_size > 1:
