@@ -127,6 +127,55 @@ def test_a_text_without_figures_is_empty(text: str) -> None:
     assert read_log(text).is_empty
 
 
+# As vLLM 0.32 printed them on a CPU, with VLLM_CPU_KVCACHE_SPACE=1 beside the argument.
+ON_A_CPU = """\
+INFO [api_utils.py:286] non-default args: {'model': 'demo', 'kv_cache_memory_bytes': 2147483648}
+INFO [cpu_worker.py:260] Explicitly set (1.0/15.46) GiB for KV cache on node 0.
+INFO [kv_cache_utils.py:2327] CPU KV cache size: 8,192 tokens, \
+Maximum concurrency for 8,192 tokens per request: 1.00x
+"""
+
+
+def test_a_start_on_a_cpu_has_the_cache_that_it_took() -> None:
+    log = read_log(ON_A_CPU)
+    assert (log.cpu, log.kv_cache, log.total) == (True, [GIB], gib(15.46))
+    assert log.settings["kv_cache_memory_bytes"] == GIB
+    said = compare(log, plan_of(planned(kv_cache_bytes=GIB)))
+    assert said.reasons == (
+        "The log is of vLLM on a CPU, of which no plan counts more than weights and KV cache.",
+    )
+    assert said.agrees is None
+
+
+def test_a_log_that_ends_too_early_is_said_to() -> None:
+    said = compared(planned(), tokens=None)
+    assert (said.ended, said.reasons) == (None, ("The log ends before the start did.",))
+
+
+def test_a_log_of_another_model_is_not_held_against_the_verdict() -> None:
+    said = compared(planned(), weights=[GIB], model="mine/3b", kv_cache=[90 * GIB])
+    (reason,) = said.reasons
+    assert "15.0 times" in reason
+    assert reason.endswith("(planned: none; the log names 'mine/3b').")
+    assert (said.ended, said.agrees) == ("it started", None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Model loading took {'9' * 400} GiB",
+        "KV cache size: ,,, tokens",
+        f"# GPU blocks: {'9' * 5000}",
+        "Maximum concurrency for 0 tokens per request: 1.2.3x",
+        "with config: tensor_parallel_size=0, gpu_memory_utilization=nan, max_seq_len=-1",
+    ],
+)
+def test_numbers_that_cannot_be_are_left_out(line: str) -> None:
+    log = read_log(line)
+    assert log.is_empty
+    assert not log.settings
+
+
 @given(st.text() | st.lists(st.sampled_from(V028.split() + V0.split())).map(" ".join))
 def test_no_text_breaks_the_reader(text: str) -> None:
     read_log(text)

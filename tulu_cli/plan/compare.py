@@ -38,8 +38,8 @@ class Row(NamedTuple):
 class Comparison(NamedTuple):
     """The figures that the log and the plan both have, and sentences that explain differences.
 
-    `ended` is how the start ended by the log, `agrees` True if the plan's verdict says so too;
-    both are None where the log does not tell.
+    `ended` is how the start ended by the log, None where it does not tell; `agrees` is True if the
+    plan's verdict says so too, None where the two are not of one model on one kind of machine.
     """
 
     plan: Plan
@@ -54,7 +54,9 @@ def compare(log: Log, plan: Plan) -> Comparison:
     rows = tuple(_rows(log, plan.estimate))
     started = log.failure is None and (log.tokens is not None or log.concurrency is not None)
     ended = log.failure or ("it started" if started else None)
-    agrees = None if ended is None else plan.judgement.fits == started
+    agrees = None
+    if ended and not (log.cpu or any(row.name == "weights" and _is_other(row) for row in rows)):
+        agrees = plan.judgement.fits == started
     return Comparison(plan, rows, ended, agrees, tuple(_reasons(log, plan.estimate, rows)))
 
 
@@ -91,19 +93,33 @@ def _taken(found: Estimate, rank: Rank) -> int:
 
 
 def _reasons(log: Log, found: Estimate, rows: tuple[Row, ...]) -> Iterator[str]:
+    yield from _of_log(log)
     by_name = {row.name: row for row in rows}
-    if log.beyond:
-        yield f"The log has {listed(log.beyond)}, whose memory no plan counts."
     if (weights := by_name.get("weights")) and _is_far(weights, _NEAR_WEIGHTS):
         yield _of_weights(log, found, weights)
-    token = _token_reason(log, found)
-    if token:
+        if _is_other(weights):
+            return
+    if token := _token_reason(log, found):
         yield token
     cache = by_name.get("KV cache")
-    if cache is None or not _is_far(cache, _NEAR):
-        return
+    if cache is not None and _is_far(cache, _NEAR):
+        yield from _of_cache(log, found, rows, cache)
+
+
+def _of_log(log: Log) -> Iterator[str]:
+    """Yield what the log has that no plan has."""
+    if log.cpu:
+        yield "The log is of vLLM on a CPU, of which no plan counts more than weights and KV cache."
+    if log.failure is None and log.tokens is None and log.concurrency is None:
+        yield "The log ends before the start did."
+    if log.beyond:
+        yield f"The log has {listed(log.beyond)}, whose memory no plan counts."
+
+
+def _of_cache(log: Log, found: Estimate, rows: tuple[Row, ...], cache: Row) -> Iterator[str]:
+    """Yield where the memory is that the log's KV cache has more or less than the plan's."""
     warm = min(rank.kv.expected + rank.compiling.expected for rank in found.ranks)
-    if warm > found.tightest.kv.expected and log.compiled is not True:
+    if warm > max(0, found.tightest.kv.expected) and log.compiled is not True:
         after = abs(warm - cache.logged)
         if log.compiled is False or after < abs(cache.planned - cache.logged) / 2:
             yield (
@@ -142,11 +158,17 @@ def _is_far(row: Row, near: float) -> bool:
     return abs(row.planned - row.logged) > rounding + near * abs(row.logged)
 
 
+def _is_other(row: Row) -> bool:
+    """Return True for weights that differ too much to be of one model on one lay-out."""
+    return not row.planned / _FEW_TIMES <= row.logged <= row.planned * _FEW_TIMES
+
+
 def _of_weights(log: Log, found: Estimate, row: Row) -> str:
-    times = row.planned / row.logged if row.logged > 0 else 0
     label = found.model.quantization or "none"
-    if times > _FEW_TIMES or times < 1 / _FEW_TIMES:
-        said = f"; the log names {told(log.quantization)}" if log.quantization else ""
+    if _is_other(row):
+        times = row.planned / row.logged if row.logged > 0 else 0
+        names = [told(name) for name in (log.model, log.quantization) if name]
+        said = f"; the log names {listed(names)}" if names else ""
         return (
             f"The weights differ {times:.1f} times: the log is of another model, data type, number "
             f"of GPUs or quantization (planned: {label}{said})."

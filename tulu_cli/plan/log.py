@@ -13,10 +13,15 @@ from typing import Any
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import Version, read_version
 
+# A log may be damaged: numbers are no longer than any that vLLM prints.
+_COUNT, _RATIO = r"\d[\d,]{0,15}(?!\d)", r"\d{1,9}(?:\.\d{1,9})?"
+_MOST, _MOST_GPUS = 2**50, 4096
+
 
 def _line(pattern: str) -> re.Pattern[str]:
     """Return the pattern of a line, in which <name> stands for a number in GiB."""
-    return re.compile(re.sub(r"(?<!P)<(\w+)>", r"(?P<\1>-?\\d+(?:\\.\\d+)?)", pattern))
+    number = r"(?P<\1>-?\\d{1,9}(?:\\.\\d{1,9})?)"
+    return re.compile(re.sub(r"(?<!P)<(\w+)>", number, pattern))
 
 
 # Lines with figures: those in GiB are fields of a Log, the others are read by _OTHERS.
@@ -28,15 +33,21 @@ _FIGURES = (
     _line(r"Free memory on device (?:\S+ )?\(<free>/<total> GiB\) on startup"),
     _line(r"GiB for weight, <activation> GiB for peak activation, <non_torch> GiB for non-torch"),
     _line(r"is <consumed> GiB for consumed memory .{1,40}, <activation> GiB for peak activation"),
-    _line(r"KV cache size: (?P<tokens>[\d,]+) tokens"),
-    _line(r"Maximum concurrency for (?P<context>[\d,]+) tokens per request: (?P<times>[\d.]+)x"),
+    _line(rf"KV cache size: (?P<tokens>{_COUNT}) tokens"),
+    _line(
+        rf"Maximum concurrency for (?P<context>{_COUNT}) tokens per request: (?P<times>{_RATIO})x"
+    ),
     _line(r"[Dd]esired GPU memory utilization (?:is )?\((?P<utilization>\d(?:\.\d+)?),"),
-    _line(r"\bmax_num_batched_tokens=(?P<batched>\d+)"),
+    _line(rf"\bmax_num_batched_tokens=(?P<batched>{_COUNT})"),
+    # On a CPU: v1/worker/cpu_worker.py.
+    _line(r"(?:Explicitly|Auto) set \(<kv_cache>/<total>\) (?P<cpu>GiB) for KV cache on node"),
     # V0
-    _line(r"total_gpu_memory \(<total>GiB\) x gpu_memory_utilization \((?P<utilization>[\d.]+)\)"),
+    _line(
+        rf"total_gpu_memory \(<total>GiB\) x gpu_memory_utilization \((?P<utilization>{_RATIO})\)"
+    ),
     _line(r"model weights take <weights>GiB; non_torch_memory takes <non_torch>GiB;"),
     _line(r"activation peak memory takes <activation>GiB; .{1,60} KV Cache is <kv_cache>GiB"),
-    _line(r"# (?:GPU|cuda) blocks: (?P<blocks>\d+)"),
+    _line(rf"# (?:GPU|cuda) blocks: (?P<blocks>{_COUNT})"),
     # What ends a start that fails.
     _line(r"<needed> GiB KV cache is needed, .{1,40} available KV cache memory \(<kv_cache> GiB"),
 )
@@ -57,18 +68,44 @@ _PAINT = re.compile(r"\x1b\[[0-9;]*m")
 _SETTING = re.compile(
     r"['\"]?\b([a-z_]+)['\"]?(?:=|: )(\{\}?|'[^']{0,300}'|\"[^\"]{0,300}\"|[\w./+-]+)"
 )
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from 1 to `most`, which raises ValueError for others."""
+
+    def read(text: str) -> int:
+        found = int(text)
+        if not 1 <= found <= most:
+            raise ValueError
+        return found
+
+    return read
+
+
+def _real(most: float) -> Callable[[str], float]:
+    """Return a reader of numbers from 0 to `most`, which raises ValueError for others."""
+
+    def read(text: str) -> float:
+        found = float(text)
+        if not 0 <= found <= most:
+            raise ValueError
+        return found
+
+    return read
+
+
 _SETTINGS: dict[str, Callable[[str], Any]] = {
-    "tensor_parallel_size": int,
-    "pipeline_parallel_size": int,
-    "data_parallel_size": int,
-    "max_model_len": int,
-    "max_seq_len": int,
-    "max_num_seqs": int,
-    "max_num_batched_tokens": int,
-    "kv_cache_memory_bytes": int,
-    "block_size": int,
-    "gpu_memory_utilization": float,
-    "cpu_offload_gb": float,
+    "tensor_parallel_size": _whole(_MOST_GPUS),
+    "pipeline_parallel_size": _whole(_MOST_GPUS),
+    "data_parallel_size": _whole(_MOST_GPUS),
+    "max_model_len": _whole(_MOST),
+    "max_seq_len": _whole(_MOST),
+    "max_num_seqs": _whole(_MOST),
+    "max_num_batched_tokens": _whole(_MOST),
+    "kv_cache_memory_bytes": _whole(_MOST),
+    "block_size": _whole(_MOST),
+    "gpu_memory_utilization": _real(1),
+    "cpu_offload_gb": _real(2**20),
     "enforce_eager": "True".__eq__,
     "enable_expert_parallel": "True".__eq__,
     "kv_cache_dtype": str,
@@ -92,7 +129,7 @@ class Log:
     `weights` and `kv_cache` have a value for each rank that printed one. `settings` has those of
     vLLM's arguments that a plan knows, by their names; `beyond` names what no plan counts.
     `compiled` is True if kernels were compiled, False if they were found in the cache. `failure`
-    is what ended the start, None if nothing in the log does.
+    is what ended the start, None if nothing in the log does. With `cpu`, vLLM ran on a CPU.
     """
 
     version: Version | None = None
@@ -114,6 +151,7 @@ class Log:
     needed: int | None = None
     compiled: bool | None = None
     failure: str | None = None
+    cpu: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -136,6 +174,8 @@ def read_log(text: str) -> Log:
                 for name, value in match.groupdict().items():
                     _put(found, name, value)
         _read_end(found, line)
+    if found.cpu and found.kv_cache:  # whatever else a CPU holds, the cache is as large as that
+        found.settings["kv_cache_memory_bytes"] = min(found.kv_cache)
     return found
 
 
@@ -202,19 +242,26 @@ def _put_times(found: Log, value: str) -> None:
 
 
 def _put_blocks(found: Log, value: str) -> None:
-    found.tokens = int(value) * int(found.settings.get("block_size", _BLOCK_SIZE))
+    found.tokens = _count(value) * int(found.settings.get("block_size", _BLOCK_SIZE))
 
 
 def _put_context(found: Log, value: str) -> None:
-    found.settings.setdefault("max_model_len", _count(value))
+    if tokens := _count(value):
+        found.settings.setdefault("max_model_len", tokens)
 
 
 def _put_utilization(found: Log, value: str) -> None:
-    found.settings["gpu_memory_utilization"] = float(value)
+    with suppress(ValueError):
+        found.settings["gpu_memory_utilization"] = _SETTINGS["gpu_memory_utilization"](value)
 
 
 def _put_batched(found: Log, value: str) -> None:
-    found.settings["max_num_batched_tokens"] = int(value)
+    if tokens := _count(value):
+        found.settings["max_num_batched_tokens"] = tokens
+
+
+def _put_cpu(found: Log, _value: str) -> None:
+    found.cpu = True
 
 
 _OTHERS: dict[str, Callable[[Log, str], None]] = {
@@ -224,6 +271,7 @@ _OTHERS: dict[str, Callable[[Log, str], None]] = {
     "context": _put_context,
     "utilization": _put_utilization,
     "batched": _put_batched,
+    "cpu": _put_cpu,
 }
 
 

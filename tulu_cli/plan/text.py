@@ -57,7 +57,7 @@ def comparison_text(found: "Comparison", version: Version) -> str:
     head = f"{_where(found.plan.estimate, version)}, beside a log:\n\n"
     lines = [f"{reason}\n" for reason in found.reasons]
     if found.ended:
-        wrong = "" if found.agrees else ", which is wrong"
+        wrong = ", which is wrong" if found.agrees is False else ""
         lines.append(f"By the log, {found.ended}; by the plan, it {plan_verdict}{wrong}.\n")
     return head + table(rows, right=(1, 2, 3)) + "".join(["\n" * bool(lines), *lines])
 
