@@ -24,6 +24,10 @@ from tulu_cli.plan.values import GIB
         ("23.5gib:2", "23.5 GiB", 2),
         ("rtx-4080@15.99GiB:2", "RTX-4080", 2),
         ("quadro-rtx-6000", "Quadro-RTX-6000", 1),
+        ("t1000-8gb@7.75GiB", "T1000-8GB", 1),
+        ("AMD Radeon AI PRO R9700", "R9700", 1),
+        ("Intel(R) Arc(TM) Pro B60 Graphics:4", "Arc-Pro-B60", 4),
+        ("b580", "Arc-B580", 1),
     ],
 )
 def test_a_gpu_by_name_or_size(text: str, name: str, count: int) -> None:

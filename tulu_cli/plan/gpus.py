@@ -2,15 +2,19 @@
 
 `gib` is the memory that the driver lets CUDA allocate, as PyTorch prints it ("total capacity of
 79.18 GiB"), the least seen in public logs; rows marked * were not seen and have 97.5 % of the
-nominal size, which is less than any GPU seen reports. Bandwidth (GB/s) and dense TFLOP/s with
-32-bit accumulation are from the vendors' data sheets: NVIDIA's of V100, T4, A10, A30, A40, A100,
-L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere, Ada and
-Blackwell for RTX cards, its data sheets of the workstation cards, its page of DGX Spark for GB10
-(whose 1,000 TFLOP/s are sparse FP4, eight times bfloat16), that of Jetson Thor (2,070 such), and
-AMD's CDNA 2, 3 and 4 data sheets. W7900 has the 864 GB/s and 122 TFLOP/s that sellers print, Strix
-Halo (Radeon 8060S) those of 256 bits of LPDDR5X-8000 and of 40 units with 512 operations at 2.9
-GHz. Laptop cards have the TFLOP/s of their highest clock; the maker of the laptop may set a lower
-one. The Turing and Volta TFLOP/s are for float16, as they have no bfloat16.
+nominal size, which is less than any of these reports. Intel's driver keeps more: 15.11 GiB of 16
+are left of an A770, and rows marked + have that part of their size. Bandwidth (GB/s) and dense
+TFLOP/s with 32-bit accumulation are from the vendors' data sheets: NVIDIA's of V100, T4, A10, A30,
+A40, A100, L4, L40, L40S, H100, H200, H20, GH200, B200 and B300, its white papers of Turing, Ampere,
+Ada and Blackwell for RTX cards, its data sheets of the workstation cards, its page of DGX Spark for
+GB10 (whose 1,000 TFLOP/s are sparse FP4, eight times bfloat16), that of Jetson Thor (2,070 such),
+and AMD's CDNA 2, 3 and 4 data sheets. W7900 has the 864 GB/s and 122 TFLOP/s that sellers print,
+Strix Halo (Radeon 8060S) those of 256 bits of LPDDR5X-8000 and of 40 units with 512 operations at
+2.9 GHz, MI350X the TFLOP/s of MI355X at 2.2 instead of 2.4 GHz, RX 7900 XTX and R9700 those of 512
+operations at 2.5 GHz and of 1,024 at 2.92 GHz for each unit, T400 to T1000 twice their float32.
+Intel's Arc cards have half of the INT8 TOPS that Intel prints, and the Max series 4,096 operations
+a clock for each Xe core. Laptop cards have the TFLOP/s of their highest clock; the maker of the
+laptop may set a lower one. The Turing and Volta TFLOP/s are for float16, as they have no bfloat16.
 """
 
 import re
@@ -24,8 +28,8 @@ from tulu_cli.plan.values import GIB
 class Card(NamedTuple):
     """A row of the catalogue: GiB, GB/s, dense TFLOP/s, multiprocessors.
 
-    `link` is the connection between several: nvswitch, nvlink, xgmi or pcie. `amd` tells AMD's
-    capabilities, which are the numbers of its architectures, from NVIDIA's.
+    `link` is the connection between several: nvswitch, nvlink, xgmi, xelink or pcie. `amd` tells
+    AMD's capabilities, which are the numbers of its architectures, from NVIDIA's.
     """
 
     name: str
@@ -43,8 +47,11 @@ class Card(NamedTuple):
 _VOLTA, _TURING, _AMPERE, _GEFORCE30, _ADA = (7, 0), (7, 5), (8, 0), (8, 6), (8, 9)
 _HOPPER, _BLACKWELL, _ULTRA, _GEFORCE50, _GB10 = (9, 0), (10, 0), (10, 3), (12, 0), (12, 1)
 _ORIN, _THOR = (8, 7), (11, 0)
-# AMD's: gfx90a, gfx942, gfx950, gfx1100 and gfx1151, as vLLM reads them (platforms/rocm.py).
+# AMD's: gfx90a, gfx942, gfx950, gfx1100, gfx1151 and gfx1201, as vLLM reads them
+# (platforms/rocm.py).
 _CDNA2, _CDNA3, _CDNA4, _RDNA3, _RDNA3_5 = (9, 0), (9, 4), (9, 5), (11, 0), (11, 5)
+_RDNA4 = (12, 0)
+_XE = (0, 0)  # vLLM knows no capability of Intel's GPUs (platforms/xpu.py)
 _INTEGRATED = (_ORIN, _THOR, _GB10)
 
 CARDS = (
@@ -65,7 +72,8 @@ CARDS = (
     Card("H100-NVL", 93.1, 3900, 835, 1671, "nvlink", _HOPPER, 132),
     Card("H200", 139.8, 4800, 989, 1979, "nvswitch", _HOPPER, 132, ("h200-141gb",)),
     Card("H20", 95.0, 4000, 148, 296, "nvswitch", _HOPPER, 78),
-    Card("GH200", 94.5, 4000, 989, 1979, "nvlink", _HOPPER, 132),
+    Card("GH200", 94.5, 4000, 989, 1979, "nvlink", _HOPPER, 132, ("gh200-96gb",)),
+    Card("GH200-144GB", 140.4, 4900, 989, 1979, "nvlink", _HOPPER, 132),  # *
     Card("B200", 178.35, 8000, 2250, 4500, "nvswitch", _BLACKWELL, 148),
     Card("B300", 267.0, 8000, 2250, 4500, "nvswitch", _ULTRA, 148),  # * 275,040 MiB at the driver
     Card("RTX-2060", 5.79, 336, 26, None, "pcie", _TURING, 30),
@@ -77,6 +85,10 @@ CARDS = (
     Card("Quadro-RTX-5000", 15.5, 448, 89, None, "pcie", _TURING, 48),  # *
     Card("Quadro-RTX-6000", 23.47, 672, 130, None, "pcie", _TURING, 72),
     Card("Quadro-RTX-8000", 46.8, 672, 130, None, "pcie", _TURING, 72),  # *
+    Card("T400-4GB", 3.8, 80, 2.2, None, "pcie", _TURING, 6, ("t400",)),  # *
+    Card("T600", 3.8, 160, 3.4, None, "pcie", _TURING, 10),  # *
+    Card("T1000", 3.8, 160, 5, None, "pcie", _TURING, 14),  # *
+    Card("T1000-8GB", 7.6, 160, 5, None, "pcie", _TURING, 14),  # *
     Card("RTX-3060", 11.76, 360, 25, None, "pcie", _GEFORCE30, 28),
     Card("RTX-3060-Ti", 7.78, 448, 32, None, "pcie", _GEFORCE30, 38),
     Card("RTX-3070", 7.78, 448, 41, None, "pcie", _GEFORCE30, 46),
@@ -127,17 +139,29 @@ CARDS = (
     Card("MI250X", 63.98, 1638, 191, None, "xgmi", _CDNA2, 110, amd=True),  # one of its two dies
     Card("MI300X", 191.69, 5300, 1307, 2615, "xgmi", _CDNA3, 304, amd=True),
     Card("MI325X", 255.7, 6000, 1307, 2615, "xgmi", _CDNA3, 304, amd=True),
+    Card("MI350X", 287.5, 8000, 2307, 4614, "xgmi", _CDNA4, 256, amd=True),
     Card("MI355X", 287.5, 8000, 2516, 5033, "xgmi", _CDNA4, 256, amd=True),
     Card("W7900", 44.98, 864, 122, None, "pcie", _RDNA3, 96, ("radeon-pro-w7900",), amd=True),
+    Card("RX-7900-XTX", 23.98, 960, 123, None, "pcie", _RDNA3, 96, ("7900-xtx",), amd=True),
+    # Its memory corrects errors, for which a sixteenth of it is set aside.
+    Card("R9700", 29.86, 640, 191, 383, "pcie", _RDNA4, 64, ("radeon-ai-pro-r9700",), amd=True),
     # Half of the 128 GB of the machine, which is what Linux gives the GPU unless told otherwise.
     Card("Strix-Halo", 62.47, 256, 59, None, "pcie", _RDNA3_5, 40, ("radeon-8060s",), amd=True),
+    Card("Arc-A770", 15.11, 560, 137, None, "pcie", _XE, 32),
+    Card("Arc-B580", 11.33, 456, 116, None, "pcie", _XE, 20, ("b580",)),  # +
+    Card("Arc-Pro-B50", 15.11, 224, 85, None, "pcie", _XE, 16, ("arc-b50", "b50")),  # +
+    Card("Arc-Pro-B60", 22.66, 456, 98, None, "pcie", _XE, 20, ("arc-b60", "b60")),  # +
+    Card("Arc-Pro-B70", 30.22, 608, 183, None, "pcie", _XE, 32, ("arc-b70", "b70")),  # +
+    Card("Max-1100", 45.3, 1229, 355, None, "xelink", _XE, 56, ("gpu-max-1100",)),  # +
+    # One of its two stacks, which are two devices unless ZE_FLAT_DEVICE_HIERARCHY says otherwise.
+    Card("Max-1550", 60.4, 1638, 419, None, "xelink", _XE, 64, ("gpu-max-1550",)),  # +
 )
 
 
 MOST_GPUS = 4096
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:GiB|G)", re.IGNORECASE | re.ASCII)
 _AMD = "AMD"  # what the names of AMD's driver begin with
-_FILLER = re.compile(r"nvidia|geforce|tesla|amd|instinct|[\s_()/-]+")
+_FILLER = re.compile(r"nvidia|geforce|tesla|amd|instinct|intel|\(r\)|\(tm\)|graphics|[\s_()/-]+")
 # A GPU that is only known by its size is taken for one of this kind.
 _PLAIN_CHIP = Chip((8, 6), 84)
 
