@@ -5,7 +5,6 @@ for it needs no file and no network.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tulu_cli.errors import BadInput, TuluError
@@ -107,7 +106,7 @@ def model_of(
     if dtype == "auto" and engine == "vllm" and shape.dtype_bytes > _HALF_BYTES:
         dtype = "bfloat16"  # vLLM loads float32 models in half precision by default
     if dtype != "auto":
-        shape = replace(shape, dtype=dtype)
+        shape = shape._replace(dtype=dtype)
     found = quantization_of(config)
     by_headers = False
     label: str | None = found["quant_method"] if found else None
@@ -115,7 +114,7 @@ def model_of(
         tensors, label = tensors_of(shape, named_quantization(quantization)), quantization
     else:
         if engine == "vllm":
-            shape = replace(shape, kv_dtype=read_kv_dtype(config))
+            shape = shape._replace(kv_dtype=read_kv_dtype(config))
         own = _quantization(config, by_headers=bool(headers))
         # vLLM stacks and pads experts in MXFP4 as computed tensors are, whatever the file has.
         stacked = own is not None and own.method == "mxfp4" and engine == "vllm" and shape.known

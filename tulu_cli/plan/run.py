@@ -402,10 +402,13 @@ def _share(count: int, nodes: int, replicas: int) -> tuple[int, int]:
 
 
 def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
-    from tulu_cli.plan.adapters import slots_for
+    slots = None
+    if chosen.adapters:
+        from tulu_cli.plan.adapters import slots_for
 
+        slots = slots_for(_read_adapters(chosen, model))
     return Run(
-        adapters=slots_for(_read_adapters(chosen, model)),
+        adapters=slots,
         max_model_len=_context(chosen, model),
         layout=layout,
         utilization=chosen.gpu_memory_utilization,
@@ -438,13 +441,15 @@ def _read_adapters(chosen: PlanOptions, model: Model) -> list["Adapter"]:
 
 def _with_adapters(chosen: PlanOptions, model: Model) -> Model:
     """Return the model with the tensors of its adapters, as transformers loads them."""
+    if not chosen.adapters:
+        return model
     from dataclasses import replace
 
     from tulu_cli.plan.adapters import adapter_tensors
 
     bits = 8 * model.shape.dtype_bytes
     tensors = [each for one in _read_adapters(chosen, model) for each in adapter_tensors(one, bits)]
-    return replace(model, tensors=(*model.tensors, *tensors)) if tensors else model
+    return replace(model, tensors=(*model.tensors, *tensors))
 
 
 def _context(chosen: PlanOptions, model: Model) -> int:

@@ -89,8 +89,7 @@ class Experts:
     first: int = 0
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """The dimensions of a decoder, and of what stands beside it.
 
     `decoder` has the layers, `front` the weights that come before them, such as an image encoder,

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from shlex import join
 from typing import TYPE_CHECKING
 
-from tulu_cli.models.adapter import named
 from tulu_cli.plan.kv import context_bytes, local_kv_heads
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
@@ -328,6 +327,8 @@ def _adapter_flags(found: Estimate, adapters: Sequence[str]) -> list[str]:
     slots = found.run.adapters
     if slots is None or not adapters:
         return []
+    from tulu_cli.models.adapter import named
+
     modules = ["=".join(named(adapter)) for adapter in adapters]
     flags = ["--enable-lora", "--max-loras", str(slots.number), "--max-lora-rank", str(slots.rank)]
     flags += ["--lora-target-modules", *slots.targets]

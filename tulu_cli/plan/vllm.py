@@ -8,10 +8,9 @@ The rank with the fewest blocks decides for all.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tulu_cli.plan.activation import Batch, Chip, activation_peak, has_second_runner, workspace
-from tulu_cli.plan.adapters import Slots, slot_blocks
 from tulu_cli.plan.allocator import allocated
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
@@ -21,6 +20,9 @@ from tulu_cli.plan.tensors import Tensor, tensors_of
 from tulu_cli.plan.values import MIB, Judgement, Range, Verdict, ceil_div
 from tulu_cli.plan.versions import Rules
 from tulu_cli.text import gib
+
+if TYPE_CHECKING:
+    from tulu_cli.plan.adapters import Slots
 
 BLOCK_SIZE = 16  # tokens: vLLM's own on GPUs
 ONE_GPU = Layout()
@@ -54,7 +56,7 @@ class Run(NamedTuple):
     kv_cache_bytes: int | None = None
     offloaded_bytes: int = 0
     usage: Literal["server", "llm"] = "server"
-    adapters: Slots | None = None
+    adapters: "Slots | None" = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,6 +333,8 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     weights = max(0, weights - run.offloaded_bytes)
     adapters = 0
     if run.adapters is not None:
+        from tulu_cli.plan.adapters import slot_blocks
+
         # vLLM makes the slots as it loads the model.
         plain = start.model.tensors if shape.partial else tensors_of(shape)
         blocks_of_slots = slot_blocks(run.adapters, plain, shape, layout, stage)
