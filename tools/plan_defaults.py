@@ -17,7 +17,7 @@ from tulu_cli.plan.families import FAMILIES
 
 PLAN = Path(__file__).parents[1] / "tulu_cli" / "plan"
 FILE = PLAN / "defaults.json"
-_SOURCES = ("architectures", "decoder", "families", "hybrids", "variants", "encoders")
+_SOURCES = ("architectures", "decoder", "families", "hybrids", "variants", "encoders", "images")
 _LONGEST = 40  # entries: a longer list is of a model's layers
 
 

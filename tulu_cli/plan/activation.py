@@ -20,6 +20,7 @@ _WORKSPACE = 8 * MIB + 128 * 1024
 _FULL_PRECISION = 4
 # The uncertainty is one part in this many.
 _SHARE = 10
+_ENCODER_SHARE = 4  # no log tells the peak of an image encoder
 # Bits that runner 2 keeps for each logit: a counter, and one bit for "was in the prompt".
 _COUNTER_BITS = 33
 # FlashInfer's sampling copies the logits of the first filter and the probabilities; vLLM has it
@@ -94,8 +95,14 @@ def activation_peak(
     staged: bool = False,
     unpacks: bool = False,
     second_runner: bool = False,
+    reading: int = 0,
+    seen: int = 0,
 ) -> Peak:
     """Return the peak of one GPU.
+
+    `reading` are the bytes of an image encoder at its widest moment, which comes first, and `seen`
+    those of its output, which is kept until the end: profile_run of vllm/v1/worker/
+    gpu_model_runner.py.
 
     `samples` is True on a GPU that has the head and samples, `staged` where the layers are split
     over several pipeline stages, which receive hidden states, and `unpacks` where quantized weights
@@ -116,11 +123,13 @@ def activation_peak(
     if rules.counts_workspace:
         held += workspace(chip)
     # What attention and quantized layers hold for a moment is inside this share.
-    expected = max(forward, sampling) + held
-    running = Range(expected - expected // _SHARE, expected, expected + expected // _SHARE)
+    most = max(max(forward, sampling) + seen, reading)
+    expected = most + held
+    unsure = expected // _SHARE + reading // _ENCODER_SHARE
+    running = Range(expected - unsure, expected, expected + unsure)
     compiling = Range.exact(0)
     if compiles:
-        compiling = _compiling(max(forward, sampling), rules, batch.gpus)
+        compiling = _compiling(most, rules, batch.gpus)
     return Peak(running, compiling)
 
 

@@ -59,8 +59,10 @@ def architecture_name(config: Config) -> str:
     return str(names[0] if isinstance(names, list) else names)[:100]
 
 
-def read_shape(config: Config, name: str) -> Shape:
+def read_shape(config: Config, name: str, processor: Config | None = None) -> Shape:
     """Return the shape that a config.json describes; errors call the model `name`.
+
+    `processor` is the config of its image processor, which many models that see have.
 
     Raise UnknownArchitecture for an architecture that is in no table, and BadInput for a field
     that is missing or has no sensible value.
@@ -78,7 +80,7 @@ def read_shape(config: Config, name: str) -> Shape:
             config = completed(config)
             config = {**config, **{key: config.get(own) for key, own in row.renamed.items()}}
             row = _with_text(config, row)
-        return _shape(config, architecture, row)
+        return _shape(config, architecture, row, processor or {})
     except FieldError as error:
         raise BadInput(f"The config.json of {name} {error}.") from error
 
@@ -96,7 +98,7 @@ def _with_text(config: Config, row: Architecture) -> Architecture:
     )
 
 
-def _shape(whole: Config, architecture: str, row: Architecture) -> Shape:
+def _shape(whole: Config, architecture: str, row: Architecture, processor: Config) -> Shape:
     config = part(whole, row.text) if row.text else whole
     hidden, vocabulary = number(config, "hidden_size"), number(config, "vocab_size")
     heads = number(config, "num_attention_heads")
@@ -131,7 +133,7 @@ def _shape(whole: Config, architecture: str, row: Architecture) -> Shape:
         labels=_labels(config) if row.reward else None,
         whole_vocabulary=row.whole_vocabulary,
         partial=row.partial,
-        image_tokens=row.images(whole) if row.images else None,
+        sight=row.images(whole, processor) if row.images else None,
         idle=row.idle(whole) if row.idle else (),
     )
 

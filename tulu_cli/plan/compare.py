@@ -61,19 +61,8 @@ def compare(log: Log, plan: Plan) -> Comparison:
 
 
 def _rows(log: Log, found: Estimate) -> Iterator[Row]:
+    yield from _rows_of_parts(log, found)
     rank = found.tightest
-    if log.weights:
-        yield Row("weights", max(log.weights), max(each.weights for each in found.ranks))
-    if log.consumed is not None and log.activation is not None:
-        yield Row("consumed and peak", log.consumed + log.activation, _taken(found, rank))
-    elif log.activation is not None:
-        peak = rank.activation.expected + rank.compiling.expected
-        yield Row("peak activation", log.activation, peak)
-    if log.non_torch is not None:
-        yield Row("non-torch memory", log.non_torch, rank.other.expected)
-    if log.graphs is not None or log.graph_estimate is not None:
-        graphs = log.graphs if log.graphs is not None else log.graph_estimate or 0
-        yield Row("CUDA graphs", graphs, max(each.graphs.expected for each in found.ranks))
     if log.kv_cache:
         yield Row("KV cache", min(log.kv_cache), rank.kv.expected)
     if log.tokens is not None:
@@ -84,6 +73,26 @@ def _rows(log: Log, found: Estimate) -> Iterator[Row]:
     if log.needed is not None:
         needed = found.needed_blocks(found.run.max_model_len, 1) - found.rules.reserved_blocks
         yield Row("KV cache needed", log.needed, needed * found.caches[rank.stage].block_bytes)
+
+
+def _rows_of_parts(log: Log, found: Estimate) -> Iterator[Row]:
+    """Yield the figures of what is not the KV cache."""
+    rank = found.tightest
+    if log.weights:
+        yield Row("weights", max(log.weights), max(each.weights for each in found.ranks))
+    if log.consumed is not None and log.activation is not None:
+        yield Row("consumed and peak", log.consumed + log.activation, _taken(found, rank))
+    elif log.activation is not None:
+        peak = rank.activation.expected + rank.compiling.expected
+        yield Row("peak activation", log.activation, peak)
+    if log.non_torch is not None:
+        yield Row("non-torch memory", log.non_torch, rank.other.expected)
+    if log.images is not None and found.images is not None:
+        budget = max(found.batched, found.images.tokens)
+        yield Row("encoder's tokens", log.images, budget, 0)
+    if log.graphs is not None or log.graph_estimate is not None:
+        graphs = log.graphs if log.graphs is not None else log.graph_estimate or 0
+        yield Row("CUDA graphs", graphs, max(each.graphs.expected for each in found.ranks))
 
 
 def _taken(found: Estimate, rank: Rank) -> int:

@@ -29,7 +29,7 @@ from tulu_cli.plan.layers import (
     mlp,
     norms,
 )
-from tulu_cli.plan.shape import Experts, Keys, Latent, Layer, Named
+from tulu_cli.plan.shape import Experts, Keys, Latent, Layer, Named, Sight
 from tulu_cli.text import told
 
 _MOST_LAYERS = 2048
@@ -90,9 +90,9 @@ class Architecture(NamedTuple):
     Where a bias or a feature is optional, the text is its key in config.json. `mixers` read the
     layers of other kinds than attention. `attend` and `feed_forward` read a part of a layer that
     has a form of its own, given the kind or the number of the layer, and `layers` all layers.
-    `front` and `back` read weights that stand before and behind the layers, `images` the tokens
-    that one image takes, and `idle` what vLLM does not load. With `partial`, the
-    sizes of an encoder are in no config, and only headers have them.
+    `front` and `back` read weights that stand before and behind the layers, `images` what its
+    images take, given the config of their processor too, and `idle` what vLLM does not load. With
+    `partial`, the sizes of an encoder are in no config, and only headers have them.
 
     `text` is the key of the language model's own config, and `prefix` the name of its module; where
     several language models may stand there, `texts` has their architectures by their model_type.
@@ -126,7 +126,7 @@ class Architecture(NamedTuple):
     back: Callable[[Config], list[Named]] | None = None
     idle: Callable[[Config], tuple[str, ...]] | None = None
     partial: bool = False
-    images: Callable[[Config], int | None] | None = None
+    images: Callable[[Config, Config], Sight | None] | None = None
     text: str | None = None
     texts: Mapping[str, str] = {}
     prefix: str = "model"

@@ -1,12 +1,10 @@
-"""The image encoders of models that see: their weights, and the tokens that an image takes.
+"""The weights of the image encoders of models that see.
 
-Where the tokens of an image depend on more than config.json, they are not known here.
-
-A row of the table of towers is one encoder's differences from a plain transformer. Sources: the
-modelling file of each in transformers, and for the tokens of an image its processing file.
+A row of the table of towers is one encoder's differences from a plain transformer. Source: the
+modelling file of each in transformers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tulu_cli.plan.fields import (
@@ -14,7 +12,7 @@ from tulu_cli.plan.fields import (
     FieldError,
     flag,
     number,
-    optional,
+    one_size,
     part,
     ratio,
     whole_numbers,
@@ -67,18 +65,12 @@ def blocks(vision: Config, tower: Tower, inner: int | None = None) -> list[Named
     return [(f"{tower.at}.{index}.{name}", size) for index in range(layers) for name, size in each]
 
 
-def one_size(vision: Config, key: str) -> int:
-    """Return a size that may be written for both sides. Raise FieldError if they differ."""
-    found = vision.get(key)
-    if isinstance(found, Sequence) and not isinstance(found, str):
-        if not found or any(each != found[0] for each in found):
-            raise FieldError(f"has a {key} of {told(found)}")
-        found = found[0]
-    return number({key: found}, key)
-
-
-def _patches(vision: Config) -> int:
-    return (one_size(vision, "image_size") // one_size(vision, "patch_size")) ** 2
+def patches(vision: Config) -> int:
+    """Return the patches of an image that is read in one size. Raise FieldError for none."""
+    side, each = one_size(vision, "image_size"), one_size(vision, "patch_size")
+    if side < each:
+        raise FieldError(f"has images of {side:,} pixels and patches of {each:,}")
+    return (side // each) ** 2
 
 
 def _patch_weight(vision: Config, name: str, width: int, *, frames: int = 0) -> Named:
@@ -132,7 +124,7 @@ def clip(vision: Config) -> list[Named]:
     return [
         (f"{_TOWER}.embeddings.class_embedding", (width,)),
         _patch_weight(vision, f"{_TOWER}.embeddings.patch_embedding", width),
-        (f"{_TOWER}.embeddings.position_embedding.weight", (_patches(vision) + 1, width)),
+        (f"{_TOWER}.embeddings.position_embedding.weight", (patches(vision) + 1, width)),
         *norm(f"{_TOWER}.pre_layrnorm", width, bias=True),
         *blocks(vision, _CLIP),
         *norm(f"{_TOWER}.post_layernorm", width, bias=True),
@@ -145,7 +137,7 @@ def siglip(vision: Config, at: str = _TOWER) -> list[Named]:
     found = [
         _patch_weight(vision, f"{at}.embeddings.patch_embedding", width),
         (f"{at}.embeddings.patch_embedding.bias", (width,)),
-        (f"{at}.embeddings.position_embedding.weight", (_patches(vision), width)),
+        (f"{at}.embeddings.position_embedding.weight", (patches(vision), width)),
         *blocks(vision, _CLIP._replace(at=f"{at}.encoder.layers")),
         *norm(f"{at}.post_layernorm", width, bias=True),
     ]
@@ -188,7 +180,7 @@ def _encoder(vision: Config) -> list[Named]:
     return _ENCODERS[kind](vision)
 
 
-def _parts(whole: Config) -> tuple[Config, int]:
+def parts(whole: Config) -> tuple[Config, int]:
     """Return the image encoder's config and the hidden size of the language model."""
     return part(whole, "vision_config"), number(part(whole, "text_config"), "hidden_size")
 
@@ -201,7 +193,7 @@ def _features(whole: Config) -> int:
 
 def llava(whole: Config) -> list[Named]:
     """Return the encoder and the projector of LLaVA."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, bias = number(vision, "hidden_size"), flag(whole, "multimodal_projector_bias")
     at = "multi_modal_projector"
     return [
@@ -239,12 +231,12 @@ def idle_head(_whole: Config) -> tuple[str, ...]:
 
 def llava_next(whole: Config) -> list[Named]:
     """Return the encoder and the projector of LLaVA-NeXT, and its mark of a new line."""
-    return [("image_newline", (_parts(whole)[1],)), *llava(whole)]
+    return [("image_newline", (parts(whole)[1],)), *llava(whole)]
 
 
 def mistral3(whole: Config) -> list[Named]:
     """Return the encoder and the projector of Mistral 3, which merges patches."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, bias = number(vision, "hidden_size"), flag(whole, "multimodal_projector_bias")
     merged, at = number(whole, "spatial_merge_size") ** 2, "multi_modal_projector"
     return [
@@ -258,7 +250,7 @@ def mistral3(whole: Config) -> list[Named]:
 
 def gemma3(whole: Config) -> list[Named]:
     """Return the encoder and the projector of Gemma 3."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, at = number(vision, "hidden_size"), "multi_modal_projector"
     return [
         *siglip(vision),
@@ -332,7 +324,7 @@ def glm4v(whole: Config) -> list[Named]:
     inner, side = number(vision, "intermediate_size"), number(vision, "spatial_merge_size")
     frames = number(vision, "temporal_patch_size")
     return [
-        ("visual.embeddings.position_embedding.weight", (_patches(vision), width)),
+        ("visual.embeddings.position_embedding.weight", (patches(vision), width)),
         _patch_weight(vision, "visual.patch_embed.proj", width, frames=frames),
         ("visual.patch_embed.proj.bias", (width,)),
         *blocks(vision, _GLM4V),
@@ -350,12 +342,12 @@ def glm4v(whole: Config) -> list[Named]:
 
 def llama4(whole: Config) -> list[Named]:
     """Return the encoder and the projector of Llama 4."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, at = number(vision, "hidden_size"), "vision_model"
     channels, side = number(vision, "num_channels"), one_size(vision, "patch_size")
     return [
         (f"{at}.class_embedding", (width,)),
-        (f"{at}.positional_embedding_vlm", (_patches(vision) + 1, width)),
+        (f"{at}.positional_embedding_vlm", (patches(vision) + 1, width)),
         *linear(f"{at}.patch_embedding.linear", width, channels * side**2),
         *norm(f"{at}.layernorm_pre", width, bias=True),
         *norm(f"{at}.layernorm_post", width, bias=True),
@@ -376,9 +368,9 @@ def llama4(whole: Config) -> list[Named]:
 
 def mllama(whole: Config) -> list[Named]:
     """Return the encoder and the projector of Llama 3.2, and its embeddings of images."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, at = number(vision, "hidden_size"), "vision_model"
-    rows, tiles = _patches(vision) + 1, number(vision, "max_num_tiles")
+    rows, tiles = patches(vision) + 1, number(vision, "max_num_tiles")
     ratios = vision.get("supported_aspect_ratios")
     if not isinstance(ratios, list):
         raise FieldError("has no supported_aspect_ratios")
@@ -410,7 +402,7 @@ _MLLAMA_ROWS = 8  # of the embedding, beyond the vocabulary
 
 def idefics3(whole: Config) -> list[Named]:
     """Return the encoder and the connector of Idefics 3 and SmolVLM."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     merged = number(vision, "hidden_size") * number(whole, "scale_factor") ** 2
     return [
         *siglip(vision, "vision_model"),
@@ -420,7 +412,7 @@ def idefics3(whole: Config) -> list[Named]:
 
 def internvl(whole: Config) -> list[Named]:
     """Return the encoder and the projector of InternVL."""
-    vision, hidden = _parts(whole)
+    vision, hidden = parts(whole)
     width, at = number(vision, "hidden_size"), f"{_TOWER}.embeddings"
     merged = int(width / ratio(whole, "downsample_ratio", 0.5) ** 2)
     tower = Tower(
@@ -441,46 +433,5 @@ def internvl(whole: Config) -> list[Named]:
         *linear("multi_modal_projector.linear_2", hidden, hidden, bias=True),
     ]
     if flag(vision, "use_absolute_position_embeddings"):
-        found.append((f"{at}.position_embeddings", (1, _patches(vision) + 1, width)))
+        found.append((f"{at}.position_embeddings", (1, patches(vision) + 1, width)))
     return found
-
-
-def llava_tokens(whole: Config) -> int | None:
-    """Return the tokens of an image of LLaVA: one a patch, its class token left out."""
-    vision = part(whole, "vision_config")
-    if vision.get("model_type") == "pixtral":
-        return _pixtral_tokens(vision, 1)
-    return _patches(vision)
-
-
-def llava_next_tokens(whole: Config) -> int | None:
-    """Return the most tokens of an image of LLaVA-NeXT: a whole view, and tiles with new lines."""
-    side = one_size(part(whole, "vision_config"), "image_size")
-    patches = _patches(part(whole, "vision_config"))
-    grids = whole.get("image_grid_pinpoints")
-    if not isinstance(grids, list) or not grids:
-        return None
-    per_side = int(patches**0.5)
-    sizes = [
-        whole_numbers({"image_grid_pinpoints": each}, "image_grid_pinpoints") for each in grids
-    ]
-    tiles = [[length // side * per_side for length in each] for each in sizes]
-    if any(len(each) != 2 for each in tiles):
-        raise FieldError(f"has image_grid_pinpoints of {told(grids)}")
-    return patches + max(high * wide + high for high, wide in tiles)
-
-
-def _pixtral_tokens(vision: Config, merge: int) -> int:
-    """Return the most tokens of a square image, with a token at the end of each row."""
-    across = one_size(vision, "image_size") // (one_size(vision, "patch_size") * merge)
-    return across * (across + 1)
-
-
-def mistral3_tokens(whole: Config) -> int | None:
-    """Return the most tokens of an image of Mistral 3."""
-    return _pixtral_tokens(part(whole, "vision_config"), number(whole, "spatial_merge_size"))
-
-
-def gemma3_tokens(whole: Config) -> int | None:
-    """Return the tokens of an image of Gemma 3, whose size does not matter."""
-    return optional(whole, "mm_tokens_per_image")

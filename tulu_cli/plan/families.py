@@ -7,7 +7,7 @@ its own, a function of hybrids.py or variants.py reads it from the config.
 from typing import Any
 
 from tulu_cli.plan import encoders as see
-from tulu_cli.plan import hybrids, variants
+from tulu_cli.plan import hybrids, images, variants
 from tulu_cli.plan.decoder import (
     Architecture,
     Sparse,
@@ -350,33 +350,52 @@ FAMILIES: dict[str, Architecture] = {
     ),
     # Models that see: the rows above, with an encoder before them.
     "LlavaForConditionalGeneration": Architecture(
-        front=see.llava, images=see.llava_tokens, idle=see.idle_layers, texts=_TEXTS, **_SEES
+        front=see.llava, images=images.llava, idle=see.idle_layers, texts=_TEXTS, **_SEES
     ),
     "LlavaNextForConditionalGeneration": Architecture(
         front=see.llava_next,
-        images=see.llava_next_tokens,
+        images=images.llava_next,
         idle=see.idle_layers,
         texts=_TEXTS,
         **_SEES,
     ),
     "LlavaOnevisionForConditionalGeneration": Architecture(
-        front=see.llava_next, idle=see.idle_layers, texts=_TEXTS, **_SEES
+        front=see.llava_next,
+        images=images.llava_onevision,
+        idle=see.idle_layers,
+        texts=_TEXTS,
+        **_SEES,
     ),
     "Mistral3ForConditionalGeneration": Architecture(
-        front=see.mistral3, images=see.mistral3_tokens, idle=see.idle_layers, texts=_TEXTS, **_SEES
+        front=see.mistral3, images=images.mistral3, idle=see.idle_layers, texts=_TEXTS, **_SEES
     ),
     "Gemma3ForConditionalGeneration": _GEMMA3._replace(
-        front=see.gemma3, images=see.gemma3_tokens, idle=see.idle_head, **_SEES
+        front=see.gemma3, images=images.gemma3, idle=see.idle_head, **_SEES
     ),
-    "Qwen2VLForConditionalGeneration": _QWEN2_VL._replace(front=see.qwen2_vl),
-    "Qwen2_5_VLForConditionalGeneration": _QWEN2_VL._replace(front=see.qwen2_5_vl),
-    "Qwen3VLForConditionalGeneration": _QWEN3._replace(front=see.qwen3_vl, **_SEES),
+    "Qwen2VLForConditionalGeneration": _QWEN2_VL._replace(
+        front=see.qwen2_vl, images=images.qwen2_vl
+    ),
+    "Qwen2_5_VLForConditionalGeneration": _QWEN2_VL._replace(
+        front=see.qwen2_5_vl, images=images.qwen2_5_vl
+    ),
+    "Qwen3VLForConditionalGeneration": _QWEN3._replace(
+        front=see.qwen3_vl, images=images.qwen3_vl, **_SEES
+    ),
     "Qwen3VLMoeForConditionalGeneration": _QWEN3._replace(
-        front=see.qwen3_vl, sparse=Sparse(qwen_experts, layers=is_qwen_sparse), **_SEES
+        front=see.qwen3_vl,
+        images=images.qwen3_vl,
+        sparse=Sparse(qwen_experts, layers=is_qwen_sparse),
+        **_SEES,
     ),
-    "Qwen3_5ForConditionalGeneration": _QWEN3_5._replace(front=see.qwen3_vl, **_SEES),
-    "Qwen3_5MoeForConditionalGeneration": _QWEN3_5_MOE._replace(front=see.qwen3_vl, **_SEES),
-    "Llama4ForConditionalGeneration": _LLAMA4._replace(front=see.llama4, **_SEES),
+    "Qwen3_5ForConditionalGeneration": _QWEN3_5._replace(
+        front=see.qwen3_vl, images=images.qwen3_vl, **_SEES
+    ),
+    "Qwen3_5MoeForConditionalGeneration": _QWEN3_5_MOE._replace(
+        front=see.qwen3_vl, images=images.qwen3_vl, **_SEES
+    ),
+    "Llama4ForConditionalGeneration": _LLAMA4._replace(
+        front=see.llama4, images=images.llama4, **_SEES
+    ),
     "MllamaForConditionalGeneration": Architecture(
         qkv_bias=False,
         output_bias=False,

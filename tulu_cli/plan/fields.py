@@ -106,3 +106,14 @@ def part(config: Config, key: str) -> Config:
     if not isinstance(found, Mapping):
         raise FieldError(f"has no {key}" if found is None else f"has a {key} that is no object")
     return found
+
+
+def one_size(config: Config, key: str) -> int:
+    """Return a size that may be written for both sides. Raise FieldError if they differ."""
+    found = config.get(key)
+    sides = list(found.values()) if isinstance(found, Mapping) else found
+    if isinstance(sides, (list, tuple)):
+        if not sides or any(each != sides[0] for each in sides):
+            raise FieldError(f"has a {key} of {told(found)}")
+        found = sides[0]
+    return number({key: found}, key)

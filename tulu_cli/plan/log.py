@@ -39,6 +39,7 @@ _FIGURES = (
     ),
     _line(r"[Dd]esired GPU memory utilization (?:is )?\((?P<utilization>\d(?:\.\d+)?),"),
     _line(rf"\bmax_num_batched_tokens=(?P<batched>{_COUNT})"),
+    _line(rf"Encoder cache will be initialized with a budget of (?P<images>{_COUNT}) tokens"),
     # On a CPU: v1/worker/cpu_worker.py.
     _line(r"(?:Explicitly|Auto) set \(<kv_cache>/<total>\) (?P<cpu>GiB) for KV cache on node"),
     # V0
@@ -126,7 +127,8 @@ _OFF = ("None", "False", "{}", "balanced")
 class Log:
     """The figures of a log; memory is in bytes, None is what it does not print.
 
-    `weights` and `kv_cache` have a value for each rank that printed one. `settings` has those of
+    `weights` and `kv_cache` have a value for each rank that printed one, `images` is the budget of
+    the encoder in tokens. `settings` has those of
     vLLM's arguments that a plan knows, by their names; `beyond` names what no plan counts.
     `compiled` is True if kernels were compiled, False if they were found in the cache. `failure`
     is what ended the start, None if nothing in the log does. With `cpu`, vLLM ran on a CPU.
@@ -149,6 +151,7 @@ class Log:
     tokens: int | None = None
     concurrency: float | None = None
     needed: int | None = None
+    images: int | None = None
     compiled: bool | None = None
     failure: str | None = None
     cpu: bool = False
@@ -237,6 +240,10 @@ def _put_tokens(found: Log, value: str) -> None:
     found.tokens = _count(value)
 
 
+def _put_images(found: Log, value: str) -> None:
+    found.images = _count(value)
+
+
 def _put_times(found: Log, value: str) -> None:
     found.concurrency = float(value)
 
@@ -266,6 +273,7 @@ def _put_cpu(found: Log, _value: str) -> None:
 
 _OTHERS: dict[str, Callable[[Log, str], None]] = {
     "tokens": _put_tokens,
+    "images": _put_images,
     "times": _put_times,
     "blocks": _put_blocks,
     "context": _put_context,

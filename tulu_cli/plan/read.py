@@ -5,8 +5,10 @@ for it needs no file and no network.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import read_json
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.machine import Gpu as MachineGpu
 from tulu_cli.machine import Machine, read_packages
@@ -76,9 +78,15 @@ def plan_model(
     unknown architecture or quantization.
     """
     built_in = _built_in(ref)
-    config, headers = (built_in, None) if built_in else _read(ref, offline=offline)
+    config, processor, headers = (built_in, {}, None) if built_in else _read(ref, offline=offline)
     return model_of(
-        ref.name, config, headers, engine=engine, dtype=dtype, quantization=quantization
+        ref.name,
+        config,
+        headers,
+        processor=processor,
+        engine=engine,
+        dtype=dtype,
+        quantization=quantization,
     )
 
 
@@ -87,18 +95,21 @@ def model_of(
     config: Mapping[str, Any],
     headers: list[Header] | None = None,
     *,
+    processor: Mapping[str, Any] | None = None,
     engine: str = "vllm",
     dtype: str = "auto",
     quantization: str | None = None,
 ) -> Model:
     """Return the model that a config describes, with its tensors from `headers` if given.
 
+    `processor` is the config of its image processor, if it has one.
+
     With headers, an unknown architecture has exact weights, and a shape that is not known. Raise
     BadInput for a broken config or header, and TuluError for an unknown architecture without
     headers, or an unknown quantization.
     """
     try:
-        shape = read_shape(config, name)
+        shape = read_shape(config, name, processor)
     except UnknownArchitecture:
         if not headers or quantization is not None:
             raise
@@ -186,11 +197,14 @@ def _built_in(ref: ModelRef) -> dict[str, Any] | None:
     return built_in_config(row.size, row.stage) if row else None
 
 
-def _read(ref: ModelRef, *, offline: bool) -> tuple[Mapping[str, Any], list[Header] | None]:
+def _read(
+    ref: ModelRef, *, offline: bool
+) -> tuple[Mapping[str, Any], Mapping[str, Any], list[Header] | None]:
+    """Return the configs of a model and of its image processor, and the headers of its weights."""
     if ref.kind == "gguf" and ref.path:
         from tulu_cli.models.gguf import config_of, read_header
 
-        return config_of(read_header(ref.path), ref.name), None
+        return config_of(read_header(ref.path), ref.name), {}, None
     from tulu_cli.models import locate
     from tulu_cli.models.headers import directory_headers, hub_headers
 
@@ -198,7 +212,20 @@ def _read(ref: ModelRef, *, offline: bool) -> tuple[Mapping[str, Any], list[Head
     found = directory_headers(files.directory)
     if not found and ref.kind == "hub" and not offline:
         found = hub_headers(ref)
-    return files.config, [Header(*header) for header in found] or None
+    headers = [Header(*header) for header in found] or None
+    return files.config, image_processor(files.directory), headers
+
+
+def image_processor(directory: Path) -> Mapping[str, Any]:
+    """Return the config of a model's image processor, empty if it has none.
+
+    Newer files have it inside of the config of the whole processor, which goes first, as in
+    get_image_processor_dict of transformers' image_processing_base.py.
+    """
+    inside = read_json(directory / "processor_config.json").get("image_processor")
+    if isinstance(inside, Mapping):
+        return inside
+    return read_json(directory / "preprocessor_config.json")
 
 
 def _quantization(config: Mapping[str, Any], *, by_headers: bool) -> Quantization | None:

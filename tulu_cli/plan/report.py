@@ -41,7 +41,7 @@ def report(plan: Plan) -> dict[str, Any]:
             "maximum_concurrency": _each(found.blocks, found.concurrency),
             "tokens_with_warm_compile_cache": found.tokens(found.warm_blocks),
         },
-        "image_tokens": found.model.shape.image_tokens,
+        "images": _images(found),
         "longest_context": plan.longest_context,
         "most_requests": plan.most_requests,
         "speed_upper_bounds": plan.speed._asdict(),
@@ -107,6 +107,15 @@ def _head(name: str, engine: str, judgement: Judgement) -> dict[str, Any]:
 def _gpu(found: Estimate) -> dict[str, Any]:
     gpu = found.gpu
     return {"name": gpu.name, "total_bytes": gpu.total_bytes, "free_bytes": gpu.free_bytes}
+
+
+def _images(found: Estimate) -> dict[str, Any] | None:
+    """Return what an image takes, None for a model without them or whose images are not known."""
+    sight = found.model.shape.sight
+    if sight is None:
+        return None
+    profiled = found.images._asdict() if found.images else None
+    return {"most_tokens": sight.most, "profiled": profiled}
 
 
 def _rank(rank: Rank) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The shape of a model: every number that decides its memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,6 +75,29 @@ class Latent(NamedTuple):
     query_rank: int | None
 
 
+class Sight(NamedTuple):
+    """What the images of a model take.
+
+    `most` are the tokens of the largest image, `patches` what the encoder reads of it, and `tokens`
+    returns those of an image by its height and width in pixels. `frames` are the tokens of the two
+    largest frames of a video, of which vLLM reads up to `pairs` at once, 0 where it reads none.
+
+    `width` and `inner` are the sizes of a layer of the encoder, in which a patch has `alive`
+    values of its feed-forward network at once; `kept` is the number of values that its output has
+    for a token.
+    """
+
+    most: int
+    tokens: Callable[[int, int], int]
+    patches: int
+    width: int
+    inner: int
+    alive: int
+    kept: int
+    frames: int = 0
+    pairs: int = 0
+
+
 @dataclass(frozen=True)
 class Experts:
     """A mixture of experts: their number, those that a token visits, and the width of each.
@@ -98,8 +122,8 @@ class Shape(NamedTuple):
     tokens, `kv_dtype` the data type that the checkpoint asks for its KV cache, None for that of
     the model. `labels` is the number of outputs of a reward model, None for a language model.
     `whole_vocabulary` is True where vLLM makes embedding and head on every pipeline stage.
-    `image_tokens` are the most that one image takes, None where it is not known or there are none,
-    and `idle` the beginnings of the names of weights that vLLM does not load.
+    `sight` is what its images take, None where it is not known or there are none, and `idle` are
+    the beginnings of the names of weights that vLLM does not load.
 
     With `partial`, there are weights beside those that are named here.
 
@@ -128,7 +152,7 @@ class Shape(NamedTuple):
     labels: int | None = None
     kv_dtype: str | None = None
     whole_vocabulary: bool = False
-    image_tokens: int | None = None
+    sight: Sight | None = None
     idle: tuple[str, ...] = ()
     known: bool = True
     partial: bool = False

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tulu_cli.plan.transformers import TransformersPlan
 
 _BAR_WIDTH = 48
+IMAGE_SIDE = 1024  # pixels of the square image whose tokens are named beside the most
 # The parts of a GPU's memory that are named even where they take nothing.
 _ALWAYS = ("weights", "KV cache", "activation", "graphs", "other", "free")
 
@@ -163,10 +164,16 @@ def _cache_tokens(found: Estimate) -> str:
 
 
 def _image(found: Estimate) -> Iterator[str]:
-    """Yield what an image takes, if the model sees and its images have a size of their own."""
-    if tokens := found.model.shape.image_tokens:
-        size = context_bytes(found.model.shape, tokens, found.run.layout.tensor, found.kv_dtype)
-        yield f"An image takes up to {tokens:,} tokens, which are {gib(size)} of KV cache"
+    """Yield what an image takes, if the model sees and that is known."""
+    if (sight := found.model.shape.sight) is None:
+        return
+    size = context_bytes(found.model.shape, sight.most, found.run.layout.tensor, found.kv_dtype)
+    square = sight.tokens(IMAGE_SIDE, IMAGE_SIDE)
+    most, example = f"{sight.most:,} tokens", ""
+    if square != sight.most:
+        most = f"up to {most}"
+        example = f"; one of {IMAGE_SIDE:,} x {IMAGE_SIDE:,} pixels takes {square:,}"
+    yield f"An image takes {most}, which are {gib(size)} of KV cache{example}"
 
 
 def _speed(speed: Speed, concurrency: int) -> Iterator[str]:
@@ -246,6 +253,12 @@ def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:
         f"{name}: activation peak of {found.batched:,} tokens in {found.sequences:,} sequences = "
         f"{_range(rank.activation)}"
     )
+    if found.images and rank.stage == 0:
+        images = found.images
+        yield (
+            f"{name}: {images.items} x {images.tokens:,} tokens of images at once, inside that "
+            f"peak = {gib(images.reading)} while the encoder reads, {gib(images.output)} after it"
+        )
     if rank.compiling.high:
         yield (
             f"{name}: compiling with an empty cache, beside the activation peak = "

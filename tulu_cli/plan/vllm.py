@@ -23,6 +23,7 @@ from tulu_cli.text import gib
 
 if TYPE_CHECKING:
     from tulu_cli.plan.adapters import Slots
+    from tulu_cli.plan.images import Profile
 
 BLOCK_SIZE = 16  # tokens: vLLM's own on GPUs
 ONE_GPU = Layout()
@@ -115,6 +116,7 @@ class Estimate:
     request_blocks: int
     in_flight: int
     graphs_in_budget: bool
+    images: "Profile | None" = None
 
     @property
     def tightest(self) -> Rank:
@@ -195,7 +197,8 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
     second = has_second_runner(shape, rules, quantized=model.quantization is not None)
     in_budget = rules.second_graphs_in_budget if second else rules.graphs_in_budget
     batch = Batch(batched, sequences, layout.tensor, layout.data, layout.whole_experts)
-    start = _Start(model, gpu, run, rules, batch, requested, second, in_budget)
+    images = _images(shape, batch, run, rules)
+    start = _Start(model, gpu, run, rules, batch, requested, second, in_budget, images)
     ranks = tuple(_rank(start, stage, cache) for stage, cache in enumerate(caches))
     in_flight = batched * _batches(shape, layout, rules, second_runner=second)
     return Estimate(
@@ -213,7 +216,20 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
         request_blocks=caches[0].request_blocks(run.max_model_len, in_flight),
         in_flight=in_flight,
         graphs_in_budget=in_budget,
+        images=images,
     )
+
+
+def _images(shape: Shape, batch: Batch, run: Run, rules: Rules) -> "Profile | None":
+    """Return what vLLM reads of images when it profiles, None if it is not known or it reads none.
+
+    V0 profiled encoder and language model otherwise.
+    """
+    if shape.sight is None or rules.engine == 0:
+        return None
+    from tulu_cli.plan.images import profile
+
+    return profile(shape.sight, batch, run.max_model_len, shape.dtype_bytes)
 
 
 def judge(found: Estimate, concurrency: int = 1) -> Judgement:
@@ -315,6 +331,7 @@ class _Start(NamedTuple):
     requested: int
     second_runner: bool
     graphs_in_budget: bool
+    images: "Profile | None"
 
 
 @cache
@@ -351,6 +368,8 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
         staged=layout.pipeline > 1,
         unpacks=unpacks(start.model, chip),
         second_runner=start.second_runner,
+        reading=start.images.reading if start.images and stage == 0 else 0,
+        seen=start.images.output if start.images and stage == 0 else 0,
     )
     layers = len(stages(shape.layers, layout.pipeline)[stage])
     graphs = Range.exact(0)
