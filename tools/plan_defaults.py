@@ -17,7 +17,16 @@ from tulu_cli.plan.families import FAMILIES
 
 PLAN = Path(__file__).parents[1] / "tulu_cli" / "plan"
 FILE = PLAN / "defaults.json"
-_SOURCES = ("architectures", "decoder", "families", "hybrids", "variants", "encoders", "images")
+_SOURCES = (
+    "architectures",
+    "decoder",
+    "families",
+    "hybrids",
+    "variants",
+    "encoders",
+    "images",
+    "older",
+)
 _LONGEST = 40  # entries: a longer list is of a model's layers
 
 
@@ -40,7 +49,7 @@ def defaults() -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-_ENCODERS = ("clip_vision_model", "siglip_vision_model", "pixtral")
+_ENCODERS = ("clip_vision_model", "siglip_vision_model", "siglip2_vision_model", "pixtral")
 
 
 def _add(found: dict[str, dict[str, Any]], config: Any) -> None:

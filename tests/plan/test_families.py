@@ -269,6 +269,53 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("Jais2ForCausalLM", "jais2", {}),
     ("YoutuForCausalLM", "youtu", LATENT),
     ("MiniCPM3ForCausalLM", "minicpm3", LATENT),
+    ("OPTForCausalLM", "opt", {"ffn_dim": 88}),
+    ("OPTForCausalLM", "opt", {"ffn_dim": 88, "enable_bias": False}),
+    ("GPT2LMHeadModel", "gpt2", {}),
+    ("GPT2LMHeadModel", "gpt2", {"n_inner": 88, "tie_word_embeddings": False}),
+    ("BloomForCausalLM", "bloom", {}),
+    ("GPTJForCausalLM", "gptj", {}),
+    ("GPTNeoXForCausalLM", "gpt_neox", {}),
+    ("FalconForCausalLM", "falcon", {}),
+    ("FalconForCausalLM", "falcon", {"parallel_attn": False, "multi_query": False, "bias": True}),
+    ("FalconForCausalLM", "falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    (
+        "FalconForCausalLM",
+        "falcon",
+        {"new_decoder_architecture": True, "num_ln_in_parallel_attn": 1},
+    ),
+    (
+        "PaliGemmaForConditionalGeneration",
+        "paligemma",
+        sees({"model_type": "siglip_vision_model"}, {"model_type": "gemma2"}),
+    ),
+    (
+        "Cohere2VisionForConditionalGeneration",
+        "cohere2_vision",
+        sees(
+            {"model_type": "siglip_vision_model"},
+            {"model_type": "cohere2"},
+            alignment_intermediate_size=68,
+        ),
+    ),
+    (
+        "Lfm2VlForConditionalGeneration",
+        "lfm2_vl",
+        sees(
+            {"model_type": "siglip2_vision_model"},
+            {"model_type": "lfm2", "layer_types": ["conv", "full_attention"] * 2},
+        ),
+    ),
+    (
+        "Lfm2VlForConditionalGeneration",
+        "lfm2_vl",
+        sees(
+            {"model_type": "siglip2_vision_model", "vision_use_head": False},
+            {"model_type": "lfm2", "layer_types": ["conv", "full_attention"] * 2},
+            projector_use_layernorm=False,
+            projector_bias=False,
+        ),
+    ),
     (
         "LlavaForConditionalGeneration",
         "llava",
@@ -365,7 +412,10 @@ def built(architecture: str, kind: str, changes: dict[str, Any]) -> tuple[dict[s
     import transformers
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    changes = changes if "vision_config" in changes else TEXT | changes
+    if "vision_config" not in changes:
+        # Some have a size of a head that cannot be set, as it is the share of each.
+        text = {key: size for key, size in TEXT.items() if kind != "falcon" or key != "head_dim"}
+        changes = text | changes
     config = CONFIG_MAPPING[kind](**changes)
     with torch.device("meta"):
         model = getattr(transformers, architecture)._from_config(config)
@@ -419,6 +469,8 @@ REMOTE = {
     "MiMoForCausalLM": "Qwen2ForCausalLM",
     "PhiMoEForCausalLM": "PhimoeForCausalLM",
     "ExaoneMoEForCausalLM": "ExaoneMoeForCausalLM",
+    "ExaoneForCausalLM": "LlamaForCausalLM",
+    "InternLM2ForCausalLM": "LlamaForCausalLM",
 }
 
 

@@ -79,6 +79,8 @@ def read_shape(config: Config, name: str, processor: Config | None = None) -> Sh
 
             config = completed(config)
             config = {**config, **{key: config.get(own) for key, own in row.renamed.items()}}
+            if row.derived:
+                config = {**config, **row.derived(config)}
             row = _with_text(config, row)
         return _shape(config, architecture, row, processor or {})
     except FieldError as error:

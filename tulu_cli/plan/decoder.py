@@ -5,7 +5,7 @@ those of config.json.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tulu_cli.errors import TuluError
 from tulu_cli.plan.fields import (
@@ -96,7 +96,8 @@ class Architecture(NamedTuple):
 
     `text` is the key of the language model's own config, and `prefix` the name of its module; where
     several language models may stand there, `texts` has their architectures by their model_type.
-    `renamed` has the keys by which config.json calls fields.
+    `renamed` has the keys by which config.json calls fields, and `derived` returns those that
+    follow from others.
     """
 
     qkv_bias: bool | str = "attention_bias"
@@ -131,6 +132,7 @@ class Architecture(NamedTuple):
     texts: Mapping[str, str] = {}
     prefix: str = "model"
     renamed: Mapping[str, str] = {}
+    derived: Callable[[Config], Mapping[str, Any]] | None = None
 
 
 def expert_count(config: Config, named: str) -> int:

@@ -138,14 +138,25 @@ def siglip(vision: Config, at: str = _TOWER) -> list[Named]:
         _patch_weight(vision, f"{at}.embeddings.patch_embedding", width),
         (f"{at}.embeddings.patch_embedding.bias", (width,)),
         (f"{at}.embeddings.position_embedding.weight", (patches(vision), width)),
-        *blocks(vision, _CLIP._replace(at=f"{at}.encoder.layers")),
-        *norm(f"{at}.post_layernorm", width, bias=True),
+        *_siglip_layers(vision, at),
     ]
-    if vision.get("vision_use_head") is False or at != _TOWER:
-        return found
+    return found if at != _TOWER else [*found, *_siglip_head(vision, at)]
+
+
+def _siglip_layers(vision: Config, at: str) -> list[Named]:
+    return [
+        *blocks(vision, _CLIP._replace(at=f"{at}.encoder.layers")),
+        *norm(f"{at}.post_layernorm", number(vision, "hidden_size"), bias=True),
+    ]
+
+
+def _siglip_head(vision: Config, at: str) -> list[Named]:
+    """Return the head of SigLIP, which its config may leave out."""
+    width = number(vision, "hidden_size")
+    if vision.get("vision_use_head") is False:
+        return []
     inner = number(vision, "intermediate_size")
     return [
-        *found,
         (f"{at}.head.probe", (1, 1, width)),
         (f"{at}.head.attention.in_proj_weight", (3 * width, width)),
         (f"{at}.head.attention.in_proj_bias", (3 * width,)),
@@ -435,3 +446,47 @@ def internvl(whole: Config) -> list[Named]:
     if flag(vision, "use_absolute_position_embeddings"):
         found.append((f"{at}.position_embeddings", (1, patches(vision) + 1, width)))
     return found
+
+
+def paligemma(whole: Config) -> list[Named]:
+    """Return the encoder and the projector of PaliGemma."""
+    vision, hidden = parts(whole)
+    out = number(vision, "projection_dim", number(whole, "projection_dim", hidden))
+    width = number(vision, "hidden_size")
+    return [*siglip(vision), *linear("multi_modal_projector.linear", out, width, bias=True)]
+
+
+def cohere2_vision(whole: Config) -> list[Named]:
+    """Return the encoder and the gated projector of Command A Vision."""
+    vision, hidden = parts(whole)
+    inner = number(whole, "alignment_intermediate_size")
+    merged = number(vision, "hidden_size") * number(whole, "downsample_factor") ** 2
+    at = "multi_modal_projector"
+    return [
+        *siglip(vision),
+        *linear(f"{at}.linear_1", inner, merged, bias=True),
+        *linear(f"{at}.linear_2", hidden, inner // 2, bias=True),
+    ]
+
+
+def lfm2_vl(whole: Config) -> list[Named]:
+    """Return the encoder and the projector of LFM2-VL, whose patches come from a linear layer."""
+    vision, hidden = parts(whole)
+    width, side = number(vision, "hidden_size"), one_size(vision, "patch_size")
+    inner, bias = number(whole, "projector_hidden_size"), flag(whole, "projector_bias")
+    merged = width * number(whole, "downsample_factor") ** 2
+    channels, rows = number(vision, "num_channels", 3), number(vision, "num_patches")
+    at = "multi_modal_projector"
+    return [
+        *linear(f"{_TOWER}.embeddings.patch_embedding", width, channels * side**2, bias=True),
+        (f"{_TOWER}.embeddings.position_embedding.weight", (rows, width)),
+        *_siglip_layers(vision, _TOWER),
+        *_siglip_head(vision, _TOWER),
+        *(
+            norm(f"{at}.layer_norm", merged, bias=True)
+            if whole.get("projector_use_layernorm")
+            else []
+        ),
+        *linear(f"{at}.linear_1", inner, merged, bias),
+        *linear(f"{at}.linear_2", hidden, inner, bias),
+    ]

@@ -23,6 +23,7 @@ from tulu_cli.plan.decoder import (
 )
 from tulu_cli.plan.hybrids import LINEAR
 from tulu_cli.plan.layers import Attention, Mixture
+from tulu_cli.plan.older import OLDER
 from tulu_cli.plan.shape import Layer
 
 _NOTHING = Layer(())
@@ -111,6 +112,12 @@ _TEXTS = {
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "gpt_oss": "GptOssForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "cohere2": "Cohere2ForCausalLM",
+    "cohere2_moe": "Cohere2MoeForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "lfm2_moe": "Lfm2MoeForCausalLM",
 }
 FAMILIES: dict[str, Architecture] = {
     # Ai2
@@ -405,6 +412,15 @@ FAMILIES: dict[str, Architecture] = {
         front=see.mllama,
         **_SEES,
     ),
+    "PaliGemmaForConditionalGeneration": Architecture(
+        front=see.paligemma, images=images.paligemma, idle=see.idle_head, texts=_TEXTS, **_SEES
+    ),
+    "Cohere2VisionForConditionalGeneration": Architecture(
+        front=see.cohere2_vision, idle=see.idle_head, texts=_TEXTS, **_SEES
+    ),
+    "Lfm2VlForConditionalGeneration": Architecture(
+        front=see.lfm2_vl, idle=see.idle_head, texts=_TEXTS, **_SEES
+    ),
     # Encoders whose sizes config.json does not have.
     "Gemma3nForConditionalGeneration": _GEMMA3N._replace(partial=True, **_SEES),
     "Gemma4ForConditionalGeneration": _GEMMA4._replace(partial=True, **_SEES),
@@ -417,6 +433,7 @@ FAMILIES: dict[str, Architecture] = {
     "SmolVLMForConditionalGeneration": Architecture(front=see.idefics3, texts=_TEXTS, **_SEES),
 }
 
+FAMILIES |= OLDER
 # Other names of the same layers: those of older files, and classes that vLLM serves by another's
 # code (model_executor/models/registry.py of 0.33).
 FAMILIES |= {
@@ -430,5 +447,7 @@ FAMILIES |= {
     "ChatGLMForConditionalGeneration": FAMILIES["ChatGLMModel"],
     "MiMoForCausalLM": Architecture(qkv_bias=True, kinds=upper_sliding),
     "PhiMoEForCausalLM": FAMILIES["PhimoeForCausalLM"],
+    "ExaoneForCausalLM": Architecture(renamed={"num_hidden_layers": "num_layers"}),
+    "InternLM2ForCausalLM": Architecture(renamed={"attention_bias": "bias"}),
     "ExaoneMoEForCausalLM": FAMILIES["ExaoneMoeForCausalLM"],
 }

@@ -155,6 +155,13 @@ def gemma3(whole: Config, processor: Config) -> Sight:
     return _sight(vision, _Layers(), views * tokens, lambda *_: tokens, read, hidden)
 
 
+def paligemma(whole: Config, _processor: Config) -> Sight:
+    """Return the sight of PaliGemma: a token a patch."""
+    vision, hidden = parts(whole)
+    tokens = patches(vision)
+    return _sight(vision, _Layers(), tokens, lambda *_: tokens, tokens, hidden)
+
+
 def _grids(whole: Config) -> list[tuple[int, int]]:
     """Return the sizes in pixels to which LLaVA-NeXT brings an image, empty if none is named."""
     found = whole.get("image_grid_pinpoints")
