@@ -140,6 +140,15 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
             "top_k_experts": 2,
         },
     ),
+    (
+        "Gemma4ForCausalLM",
+        "gemma4_text",
+        {
+            "num_hidden_layers": 12,  # of which transformers writes those that differ, as 05 and 11
+            "hidden_size_per_layer_input": 0,
+            "global_head_dim": 28,
+        },
+    ),
     ("Qwen2MoeForCausalLM", "qwen2_moe", QWEN_MOE),
     ("Qwen3NextForCausalLM", "qwen3_next", {**QWEN_MOE, **DELTA}),
     ("Qwen3NextForCausalLM", "qwen3_next", {**QWEN_MOE, **DELTA, **MIXED, "mlp_only_layers": [1]}),

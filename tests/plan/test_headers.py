@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.plan.test_families import HALVES, PER_LAYER, TEXT, built, parameters
+from tests.plan.test_families import (
+    HALVES,
+    LATENT,
+    PER_LAYER,
+    ROUTED,
+    TEXT,
+    built,
+    parameters,
+)
 from tests.plan.tiny import LLAMA
 from tulu_cli.errors import BadInput
 from tulu_cli.plan.decoder import UnknownArchitecture
@@ -85,3 +93,30 @@ def test_an_encoder_without_sizes_is_planned_by_headers_alone() -> None:
         model_of("gemma", whole)
     with pytest.raises(UnknownArchitecture, match="by the headers of its weights only"):
         model_of("gemma", whole, found, quantization="fp8")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "inside", "kind", "prefix"),
+    [
+        ("KimiK25ForConditionalGeneration", "text_config", "kimi_k2", "language_model.model."),
+        ("InternVLChatModel", "llm_config", "qwen2", "language_model.model."),
+        ("Exaone4_5_ForConditionalGeneration", "text_config", "exaone4", "model.language_model."),
+    ],
+)
+def test_the_language_model_behind_an_encoder_without_sizes_has_its_own_cache(
+    architecture: str, inside: str, kind: str, prefix: str
+) -> None:
+    inner = {"kimi_k2": "DeepseekV3", "qwen2": "Qwen2", "exaone4": "Exaone4"}[kind]
+    changes = {**LATENT, **ROUTED} if kind == "kimi_k2" else {}
+    text, model = built(f"{inner}ForCausalLM", kind.replace("kimi_k2", "deepseek_v3"), changes)
+    whole = {"architectures": [architecture], inside: text | {"model_type": kind}}
+    whole |= {"model_type": "novel", "dtype": "bfloat16"}
+    found = [
+        Header(name.replace("model.", prefix, 1), "BF16", tuple(weight.shape))
+        for name, weight in model.state_dict().items()
+    ]
+    found.append(Header("vision_tower.encoder.blocks.7.q.weight", "BF16", (100, 10)))
+    planned = model_of("novel", whole, found)
+    assert weight_bytes(planned) == 2 * (parameters(model) + 1000)
+    alone = model_of("alone", text, dtype="bfloat16").shape
+    assert (planned.shape.decoder, planned.shape.positions) == (alone.decoder, 512)

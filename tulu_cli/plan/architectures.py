@@ -96,7 +96,12 @@ def _with_text(config: Config, row: Architecture) -> Architecture:
     if inner is None:
         raise FieldError(f"has a language model of the type {told(kind)}, which is not known")
     return inner._replace(
-        front=row.front, images=row.images, idle=row.idle, text=row.text, prefix=row.prefix
+        front=row.front,
+        images=row.images,
+        idle=row.idle,
+        partial=row.partial,
+        text=row.text,
+        prefix=row.prefix,
     )
 
 

@@ -118,6 +118,10 @@ _TEXTS = {
     "cohere2_moe": "Cohere2MoeForCausalLM",
     "lfm2": "Lfm2ForCausalLM",
     "lfm2_moe": "Lfm2MoeForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM",
+    "kimi_k2": "DeepseekV3ForCausalLM",
+    "exaone4": "Exaone4ForCausalLM",
+    "internlm2": "InternLM2ForCausalLM",
 }
 FAMILIES: dict[str, Architecture] = {
     # Ai2
@@ -424,6 +428,13 @@ FAMILIES: dict[str, Architecture] = {
     # Encoders whose sizes config.json does not have.
     "Gemma3nForConditionalGeneration": _GEMMA3N._replace(partial=True, **_SEES),
     "Gemma4ForConditionalGeneration": _GEMMA4._replace(partial=True, **_SEES),
+    "KimiK25ForConditionalGeneration": Architecture(partial=True, texts=_TEXTS, **_SEES),
+    "KimiVLForConditionalGeneration": Architecture(partial=True, texts=_TEXTS, **_SEES),
+    "Exaone4_5_ForConditionalGeneration": Architecture(partial=True, texts=_TEXTS, **_SEES),
+    "LightOnOCRForConditionalGeneration": Architecture(partial=True, texts=_TEXTS, **_SEES),
+    "InternVLChatModel": Architecture(
+        partial=True, texts=_TEXTS, text="llm_config", prefix="language_model.model"
+    ),
     "Glm4vForConditionalGeneration": Architecture(
         qkv_bias=True, output_bias=False, feed="fused", norms=4, front=see.glm4v, **_SEES
     ),

@@ -48,12 +48,18 @@ def _gemma_keys(config: Config, kind: str, index: int) -> tuple[Keys, bool, bool
             "head_dim": config.get("global_head_dim"),
             "num_key_value_heads": config.get("num_global_key_value_heads") if keyed else None,
         }
-        if config.get("per_layer_config"):  # as transformers writes it
-            own = part(part(config, "per_layer_config"), str(index))
+        if config.get("per_layer_config"):  # as transformers writes it, for layers that differ
+            own = _own_layer(part(config, "per_layer_config"), index)
         size = optional(own, "head_dim") or size
         heads = optional(own, "num_key_value_heads") or heads
     borrowed = bool(shared) and index >= layers - shared
     return kept_keys(config, kind, heads, size), borrowed, keyed
+
+
+def _own_layer(each: Config, index: int) -> Config:
+    """Return the fields of one layer, whose number may be written with zeros before it."""
+    key = next((key for key in each if key.isdecimal() and int(key[-9:]) == index), None)
+    return {} if key is None else part(each, key)
 
 
 def gemma_attention(config: Config, kind: str, index: int) -> Layer:
