@@ -93,6 +93,22 @@ MINISTRAL = {
     },
     "torch_dtype": "bfloat16",
 }
+MISTRAL_SMALL = {
+    "architectures": ["Mistral3ForConditionalGeneration"],
+    "model_type": "mistral3",
+    "text_config": {
+        "model_type": "mistral",
+        "hidden_size": 5120,
+        "intermediate_size": 32768,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "vocab_size": 131072,
+        "sliding_window": None,
+    },
+    "torch_dtype": "bfloat16",
+}
 
 
 class Log(NamedTuple):
@@ -118,6 +134,9 @@ LOGS = {
         14.0786,
         55.15,
         451_744,
+    ),
+    "mistral-small-3.2-24b": Log(
+        MISTRAL_SMALL, "h100", 79.18, (0, 11, 0), Run(16000, utilization=0.95), 44.76
     ),
     "gpt-oss-120b-0.10": Log(GPT_OSS, "h100", 79.18, (0, 10, 1), Run(131072), 65.9651),
     "gpt-oss-120b-0.11": Log(
@@ -182,6 +201,14 @@ def test_the_printed_memory_makes_the_printed_tokens(
     (cache,) = cache_of(shape, Layout(gpus), dtype="bfloat16", block_size=16)
     found = int(gib * GIB) // cache.block_bytes * cache.block_size
     assert found == pytest.approx(tokens, rel=0.005 / gib, abs=16)
+
+
+def test_the_peak_of_a_model_that_sees_has_the_output_of_its_encoder() -> None:
+    """LLaVA-NeXT prints 1.97 GiB, of which five images of 2,928 tokens take 0.11 GiB."""
+    plan = planned(LOGS["llava-1.6-mistral-7b"])
+    assert plan.images is not None
+    assert plan.images[:2] == (5, 2928)
+    assert plan.tightest.activation.expected / GIB == pytest.approx(1.97, abs=0.02)
 
 
 def test_a_hybrid_model_has_the_page_of_its_state() -> None:

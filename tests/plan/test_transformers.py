@@ -1,5 +1,6 @@
 """What transformers really allocates on this CPU, against the plan: weights and cache."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,6 +138,37 @@ def test_a_quantized_cache_is_for_full_attention_only() -> None:
     unpacked = 2 * 4096 * 2 * 2 * 32 * 4  # twice the keys and values of a layer: 2 heads of 32
     forward = activation_peak(whole.shape, Generation(4096)).expected
     assert small.activation.expected == forward + unpacked
+
+
+def most_held(run: Any) -> int:
+    """The most bytes of tensors that are alive at once while something runs."""
+    cpu = torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[cpu], profile_memory=True) as profile:
+        run()
+    assert profile.profiler is not None
+    events = profile.profiler.kineto_results.events()
+    changes = [each for each in events if each.name() == "[memory]"]
+    ordered = sorted(changes, key=lambda each: each.start_ns())
+    return max(itertools.accumulate(int(each.nbytes()) for each in ordered))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("kind", ["llama", "window"])
+def test_what_a_prompt_takes_is_what_is_allocated(kind: str, batch: int) -> None:
+    """With a window it is mostly the mask of tokens by tokens, as the prompt is longer."""
+    config = KINDS[kind] | {"max_position_embeddings": 2048}
+    model, tokens = built(config, "bfloat16"), 1536
+    ids = torch.ones(batch, tokens - 1, dtype=torch.long)
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(ids, past_key_values=DynamicCache(config=model.config), logits_to_keep=1)
+
+    shape, plan = model_of(kind, config, dtype="bfloat16").shape, Generation(tokens, batch)
+    planned, real = activation_peak(shape, plan), most_held(run)
+    cache = cache_bytes(shape, plan)
+    assert planned.low + cache < real < planned.high + cache
+    assert real == pytest.approx(planned.expected + cache, rel=0.15)
 
 
 def test_beams_multiply_the_cache() -> None:

@@ -210,7 +210,17 @@ def activation_peak(shape: Shape, generation: Generation, *, logits: bool = True
     if generation.cache_bits:  # a layer's keys and values, unpacked and then joined to the newest
         layers = [[token_bytes(one, 1, shape.dtype) for one in each.kept] for each in shape.decoder]
         forward += 2 * rows * max(map(sum, layers), default=0)
-    # A static or padded batch has a mask of tokens by tokens; an attention that is not fused
-    # would hold it for every head.
-    mask = generation.rows * generation.tokens**2 if generation.batch > 1 else 0
-    return Range(forward // 2, forward + made, 2 * (forward + made) + mask)
+    # What is not causal alone has a mask of tokens by tokens: a bit mask in bytes, and for each
+    # sequence one that is added, in the model's data type (masking_utils.py, and PyTorch's
+    # convert_boolean_attn_mask). Padding is not known before.
+    square, padded = generation.tokens**2, 0
+    if any(_is_cut(one, generation.tokens) for layer in shape.decoder for one in layer.kept):
+        forward += square * (generation.rows * size + 1)
+    elif generation.batch > 1:
+        padded = square * generation.rows * (size + 1)
+    return Range(forward // 2, forward + made, 2 * (forward + made) + padded)
+
+
+def _is_cut(kept: Kept, tokens: int) -> bool:
+    """Return True if a layer attends to fewer tokens than there are."""
+    return isinstance(kept, Keys) and span(kept, tokens) < tokens
