@@ -278,6 +278,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("Jais2ForCausalLM", "jais2", {}),
     ("YoutuForCausalLM", "youtu", LATENT),
     ("MiniCPM3ForCausalLM", "minicpm3", LATENT),
+    ("MiMoV2FlashForCausalLM", "mimo_v2_flash", {"n_routed_experts": 5, "v_head_dim": 14}),
     ("OPTForCausalLM", "opt", {"ffn_dim": 88}),
     ("OPTForCausalLM", "opt", {"ffn_dim": 88, "enable_bias": False}),
     ("GPT2LMHeadModel", "gpt2", {}),
@@ -498,6 +499,16 @@ def test_chatglm_has_the_weights_of_glm() -> None:
     other = {own: config.pop(key) for key, own in row.renamed.items()}
     shape = read_shape(config | other | {"architectures": ["ChatGLMModel"]}, "chatglm")
     assert sum(prod(tensor.shape) for tensor in tensors_of(shape)) == parameters(model)
+
+
+def test_mimo_marks_its_windows_and_experts_in_words_of_its_own() -> None:
+    changes = {"n_routed_experts": 5, "v_head_dim": 14}
+    config, model = built("MiMoV2FlashForCausalLM", "mimo_v2_flash", changes)
+    del config["layer_types"], config["mlp_layer_types"]
+    marks = {"hybrid_layer_pattern": [0, 1, 1, 1], "moe_layer_freq": [0, 1, 1, 1]}
+    shapes = [read_shape(config | more, "mimo") for more in ({}, marks)]
+    assert shapes[0].decoder == shapes[1].decoder
+    assert sum(prod(tensor.shape) for tensor in tensors_of(shapes[1])) == parameters(model)
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(False, True), (True, False)])

@@ -328,6 +328,11 @@ FAMILIES: dict[str, Architecture] = {
         how=_HEAD,
         sparse=Sparse(variants.hunyuan_experts, Mixture(router="gate.wg", shared="shared_mlp")),
     ),
+    "MiMoV2FlashForCausalLM": Architecture(
+        attend=variants.mimo_attention,
+        kinds=variants.mimo_kinds,
+        sparse=Sparse(experts_of("n_routed_experts"), _CORRECTED, variants.is_mimo_sparse),
+    ),
     "MellumForCausalLM": Architecture(
         how=_HEAD,
         kinds=each_nth_full(4),

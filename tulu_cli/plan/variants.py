@@ -2,6 +2,7 @@
 
 from tulu_cli.plan.decoder import (
     FULL,
+    SLIDING,
     Kinds,
     each_nth_full,
     expert_count,
@@ -258,6 +259,33 @@ def laguna_attention(config: Config, kind: str, index: int) -> Layer:
     kept = kept_keys(config, kind, number(config, "num_key_value_heads"), head_size(config))
     queries = heads or number(config, "num_attention_heads")
     return attention(number(config, "hidden_size"), queries, kept, how)
+
+
+def mimo_kinds(config: Config, layers: int) -> list[str]:
+    """Return the kinds of MiMo V2, whose own files mark a window by 1."""
+    marks = each_layer(config, "hybrid_layer_pattern", layers)
+    if marks is None:
+        full = each_nth_full(6)(config, layers)
+        return [FULL, *full[1:]]
+    return [SLIDING if mark == 1 else FULL for mark in marks]
+
+
+def is_mimo_sparse(config: Config, index: int) -> bool:
+    """Return True if a layer of MiMo V2 has experts, which its own files mark by 1."""
+    marks = each_layer(config, "moe_layer_freq", number(config, "num_hidden_layers"))
+    return is_sparse_by_type(config, index) if marks is None else marks[index] == 1
+
+
+def mimo_attention(config: Config, kind: str, _index: int) -> Layer:
+    """Return attention of MiMo V2, which has sinks and twice the keys where it has a window."""
+    size, heads = head_size(config), number(config, "num_key_value_heads")
+    if windowed := kind == SLIDING:
+        heads = number(config, "swa_num_key_value_heads", 2 * heads)
+    kept = kept_keys(config, kind, heads, size, number(config, "v_head_dim", size))
+    how = Attention(flag(config, "attention_bias"), sinks=windowed)
+    return attention(
+        number(config, "hidden_size"), number(config, "num_attention_heads"), kept, how
+    )
 
 
 def norms_behind(config: Config, _index: int) -> Layer:
