@@ -1,6 +1,7 @@
 """What an image takes, against transformers' own processors and vLLM's own budget."""
 
 import ast
+import itertools
 import re
 from collections import defaultdict
 from functools import lru_cache
@@ -226,6 +227,34 @@ def test_an_image_of_any_size_and_its_encoder_are_in_the_plan() -> None:
     line = "Encoder cache will be initialized with a budget of 16384 tokens, and profiled with 1"
     (row,) = compare(read_log(line), plan_of(seeing)).rows
     assert (row.name, row.difference) == ("encoder's tokens", 0)
+
+
+WRONG: tuple[Any, ...] = ("x", -1, 0, [], {"a": 1}, 10**30, None, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "keys"),
+    [
+        ("Qwen3VL", ("min_pixels", "max_pixels", "size.shortest_edge", "size.longest_edge")),
+        ("Mistral3", ("size", "size.longest_edge")),
+        ("Gemma3", ("do_pan_and_scan", "pan_and_scan_max_num_crops")),
+        ("Llama4", ("max_patches",)),
+    ],
+)
+def test_a_wrong_field_of_a_processor_is_an_error_of_ours(
+    architecture: str, keys: tuple[str, ...]
+) -> None:
+    name = f"{architecture}ForConditionalGeneration"
+    right = {"min_pixels": 9, "max_pixels": 99, "do_pan_and_scan": True, "size": {}}
+    for key, value in itertools.product(keys, WRONG):
+        outer, _, inner = key.partition(".")
+        processor = right | {outer: {inner: value} if inner else value}
+        try:
+            found = read_shape(config_of(name), name, processor).sight
+        except BadInput as error:
+            assert "The config.json or preprocessor_config.json of" in str(error)
+            continue
+        assert found is None or (found.most > 0 and found.tokens(1024, 1024) > 0)
 
 
 @pytest.mark.parametrize(

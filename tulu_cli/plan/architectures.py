@@ -82,9 +82,16 @@ def read_shape(config: Config, name: str, processor: Config | None = None) -> Sh
             if row.derived:
                 config = {**config, **row.derived(config)}
             row = _with_text(config, row)
-        return _shape(config, architecture, row, processor or {})
+        shape = _shape(config, architecture, row)
     except FieldError as error:
         raise BadInput(f"The config.json of {name} {error}.") from error
+    if row.images is None:
+        return shape
+    try:
+        return shape._replace(sight=row.images(config, processor or {}))
+    except FieldError as error:
+        where = "config.json or preprocessor_config.json" if processor else "config.json"
+        raise BadInput(f"The {where} of {name} {error}.") from error
 
 
 def _with_text(config: Config, row: Architecture) -> Architecture:
@@ -105,7 +112,7 @@ def _with_text(config: Config, row: Architecture) -> Architecture:
     )
 
 
-def _shape(whole: Config, architecture: str, row: Architecture, processor: Config) -> Shape:
+def _shape(whole: Config, architecture: str, row: Architecture) -> Shape:
     config = part(whole, row.text) if row.text else whole
     hidden, vocabulary = number(config, "hidden_size"), number(config, "vocab_size")
     heads = number(config, "num_attention_heads")
@@ -140,7 +147,6 @@ def _shape(whole: Config, architecture: str, row: Architecture, processor: Confi
         labels=_labels(config) if row.reward else None,
         whole_vocabulary=row.whole_vocabulary,
         partial=row.partial,
-        sight=row.images(whole, processor) if row.images else None,
         idle=row.idle(whole) if row.idle else (),
     )
 
