@@ -129,9 +129,9 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --ray --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --replicas --data-parallel-size --ray --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
             case $2 in
-                --keep-alive | --host | --port | --nodes | --nnodes | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
+                --keep-alive | --host | --port | --nodes | --nnodes | -dp | --replicas | --data-parallel-size | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;
                 --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;

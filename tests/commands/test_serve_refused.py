@@ -16,6 +16,8 @@ from tulu_cli.loading import LoadOptions
 from tulu_cli.settings import Settings
 from tulu_cli.warm.finder import warm_engines
 
+VLLM = ("--engine", "vllm")
+
 pytestmark = pytest.mark.usefixtures("root")
 
 
@@ -58,8 +60,12 @@ def test_another_user_gets_nowhere(
         (["--host", "192.0.2.1", "--api-key-file", "KEY"], 1, "Port 8000 of 192.0.2.1 cannot be"),
         (["--host", "no such", "--api-key-file", "KEY"], 2, "--host no such is not an address"),
         (["--keep-alive", "-1"], 2, "--keep-alive takes a time such as 30s, 10m or 2h, not '-1'."),
-        (["--nodes", "2", "--deterministic"], 2, "--deterministic is for one machine: for several"),
-        (["--nodes", "2", "--adapter", "a"], 2, "--adapter is for one machine: for several, add"),
+        (["--nodes", "2"], 2, "--nodes is for vLLM's server: fake runs on one machine, as one."),
+        (["--nodes", "2", "--detach"], 2, "--nodes prints a script and starts nothing: leave --d"),
+        (["--replicas", "2", "--host", "::"], 2, "--replicas prints a script and starts nothing:"),
+        ([*VLLM, "--nodes", "2", "--deterministic"], 2, "--deterministic is for one engine: for"),
+        ([*VLLM, "--nodes", "2", "--adapter", "a"], 2, "--adapter is for one engine: for several"),
+        ([*VLLM, "--nodes", "2", "--replicas", "3"], 2, "--replicas 3 cannot share 2 machines ev"),
         (["--nodes", "1"], 2, "Invalid value for '--nodes'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -74,6 +74,7 @@ def test_all_kinds_of_use_are_seen(use: Use) -> None:
     }
     assert {"gpu_memory_utilization", "max_num_batched_tokens", "kv_cache_dtype"} <= use.arguments
     assert {"uds", "middleware", "model_tag", "tensor_parallel_size", "port"} <= use.options
+    assert {"node_rank", "headless", "data_parallel_size_local"} <= use.options
     assert "backend" in use.configs["structured_outputs_config"]
     assert {"VLLM_RPC_BASE_PATH", "VLLM_API_KEY", "VLLM_USE_AOT_COMPILE"} <= use.variables
 

@@ -1,6 +1,6 @@
-"""The commands for several machines, and the key check of a public server."""
+"""The scripts for several machines, and the options of a public server."""
 
-import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +9,112 @@ import pytest
 from tests.engines.loading import CONTEXT
 from tests.program import tulu
 from tests.warming import spec_of
+from tools.vllm_layouts import arguments_of, asked, differences, read, write_model
 from tulu_cli.engines.vllm.settings import serve_arguments
-from tulu_cli.serving.public import cluster_commands, public_arguments
+from tulu_cli.errors import UsageError
+from tulu_cli.serving.cluster import Cluster, cluster_of, cluster_script
+from tulu_cli.serving.public import public_arguments
 from tulu_cli.serving.vllm_server import parsed
 
 
-def test_the_commands_for_two_machines() -> None:
-    done = tulu(
-        "serve",
-        "405b",
-        "--nodes",
-        "2",
-        "-tp",
-        "8",
-        "--quantization",
-        "fp8",
-        "--max-model-len",
-        "4096",
-    )
+def serve(*arguments: str) -> str:
+    done = tulu("serve", *arguments)
     assert done.stderr == b""
-    assert done.stdout.decode() == (
-        "# On every machine, beside vLLM, which does not bring it: pip install ray\n"
-        "# On the first machine:\n"
-        "ray start --head --port=6379\n"
-        "# On the other machine, FIRST being the address of the first one:\n"
-        "ray start --address=FIRST:6379\n"
-        "# On the first machine, when all have joined (2 x 8 GPUs), with the key in KEYFILE:\n"
-        'RAY_ADDRESS=auto VLLM_API_KEY="$(cat KEYFILE)" vllm serve '
-        "allenai/Llama-3.1-Tulu-3-405B --quantization fp8 --max-model-len 4096 "
-        "--tensor-parallel-size 8 --pipeline-parallel-size 2 "
-        "--distributed-executor-backend ray --generation-config vllm "
-        "--enable-prompt-tokens-details --port 8000\n"
-        "# From anywhere:\n"
-        'VLLM_API_KEY="$(cat KEYFILE)" tulu complete --server http://FIRST:8000 '
+    return done.stdout.decode()
+
+
+def test_the_script_for_two_machines() -> None:
+    text = serve(
+        "405b", "--nodes", "2", "-tp", "8", "--quantization", "fp8", "--max-model-len", "4096"
+    )
+    assert text == (
+        "# allenai/Llama-3.1-Tulu-3-405B on 2 machines with 8 GPUs each: tensor parallel 8, "
+        "pipeline\n# parallel 2.\n"
+        "# Set FIRST to the address of the first machine of a server, RANK to 0 there and to 1, 2 "
+        "and so on\n"
+        "# on its others, and KEYFILE to the file with the API key; then paste this on each of "
+        "them.\n"
+        'VLLM_API_KEY="$(cat "${KEYFILE:?is the file with the API key}")" && '
+        "export VLLM_API_KEY &&\n"
+        "vllm serve allenai/Llama-3.1-Tulu-3-405B --quantization fp8 --max-model-len 4096 "
+        "--tensor-parallel-size 8 --pipeline-parallel-size 2 --generation-config vllm "
+        "--enable-prompt-tokens-details --port 8000 --nnodes 2 "
+        '--node-rank "${RANK:?is 0 on the first machine, then 1, and so on}" '
+        '--master-addr "${FIRST:?is the address of the first machine}" --master-port 29501 '
+        '$([ "$RANK" = 0 ] || echo --headless)\n'
+        "# Then, from anywhere, with the address of a server's first machine for FIRST:\n"
+        '# VLLM_API_KEY="$(cat KEYFILE)" tulu complete --server http://FIRST:8000 '
         '--api-key-env VLLM_API_KEY "Hello"\n'
     )
 
 
-def test_what_is_printed_is_a_script() -> None:
-    text = cluster_commands("org/a b;c", {"trust_remote_code": True, "x": {"a": "'"}}, 3, 4, 9)
-    assert "# On each of the other 2 machines, FIRST" in text
-    (serve,) = (line for line in text.splitlines() if "vllm serve" in line)
-    words = shlex.split(serve)
-    assert words[4:] == [
-        "org/a b;c", "--trust-remote-code", "--x", '{"a": "\'"}', "--tensor-parallel-size", "4",
-        "--pipeline-parallel-size", "3", "--distributed-executor-backend", "ray",
-        "--generation-config", "vllm", "--enable-prompt-tokens-details", "--port", "9",
+def test_replicas_without_experts_are_servers_of_their_own() -> None:
+    text = serve("8b", "--nodes", "2", "--replicas", "4", "-tp", "4")
+    assert "each machine is a\n# server of its own, as vLLM's documentation advises." in text
+    assert "--tensor-parallel-size 4 --data-parallel-size 2 --generation-config" in text
+    assert "\n# tulu batch --server http://FIRST:8000 --server http://NEXT:8000 " in text
+    assert "RANK" not in text
+
+
+def test_replicas_with_experts_are_one_server(tmp_path: Path) -> None:
+    model = write_model(tmp_path, has_experts=True)
+    text = serve(str(model), "--nodes", "2", "--replicas", "4", "-tp", "4")
+    assert "--data-parallel-size 4 --data-parallel-size-local 2" in text
+    assert "echo --headless --data-parallel-start-rank $((RANK * 2)))" in text
+    assert "\n# vllm serve " in text
+
+
+def test_ray_has_one_command_for_all() -> None:
+    text = serve("405b", "--nodes", "2", "--ray", "10.0.0.1:6379")
+    assert "pip install ray\n" in text
+    assert "\nRAY_ADDRESS=10.0.0.1:6379 vllm serve " in text
+    assert "--distributed-executor-backend ray" in text
+    assert "RANK" not in text
+
+
+def test_what_is_printed_is_a_script_that_does_not_serve_without_its_key(tmp_path: Path) -> None:
+    odd = {"trust_remote_code": True, "x": {"a": "'"}}
+    text = cluster_script("org/a b;c\n", odd, Cluster(3, 1, 4, 3), 9)
+    assert arguments_of(text, 2, tmp_path) == [
+        "org/a b;c\n", "--trust-remote-code", "--x", '{"a": "\'"}', "--tensor-parallel-size", "4",
+        "--pipeline-parallel-size", "3", "--generation-config", "vllm",
+        "--enable-prompt-tokens-details", "--port", "9", "--nnodes", "3", "--node-rank", "2",
+        "--master-addr", "10.0.0.1", "--master-port", "29501", "--headless",
     ]  # fmt: skip
+    for given in ({}, {"KEYFILE": "/nowhere"}):
+        path = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "NOTED": str(tmp_path / "never")}
+        ended = subprocess.run(
+            ["sh", "-c", text], env=path | given, stderr=subprocess.DEVNULL, check=False
+        )
+        assert ended.returncode != 0
+        assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("machines", "replicas", "asked", "expected"),
+    [
+        (2, 1, {}, (8, 2)),
+        (2, 4, {}, (4, 1)),
+        (4, 2, {}, (8, 2)),
+        (1, 2, {"pipeline": 2}, (2, 2)),
+        (2, 1, {"tensor": 4}, (4, 2)),
+        (2, 1, {"pipeline": 4}, (4, 4)),
+        (2, 3, {}, "--replicas 3 cannot share 2 machines evenly"),
+        (1, 3, {}, "3 replicas cannot share 8 GPUs evenly"),
+        (2, 1, {"pipeline": 3}, "3 pipeline stages cannot share 16 GPUs evenly"),
+        (2, 1, {"tensor": 3, "pipeline": 1}, "-tp 3 -pp 1 cannot be divided over 2 machines"),
+    ],
+)
+def test_how_replicas_share_machines(
+    machines: int, replicas: int, asked: dict[str, Any], expected: tuple[int, int] | str
+) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(UsageError, match=expected):
+            cluster_of(machines, replicas, 8, **asked)
+        return
+    found = cluster_of(machines, replicas, 8, **asked)
+    assert (found.tensor, found.pipeline) == expected
+    assert found.gpus <= 8
 
 
 def test_arguments_as_options() -> None:
@@ -83,7 +142,14 @@ def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
     assert (found.served_model_name, found.max_model_len) == (["demo", "mine"], CONTEXT)
     assert found.allowed_origins == []
     assert found.middleware == ["tulu_cli.serving.guard.VllmGuard"]
-    script = cluster_commands("org/m", {"max_model_len": 99}, 2, 4, 8000)
-    (serve,) = (line for line in script.splitlines() if "vllm serve" in line)
-    found = parsed(shlex.split(serve)[4:])
-    assert (found.model_tag, found.pipeline_parallel_size) == ("org/m", 2)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("ignore")
+def test_vllm_makes_of_our_scripts_what_is_meant(tmp_path: Path) -> None:
+    """`python -m tools.vllm_layouts` asks the releases that are not installed."""
+    found = [
+        (name, differences(read(arguments), facts)) for name, arguments, facts in asked(tmp_path)
+    ]
+    assert [each for each in found if each[1]] == []
+    assert len(found) == 16

@@ -14,6 +14,7 @@ GPUS_OF_A_NODE = 8
 if TYPE_CHECKING:
     from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
+    from tulu_cli.models import ModelRef
     from tulu_cli.streams import Streams
 
 
@@ -28,6 +29,7 @@ EXAMPLES = (
         "Serve it to other machines, behind a key",
         "tulu serve 70b -tp 4 --host 0.0.0.0 --api-key-file key.txt",
     ),
+    ("Print what serves it on two machines", "tulu serve 405b --nodes 2"),
 )
 EXIT_CODES = {
     code: meaning for code, meaning in _options.EXIT_CODES.items() if code in (0, 1, 2, 3, 4, 5, 7)
@@ -91,7 +93,20 @@ def serve(
         typer.Option(
             "--nodes",
             "--nnodes",
-            help="Print the commands that serve the model on N machines, and do no more.",
+            help="Print the script that serves the model on N machines, and do no more.",
+            min=2,
+            metavar="N",
+            rich_help_panel=_options.SERVER,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--replicas",
+            "-dp",
+            "--data-parallel-size",
+            help="Print the script that serves N replicas of the model, on this machine or on "
+            "--nodes, and do no more.",
             min=2,
             metavar="N",
             rich_help_panel=_options.SERVER,
@@ -139,6 +154,7 @@ def serve(
         port=port,
         api_key_file=api_key_file,
         nodes=nodes,
+        replicas=replicas,
         ray=ray,
     )
     run(chosen, Streams.standard(), read_machine())
@@ -154,7 +170,13 @@ class ServeOptions:
     port: int = 8000
     api_key_file: str | None = None
     nodes: int | None = None
+    replicas: int | None = None
     ray: str | None = None
+
+    @property
+    def is_printed(self) -> bool:
+        """True if a script is asked for, and no server of this process."""
+        return self.nodes is not None or self.replicas is not None
 
 
 def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
@@ -163,8 +185,8 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
     from tulu_cli.serving.public import read_key
 
     check_combinations(chosen)
-    if chosen.nodes is not None:
-        streams.write(commands_for_nodes(chosen, machine))
+    if chosen.is_printed:
+        streams.write(script_for_cluster(chosen, machine))
         return
     key = None if chosen.host is None else read_key(chosen.api_key_file, chosen.host)
     arguments = {**chosen.load.engine_args, **ray_args(chosen)}
@@ -188,15 +210,34 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
-    if chosen.nodes is not None and "adapter" in chosen.load.settings.values:
+    if chosen.is_printed:
+        check_printed(chosen)
+
+
+def check_printed(chosen: ServeOptions) -> None:
+    """Raise UsageError for what a printed script would leave out."""
+    flag = "--nodes" if chosen.nodes is not None else "--replicas"
+    settings = chosen.load.settings
+    given = {
+        "--detach": chosen.detach,
+        "--host": chosen.host is not None,
+        "--keep-alive": settings.is_flag("keep_alive"),
+        "--device": settings.is_flag("device"),
+    }
+    for option in (option for option, is_given in given.items() if is_given):
+        raise UsageError(f"{flag} prints a script and starts nothing: leave {option} out.")
+    engine = settings.get("engine")
+    if settings.is_flag("engine") and engine not in ("auto", "vllm"):
+        raise UsageError(f"{flag} is for vLLM's server: {engine} runs on one machine, as one.")
+    if "adapter" in settings.values:
         raise UsageError(
-            "--adapter is for one machine: for several, add vLLM's own --enable-lora and "
-            "--lora-modules to the command that --nodes prints."
+            "--adapter is for one engine: for several, add vLLM's own --enable-lora and "
+            f"--lora-modules to the command that {flag} prints."
         )
-    if chosen.nodes is not None and chosen.load.deterministic:
+    if chosen.load.deterministic:
         raise UsageError(
-            "--deterministic is for one machine: for several, set VLLM_BATCH_INVARIANT=1 on each "
-            "of them, and give --engine-arg enable_prefix_caching=false."
+            "--deterministic is for one engine: for several, set VLLM_BATCH_INVARIANT=1 on each "
+            "machine, and give --engine-arg enable_prefix_caching=false."
         )
 
 
@@ -222,11 +263,11 @@ def ray_environment(chosen: ServeOptions) -> dict[str, str]:
     return {"RAY_ADDRESS": chosen.ray} if chosen.ray else {}
 
 
-def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
-    """Return the commands to run on several machines; this loads nothing and needs no engine."""
+def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
+    """Return the script for several machines or replicas; this loads nothing, needs no engine."""
     from tulu_cli.models import resolve
     from tulu_cli.models.config import ADVISED_CONTEXT
-    from tulu_cli.serving.public import cluster_commands
+    from tulu_cli.serving.cluster import cluster_of, cluster_script
 
     settings = chosen.load.settings
     ref = resolve(settings.get("model", "405b"), settings.aliases)
@@ -236,14 +277,31 @@ def commands_for_nodes(chosen: ServeOptions, machine: "Machine") -> str:
         "revision": ref.revision,
         "trust_remote_code": True if chosen.load.trust_remote_code else None,
     }
-    gpus = settings.get("tensor_parallel_size") or len(machine.gpus) or GPUS_OF_A_NODE
-    return cluster_commands(
+    cluster = cluster_of(
+        chosen.nodes or 1,
+        chosen.replicas or 1,
+        len(machine.gpus) or GPUS_OF_A_NODE,
+        tensor=settings.get("tensor_parallel_size"),
+        pipeline=settings.get("pipeline_parallel_size"),
+        has_experts=chosen.replicas is not None and _has_experts(ref, offline=chosen.load.offline),
+    )
+    return cluster_script(
         str(ref.repo or ref.path or ref.name),
         arguments | dict(chosen.load.engine_args),
-        chosen.nodes or 1,
-        gpus,
+        cluster,
         chosen.port,
+        chosen.ray,
     )
+
+
+def _has_experts(ref: "ModelRef", *, offline: bool) -> bool:
+    """Return whether a model has experts, by its config. Raise what `locate` raises."""
+    from tulu_cli.models import FAMILY, locate
+    from tulu_cli.models.config import has_experts
+
+    if ref.repo in {row.repository for row in FAMILY}:
+        return False  # no file is needed for these
+    return has_experts(locate(ref, offline=offline, weights=False).config)
 
 
 def become_vllms_server(chosen: ServeOptions, prepared: "Prepared", key: str | None) -> None:

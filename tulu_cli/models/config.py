@@ -70,6 +70,19 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return nested if isinstance(nested, Mapping) else config
 
 
+# CONFIG_FIELD_ALIASES of vLLM 0.33 (transformers_utils/config.py): Jamba's name, Dbrx's,
+# DeepSeek's and Mixtral's.
+_EXPERTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
+
+
+def has_experts(config: Mapping[str, Any]) -> bool:
+    """Return whether a config describes a model with experts (MoE), as vLLM tells it."""
+    text = text_part(config)
+    blocks = text.get("block_configs")
+    rows = [text, *(blocks if isinstance(blocks, list) else [])]
+    return any(row.get(name) for row in rows if isinstance(row, Mapping) for name in _EXPERTS)
+
+
 def rope_factor(text: Mapping[str, Any]) -> float:
     """Return the factor by which rope scaling stretches the length that a config names.
 

@@ -1,13 +1,10 @@
-"""A server on a port: its key, its address, vLLM's own options for it, and several machines."""
+"""A server on a port: its key, its address, and vLLM's own options for it."""
 
 import errno
 import ipaddress
-import shlex
 import socket
 import stat
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.vllm.settings import engine_arguments, lora_options, serve_arguments
@@ -16,7 +13,6 @@ from tulu_cli.errors import BadInput, TuluError, UsageError
 KEY_VARIABLE = "VLLM_API_KEY"
 _GUARD = "tulu_cli.serving.guard.VllmGuard"
 INSTALL_RAY = "pip install ray"  # vLLM's own words, in v1/executor/ray_utils.py
-_RAY_PORT = 6379
 
 
 def read_key(file: str | None, host: str) -> str | None:
@@ -112,35 +108,3 @@ def public_arguments(spec: EngineSpec, host: str, port: int, alias: str | None =
     }
     options = serve_arguments(engine_arguments(spec) | server)
     return [*options, *lora_options(spec.adapters)]
-
-
-def cluster_commands(
-    model: str, arguments: Mapping[str, Any], nodes: int, gpus: int, port: int
-) -> str:
-    """Return the commands that serve a model on several machines, as a commented script.
-
-    `arguments` are the engine's. Tensor parallelism is over the `gpus` GPUs of a machine, which are
-    near, and pipeline parallelism over the `nodes` machines, which are far.
-    """
-    fixed = {
-        "tensor_parallel_size": gpus,
-        "pipeline_parallel_size": nodes,
-        "distributed_executor_backend": "ray",
-        "generation_config": "vllm",
-        "enable_prompt_tokens_details": True,
-        "port": port,
-    }
-    serve = shlex.join(["vllm", "serve", *serve_arguments({"model": model, **arguments, **fixed})])
-    others = "the other machine" if nodes == 2 else f"each of the other {nodes - 1} machines"
-    return f"""\
-# On every machine, beside vLLM, which does not bring it: {INSTALL_RAY}
-# On the first machine:
-ray start --head --port={_RAY_PORT}
-# On {others}, FIRST being the address of the first one:
-ray start --address=FIRST:{_RAY_PORT}
-# On the first machine, when all have joined ({nodes} x {gpus} GPUs), with the key in KEYFILE:
-RAY_ADDRESS=auto {KEY_VARIABLE}="$(cat KEYFILE)" {serve}
-# From anywhere:
-{KEY_VARIABLE}="$(cat KEYFILE)" tulu complete --server http://FIRST:{port} \
---api-key-env {KEY_VARIABLE} "Hello"
-"""

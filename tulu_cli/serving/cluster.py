@@ -1,0 +1,259 @@
+"""The shell script that serves a model on several machines, or as several replicas.
+
+It follows serving/data_parallel_deployment.md and serving/parallelism_scaling.md of vLLM's
+documentation, and how vLLM 0.30 to 0.33 read these options (create_engine_config in
+engine/arg_utils.py; entrypoints/cli/serve.py).
+"""
+
+import shlex
+import textwrap
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tulu_cli.engines.vllm.settings import serve_arguments
+from tulu_cli.errors import UsageError
+from tulu_cli.serving.public import INSTALL_RAY, KEY_VARIABLE
+
+# vLLM's and Ray's own ports, written out because firewalls have to let them through.
+_SPREAD = "VLLM_RAY_DP_PACK_STRATEGY"  # a replica may then be on several of Ray's machines
+_MASTER_PORT, _RPC_PORT, _RAY_PORT = 29501, 29550, 6379
+# In one shell command with the server, so that none starts without its key.
+_KEY = f"""\
+{KEY_VARIABLE}="$(cat "${{KEYFILE:?is the file with the API key}}")" && export {KEY_VARIABLE} &&
+"""
+_FIRST = '"${FIRST:?is the address of the first machine}"'
+_RANK = '"${RANK:?is 0 on the first machine, then 1, and so on}"'
+
+
+class Cluster(NamedTuple):
+    """Machines that serve replicas of a model, each divided over `tensor` x `pipeline` GPUs.
+
+    `has_experts` is True for a model with experts (MoE), which its replicas share.
+    """
+
+    machines: int
+    replicas: int
+    tensor: int
+    pipeline: int
+    has_experts: bool = False
+
+    @property
+    def spanned(self) -> int:
+        """The machines that each replica is divided over."""
+        return max(1, self.machines // self.replicas)
+
+    @property
+    def local(self) -> int:
+        """The replicas on each machine, 1 where one is divided over several machines."""
+        return max(1, self.replicas // self.machines)
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs that each machine needs."""
+        return self.tensor * self.pipeline * self.local // self.spanned
+
+    @property
+    def server(self) -> "Cluster":
+        """The part of the cluster that is one server: all of it, unless replicas are independent.
+
+        Replicas of a model without experts are, and those of several machines then are servers
+        of their own, as vLLM's documentation advises.
+        """
+        if self.has_experts or self.machines == 1 or self.replicas == 1:
+            return self
+        return self._replace(machines=self.spanned, replicas=self.local)
+
+
+def cluster_of(
+    machines: int,
+    replicas: int,
+    gpus: int,
+    *,
+    tensor: int | None = None,
+    pipeline: int | None = None,
+    has_experts: bool = False,
+) -> Cluster:
+    """Return how replicas share machines of `gpus` GPUs each.
+
+    What is None follows from the rest: tensor parallelism over the GPUs that a replica has in a
+    machine, which are near, and pipeline parallelism over its machines, which are far. Raise
+    UsageError where they cannot be shared evenly.
+    """
+    if machines % replicas and replicas % machines:
+        raise UsageError(
+            f"--replicas {replicas} cannot share {machines} machines evenly: choose a multiple of "
+            f"{machines}, or a number that divides it."
+        )
+    found = Cluster(machines, replicas, tensor or 1, pipeline or 1, has_experts)
+    if pipeline is None:
+        found = found._replace(pipeline=found.spanned)
+    if tensor is None:
+        parts = found.local * found.pipeline
+        shared, rest = divmod(gpus * found.spanned, parts)
+        if rest or not shared:
+            what = "replicas" if pipeline is None else "pipeline stages"
+            raise UsageError(
+                f"{parts} {what} cannot share {gpus * found.spanned} GPUs evenly: give the GPUs of "
+                "each by -tp."
+            )
+        found = found._replace(tensor=shared)
+    if found.tensor * found.pipeline % found.spanned:
+        raise UsageError(
+            f"-tp {found.tensor} -pp {found.pipeline} cannot be divided over {found.spanned} "
+            "machines evenly: choose sizes whose product can."
+        )
+    return found
+
+
+def cluster_script(
+    model: str, arguments: Mapping[str, Any], cluster: Cluster, port: int, ray: str | None = None
+) -> str:
+    """Return a shell script that serves a model, with comments; `arguments` are the engine's.
+
+    Each machine runs it. With the address of a Ray cluster in `ray`, one machine runs it for all.
+    """
+    server = cluster if ray else cluster.server
+    told = {"model": model, **arguments, **cluster_arguments(server, port)}
+    text = _comment(_head(model, cluster))
+    if ray is not None:
+        return text + _over_ray(told | ray_arguments(cluster), cluster, port, ray)
+    serve = shlex.join(["vllm", "serve", *serve_arguments(told)])
+    if server != cluster:
+        text += _comment(_separate(server))
+    if server.machines == 1:
+        text += _comment(_SET_KEY)
+        text += f"{_KEY}{serve}\n"
+    else:
+        others = f'$([ "$RANK" = 0 ] || echo {" ".join(other_flags(server))})'
+        text += _comment(_SET_RANKS)
+        text += f"{_KEY}{serve} {' '.join(node_flags(server))} {others}\n"
+    text += _comment(_ASK) + f"# {_request(port)}"
+    if server != cluster:
+        text += _comment(_SHARE) + f"# tulu batch {_servers(port)} rows.jsonl\n"
+    elif server.machines > 1 and server.spanned == 1:
+        flags = [*node_flags(server), *hybrid_flags(server)]
+        text += _comment(_BOTTLENECK) + f"# {serve} {' '.join(flags)}\n"
+    return text
+
+
+_SET_RANKS = (
+    "Set FIRST to the address of the first machine of a server, RANK to 0 there and to 1, 2 and so "
+    "on on its others, and KEYFILE to the file with the API key; then paste this on each of them."
+)
+_SET_KEY = "Set KEYFILE to the file with the API key; then paste this where the server is to run."
+_ASK = "Then, from anywhere, with the address of a server's first machine for FIRST:"
+_SHARE = "All servers together, as a router before them would share them too:"
+_BOTTLENECK = (
+    "With many machines the first one is a bottleneck, as it takes all requests. Then let each "
+    "take some, with a router before them, by pasting this line instead:"
+)
+
+
+def _over_ray(told: Mapping[str, Any], cluster: Cluster, port: int, ray: str) -> str:
+    serve = shlex.join(["vllm", "serve", *serve_arguments(dict(told))])
+    address = shlex.quote(ray if ":" in ray else f"FIRST:{_RAY_PORT}")
+    spread = f"{_SPREAD}=span " if cluster.spanned > 1 < cluster.replicas else ""
+    return (
+        f"# On every machine, beside vLLM, which does not bring it: {INSTALL_RAY}\n"
+        f"# On the first, if no cluster runs yet: ray start --head --port={_RAY_PORT}\n"
+        f"# On every other, to join it: ray start --address={address}\n"
+        f"{_comment(_SET_KEY)}"
+        f"{_KEY}RAY_ADDRESS={shlex.quote(ray)} {spread}{serve}\n"
+        f"{_comment(_ASK)}"
+        f"# {_request(port)}"
+    )
+
+
+def cluster_arguments(server: Cluster, port: int) -> dict[str, Any]:
+    """Return the engine's arguments that are the same on all machines of a server."""
+    spread = server.machines > 1 and server.spanned == 1
+    return {
+        "tensor_parallel_size": server.tensor,
+        "pipeline_parallel_size": server.pipeline if server.pipeline > 1 else None,
+        "data_parallel_size": server.replicas if server.replicas > 1 else None,
+        "data_parallel_size_local": server.local if spread and server.replicas > 1 else None,
+        "generation_config": "vllm",
+        "enable_prompt_tokens_details": True,
+        "port": port,
+    }
+
+
+def ray_arguments(cluster: Cluster) -> dict[str, Any]:
+    """Return the engine's arguments for a cluster that Ray manages."""
+    return {
+        "distributed_executor_backend": "ray",
+        "data_parallel_backend": "ray" if cluster.replicas > 1 else None,
+    }
+
+
+def node_flags(server: Cluster) -> list[str]:
+    """Return the options of each machine of a server of several, as words of shell."""
+    if server.spanned == 1:
+        start = ["--data-parallel-address", _FIRST]
+        return [*start, "--data-parallel-rpc-port", str(_RPC_PORT)]
+    rank = ["--nnodes", str(server.machines), "--node-rank", _RANK]
+    return [*rank, "--master-addr", _FIRST, "--master-port", str(_MASTER_PORT)]
+
+
+def other_flags(server: Cluster) -> list[str]:
+    """Return the options of every machine but the first, as words of shell.
+
+    The first has no start rank: with one vLLM lets each machine take requests of its own.
+    """
+    if server.spanned > 1:
+        return ["--headless"]
+    return ["--headless", "--data-parallel-start-rank", f"$((RANK * {server.local}))"]
+
+
+def hybrid_flags(server: Cluster) -> list[str]:
+    """Return the options with which each machine takes requests for its own replicas."""
+    start = ["--data-parallel-start-rank", f"$(({_RANK[1:-1]} * {server.local}))"]
+    return ["--data-parallel-hybrid-lb", *start]
+
+
+def _head(model: str, cluster: Cluster) -> str:
+    parts = [f"{cluster.replicas} replicas"] if cluster.replicas > 1 else []
+    parts += [f"tensor parallel {cluster.tensor}"] if cluster.tensor > 1 else []
+    parts += [f"pipeline parallel {cluster.pipeline}"] if cluster.pipeline > 1 else []
+    gpus = f"{cluster.gpus} GPU{'s' * (cluster.gpus > 1)}{' each' * (cluster.machines > 1)}"
+    return f"{model} on {_machines(cluster.machines)} with {gpus}: {', '.join(parts)}."
+
+
+def _separate(server: Cluster) -> str:
+    each = (
+        "each machine is a server of its own"
+        if server.machines == 1
+        else f"each {server.machines} machines are a server of their own"
+    )
+    return (
+        "The model has no experts, so that its replicas need nothing of one another: "
+        f"{each}, as vLLM's documentation advises."
+    )
+
+
+def _machines(count: int) -> str:
+    return "1 machine" if count == 1 else f"{count} machines"
+
+
+def _request(port: int) -> str:
+    return (
+        f'{KEY_VARIABLE}="$(cat KEYFILE)" tulu complete --server http://FIRST:{port} '
+        f'--api-key-env {KEY_VARIABLE} "Hello"\n'
+    )
+
+
+def _servers(port: int) -> str:
+    return f"--server http://FIRST:{port} --server http://NEXT:{port} --api-key-env {KEY_VARIABLE}"
+
+
+def _comment(text: str) -> str:
+    """Return a paragraph as lines of comment, which no text in it can end."""
+    filled = textwrap.fill(
+        " ".join(text.split()),
+        98,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"{filled}\n"
