@@ -168,10 +168,10 @@ def test_a_plot_is_an_svg_that_parses(tmp_path: Path) -> None:
     assert "cannot be written" in errors
 
 
-def test_nodes_are_stages_and_have_ray_lines() -> None:
+def test_nodes_are_stages_and_have_a_script() -> None:
     _, output, _ = plan("405b", "--gpu", "h100:8", "--nodes", "2")
     assert "stage 1: weights" in output
-    assert "ray start --head" in output
+    assert "tulu serve allenai/Llama-3.1-Tulu-3-405B " in output
 
 
 def test_transformers() -> None:

@@ -109,9 +109,9 @@ def test_the_commands_carry_the_settings() -> None:
     assert "--engine-arg cpu_offload_gb=2.5" in ours
 
 
-def test_several_replicas_are_vllms_own_server_alone() -> None:
+def test_several_replicas_are_vllms_own_server_and_its_script() -> None:
     lines = ready_commands(planned(Run(8192, Layout(2, data=4))), "org/name")
-    assert [line.split()[0] for line in lines] == ["vllm"]
+    assert [line.split()[:2] for line in lines] == [["tulu", "serve"], ["vllm", "serve"]]
     assert "--tensor-parallel-size 2 --data-parallel-size 4" in lines[0]
 
 

@@ -45,15 +45,18 @@ def plan(
         ),
     ] = None,
     nodes: Annotated[
-        int,
+        int | None,
         typer.Option(
+            "--nodes",
+            "--nnodes",
             min=1,
             max=512,
-            help="Number of nodes, with those GPUs each.",
+            help="Number of machines, with those GPUs each; compares the layouts that they can "
+            "have, unless -tp, -pp or --replicas fix one.",
             metavar="N",
             rich_help_panel=GPUS,
         ),
-    ] = 1,
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -105,6 +108,7 @@ def plan(
     data_parallel_size: Annotated[
         int,
         typer.Option(
+            "--replicas",
             "-dp",
             "--data-parallel-size",
             min=1,

@@ -19,7 +19,7 @@ from tulu_cli.plan.search import (
     plan_of,
 )
 from tulu_cli.plan.sharding import Layout
-from tulu_cli.plan.values import GIB, Judgement, Verdict
+from tulu_cli.plan.values import GIB, Judgement, Verdict, ceil_div
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
 from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Estimate, Model, Run, estimate
 from tulu_cli.text import gib, shown
@@ -27,6 +27,7 @@ from tulu_cli.text import gib, shown
 if TYPE_CHECKING:
     from tulu_cli.machine import Machine
     from tulu_cli.models.adapter import Adapter
+    from tulu_cli.plan.layouts import Option
     from tulu_cli.plan.log import Log
     from tulu_cli.streams import Streams
 
@@ -64,7 +65,7 @@ class PlanOptions(NamedTuple):
     models: tuple[str, ...]
     aliases: Mapping[str, str] = MappingProxyType({})
     gpu: str | None = None
-    nodes: int = 1
+    nodes: int | None = None
     engine: Literal["vllm", "transformers"] = "vllm"
     max_model_len: int | None = None
     concurrency: int = 1
@@ -96,12 +97,23 @@ class PlanOptions(NamedTuple):
     offline: bool = False
     adapters: tuple[str, ...] = ()
 
+    @property
+    def machines(self) -> int:
+        """The number of machines, which have the same GPUs each."""
+        return self.nodes or 1
+
+    @property
+    def has_layouts(self) -> bool:
+        """True if the machines are numbered: their layouts and links are then of interest."""
+        return self.nodes is not None and len(self.models) == 1 and not self.find and not self.log
+
     def of_one_gpu(self) -> str | None:
         """Return an option that was given and means nothing for a whole catalogue of GPUs."""
         asked = {
             "--compare": len(self.models) > 1,
             "--find": self.find,
             "--explain": self.explain,
+            "--nodes": self.nodes,
             "--plot": self.plot,
         }
         return next((flag for flag, value in asked.items() if value), None)
@@ -160,7 +172,8 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
         )
         _print_found(chosen, streams, models[0], fewest.run.layout.gpus if fewest else None)
         return
-    found = [
+    options = _options(chosen, models[0], gpu, count, rules) if chosen.has_layouts else []
+    found = [one.estimate for one in options[:1]] or [
         estimate(model, gpu, _run_of(chosen, model, _choose_layout(chosen, model, count)), rules)
         for model in models
     ]
@@ -171,7 +184,7 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     if log is not None:
         _print_comparison(chosen, streams, log, plans[0], version)
         return
-    _print_plans(chosen, streams, plans, version)
+    _print_plans(chosen, streams, plans, version, count, options)
     if chosen.plot:
         _draw(chosen.plot, streams, plans)
     _conclude(streams, [(plan.estimate.model.name, plan.judgement) for plan in plans])
@@ -192,7 +205,7 @@ def _weigh(
     why = f"KV cache of {unknown.shape.architecture} unknown: only weights can be counted"
     if gpu is None or len(models) > 1 or chosen.of_one_gpu():
         raise UnknownArchitecture(f"{why}, with one model and GPUs that are named.")
-    weights, count = weight_bytes(unknown), count * chosen.nodes
+    weights, count = weight_bytes(unknown), count * chosen.machines
     if chosen.json_output:
         found = {"model": unknown.name, "engine": chosen.engine, "verdict": "unknown"}
         _print_json(streams, found | {"reason": why, "weights_bytes": weights, "gpus": count})
@@ -217,7 +230,7 @@ def _run_transformers(
     gpu, count = _choose_gpus(chosen.gpu, streams, machine)
     if gpu is None:
         raise UsageError("This machine has no GPU: name one with --gpu, such as --gpu 24GiB.")
-    gpus = [gpu] * (count * chosen.nodes)
+    gpus = [gpu] * (count * chosen.machines)
     if chosen.gpu is None:
         from tulu_cli.plan.read import machine_gpus
 
@@ -367,17 +380,17 @@ def _choose_layout(chosen: PlanOptions, model: Model, count: int) -> Layout:
     tensor, pipeline = chosen.tensor_parallel_size, chosen.pipeline_parallel_size
     replicas = _replicas(chosen)
     if tensor is None and pipeline is None:
-        each, nodes = _share(count, chosen.nodes, replicas.data)
+        each, nodes = _share(count, chosen.machines, replicas.data)
         found = layout_for(model.shape, each, nodes)
         return replicas._replace(tensor=found.tensor, pipeline=found.pipeline)
     layout = replicas._replace(tensor=tensor or 1, pipeline=pipeline or 1)
     # One GPU by its name alone says which kind, and the layout how many.
-    counted = chosen.gpu is None or ":" in chosen.gpu or chosen.nodes > 1
-    if counted and layout.gpus > count * chosen.nodes:
+    counted = chosen.gpu is None or ":" in chosen.gpu or chosen.machines > 1
+    if counted and layout.gpus > count * chosen.machines:
         replicated = f" -dp {layout.data}" if layout.data > 1 else ""
         raise UsageError(
             f"-tp {layout.tensor} -pp {layout.pipeline}{replicated} needs {layout.gpus} GPUs, and "
-            f"there are {count * chosen.nodes}: name more with --gpu, such as "
+            f"there are {count * chosen.machines}: name more with --gpu, such as "
             f"--gpu h100:{layout.gpus}."
         )
     return layout
@@ -514,13 +527,39 @@ def _print_found(
         streams.write(f"{value}\n")
 
 
+def _options(
+    chosen: PlanOptions, model: Model, gpu: Gpu, count: int, rules: Rules
+) -> list["Option"]:
+    """Return what the layouts give on the machines, or the one that is fixed.
+
+    The one with the most requests is the first.
+    """
+    from tulu_cli.plan.layouts import option_of, options
+
+    machines = count, chosen.machines
+    fixed = chosen.tensor_parallel_size or chosen.pipeline_parallel_size
+    if fixed or chosen.data_parallel_size > 1:
+        run = _run_of(chosen, model, _choose_layout(chosen, model, count))
+        return [option_of(estimate(model, gpu, run, rules), machines)]
+    return options(model, gpu, _run_of(chosen, model, _replicas(chosen)), rules, machines)
+
+
 def _print_plans(
-    chosen: PlanOptions, streams: "Streams", plans: Sequence[Plan], version: Version
+    chosen: PlanOptions,
+    streams: "Streams",
+    plans: Sequence[Plan],
+    version: Version,
+    count: int,
+    options: Sequence["Option"],
 ) -> None:
     if chosen.json_output:
         from tulu_cli.plan.report import report
 
         head = _releases(version)
+        if options:
+            from tulu_cli.plan.layouts import options_report
+
+            head |= {"nodes": chosen.machines, "layouts": options_report(options)}
         _print_json(streams, _one_or_all([head | report(plan) for plan in plans]))
         return
     from tulu_cli.plan import text
@@ -529,12 +568,16 @@ def _print_plans(
         streams.write(text.plans_text(plans, models=True))
         return
     (plan,) = plans
+    if options:
+        from tulu_cli.plan.layouts import options_text
+
+        streams.write(options_text(options, (count, chosen.machines)) + "\n")
     streams.write(text.plan_text(plan, version, bars=streams.stdout_tty))
     if plan.judgement.fits:
         lines = text.ready_commands(
             plan.estimate,
             _name_for_engines(chosen),
-            nodes=chosen.nodes,
+            nodes=min(chosen.machines, ceil_div(plan.estimate.run.layout.gpus, count)),
             quantization=chosen.quantization,
             dtype=chosen.dtype,
             adapters=chosen.adapters,

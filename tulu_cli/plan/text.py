@@ -301,11 +301,11 @@ def ready_commands(
     dtype: str = "auto",
     adapters: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Return command lines that start what was planned, Ray's first for several nodes.
+    """Return command lines that start what was planned, or print a script that does so.
 
-    They are `tulu serve`, `vllm serve` and `tulu complete`. `model` is a repository or a path, and
-    so are the `adapters`; `quantization` and `dtype` are what was asked for beyond what the
-    checkpoint has.
+    They are `tulu serve`, `vllm serve` and `tulu complete`; for several nodes or replicas,
+    `tulu serve` prints the script. `model` is a repository or a path, and so are the `adapters`;
+    `quantization` and `dtype` are what was asked for beyond what the checkpoint has.
     """
     flags = _flags(found)
     flags += ["--dtype", dtype] if dtype != "auto" else []
@@ -314,21 +314,22 @@ def ready_commands(
         flags += ["--quantization", quantization]
     elif quantization is not None:
         lines.append(f"# with a checkpoint of the model that is quantized to {quantization}:")
-    if nodes > 1:
-        lines += [
-            "pip install ray                               # on each node: vLLM does not bring it",
-            "ray start --head --port=6379                  # on the first node",
-            "ray start --address=FIRST_NODE:6379           # on each of the others",
-        ]
     alone = nodes == 1 and found.run.layout.data == 1  # tulu's own engine is one replica
-    ray = ["--distributed-executor-backend", "ray"] if nodes > 1 else []
     own = _settings_of_vllm(found)
     ours = [*flags, *_as_engine_arguments(own)]
-    ray += _adapter_flags(found, adapters)
+    if not alone:  # the machine that prints the script may have other GPUs
+        ours += [] if found.run.layout.tensor > 1 else ["--tensor-parallel-size", "1"]
+        ours += ["--nodes", str(nodes)] if nodes > 1 else []
     beside = [part for adapter in adapters for part in ("--adapter", adapter)]
-    lines += [join(["tulu", "serve", model, *ours, *beside])] if alone else []
-    if found.rules.gguf or not model.endswith(".gguf"):  # tulu unpacks such a file for vLLM
-        lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *ray])]
+    slots = _adapter_flags(found, adapters)
+    if alone or not slots:
+        lines.append(join(["tulu", "serve", model, *ours, *beside]))
+    elif nodes > 1:
+        lines.append(join(["tulu", "serve", model, *ours]))
+        lines.append(f"# its script's command needs {join(slots)} too")
+    # tulu unpacks a GGUF file for a vLLM that cannot read it.
+    if nodes == 1 and (found.rules.gguf or not model.endswith(".gguf")):
+        lines += [join(["vllm", "serve", model, *flags, *_as_flags(own), *slots])]
     if alone:
         one = beside[:2]  # one prompt is answered by one adapter
         lines += [join(["tulu", "complete", "-m", model, "--engine", "vllm", *ours, *one, "..."])]

@@ -1,0 +1,71 @@
+"""The layouts of a model on several machines, and what they need of links."""
+
+import json
+
+import pytest
+
+from tests.commands.test_plan import plan
+from tests.plan.test_verdict import tulu
+from tulu_cli.plan.gpus import CARDS, parse_gpu
+from tulu_cli.plan.layouts import link_rate, network_for, options, possible, token_bytes
+from tulu_cli.plan.sharding import Layout
+from tulu_cli.plan.versions import NEWEST, rules_of
+from tulu_cli.plan.vllm import Run
+
+
+def test_layouts_use_all_gpus_and_share_them_evenly() -> None:
+    shape = tulu("405B").shape
+    found = [tuple(each)[:3] for each in possible(shape, (8, 2), Layout(), link="nvswitch")]
+    assert found == [(8, 2, 1), (8, 1, 2), (4, 1, 4), (2, 1, 8), (1, 1, 16)]
+    over_pcie = [tuple(each)[:3] for each in possible(shape, (2, 3), Layout(), link="pcie")]
+    assert over_pcie == [(2, 3, 1), (1, 6, 1), (2, 1, 3), (1, 2, 3), (1, 1, 6)]
+
+
+def test_the_layout_with_the_most_requests_comes_first() -> None:
+    gpu, count = parse_gpu("l40s:8")
+    found = options(tulu("70B"), gpu, Run(8192), rules_of(NEWEST), (count, 2))
+    requests = [one.requests for one in found]
+    assert requests == sorted(requests, reverse=True)
+    assert found[0].layout == Layout(8, 2)
+    # All-reduces over PCIe 4: 2 of 8,192 x 2 bytes in each of 40 layers, 7/4 times.
+    assert found[0].traffic is not None
+    assert found[0].traffic.inside_token_bytes == 2 * 40 * 8192 * 2 * 7 / 4
+    assert found[0].speed.prefill == 32e9 / found[0].traffic.inside_token_bytes
+    # The hidden state and the residual go to the next machine.
+    assert token_bytes(found[0].estimate, (8, 2))[1] == 2 * 8192 * 2
+
+
+def test_what_is_said() -> None:
+    code, text, _ = plan("405b", "--gpu", "h100:8", "--nodes", "2")
+    assert code == 0
+    assert "The most requests: -tp 8 -pp 2\n" in text
+    assert "assumes NVLink: up to 80.9 GB/s from each GPU, of its 450 by the data sheet\n" in text
+    assert "1.28 GB/s from each (64 KiB a token): 25 Gb/s Ethernet carries 3.125\n" in text
+    assert text.endswith("--tensor-parallel-size 8 --pipeline-parallel-size 2 --nodes 2\n")
+    refused = "tulu: --nodes needs a GPU, and this machine has none: name one with --gpu.\n"
+    assert plan("405b", "--nodes", "2") == (2, "", refused)
+    fixed = plan("405b", "--gpu", "h100:8", "--nodes", "2", "-tp", "8", "-pp", "2")[1]
+    assert fixed == text[text.index("Inside a machine") :]
+    found = json.loads(plan("8b", "--gpu", "24GiB:2", "--nodes", "1", "--json")[1])
+    assert [one["most_requests"] for one in found["layouts"]] == sorted(
+        (one["most_requests"] for one in found["layouts"]), reverse=True
+    )
+    assert found["layouts"][0]["traffic"] is None
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "said"),
+    [
+        (1, "10 Gb/s Ethernet carries 1.25"),
+        (49, "400 Gb/s InfiniBand (NDR) carries 50"),
+        (700, "more than eight adapters of 400 Gb/s InfiniBand (400), so the network would be"),
+    ],
+)
+def test_the_network(gigabytes: int, said: str) -> None:
+    assert network_for(gigabytes * 1e9).startswith(said)
+
+
+def test_links_are_those_of_the_data_sheets() -> None:
+    rates = {card.name: link_rate(card) for card in CARDS}
+    assert (rates["H100"], rates["A100-80GB"], rates["H100-NVL"]) == (450, 300, 300)
+    assert (rates["L40S"], rates["MI300X"], rates["W7900"]) == (32, 448, None)
