@@ -4,12 +4,14 @@ A layer of `inner` inputs and `outer` outputs takes rank x (inner + outer) numbe
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tulu_cli.models.adapter import Adapter, all_targets, slot_rank
 from tulu_cli.plan.shape import Shape
 from tulu_cli.plan.sharding import FUSED, Layout, cut_of, layer_of, local_size, stages
 from tulu_cli.plan.tensors import Tensor
+
+if TYPE_CHECKING:
+    from tulu_cli.models.adapter import Adapter
 
 
 class Slots(NamedTuple):
@@ -23,13 +25,15 @@ class Slots(NamedTuple):
     targets: tuple[str, ...]
 
 
-def slots_for(adapters: Sequence[Adapter]) -> Slots | None:
+def slots_for(adapters: Sequence["Adapter"]) -> Slots | None:
     """Return the slots that vLLM is told to have, one for each; None without adapters.
 
     Raise UsageError for a rank that vLLM does not take.
     """
     if not adapters:
         return None
+    from tulu_cli.models.adapter import all_targets, slot_rank
+
     return Slots(len(adapters), slot_rank(adapters), all_targets(adapters))
 
 
@@ -63,7 +67,7 @@ def slot_blocks(
             yield count * slots.rank * outer * shape.dtype_bytes
 
 
-def adapter_tensors(adapter: Adapter, bits: int) -> Iterator[Tensor]:
+def adapter_tensors(adapter: "Adapter", bits: int) -> Iterator[Tensor]:
     """Yield the tensors of an adapter as transformers loads them, beside the layers they are of.
 
     They are in the data type of the model, with `bits` a number, whatever that of the file is.

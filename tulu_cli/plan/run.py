@@ -438,6 +438,8 @@ def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
 
 def _read_adapters(chosen: PlanOptions, model: Model) -> list["Adapter"]:
     """Return the adapters that are planned for. Raise UsageError for one of another model."""
+    if not chosen.adapters:
+        return []
     from tulu_cli.models.adapter import check_base, check_name, locate_adapter, named, read_adapter
 
     found: list[Adapter] = []
