@@ -34,13 +34,13 @@ def test_the_script_for_two_machines() -> None:
         "and so on\n"
         "# on its others, and KEYFILE to the file with the API key; then paste this on each of "
         "them.\n"
-        'VLLM_API_KEY="$(cat "${KEYFILE:?is the file with the API key}")" && '
+        'VLLM_API_KEY="$(cat "${KEYFILE:?set it to the file with the API key}")" &&\n'
         "export VLLM_API_KEY &&\n"
         "vllm serve allenai/Llama-3.1-Tulu-3-405B --quantization fp8 --max-model-len 4096 "
         "--tensor-parallel-size 8 --pipeline-parallel-size 2 --generation-config vllm "
         "--enable-prompt-tokens-details --port 8000 --nnodes 2 "
-        '--node-rank "${RANK:?is 0 on the first machine, then 1, and so on}" '
-        '--master-addr "${FIRST:?is the address of the first machine}" --master-port 29501 '
+        '--node-rank "${RANK:?set it to 0 on the first machine, to 1 on the next, and so on}" '
+        '--master-addr "${FIRST:?set it to the address of the first machine}" --master-port 29501 '
         '$([ "$RANK" = 0 ] || echo --headless)\n'
         "# Then, from anywhere, with the address of a server's first machine for FIRST:\n"
         '# VLLM_API_KEY="$(cat KEYFILE)" tulu complete --server http://FIRST:8000 '

@@ -270,7 +270,8 @@ def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
     from tulu_cli.serving.cluster import cluster_of, cluster_script
 
     settings = chosen.load.settings
-    ref = resolve(settings.get("model", "405b"), settings.aliases)
+    usual = "8b" if chosen.nodes is None else "405b"
+    ref = resolve(settings.get("model", usual), settings.aliases)
     passed = ("dtype", "quantization", "gpu_memory_utilization")
     arguments = {name: settings.get(name) for name in passed} | {
         "max_model_len": settings.get("max_model_len", ADVISED_CONTEXT),

@@ -19,10 +19,11 @@ _SPREAD = "VLLM_RAY_DP_PACK_STRATEGY"  # a replica may then be on several of Ray
 _MASTER_PORT, _RPC_PORT, _RAY_PORT = 29501, 29550, 6379
 # In one shell command with the server, so that none starts without its key.
 _KEY = f"""\
-{KEY_VARIABLE}="$(cat "${{KEYFILE:?is the file with the API key}}")" && export {KEY_VARIABLE} &&
+{KEY_VARIABLE}="$(cat "${{KEYFILE:?set it to the file with the API key}}")" &&
+export {KEY_VARIABLE} &&
 """
-_FIRST = '"${FIRST:?is the address of the first machine}"'
-_RANK = '"${RANK:?is 0 on the first machine, then 1, and so on}"'
+_FIRST = '"${FIRST:?set it to the address of the first machine}"'
+_RANK = '"${RANK:?set it to 0 on the first machine, to 1 on the next, and so on}"'
 
 
 class Cluster(NamedTuple):
