@@ -28,7 +28,9 @@ from tulu_cli.render.columns import table
 _NVLINK = {(7, 0): 150, (8, 0): 300, (9, 0): 450, (10, 0): 900, (10, 3): 900}
 _PCIE = {(7, 5): 16, (8, 6): 32, (8, 9): 32, (9, 0): 64, (12, 0): 64}
 # Cards with a bridge of fewer links, and AMD's, by their own data sheets.
-_BY_NAME = {"A30": 100, "H100-NVL": 300, "MI300X": 448, "MI325X": 448, "MI355X": 537.6}
+_BY_NAME = {"A30": 100, "H100-NVL": 300, "MI300X": 448, "MI325X": 448} | dict.fromkeys(
+    ("MI350X", "MI355X"), 537.6
+)
 _ADDING = ((9, 0), (10, 0), (10, 3))
 _LINK_NAMES = {"nvswitch": "NVLink", "nvlink": "NVLink", "xgmi": "xGMI", "pcie": "PCIe"}
 # What usual networks carry each way, in GB/s: their bits a second / 8.
