@@ -13,10 +13,10 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
@@ -26,24 +26,26 @@ _tulu_table() {
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --draft) words='ngram none' asks=MODEL paths=files ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
                 *) takes= ;;
             esac
             ;;
         'tulu chat')
-            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --seed --stop --ignore-eos --reasoning --plain --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--session --continue --resume --no-history --incognito --system --system-prompt --overflow --allow-special --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --seed --stop --ignore-eos --reasoning --plain --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --session) asks=SESSION ;;
                 --resume) asks=ID ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --overflow) words='ask error drop-oldest' ;;
-                --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --seed | --stop | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --seed | --stop | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --draft) words='ngram none' asks=MODEL paths=files ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
                 *) takes= ;;
             esac
@@ -64,17 +66,18 @@ _tulu_table() {
             esac
             ;;
         'tulu complete')
-            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--system --system-prompt --file --messages --prefill --raw --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --json --logprobs --reasoning --plain --stats --fail-on-length --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -f | --file | --messages | --schema) paths=files ;;
-                --prefill | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
+                --prefill | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | 0) ;;
                 --reasoning) words='show hide only' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --draft) words='ngram none' asks=MODEL paths=files ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
                 *) takes= ;;
             esac
@@ -105,12 +108,13 @@ _tulu_table() {
             esac
             ;;
         'tulu plan')
-            options='--gpu --nodes --nnodes --engine --max-model-len --adapter --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --replicas --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --quantized-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --log --compare --find --explain --plot --json --offline --debug --help'
+            options='--gpu --nodes --nnodes --engine --max-model-len --adapter --draft --draft-tokens --dtype --quantization --kv-cache-dtype --tensor-parallel-size --pipeline-parallel-size --replicas --data-parallel-size --enable-expert-parallel --gpu-memory-utilization --kv-cache-memory-bytes --cpu-offload-gb --block-size --enforce-eager --eager --vllm-version --static-cache --quantized-cache --concurrency --usage-context --max-num-seqs --max-num-batched-tokens --batch-size --batch --num-beams --beams --log --compare --find --explain --plot --json --offline --debug --help'
             case $2 in
                 --gpu) words='v100-16gb v100-32gb t4 a10 a10g a30 a40 l4 l40 l40s a100-40gb a100-80gb h100 h100-pcie h100-nvl h200 h20 gh200 gh200-144gb b200 b300 rtx-2060 rtx-2070 rtx-2080 rtx-2080-ti titan-rtx quadro-rtx-4000 quadro-rtx-5000 quadro-rtx-6000 quadro-rtx-8000 t400-4gb t600 t1000 t1000-8gb rtx-3060 rtx-3060-ti rtx-3070 rtx-3080 rtx-3080-ti rtx-3090 rtx-3090-ti rtx-3060-laptop rtx-3070-laptop rtx-3080-laptop rtx-4060 rtx-4060-ti-16gb rtx-4070 rtx-4070-super rtx-4070-ti rtx-4070-ti-super rtx-4080 rtx-4080-super rtx-4090 rtx-4090-d rtx-4060-laptop rtx-4070-laptop rtx-4080-laptop rtx-4090-laptop rtx-5060 rtx-5060-ti-16gb rtx-5070 rtx-5070-ti rtx-5080 rtx-5090 rtx-5070-laptop rtx-5070-ti-laptop rtx-5080-laptop rtx-5090-laptop rtx-a4000 rtx-a5000 rtx-a6000 rtx-4000-ada rtx-5000-ada rtx-6000-ada rtx-pro-4000 rtx-pro-4500 rtx-pro-5000 rtx-pro-6000 gb10 thor mi210 mi250x mi300x mi325x mi350x mi355x w7900 rx-7900-xtx r9700 strix-halo arc-a770 arc-b580 arc-pro-b50 arc-pro-b60 arc-pro-b70 max-1100 max-1550' ;;
-                --nodes | --nnodes | --max-model-len | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | -dp | --replicas | --data-parallel-size | --gpu-memory-utilization | --kv-cache-memory-bytes | --cpu-offload-gb | --block-size | --vllm-version | --concurrency | --max-num-seqs | --max-num-batched-tokens | --batch-size | --batch | --num-beams | --beams | --compare) ;;
+                --nodes | --nnodes | --max-model-len | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | -dp | --replicas | --data-parallel-size | --gpu-memory-utilization | --kv-cache-memory-bytes | --cpu-offload-gb | --block-size | --vllm-version | --concurrency | --max-num-seqs | --max-num-batched-tokens | --batch-size | --batch | --num-beams | --beams | --compare) ;;
                 --engine) words='vllm transformers' ;;
                 --adapter) paths=directories ;;
+                --draft) words='ngram none' asks=MODEL paths=files ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
                 --kv-cache-dtype) words='auto fp8 bfloat16 float16' ;;
@@ -129,14 +133,15 @@ _tulu_table() {
             esac
             ;;
         'tulu serve')
-            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --replicas --data-parallel-size --ray --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
+            options='--detach --keep-alive --host --port --api-key-file --nodes --nnodes --replicas --data-parallel-size --ray --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --profile --offline --verbose --debug --help'
             case $2 in
-                --keep-alive | --host | --port | --nodes | --nnodes | -dp | --replicas | --data-parallel-size | --ray | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
+                --keep-alive | --host | --port | --nodes | --nnodes | -dp | --replicas | --data-parallel-size | --ray | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --profile) ;;
                 --api-key-file) paths=files ;;
                 --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
                 --quantization) words='fp8 awq gptq bitsandbytes bitsandbytes-int8' ;;
+                --draft) words='ngram none' asks=MODEL paths=files ;;
                 --device) words='auto cpu cuda cuda:0 cuda:1 mps' ;;
                 0) asks=MODEL paths=files ;;
                 *) takes= ;;
@@ -209,7 +214,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -229,7 +234,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile | 1) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;
@@ -244,7 +249,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env' ;;
                 *) takes= ;;
             esac
             ;;

@@ -26,14 +26,25 @@ ROOT = Path(__file__).parent.parent
 RELEASES = ROOT / "tests" / "engines" / "vllm_releases"
 # Where keyword arguments of vLLM are put together that are not written in a call of it.
 _MAKERS = re.compile(
-    r"(engine|adapter|server|public|cluster|ray)_arguments|ray_args|_settings_of_vllm"
+    r"(engine|adapter|draft|server|public|cluster|ray)_arguments|ray_args|_settings_of_vllm"
 )
-_OF_ENGINE = ("engine_arguments", "adapter_arguments", "ray_args", "_settings_of_vllm")
+_OF_ENGINE = (
+    "engine_arguments",
+    "adapter_arguments",
+    "draft_arguments",
+    "ray_args",
+    "_settings_of_vllm",
+)
 _FLAGS = re.compile(r"(node|other|hybrid)?_flags")
 _ENGINE_ARGUMENTS = "vllm.engine.arg_utils.AsyncEngineArgs"
 _STRUCTURES = "vllm.sampling_params.StructuredOutputsParams"
 _VARIABLE = re.compile(r"VLLM_[A-Z0-9_]+")
-_CONFIGS = ("structured_outputs_config", "compilation_config", "pass_config")
+_CONFIGS = (
+    "structured_outputs_config",
+    "compilation_config",
+    "speculative_config",
+    "pass_config",
+)
 _CLI = ("vllm.entrypoints.common.cli_args", "vllm.entrypoints.launchers.cli_args")
 
 _ANYTHING = "*"  # what is known of a module, or of a value

@@ -220,17 +220,27 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Drafted:
+    """The tokens that a draft proposed, and those of them that the model accepted."""
+
+    tokens: int
+    accepted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts; `cached_tokens` of the prompt were not computed again.
 
     The `reasoning_tokens` are those of the completion that were a thought. A server that makes its
-    own prompt counts all choices together, in the first of them.
+    own prompt counts all choices together, in the first of them. `drafted` is None where nothing
+    drafts, or where the engine does not tell it of this request.
     """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    drafted: Drafted | None = None
 
     @classmethod
     def total(cls, choices: Iterable["Usage | None"]) -> "Usage | None":
@@ -243,7 +253,17 @@ class Usage:
             return None
         first, tokens = counted[0], sum(choice.completion_tokens for choice in counted)
         thoughts = sum(choice.reasoning_tokens for choice in counted)
-        return cls(first.prompt_tokens, tokens, first.cached_tokens, thoughts)
+        drafted = total_drafted(choice.drafted for choice in counted)
+        return cls(first.prompt_tokens, tokens, first.cached_tokens, thoughts, drafted)
+
+
+def total_drafted(parts: Iterable[Drafted | None]) -> Drafted | None:
+    """Return the sum of what was drafted, None where one of the parts is not known."""
+    known = list(parts)
+    told = [part for part in known if part is not None]
+    if not told or len(told) < len(known):
+        return None
+    return Drafted(sum(part.tokens for part in told), sum(part.accepted for part in told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from tulu_cli.batch.progress import Counts, Reporter
-from tulu_cli.core import Completion, Done, Timings, Usage
+from tulu_cli.core import Completion, Done, Drafted, Timings, Usage
 from tulu_cli.errors import BadInput
 from tulu_cli.streams import Streams
 
@@ -35,6 +35,20 @@ def test_counts_and_the_time_left() -> None:
     }
     assert Counts(started=1.0).line(1.0) == "0 rows, 0 tokens/s in, 0 out"
     assert Counts(started=1.0).summary(1.0)["rows_per_second"] is None
+
+
+def test_what_was_drafted_is_told_until_an_answer_does_not_tell_it() -> None:
+    counts = Counts(started=0.0)
+    for drafted in (Drafted(8, 6), Drafted(4, 3)):
+        usage = Usage(10, 8, drafted=drafted)
+        counts.add([Completion("", (), (), Done("stop", usage, Timings(0, 0, 0), 0))])
+    assert counts.line(2.0).endswith("8 out, 9 of 12 drafted tokens accepted (75%)")
+    told = counts.summary(2.0)
+    assert (told["drafted_tokens"], told["accepted_tokens"]) == (12, 9)
+    for more in (answer(10, 5), [Completion("", (), (), Done("stop", usage, Timings(0, 0, 0), 0))]):
+        counts.add(more)
+        assert "drafted" not in counts.line(2.0)
+        assert "drafted_tokens" not in counts.summary(2.0)
 
 
 def test_rows_that_are_known_to_be_expected_tell_the_time_left_from_the_first_on() -> None:

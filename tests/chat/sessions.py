@@ -3,7 +3,16 @@
 from itertools import count
 
 from tulu_cli.chat.session import Record, Session, Stamp
-from tulu_cli.core import Constraint, Done, EngineInfo, FinishReason, Sampling, Timings, Usage
+from tulu_cli.core import (
+    Constraint,
+    Done,
+    Drafted,
+    EngineInfo,
+    FinishReason,
+    Sampling,
+    Timings,
+    Usage,
+)
 
 INFO = EngineInfo("fake", "demo", "abc123", "cpu", "float32", 8192, {"tulu": "0.1"})
 SAMPLING = Sampling(
@@ -26,7 +35,7 @@ def stamp() -> Stamp:
 
 def done(reason: FinishReason = "stop") -> Done:
     """An end with that reason."""
-    return Done(reason, Usage(11, 5, 3), Timings(0.0, 0.25, 1.5), 7, "END", 0)
+    return Done(reason, Usage(11, 5, 3, 0, Drafted(4, 3)), Timings(0.0, 0.25, 1.5), 7, "END", 0)
 
 
 def empty(name: str | None = None, system: str | None = None) -> Session:

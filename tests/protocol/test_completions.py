@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.core import Constraint, Request, Sampling, Text, TokenLogprob
+from tulu_cli.core import Constraint, Drafted, Request, Sampling, Text, TokenLogprob
 from tulu_cli.errors import BadInput
 from tulu_cli.protocol.completions import (
     cached_tokens,
+    drafted_tokens,
     read_end_tokens,
     request_body,
     sampled_tokens,
@@ -140,3 +141,21 @@ def test_vllm_adds_the_chosen_token_to_the_alternatives() -> None:
 def test_a_server_may_say_nothing_of_its_cache() -> None:
     assert cached_tokens({}) == cached_tokens({"prompt_tokens_details": None}) == 0
     assert cached_tokens({"prompt_tokens_details": {"cached_tokens": 4}}) == 4
+
+
+def test_vllm_tells_what_was_drafted_with_the_usage() -> None:
+    """A chunk of vLLM 0.32, whose server was started with --per-request-spec-decode-metrics."""
+    metrics = {
+        "speculative_decoding": {
+            "mean_acceptance_length": 4.4,
+            "draft_acceptance_rate": 0.85,
+            "acceptance_histogram": [0, 1, 0, 1, 3],
+            "num_spec_steps": 5,
+            "num_accepted_draft_tokens": 16,
+            "num_draft_tokens": 20,
+            "num_spec_tokens": 4,
+        }
+    }
+    assert drafted_tokens({"choices": [], "metrics": metrics}) == Drafted(20, 16)
+    assert drafted_tokens({"choices": [], "metrics": None}) is None
+    assert drafted_tokens({"choices": [], "metrics": {"mean_itl_ms": 3.0}}) is None

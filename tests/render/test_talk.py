@@ -2,11 +2,12 @@
 
 import io
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tulu_cli.core import Completion
+from tulu_cli.core import Completion, Done, Drafted, Timings, Usage
 from tulu_cli.render.talk import progress_on, stats_line
 from tulu_cli.streams import Streams
 
@@ -22,6 +23,15 @@ def test_statistics_of_one_choice() -> None:
         "10 prompt tokens (4 cached), 1,001 completion tokens, first token 1.00 s, "
         "500.0 tokens/s, stopped by stop"
     )
+
+
+def test_statistics_of_a_draft() -> None:
+    usage = Usage(10, 20, drafted=Drafted(46, 39))
+    line = stats_line([Completion("", (), (), Done("stop", usage, Timings(0, 1, 2), 0))])
+    assert "20 completion tokens, 39 of 46 drafted tokens accepted (85%), first token" in line
+    nothing = replace(usage, drafted=Drafted(0, 0))
+    line = stats_line([Completion("", (), (), Done("stop", nothing, Timings(0, 1, 2), 0))])
+    assert "0 of 0 drafted tokens accepted, first" in line
 
 
 def test_statistics_of_several() -> None:

@@ -129,6 +129,7 @@ def _check_scoring(chosen: BatchOptions) -> None:
         "--schema, --regex or --choice": chosen.constraint is not None,
         "--logprobs": chosen.logprobs is not None,
         "--verify": chosen.verify is not None,
+        "--draft": chosen.load.settings.is_flag("draft"),
     }
     for name in filter(given.get, given):
         raise UsageError(f"--score generates nothing: leave {name} out.")

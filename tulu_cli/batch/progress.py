@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tulu_cli.batch.records import Answer, usage_object
+from tulu_cli.batch.scoring import Scored
+from tulu_cli.core import Completion, Drafted, Usage, total_drafted
 from tulu_cli.errors import TuluError
+from tulu_cli.render.jsonl import drafted_fields
+from tulu_cli.render.talk import accepted_of
 from tulu_cli.streams import Streams
 from tulu_cli.text import duration, plural
 
@@ -17,6 +21,7 @@ class Counts:
 
     `share` is the part of the input that has been read, 0 to 1, where its size is known. Where it
     is known how many rows are to be answered, they are `expected`, and tell more of the time left.
+    `drafted` is None before the first answer, and from the first one on that does not tell it.
     """
 
     started: float
@@ -25,6 +30,7 @@ class Counts:
     errors: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    drafted: Drafted | None = None
     share: float | None = None
     expected: int | None = None
 
@@ -47,6 +53,8 @@ class Counts:
         if usage := usage_object(answer):
             self.prompt_tokens += usage["prompt_tokens"]
             self.completion_tokens += usage["completion_tokens"]
+        told = None if isinstance(answer, Scored) else _drafted(answer)
+        self.drafted = told if self.answered == 1 else total_drafted((self.drafted, told))
 
     def line(self, now: float) -> str:
         """Return the counts, the speeds and the time left, for a person."""
@@ -60,6 +68,8 @@ class Counts:
         if self.are_tokens_known:
             parts.append(f"{self.prompt_tokens / seconds:,.0f} tokens/s in")
             parts.append(f"{self.completion_tokens / seconds:,.0f} out")
+        if self.drafted is not None:
+            parts.append(accepted_of(self.drafted))
         if share := self.rows / self.expected if self.expected else self.share:
             left = seconds / share - seconds
             parts.append(f"{share:.0%}, {duration(left)} left")
@@ -75,9 +85,15 @@ class Counts:
             "finished_before": self.finished_before,
             "prompt_tokens": self.prompt_tokens if self.are_tokens_known else None,
             "completion_tokens": self.completion_tokens if self.are_tokens_known else None,
+            **drafted_fields(self.drafted),
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
         }
+
+
+def _drafted(answer: list[Completion]) -> Drafted | None:
+    usage = Usage.total(choice.done.usage for choice in answer)
+    return None if usage is None else usage.drafted
 
 
 TERMINAL_SECONDS = 0.2

@@ -195,6 +195,7 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         answers["server"] = (model.served.server.url or "").rstrip("/").removesuffix("/v1")
     used = {
         "adapter": adapter_identity(model) if isinstance(model, TokenModel) else None,
+        "draft": loaded and loaded.draft and [loaded.draft.name, loaded.draft.tokens],
         "chat_template_kwargs": chosen.variables or None,
         "logprobs": chosen.logprobs,
         "logit_bias": {str(token): bias for token, bias in chosen.logit_bias.items()} or None,

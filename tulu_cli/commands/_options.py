@@ -254,6 +254,26 @@ Quantization = Annotated[
         rich_help_panel=ENGINE,
     ),
 ]
+Draft = Annotated[
+    str | None,
+    typer.Option(
+        help="Speculative decoding (vLLM): let a smaller MODEL with the same tokens, or n-grams of "
+        "the prompt and the answer, draft tokens that the model checks in one pass; none is for no "
+        "draft.",
+        metavar="MODEL|ngram|none",
+        rich_help_panel=ENGINE,
+    ),
+]
+DraftTokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=64,
+        help="Draft up to N tokens at a time, at most 64.  [default: 4]",
+        metavar="N",
+        rich_help_panel=ENGINE,
+    ),
+]
 TensorParallelSize = Annotated[
     int | None,
     typer.Option(

@@ -227,6 +227,8 @@ def batch(
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
+    draft: _options.Draft = None,
+    draft_tokens: _options.DraftTokens = None,
     tensor_parallel_size: _options.TensorParallelSize = None,
     pipeline_parallel_size: _options.PipelineParallelSize = None,
     gpu_memory_utilization: _options.GpuMemoryUtilization = None,

@@ -85,6 +85,16 @@ def plan(
             rich_help_panel=_options.ENGINE,
         ),
     ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(
+            help="Plan for a draft beside the model too: a smaller MODEL, or n-grams, which take "
+            "no memory.",
+            metavar="MODEL|ngram|none",
+            rich_help_panel=_options.ENGINE,
+        ),
+    ] = None,
+    draft_tokens: _options.DraftTokens = None,
     dtype: _options.Dtype = None,
     quantization: Annotated[
         str | None,
@@ -300,12 +310,13 @@ def plan(
     its catalogue.
     """
     flags = dict(locals())
+    from tulu_cli.models.draft import NONE
     from tulu_cli.plan.run import PlanOptions, run
     from tulu_cli.settings import KEYS, read_settings
     from tulu_cli.streams import Streams
 
     # The engine and the quantization of a plan have values of their own.
-    own = ("engine", "quantization", "model", "adapter")
+    own = ("engine", "quantization", "model", "adapter", "draft", "draft_tokens")
     names = [key.name for key in KEYS if key.name in flags and key.name not in own]
     settings = read_settings({name: flags[name] for name in names})
     if compare is not None and find is not None:
@@ -355,6 +366,8 @@ def plan(
         json_output=json_output,
         offline=offline,
         adapters=tuple(adapter or ()),
+        draft=None if draft == NONE else draft,
+        draft_tokens=draft_tokens,
     )
     run(chosen, Streams.standard(), _read_machine)
 

@@ -62,10 +62,15 @@ def run(streams: "Streams", *, json_output: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EngineRow:
-    """One engine. Times are in seconds and memory in bytes; None is unknown, or never."""
+    """One engine. Times are in seconds and memory in bytes; None is unknown, or never.
+
+    `adapters` are those that it has loaded beside the model, and `draft` is what drafts for it.
+    """
 
     model: str
     engine: str
+    adapters: list[str]
+    draft: str | None
     pid: int
     processes: list[int]
     device: str | None
@@ -81,8 +86,9 @@ class EngineRow:
     def cells(self) -> tuple[str, ...]:
         """Return the row as texts under HEADINGS."""
         gpus = ", ".join(f"{index}: {gib(size, 1)}" for index, size in self.gpus.items())
+        model = " + ".join((self.model, *self.adapters))
         return (
-            self.model,
+            model if self.draft is None else f"{model} (draft {self.draft})",
             self.engine,
             str(self.pid),
             self.device or "-",
@@ -109,10 +115,12 @@ def row_of(warm: "Warm", now: float) -> EngineRow:
     used = last_used(warm.folder) or now
     busy = bool(requests) or in_use(warm.folder)
     idle = 0.0 if busy else max(0.0, now - used)
-    keep_alive = warm.order.keep_alive
+    keep_alive, held = warm.order.keep_alive, warm.order.identity.settings
     return EngineRow(
         model=warm.order.asked,
         engine=warm.order.identity.engine,
+        adapters=[one["name"] for one in held.get("adapters", ())],
+        draft=(held.get("draft") or {}).get("name"),
         pid=warm.state.supervisor,
         processes=processes,
         device=warm.info.device if warm.info else None,

@@ -124,6 +124,8 @@ def serve(
     engine: _options.Engine = None,
     dtype: _options.Dtype = None,
     quantization: _options.Quantization = None,
+    draft: _options.Draft = None,
+    draft_tokens: _options.DraftTokens = None,
     tensor_parallel_size: _options.TensorParallelSize = None,
     pipeline_parallel_size: _options.PipelineParallelSize = None,
     gpu_memory_utilization: _options.GpuMemoryUtilization = None,
@@ -234,6 +236,11 @@ def check_printed(chosen: ServeOptions) -> None:
             "--adapter is for one engine: for several, add vLLM's own --enable-lora and "
             f"--lora-modules to the command that {flag} prints."
         )
+    if settings.is_flag("draft"):
+        raise UsageError(
+            "--draft is for one engine: for several, add vLLM's own --speculative-config to the "
+            f"command that {flag} prints."
+        )
     if chosen.load.deterministic:
         raise UsageError(
             "--deterministic is for one engine: for several, set VLLM_BATCH_INVARIANT=1 on each "
@@ -314,6 +321,11 @@ def become_vllms_server(chosen: ServeOptions, prepared: "Prepared", key: str | N
     from tulu_cli.serving.public import KEY_VARIABLE, bound, public_arguments
 
     model = prepared.token_model()
+    if model.drafts_on_cpu:
+        raise UsageError(
+            "On a CPU vLLM loses the temperature of a request where a draft is loaded, and on a "
+            "port anybody may ask for one: leave --draft or --host out."
+        )
     spec, host = model.spec, str(chosen.host)
     bound(host, chosen.port).close()  # that it can be had is known before vLLM is imported
     arguments = public_arguments(spec, host, chosen.port, model.files.ref.name)

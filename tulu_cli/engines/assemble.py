@@ -13,6 +13,7 @@ from tulu_cli.core import (
     Channel,
     Completion,
     Done,
+    Drafted,
     FinishReason,
     Request,
     Text,
@@ -23,7 +24,12 @@ from tulu_cli.core import (
 )
 from tulu_cli.prompt import TextStream, Tokenizer
 from tulu_cli.prompt.thinking import ThoughtStream
-from tulu_cli.protocol.completions import cached_tokens, read_finish, sampled_tokens
+from tulu_cli.protocol.completions import (
+    cached_tokens,
+    drafted_tokens,
+    read_finish,
+    sampled_tokens,
+)
 
 
 class RunningChoice:
@@ -37,6 +43,7 @@ class RunningChoice:
         self.finish: FinishReason | None = None
         self.stop: str | int | None = None
         self.cached_tokens = cached
+        self.drafted: Drafted | None = None
         self.queue_seconds = 0.0
         self.reasoning_truncated = False
         self._request = request
@@ -59,6 +66,7 @@ class RunningChoice:
             self._completion_tokens,
             self.cached_tokens,
             self._reasoning_tokens,
+            self.drafted,
         )
         first = (self._first or now) - self._started
         return Done(
@@ -200,6 +208,7 @@ def read_answer(
         if usage := chunk.get("usage"):
             for choice in choices:
                 choice.cached_tokens = cached_tokens(usage)
+                choice.drafted = drafted_tokens(chunk)
         for told in chunk["choices"]:
             # Greedy choices are all the same: the server was asked for one.
             for choice in choices if request.sampling.greedy else [choices[told["index"]]]:

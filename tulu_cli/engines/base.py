@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tulu_cli.core import (
     Completion,
@@ -19,6 +19,7 @@ from tulu_cli.core import (
 from tulu_cli.errors import BadInput, PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.models.adapter import Adapter, read_adapter
+from tulu_cli.models.draft import Draft
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.fields import BadField
 from tulu_cli.text import listed
@@ -35,8 +36,8 @@ class EngineSpec:
     takes as long, and logits of many tokens at once. A `deterministic` engine lets no answer depend
     on what was asked before or meanwhile, in any dtype.
     `engine_args` are the engine's own, passed through unchanged. `adapters` are loaded beside the
-    model, for the requests that name them. `server` says where the model is loaded already, if it
-    is.
+    model, for the requests that name them. The `draft` proposes tokens to the model, None for no
+    draft. `server` says where the model is loaded already, if it is.
     """
 
     name: str
@@ -55,6 +56,7 @@ class EngineSpec:
     purpose: Literal["one-shot", "server", "scoring"] = "one-shot"
     engine_args: Mapping[str, str] = field(default_factory=dict)
     adapters: tuple[Adapter, ...] = ()
+    draft: Draft | None = None
     server: Endpoint | None = None
 
 
@@ -152,6 +154,22 @@ def told_adapters(spec: "EngineSpec") -> list[dict[str, str]]:
 def read_adapters(told: Iterable[Mapping[str, str]]) -> tuple[Adapter, ...]:
     """Return the adapters that `told_adapters` has written down. Raise what reading them raises."""
     return tuple(read_adapter(Path(one["directory"]), one["name"]) for one in told)
+
+
+def told_draft(draft: Draft) -> dict[str, Any]:
+    """Return a draft as it is written down for another process."""
+    told = {"name": draft.name, "tokens": draft.tokens}
+    if draft.directory is None:
+        return told
+    return told | {"directory": str(draft.directory), "files": fingerprint(draft.directory)}
+
+
+def read_draft(told: Mapping[str, Any] | None) -> Draft | None:
+    """Return the draft that `told_draft` has written down, None for none."""
+    if told is None:
+        return None
+    directory = told.get("directory")
+    return Draft(told["name"], None if directory is None else Path(directory), told["tokens"])
 
 
 def adapter_named(name: str | None, adapters: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from tulu_cli.text import gib
 if TYPE_CHECKING:
     from tulu_cli.engines.base import EngineSpec
     from tulu_cli.machine import Machine
-    from tulu_cli.plan.vllm import Estimate, Model
+    from tulu_cli.plan.vllm import Drafting, Estimate, Model
 
 # vLLM's own defaults outside its server (vllm/config/scheduler.py).
 _OUTSIDE_SERVER = {"max_num_seqs": 128, "max_num_batched_tokens": 2048}
@@ -150,12 +150,28 @@ def _estimate(spec: "EngineSpec", model: "Model", machine: "Machine") -> "Estima
         layout=layout,
         utilization=spec.gpu_memory_utilization,
         adapters=slots_for(spec.adapters),
+        drafting=_drafting(spec, model),
         **values,
     )
     gpu = min(gpus[: layout.gpus], key=lambda gpu: gpu.free_bytes)
     # Kernels may be compiled already, and what may fit is not refused.
     rules = rules_of(release())._replace(compile_bytes=0, compile_left_bytes=0)
     return estimate(model, gpu, run, rules)
+
+
+def _drafting(spec: "EngineSpec", model: "Model") -> "Drafting | None":
+    """Return the draft as it is planned. Raise TuluError for one that the plan does not know."""
+    from tulu_cli.disk import read_json
+    from tulu_cli.plan.read import model_of
+    from tulu_cli.plan.vllm import Drafting
+
+    if spec.draft is None:
+        return None
+    directory = spec.draft.directory
+    if directory is None:
+        return Drafting(spec.draft.tokens)
+    config = read_json(directory / "config.json")
+    return Drafting(spec.draft.tokens, model_of(spec.draft.name, config, dtype=model.shape.dtype))
 
 
 def _run_values(spec: "EngineSpec") -> dict[str, Any] | None:

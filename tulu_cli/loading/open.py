@@ -10,6 +10,7 @@ from tulu_cli.engines.base import Engine
 from tulu_cli.errors import DoesNotFit
 from tulu_cli.loading import servers
 from tulu_cli.loading.adapters import check_adapters
+from tulu_cli.loading.drafts import with_weights_of_draft
 from tulu_cli.loading.fits import refusal
 from tulu_cli.loading.prepare import (
     ChatModel,
@@ -45,7 +46,9 @@ def with_weights(
     model = prepared.model
     if not isinstance(model, TokenModel):
         return prepared
-    model = replace(model, spec=replace(model.spec, purpose=purpose))
+    # Where nothing is generated, nothing is drafted either.
+    draft = None if purpose == "scoring" else model.spec.draft
+    model = replace(model, spec=replace(model.spec, purpose=purpose, draft=draft))
     prepared = replace(prepared, model=model)
     if model.spec.server is not None:
         return prepared
@@ -90,6 +93,7 @@ def _fetched(prepared: Prepared, model: TokenModel, progress: Progress) -> Prepa
     files = locate(ref, offline=options.offline, progress=progress, say=prepared.say)
     check_adapters(model.spec.adapters, files)
     spec = replace(model.spec, directory=files.directory, revision=files.revision)
+    spec = with_weights_of_draft(spec, options.settings, offline=options.offline, progress=progress)
     return replace(prepared, model=replace(model, files=files, spec=spec))
 
 

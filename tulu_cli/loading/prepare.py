@@ -15,7 +15,7 @@ from tulu_cli.core import Constraint, TokenIds
 from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.engines.choose import EngineChoice, choose
 from tulu_cli.errors import ModelNotFound, UsageError
-from tulu_cli.loading import adapters, servers
+from tulu_cli.loading import adapters, drafts, servers
 from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
 from tulu_cli.models.reference import IsAdapter
@@ -61,7 +61,7 @@ class TokenModel:
 
     `adapter` is the one that answers, None for the model alone; `adapters` are all that are loaded.
     `spec.server` is set where another process has it loaded. Else, with `keep_alive` seconds, one
-    is started that stays for so long after its last use.
+    is started that stays for so long after its last use. `on_cpu` is for an engine of this machine.
     """
 
     files: ModelFiles
@@ -70,6 +70,7 @@ class TokenModel:
     end_token_ids: TokenIds
     keep_alive: float = 0.0
     adapter: str | None = None
+    on_cpu: bool = False
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -77,6 +78,20 @@ class TokenModel:
         if self.spec.server is not None:
             return self.spec.server.adapters
         return tuple(adapter.name for adapter in self.spec.adapters)
+
+    @property
+    def draft(self) -> str | None:
+        """Return the name of what drafts for the model, None where nothing does."""
+        if self.spec.server is not None:
+            return self.spec.server.draft
+        return None if self.spec.draft is None else self.spec.draft.name
+
+    @property
+    def drafts_on_cpu(self) -> bool:
+        """Return True where there is a draft, and no GPU."""
+        server = self.spec.server
+        on_cpu = self.on_cpu if server is None else server.info.device == "cpu"
+        return on_cpu and self.draft is not None
 
     @property
     def label(self) -> str:
@@ -246,7 +261,7 @@ def _decided(
         if name is not None:
             resolve(name, settings.aliases)  # what the user got wrong is said first
         asked = name
-        choice = choose(settings.get("engine", "auto"), machine)
+        choice = choose(drafts.engine_for(settings), machine)
     else:
         server = _server_at(url, options)
         choice = servers.choice_for(server, "asked for by --server")
@@ -315,6 +330,18 @@ def _of_tokens(
             settings, files, offline=options.offline, progress=progress, say=say
         )
         spec, adapter = replace(spec, adapters=found), found[0].name
+    if named is not None:
+        drafts.refuse_draft(settings, named.url)
+    else:
+        spec = drafts.with_draft(
+            spec,
+            settings,
+            files,
+            choice.engine,
+            offline=options.offline,
+            progress=progress,
+            say=say,
+        )
     running = None
     if named is None and not options.no_server:
         running = servers.find(spec, settings, machine, say)
@@ -326,7 +353,8 @@ def _of_tokens(
     else:
         spec, ends = replace(spec, server=running), running.end_token_ids
     kept = 0.0 if options.no_server else servers.seconds(settings.get("keep_alive", "0"))
-    model = TokenModel(files, spec.tokenizer, spec, ends, kept, adapter)
+    on_cpu = not machine.gpus or spec.device == "cpu"
+    model = TokenModel(files, spec.tokenizer, spec, ends, kept, adapter, on_cpu)
     return Prepared(model, choice, settings, options, machine, say)
 
 
@@ -387,6 +415,7 @@ def _on_chat_server(
     say: Callable[[str], None],
 ) -> Prepared:
     adapters.refuse_adapters(options.settings, server.url, say)
+    drafts.refuse_draft(options.settings, server.url)
     model = ChatModel(ServedModel(servers.chosen_model(server, options.settings), server))
     settings = servers.applicable(options.settings, server.url, say)
     return Prepared(model, choice, settings, options, machine, say)

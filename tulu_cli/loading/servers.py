@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
-from tulu_cli.engines.base import EngineSpec, told_adapters
+from tulu_cli.engines.base import EngineSpec, told_adapters, told_draft
 from tulu_cli.engines.choose import FAKE, EngineChoice
 from tulu_cli.errors import DoesNotFit, EngineError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
+from tulu_cli.models.draft import NONE
 from tulu_cli.protocol.chat import CANNOT, cannot
 from tulu_cli.settings import Setting, Settings
 from tulu_cli.text import listed, one_line
@@ -85,6 +86,7 @@ def wanted_of(spec: EngineSpec, settings: Settings, machine: Machine) -> Wanted:
     switches = ("trust_remote_code", "deterministic", "engine_args")
     given |= {name for name in switches if getattr(spec, name)}
     insisted = {name: _plain(getattr(spec, name)) for name in given} | _adapters(spec)
+    insisted |= _insisted_draft(spec, settings)
     return Wanted(
         model=spec.name,
         directory=str(spec.directory),
@@ -112,7 +114,9 @@ def order_of(
         revision=spec.revision,
         files=fingerprint(spec.directory),
         engine=engine,
-        settings={name: _plain(getattr(spec, name)) for name in _SETTINGS} | _adapters(spec),
+        settings={name: _plain(getattr(spec, name)) for name in _SETTINGS}
+        | _adapters(spec)
+        | ({"draft": told_draft(spec.draft)} if spec.draft else {}),
         versions=_versions(machine),
     )
     return LaunchOrder(
@@ -127,6 +131,16 @@ def order_of(
 
 def _adapters(spec: EngineSpec) -> dict[str, Any]:
     return {"adapters": told_adapters(spec)} if spec.adapters else {}
+
+
+def _insisted_draft(spec: EngineSpec, settings: Settings) -> dict[str, Any]:
+    """Return the draft that a warm engine must have: a value of None is for none at all."""
+    if spec.draft is None:
+        return {"draft": None} if settings.get("draft") == NONE else {}
+    told = told_draft(spec.draft)
+    if "draft_tokens" not in settings.values:
+        del told["tokens"]
+    return {"draft": told}
 
 
 def host_command(engine: str) -> tuple[str, ...]:

@@ -118,15 +118,17 @@ def cache_of(
     block_size: int,
     hybrid: bool = True,
     states: int = 2,
+    draft: Shape | None = None,
 ) -> tuple[Cache, ...]:
-    """Return the cache of each pipeline stage.
+    """Return the cache of each pipeline stage; there is one where a `draft` model is in it too.
 
     Without `hybrid`, layers with a window keep all tokens, as full attention does. `states` are
     the blocks that a request has of each group of recurrent layers: two where prefixes are cached,
     else one.
     """
     gpus = layout.tensor
-    kept = [(index, one) for index, layer in enumerate(shape.decoder) for one in layer.kept]
+    decoder = shape.decoder + (draft.decoder if draft else ())
+    kept = [(index, one) for index, layer in enumerate(decoder) for one in layer.kept]
     held = [state_bytes(one, gpus, shape.dtype) for _, one in kept if isinstance(one, State)]
     each = max((token_bytes(one, gpus, dtype) for _, one in kept), default=0)
     if held and each:
@@ -142,7 +144,7 @@ def cache_of(
         pages.append(_Page(layer, Group(block_size, window, chunk), one, size))
     groups = _groups(pages)
     found = []
-    for layers in stages(shape.layers, layout.pipeline):
+    for layers in stages(len(decoder), layout.pipeline):
         here = [[page for page in group if page.layer in layers] for group in groups]
         widest = max(here, key=lambda group: sum(page.size for page in group), default=[])
         found.append(

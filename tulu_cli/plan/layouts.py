@@ -81,12 +81,19 @@ def options(
 ) -> list[Option]:
     """Return what each layout gives that uses all GPUs of (GPUs a machine, machines).
 
-    Those with the most requests come first, of equal ones the fastest for all.
+    Those with the most requests come first, of equal ones the fastest for all. One that the run
+    does not allow, as stages beside a draft model, is left out; raise its UsageError if none is.
     """
-    found = [
-        option_of(estimate(model, gpu, run._replace(layout=layout), rules), machines)
-        for layout in possible(model.shape, machines, run.layout, link=gpu.link)
-    ]
+    found, refused = [], None
+    for layout in possible(model.shape, machines, run.layout, link=gpu.link):
+        try:
+            one = estimate(model, gpu, run._replace(layout=layout), rules)
+        except UsageError as error:
+            refused = error
+        else:
+            found.append(option_of(one, machines))
+    if not found and refused is not None:
+        raise refused
     return sorted(
         found, key=lambda one: (one.requests, one.speed.decode_all or 0, -one.layout.pipeline)
     )[::-1]

@@ -29,6 +29,7 @@ def report(plan: Plan) -> dict[str, Any]:
         "gpu_memory_utilization": run.utilization,
         "max_num_seqs": found.sequences,
         "max_num_batched_tokens": found.batched,
+        **_draft(found),
         "requested_bytes": found.requested,
         "ranks": [_rank(rank) for rank in found.ranks],
         "kv_cache": {
@@ -118,10 +119,19 @@ def _images(found: Estimate) -> dict[str, Any] | None:
     return {"most_tokens": sight.most, "profiled": profiled}
 
 
+def _draft(found: Estimate) -> dict[str, Any]:
+    drafting = found.run.drafting
+    if drafting is None:
+        return {}
+    model = drafting.model
+    return {"draft": {"model": model.name if model else None, "tokens": drafting.tokens}}
+
+
 def _rank(rank: Rank) -> dict[str, Any]:
     parts = rank._asdict()
-    if not rank.adapters:
-        del parts["adapters"]
+    for name in ("adapters", "draft"):
+        if not parts[name]:
+            del parts[name]
     return {name: asdict(part) if isinstance(part, Range) else part for name, part in parts.items()}
 
 

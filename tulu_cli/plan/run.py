@@ -21,7 +21,7 @@ from tulu_cli.plan.search import (
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.values import GIB, Judgement, Verdict, ceil_div
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
-from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Estimate, Model, Run, estimate
+from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Drafting, Estimate, Model, Run, estimate
 from tulu_cli.text import gib, shown
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ _OF_ENGINE = {
         "find",
         "explain",
         "plot",
+        "draft",
+        "draft_tokens",
     ),
     "transformers": ("batch_size", "num_beams", "static_cache", "quantized_cache"),
 }
@@ -96,6 +98,8 @@ class PlanOptions(NamedTuple):
     json_output: bool = False
     offline: bool = False
     adapters: tuple[str, ...] = ()
+    draft: str | None = None
+    draft_tokens: int | None = None
 
     @property
     def machines(self) -> int:
@@ -138,6 +142,8 @@ def run(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Machine]
     `machine` reads this computer, and is called only if no GPU was named.
     """
     chosen.check_engine()
+    if chosen.draft is None and chosen.draft_tokens is not None:
+        raise UsageError("--draft-tokens goes with --draft MODEL or --draft ngram.")
     if chosen.engine == "transformers":
         _run_transformers(chosen, streams, machine)
     else:
@@ -422,6 +428,7 @@ def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
         slots = slots_for(_read_adapters(chosen, model))
     return Run(
         adapters=slots,
+        drafting=_read_draft(chosen, model),
         max_model_len=_context(chosen, model),
         layout=layout,
         utilization=chosen.gpu_memory_utilization,
@@ -452,6 +459,26 @@ def _read_adapters(chosen: PlanOptions, model: Model) -> list["Adapter"]:
         check_name(adapter, place, found)
         found.append(adapter)
     return found
+
+
+def _read_draft(chosen: PlanOptions, model: Model) -> Drafting | None:
+    """Return the draft that is planned for. Raise UsageError for one that is not a whole model."""
+    from tulu_cli.models.draft import DEFAULT_TOKENS, NGRAM, refuse_head
+    from tulu_cli.plan.read import plan_model
+
+    if chosen.draft is None:
+        return None
+    tokens = chosen.draft_tokens or DEFAULT_TOKENS
+    if chosen.draft == NGRAM:
+        return Drafting(tokens)
+    from tulu_cli.models import resolve
+
+    # vLLM loads it in the data type of the model.
+    draft = plan_model(
+        resolve(chosen.draft, chosen.aliases), offline=chosen.offline, dtype=model.shape.dtype
+    )
+    refuse_head(draft.name, {"architectures": [draft.shape.architecture]})
+    return Drafting(tokens, draft)
 
 
 def _with_adapters(chosen: PlanOptions, model: Model) -> Model:
@@ -583,6 +610,7 @@ def _print_plans(
             quantization=chosen.quantization,
             dtype=chosen.dtype,
             adapters=chosen.adapters,
+            draft=_name_of_draft(chosen),
         )
         streams.write("\n" + "".join(f"  {line}\n" for line in lines))
     else:
@@ -604,6 +632,17 @@ def _name_for_engines(chosen: PlanOptions) -> str:
     (name,) = chosen.models
     ref = resolve(name, chosen.aliases)
     return ref.repo or str(ref.path or name)
+
+
+def _name_of_draft(chosen: PlanOptions) -> str | None:
+    """Return what vLLM knows the draft model by, None where there is none."""
+    from tulu_cli.models import resolve
+    from tulu_cli.models.draft import NGRAM
+
+    if chosen.draft is None or chosen.draft == NGRAM:
+        return None
+    ref = resolve(chosen.draft, chosen.aliases)
+    return ref.repo or str(ref.path or chosen.draft)
 
 
 def _one_or_all(reports: list[dict[str, Any]]) -> dict[str, Any]:

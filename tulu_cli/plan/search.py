@@ -107,6 +107,10 @@ def fewest_gpus(
     those of the run.
     """
     for each in layouts(model.shape):
+        if run.draft is not None and (
+            each.pipeline > 1 or not can_share(run.draft.shape, each.tensor)
+        ):
+            continue  # a draft model is cut as the model is, and not into stages
         layout = run.layout._replace(tensor=each.tensor, pipeline=each.pipeline)
         found = estimate(model, gpu, run._replace(layout=layout), rules)
         if judge(found, concurrency).fits:
@@ -214,7 +218,8 @@ def _models(found: Estimate) -> Iterator[tuple[str, str, Model]]:
 def _more_gpus(found: Estimate, concurrency: int) -> Iterator[Change]:
     layout = found.run.layout
     for gpus in (2, 4, 8):
-        if gpus <= layout.tensor or not can_share(found.model.shape, gpus):
+        shapes = [one.shape for one in (found.model, found.run.draft) if one is not None]
+        if gpus <= layout.tensor or not all(can_share(shape, gpus) for shape in shapes):
             continue
         run = found.run._replace(layout=layout._replace(tensor=gpus))
         if _fits(found, found.model, run, concurrency):

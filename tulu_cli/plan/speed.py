@@ -16,7 +16,8 @@ class Speed(NamedTuple):
     """Upper bounds in tokens a second, and the least seconds to read the weights from disk.
 
     `decode` is for one user with an empty context, `decode_all` for all users together with full
-    contexts. The three are None for a GPU of which only the memory is known.
+    contexts; with a draft all of its tokens are accepted. The three are None for a GPU of which
+    only the memory is known.
     """
 
     decode: float | None
@@ -38,10 +39,13 @@ def bounds(found: Estimate, concurrency: int = 1) -> Speed:
     read = sum(rank.weights for rank in found.ranks) * used / everything
     users = ceil_div(concurrency, layout.data)
     contexts = users * _context_bytes(found) / layout.pipeline
+    drafts = found.run.drafting.tokens if found.run.drafting else 0
+    # The draft is read for each of its tokens, and the model once to check them and add one.
+    read += drafts * sum(rank.draft for rank in found.ranks)
     flops = (card.fp8 if found.model.quantization == "fp8" and card.fp8 else card.bf16) * 1e12
     return Speed(
-        decode=bandwidth / read,
-        decode_all=concurrency * bandwidth / (read + contexts),
+        decode=(1 + drafts) * bandwidth / read,
+        decode_all=(1 + drafts) * concurrency * bandwidth / (read + contexts),
         prefill=flops * layout.gpus / (2 * used),
         load_seconds=load,
     )

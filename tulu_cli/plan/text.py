@@ -1,9 +1,11 @@
 """A plan as text for a terminal: lines, bars, tables, formulas and ready commands."""
 
+import json
 from collections.abc import Iterator, Sequence
 from shlex import join
 from typing import TYPE_CHECKING
 
+from tulu_cli.models.draft import NGRAM, NGRAM_LEAST, NGRAM_MOST
 from tulu_cli.plan.kv import context_bytes, local_kv_heads
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
@@ -11,7 +13,7 @@ from tulu_cli.plan.values import GIB, Range
 from tulu_cli.plan.versions import Version, sources
 from tulu_cli.plan.vllm import BLOCK_SIZE, Estimate, Rank
 from tulu_cli.render.columns import stacked_bar, table
-from tulu_cli.text import gib
+from tulu_cli.text import gib, plural
 
 if TYPE_CHECKING:
     from tulu_cli.plan.compare import Comparison
@@ -36,9 +38,10 @@ def plan_text(plan: Plan, version: Version, *, bars: bool) -> str:
         f"KV cache size: {_cache_tokens(found)} tokens, in blocks of {found.caches[0].block_size}",
         *_warm_start(found),
         *_image(found),
+        *_drafting(found),
         f"Maximum concurrency for {found.run.max_model_len:,} tokens per request: {most:.2f}x",
         f"Longest context for {plan.concurrency} at once: {plan.longest_context:,} tokens",
-        *_speed(plan.speed, plan.concurrency),
+        *_speed(plan.speed, plan.concurrency, drafts=found.run.drafting is not None),
     ]
     return "\n".join([*lines, ""])
 
@@ -176,11 +179,33 @@ def _image(found: Estimate) -> Iterator[str]:
     yield f"An image takes {most}, which are {gib(size)} of KV cache{example}"
 
 
-def _speed(speed: Speed, concurrency: int) -> Iterator[str]:
+def _drafting(found: Estimate) -> Iterator[str]:
+    """Yield what drafts, and what of the cache is the draft model's."""
+    drafting = found.run.drafting
+    if drafting is None:
+        return
+    ahead = f"up to {plural(drafting.tokens, 'token')} ahead"
+    if drafting.model is None:
+        yield f"N-grams draft {ahead}, and take no memory"
+        return
+    gpus, tokens = found.run.layout.tensor, found.caches[0].block_size
+    bytes_of = (
+        context_bytes(model.shape, tokens, gpus, found.kv_dtype)
+        for model in (drafting.model, found.model)
+    )
+    own, others = bytes_of
+    yield (
+        f"{drafting.model.name} drafts {ahead}: its layers take {own / (own + others):.0%} of the "
+        "KV cache"
+    )
+
+
+def _speed(speed: Speed, concurrency: int, *, drafts: bool) -> Iterator[str]:
     if speed.decode is not None and speed.decode_all is not None and speed.prefill is not None:
         yield (
             f"At most {speed.decode:,.0f} tokens/s for one user and {speed.decode_all:,.0f} for "
-            f"{concurrency} with a full context (bandwidth / bytes read for a token)"
+            f"{concurrency} with a full context (bandwidth / bytes read for a token"
+            f"{', every drafted token accepted' * drafts})"
         )
         yield (
             f"At most {speed.prefill:,.0f} prompt tokens/s (peak FLOP/s / 2 FLOP a weight); "
@@ -259,6 +284,11 @@ def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:
             f"{name}: {images.items} x {images.tokens:,} tokens of images at once, inside that "
             f"peak = {gib(images.reading)} while the encoder reads, {gib(images.output)} after it"
         )
+    if found.run.draft is not None:
+        yield (
+            f"{name}: draft = {found.run.draft.shape.layers} layers' tensors of "
+            f"{found.run.draft.name}, cut in the same way = {gib(rank.draft)}"
+        )
     if rank.compiling.high:
         yield (
             f"{name}: compiling with an empty cache, beside the activation peak = "
@@ -273,6 +303,7 @@ def _rank_steps(found: Estimate, rank: Rank) -> Iterator[str]:
     held = [
         rank.weights,
         rank.adapters,
+        rank.draft,
         rank.activation.expected,
         rank.compiling.expected,
         rank.other.expected,
@@ -300,12 +331,14 @@ def ready_commands(
     quantization: str | None = None,
     dtype: str = "auto",
     adapters: Sequence[str] = (),
+    draft: str | None = None,
 ) -> tuple[str, ...]:
     """Return command lines that start what was planned, or print a script that does so.
 
     They are `tulu serve`, `vllm serve` and `tulu complete`; for several nodes or replicas,
-    `tulu serve` prints the script. `model` is a repository or a path, and so are the `adapters`;
-    `quantization` and `dtype` are what was asked for beyond what the checkpoint has.
+    `tulu serve` prints the script. `model` is a repository or a path, and so are the `adapters` and
+    a `draft` model; `quantization` and `dtype` are what was asked for beyond what the checkpoint
+    has.
     """
     flags = _flags(found)
     flags += ["--dtype", dtype] if dtype != "auto" else []
@@ -321,7 +354,9 @@ def ready_commands(
         ours += [] if found.run.layout.tensor > 1 else ["--tensor-parallel-size", "1"]
         ours += ["--nodes", str(nodes)] if nodes > 1 else []
     beside = [part for adapter in adapters for part in ("--adapter", adapter)]
-    slots = _adapter_flags(found, adapters)
+    slots = [*_adapter_flags(found, adapters), *_draft_flags(found, draft)]
+    if alone and found.run.drafting is not None:
+        ours += ["--draft", draft or NGRAM, "--draft-tokens", str(found.run.drafting.tokens)]
     if alone or not slots:
         lines.append(join(["tulu", "serve", model, *ours, *beside]))
     elif nodes > 1:
@@ -347,6 +382,22 @@ def _adapter_flags(found: Estimate, adapters: Sequence[str]) -> list[str]:
     flags = ["--enable-lora", "--max-loras", str(slots.number), "--max-lora-rank", str(slots.rank)]
     flags += ["--lora-target-modules", *slots.targets]
     return [*flags, "--lora-modules", *modules]
+
+
+def _draft_flags(found: Estimate, draft: str | None) -> list[str]:
+    """Return the option of `vllm serve` for a draft: a model, or None for n-grams."""
+    drafting = found.run.drafting
+    if drafting is None:
+        return []
+    told: dict[str, str | int | None] = {"method": "draft_model", "model": draft}
+    if draft is None:
+        told = {
+            "method": "ngram",
+            "prompt_lookup_max": NGRAM_MOST,
+            "prompt_lookup_min": NGRAM_LEAST,
+        }
+    config = {**told, "num_speculative_tokens": drafting.tokens}
+    return ["--speculative-config", json.dumps(config)]
 
 
 def _flags(found: Estimate) -> list[str]:

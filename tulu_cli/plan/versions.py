@@ -21,7 +21,8 @@ class Rules(NamedTuple):
     that are on their way beside the one that is computed.
 
     `second_runner` names the architectures that Model Runner V2 serves: by name, "dense" for those
-    without experts, "all" for all; with `second_runner_quantized`, quantized ones too. Runner 1
+    without experts, "all" for all; with `second_runner_quantized`, quantized ones too, and beside a
+    draft where its kind, "model" or "ngram", is in `second_runner_drafts`. Runner 1
     holds `sampler_bytes` for each logit beside the logit itself, and with `sampler_buffer` a row of
     logits for each multiprocessor. Runner 2 does so with `second_sampler`, and keeps counters for
     penalties, which `state_in_budget` takes from the KV cache.
@@ -62,6 +63,7 @@ class Rules(NamedTuple):
     sampler_buffer: bool = False
     second_runner: tuple[str, ...] = ()
     second_runner_quantized: bool = False
+    second_runner_drafts: tuple[str, ...] = ()
     second_sampler: bool = False
     state_in_budget: bool = False
     graphs_in_budget: bool = False
@@ -198,6 +200,13 @@ CHANGES: tuple[tuple[Version, str, Any, str], ...] = (
         0,
         "gpu_worker.py of v0.31.0: determine_available_memory limits splits too",
     ),
+    (
+        (0, 31, 0),
+        "second_runner_drafts",
+        ("model",),
+        "vllm/config/vllm.py of v0.31.0: _get_v2_model_runner_unsupported_features",
+    ),
+    ((0, 32, 0), "second_runner_drafts", ("model", "ngram"), "vllm/config/vllm.py of v0.32.0"),
     ((0, 32, 0), "reserved_blocks", 1, "kv_cache_utils.py: the null block is held back"),
     (
         (0, 33, 0),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tulu_cli.plan.activation import Batch, Chip, activation_peak, has_second_runner, workspace
 from tulu_cli.plan.allocator import allocated
+from tulu_cli.plan.drafts import check_draft, check_target
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.kv import Cache, cache_of, kv_dtype
 from tulu_cli.plan.shape import Shape
@@ -42,7 +43,7 @@ class Run(NamedTuple):
 
     `kv_cache_bytes` is the size of each GPU's cache, whatever the utilization; `offloaded_bytes`
     of each GPU's weights stay in the machine's memory. `adapters` are the slots for them, if there
-    are any. The defaults are those of vLLM's server or
+    are any, and `drafting` is the draft, None for none. The defaults are those of vLLM's server or
     of its LLM class.
     """
 
@@ -58,6 +59,12 @@ class Run(NamedTuple):
     offloaded_bytes: int = 0
     usage: Literal["server", "llm"] = "server"
     adapters: "Slots | None" = None
+    drafting: "Drafting | None" = None
+
+    @property
+    def draft(self) -> "Model | None":
+        """The model that drafts; None where nothing does, or n-grams."""
+        return self.drafting.model if self.drafting else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,13 @@ class Model:
     shape: Shape
     tensors: tuple[Tensor, ...]
     quantization: str | None = None
+
+
+class Drafting(NamedTuple):
+    """What drafts up to `tokens` tokens ahead: a model, or None for n-grams."""
+
+    tokens: int
+    model: Model | None = None
 
 
 class Rank(NamedTuple):
@@ -89,6 +103,7 @@ class Rank(NamedTuple):
     kv: Range
     blocks: Range
     adapters: int = 0
+    draft: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +165,7 @@ class Estimate:
     def occupied(self, rank: Rank) -> Range:
         """Return the bytes in use on a GPU: vLLM's budget and what is outside of it."""
         if self.run.kv_cache_bytes is not None:
-            held = Range.exact(rank.weights + rank.adapters) + rank.activation
+            held = Range.exact(rank.weights + rank.adapters + rank.draft) + rank.activation
             held = held + rank.compiling + rank.other
             return held + rank.kv + CONTEXT + rank.graphs
         outside = CONTEXT if self.graphs_in_budget else CONTEXT + rank.graphs
@@ -164,6 +179,7 @@ class Estimate:
         return {
             "weights": rank.weights,
             "adapters": rank.adapters,
+            "draft": rank.draft,
             "KV cache": max(0, rank.kv.expected),
             "activation": rank.activation.expected,
             "compiling": rank.compiling.expected,
@@ -178,9 +194,16 @@ class Estimate:
 
 
 def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
-    """Estimate the memory of one start. Raise UsageError for a layout that vLLM refuses."""
-    shape, layout = model.shape, run.layout
+    """Estimate the memory of one start.
+
+    Raise UsageError for a layout or a draft that vLLM refuses.
+    """
+    shape, layout, draft = model.shape, run.layout, run.draft
     check_layout(shape, layout)
+    if run.drafting is not None:
+        check_target(model.name, shape)
+    if draft is not None:
+        check_draft(model.name, shape, draft.name, draft.shape, layout)
     sequences, batched = batch_defaults(run, gpu, rules)
     utilization = rules.utilization if run.utilization is None else run.utilization
     requested = int(gpu.total_bytes * utilization)
@@ -193,8 +216,11 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
         block_size=run.block_size,
         hybrid=rules.hybrid_cache,
         states=2 if rules.hybrid_prefixes else 1,
+        draft=draft.shape if draft else None,
     )
     second = has_second_runner(shape, rules, quantized=model.quantization is not None)
+    if run.drafting is not None:
+        second &= ("model" if draft else "ngram") in rules.second_runner_drafts
     in_budget = rules.second_graphs_in_budget if second else rules.graphs_in_budget
     batch = Batch(batched, sequences, layout.tensor, layout.data, layout.whole_experts)
     images = _images(shape, batch, run, rules)
@@ -371,6 +397,10 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
         reading=start.images.reading if start.images and stage == 0 else 0,
         seen=start.images.output if start.images and stage == 0 else 0,
     )
+    draft, captured = 0, 0
+    if run.draft is not None:
+        draft = _loaded_bytes(run.draft, layout, stage, split_limit=rules.split_limit)
+        captured = run.draft.shape.layers
     layers = len(stages(shape.layers, layout.pipeline)[stage])
     graphs = Range.exact(0)
     if not run.eager:
@@ -379,7 +409,7 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
             start.batch,
             rules,
             gpu,
-            layers,
+            layers + captured,
             second_runner=start.second_runner,
             # One set with adapters and one without: _get_lora_cases of vllm/v1/cudagraph_dispatcher
             # of 0.32.
@@ -388,13 +418,24 @@ def _rank(start: _Start, stage: int, cache: Cache) -> Rank:
     connected = layout.tensor > 1 or (layout.data > 1 and shape.experts is not None)
     other = non_torch(gpu, rules, connected=connected)
     if run.kv_cache_bytes is None:
-        held = Range.exact(weights + adapters) + peak.running + peak.compiling + other
+        held = Range.exact(weights + adapters + draft)
+        held = held + peak.running + peak.compiling + other
         kv = (held + graphs if start.graphs_in_budget else held).taken_from(start.requested)
     else:
         kv = Range.exact(run.kv_cache_bytes)
     blocks = Range(*(max(0, size) // cache.block_bytes for size in (kv.low, kv.expected, kv.high)))
     return Rank(
-        stage, layers, weights, peak.running, peak.compiling, graphs, other, kv, blocks, adapters
+        stage,
+        layers,
+        weights,
+        peak.running,
+        peak.compiling,
+        graphs,
+        other,
+        kv,
+        blocks,
+        adapters,
+        draft,
     )
 
 

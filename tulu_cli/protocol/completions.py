@@ -13,6 +13,7 @@ from typing import Any
 from tulu_cli.core import (
     Constraint,
     Done,
+    Drafted,
     Request,
     Sampling,
     Text,
@@ -234,6 +235,18 @@ def sampled_tokens(
 def cached_tokens(usage: Mapping[str, Any]) -> int:
     """Return how many prompt tokens were cached; 0 if the server does not report it."""
     return int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+
+
+def drafted_tokens(chunk: Mapping[str, Any]) -> Drafted | None:
+    """Return what was drafted for the one choice of a request, from vLLM's chunk with the usage.
+
+    Return None for what is not told: vLLM does so for one choice, and where it was started with
+    --per-request-spec-decode-metrics.
+    """
+    told = (chunk.get("metrics") or {}).get("speculative_decoding")
+    if not told:
+        return None
+    return Drafted(int(told["num_draft_tokens"]), int(told["num_accepted_draft_tokens"]))
 
 
 def reasoning_tokens(usage: Mapping[str, Any]) -> int:

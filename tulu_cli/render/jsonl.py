@@ -8,6 +8,7 @@ from typing import Any
 from tulu_cli.core import (
     Completion,
     Done,
+    Drafted,
     EngineInfo,
     FinishReason,
     Sampling,
@@ -140,7 +141,7 @@ def token_object(token: int | str, token_text: TokenText) -> dict[str, Any]:
 def usage_object(choices: list[Completion]) -> dict[str, int] | None:
     """Return the token counts of a request: the prompt once, the completions together.
 
-    Those of thoughts are in there if there are any.
+    Those of thoughts are in there if there are any, and those of a draft if they are known.
     """
     usage = Usage.total(choice.done.usage for choice in choices)
     if usage is None:
@@ -151,8 +152,16 @@ def usage_object(choices: list[Completion]) -> dict[str, int] | None:
         "cached_tokens": usage.cached_tokens,
         "completion_tokens": usage.completion_tokens,
         **({"reasoning_tokens": usage.reasoning_tokens} if thought else {}),
+        **drafted_fields(usage.drafted),
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }
+
+
+def drafted_fields(drafted: Drafted | None) -> dict[str, int]:
+    """Return what was drafted as fields for JSON, none where it is not known."""
+    if drafted is None:
+        return {}
+    return {"drafted_tokens": drafted.tokens, "accepted_tokens": drafted.accepted}
 
 
 def timings_object(choices: list[Completion]) -> dict[str, float]:

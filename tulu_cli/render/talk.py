@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tulu_cli.core import Completion, Usage
+from tulu_cli.core import Completion, Drafted, Usage
 from tulu_cli.streams import Streams
 from tulu_cli.text import terminal_safe
 
@@ -29,12 +29,19 @@ def stats_line(choices: list[Completion]) -> str:
         )
     cached = f" ({usage.cached_tokens:,} cached)" if usage.cached_tokens else ""
     thought = f" ({usage.reasoning_tokens:,} reasoning)" if usage.reasoning_tokens else ""
+    drafted = f"{accepted_of(usage.drafted)}, " if usage.drafted else ""
     return (
         f"{usage.prompt_tokens:,} prompt tokens{cached}, "
-        f"{completion_tokens:,} completion tokens{thought}, "
+        f"{completion_tokens:,} completion tokens{thought}, {drafted}"
         f"first token {first.timings.first_token:.2f} s, {speed:.1f} tokens/s, "
         f"stopped by {ended}"
     )
+
+
+def accepted_of(drafted: Drafted) -> str:
+    """Return how many of the drafted tokens were accepted."""
+    share = f" ({drafted.accepted / drafted.tokens:.0%})" if drafted.tokens else ""
+    return f"{drafted.accepted:,} of {drafted.tokens:,} drafted tokens accepted{share}"
 
 
 @contextmanager

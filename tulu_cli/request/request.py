@@ -97,8 +97,12 @@ class RequestMaker:
     def request(
         self, ids: TokenIds, sampling: Sampling, thoughts: ThoughtFormat | None = None
     ) -> Request:
-        """Return the request for a prompt of token ids."""
+        """Return the request for a prompt of token ids.
+
+        Raise UsageError for sampling that vLLM does not do beside a draft.
+        """
         model = self._token_model()
+        _check_drafting(model, sampling)
         return Request(ids, sampling, model.end_token_ids, thoughts=thoughts, adapter=model.adapter)
 
     def completion(self, text: str, sampling: Sampling) -> Request:
@@ -153,6 +157,27 @@ class RequestMaker:
         if isinstance(self.model, ChatModel):
             raise self.model.has_no_tokens()
         return self.model
+
+
+def _check_drafting(model: TokenModel, sampling: Sampling) -> None:
+    """Raise UsageError for sampling that vLLM refuses beside a draft, or does wrongly on a CPU.
+
+    On a CPU temperature, top_k and top_p are lost there, as in vllm/utils/cpu_triton_utils.py of
+    0.30 to 0.33 _expand_kernel_impl returns nothing for them (vLLM issue 55005).
+    """
+    if model.draft is None:
+        return
+    for name in ("min_p", "logit_bias"):
+        if getattr(sampling, name):
+            raise UsageError(
+                f"vLLM takes no {name} where a draft is loaded, as {model.draft} is: leave it out, "
+                "or give --draft none."
+            )
+    if model.drafts_on_cpu and not sampling.greedy:
+        raise UsageError(
+            f"vLLM loses the temperature on a CPU where a draft is loaded, as {model.draft} is: "
+            "give --greedy, or --draft none."
+        )
 
 
 def check_limit(prepared: Prepared, request: Request) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from tulu_cli.core import EngineInfo
 from tulu_cli.engines import choose
-from tulu_cli.engines.base import EngineSpec, read_adapters
+from tulu_cli.engines.base import EngineSpec, read_adapters, read_draft
 from tulu_cli.engines.worker import end_with
 from tulu_cli.errors import EngineError, TuluError
 from tulu_cli.prompt import Tokenizer
@@ -73,6 +73,7 @@ def spec_of(order: LaunchOrder) -> EngineSpec:
     directory = Path(identity.directory)
     settings = dict(identity.settings)
     adapters = read_adapters(settings.pop("adapters", ()))
+    draft = read_draft(settings.pop("draft", None))
     return EngineSpec(
         name=identity.model,
         directory=directory,
@@ -80,6 +81,7 @@ def spec_of(order: LaunchOrder) -> EngineSpec:
         revision=identity.revision,
         purpose="server",
         adapters=adapters,
+        draft=draft,
         **settings,
     )
 

@@ -58,6 +58,8 @@ KEYS = (
     Key("engine", "engine", str),
     Key("dtype", "engine", str, ", ".join(DTYPES), DTYPES.__contains__),
     Key("quantization", "engine", str),
+    Key("draft", "engine", str),
+    Key("draft_tokens", "engine", int, "from 1 to 64", lambda value: 1 <= value <= 64),
     Key("tensor_parallel_size", "engine", int, "1 or more", _at_least(1)),
     Key("pipeline_parallel_size", "engine", int, "1 or more", _at_least(1)),
     Key("gpu_memory_utilization", "engine", float, "over 0, up to 1", lambda value: 0 < value <= 1),

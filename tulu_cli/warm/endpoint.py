@@ -34,7 +34,8 @@ class Endpoint(Address):
     `info.model` is the name by which the server knows the model. `root` is the name that its
     tokenizer may have here: where it was loaded from, unless that is a directory of the server's
     machine, which `away` then is. `end_token_ids` are the model's, if it is a warm engine.
-    `adapters` are the names of those that the server has loaded beside the model.
+    `adapters` are the names of those that the server has loaded beside the model, and `draft` that
+    of a warm engine's draft, if it has one.
     """
 
     info: EngineInfo
@@ -43,6 +44,7 @@ class Endpoint(Address):
     lease: Lease | None = field(default=None, repr=False, compare=False)
     end_token_ids: TokenIds = ()
     adapters: tuple[str, ...] = ()
+    draft: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +72,5 @@ def leased(warm: Warm) -> Endpoint | None:
         lease=lease,
         end_token_ids=warm.order.end_token_ids,
         adapters=tuple(one["name"] for one in warm.order.identity.settings.get("adapters", ())),
+        draft=(warm.order.identity.settings.get("draft") or {}).get("name"),
     )

@@ -136,12 +136,31 @@ def mismatch(warm: Warm, wanted: Wanted) -> str | None:
     if wanted.engine not in ("auto", held.engine):
         return f"it runs {held.engine}, not {wanted.engine}"
     for name, value in wanted.settings.items():
-        if name == "adapters":
-            there = held.settings.get(name, ())
-            if lacking := [one["name"] for one in value if one not in there]:
-                return f"it has not loaded the adapter {lacking[0]} as it is now"
-        elif held.settings.get(name) != value:
-            return f"its {name} is {held.settings.get(name)}, not {value}"
+        if said := _other_setting(name, held.settings.get(name), value):
+            return said
+    return None
+
+
+def _other_setting(name: str, held: Any, wanted: Any) -> str | None:
+    """Return how a setting of an engine differs from what is wanted, or None."""
+    if name == "adapters":
+        lacking = [one["name"] for one in wanted if one not in (held or ())]
+        return f"it has not loaded the adapter {lacking[0]} as it is now" if lacking else None
+    if name == "draft":
+        return _other_draft(held, wanted)
+    return None if held == wanted else f"its {name} is {held}, not {wanted}"
+
+
+def _other_draft(held: Mapping[str, Any] | None, wanted: Mapping[str, Any] | None) -> str | None:
+    """Return how a draft differs from the parts of one that are wanted, or None."""
+    if held is None or wanted is None or held["name"] != wanted["name"]:
+        names = [one["name"] if one else "none" for one in (held, wanted)]
+        return None if held == wanted else f"its draft is {names[0]}, not {names[1]}"
+    other = [part for part, value in wanted.items() if held.get(part) != value]
+    if "directory" in other or "files" in other:
+        return f"its draft {held['name']} is another copy, or has changed since it was loaded"
+    if other:
+        return f"its draft is of {held['tokens']} tokens at a time, not {wanted['tokens']}"
     return None
 
 

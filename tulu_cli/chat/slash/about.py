@@ -7,6 +7,7 @@ from tulu_cli.prompt import Tokenizer
 from tulu_cli.prompt.inspect.formats import Row
 from tulu_cli.prompt.inspect.tokens import explain_row
 from tulu_cli.prompt.inspect.writer import PromptWriter
+from tulu_cli.render.talk import accepted_of
 from tulu_cli.text import clip, one_line, plural
 
 _KEYS = """
@@ -90,6 +91,8 @@ def stats(chat: Chat, _argument: str) -> None:
             f"{plural(usage.prompt_tokens, 'prompt token')}, of which {usage.cached_tokens:,} were "
             f"kept; {plural(usage.completion_tokens, 'token')}"
         )
+        if usage.drafted is not None:
+            counted += f", {accepted_of(usage.drafted)}"
     write_line(
         chat,
         f"last answer   {counted}, first after "

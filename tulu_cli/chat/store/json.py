@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from tulu_cli.chat.session import Node, Record, Session
-from tulu_cli.core import Constraint, Done, EngineInfo, Sampling, Timings, Usage
+from tulu_cli.core import Constraint, Done, Drafted, EngineInfo, Sampling, Timings, Usage
 from tulu_cli.errors import BadInput
 
 Value = TypeVar("Value")
@@ -54,7 +54,10 @@ def _done(value: Mapping[str, Any]) -> Done:
 
 def _usage(value: Mapping[str, Any] | None) -> Usage | None:
     """Return the counts, or None if nobody counted, which older versions wrote as a prompt of 0."""
-    return _made(Usage, value) if value and value["prompt_tokens"] else None
+    if not value or not value["prompt_tokens"]:
+        return None
+    drafted = value.get("drafted")
+    return _made(Usage, {**value, "drafted": drafted and _made(Drafted, drafted)})
 
 
 def _made(kind: type[Value], value: Mapping[str, Any]) -> Value:

@@ -10,7 +10,7 @@ from tulu_cli.engines.assemble import ChoiceAssembler
 from tulu_cli.engines.base import check_bias
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
-from tulu_cli.engines.vllm.values import pairs, sampling_params, take
+from tulu_cli.engines.vllm.values import drafted_of, pairs, sampling_params, take
 from tulu_cli.prompt import Tokenizer
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ async def generate(
         async for output in outputs:
             for choice, piece in pairs(choices, output.outputs, request.sampling.greedy):
                 choice.cached_tokens = output.num_cached_tokens or choice.cached_tokens
+                choice.drafted = drafted_of(piece)
                 for event in take(choice, piece, request.sampling.logprobs or 0):
                     yield event
             if all(choice.finish for choice in choices):

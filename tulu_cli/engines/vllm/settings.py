@@ -10,6 +10,7 @@ from tulu_cli.engines.base import EngineSpec, versions
 from tulu_cli.errors import DoesNotFit, EngineError, TuluError, UsageError
 from tulu_cli.machine import all_memory, read_gpus
 from tulu_cli.models.adapter import Adapter, all_targets, slot_rank
+from tulu_cli.models.draft import NGRAM_LEAST, NGRAM_MOST, Draft
 
 # What vLLM 0.30 to 0.33 and torch write where memory is too small, in small letters: vLLM's
 # v1/worker/utils.py (request_memory), v1/worker/cpu_worker.py, v1/core/kv_cache_utils.py (0.33:
@@ -106,6 +107,8 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         arguments["compilation_config"] = {"pass_config": {"fuse_allreduce_rms": False}}
     if spec.adapters:
         arguments |= adapter_arguments(spec.adapters, has_gpu=has_gpu)
+    if spec.draft is not None:
+        arguments |= draft_arguments(spec.draft)
     if spec.purpose == "scoring":
         # The logits of all tokens of a step are made, outside of what vLLM has reckoned with.
         arguments["max_num_batched_tokens"] = _SCORED_AT_ONCE
@@ -140,6 +143,25 @@ def adapter_arguments(adapters: Sequence[Adapter], *, has_gpu: bool) -> dict[str
         "max_lora_rank": slot_rank(adapters),
         "lora_target_modules": all_targets(adapters),
     }
+
+
+def draft_arguments(draft: Draft) -> dict[str, Any]:
+    """Return the arguments of an engine that has this draft, and counts for each request."""
+    arguments: dict[str, Any] = {"per_request_spec_decode_metrics": "summary"}
+    if draft.directory is None:
+        arguments["speculative_config"] = {
+            "method": "ngram",
+            "num_speculative_tokens": draft.tokens,
+            "prompt_lookup_max": NGRAM_MOST,
+            "prompt_lookup_min": NGRAM_LEAST,
+        }
+    else:
+        arguments["speculative_config"] = {
+            "method": "draft_model",
+            "model": str(draft.directory),
+            "num_speculative_tokens": draft.tokens,
+        }
+    return arguments
 
 
 def vllm_release() -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.core import Done, Request, Score, ScoreRequest, Text, TokenLogprob
+from tulu_cli.core import Done, Drafted, Request, Score, ScoreRequest, Text, TokenLogprob
 from tulu_cli.engines.assemble import ChoiceAssembler
 from tulu_cli.engines.base import adapter_named
 from tulu_cli.models.adapter import Adapter
@@ -38,6 +38,16 @@ def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]
         yield from choice.close("length" if piece.finish_reason == "length" else "stop")
     if choice.finish is not None:
         yield choice.done()
+
+
+def drafted_of(piece: Any) -> Drafted | None:
+    """Return what was drafted for a choice, from its last output; None before, and for no draft."""
+    found = piece.spec_decode_metrics
+    if found is None:
+        return None
+    # How many checks have accepted none of the tokens, one of them, two and so on.
+    accepted = sum(tokens * checks for tokens, checks in enumerate(found.histogram))
+    return Drafted(found.num_draft_tokens, accepted)
 
 
 def token_logprob(token: int, entry: Any, top: int) -> TokenLogprob | None:
