@@ -1,10 +1,11 @@
 """The vLLM engine against vLLM itself: cold start to the first token, and warm throughput.
 
-    python -m tests.benchmarks.vllm_engine [warm|compiled|cold ...] [--pairs N]
+    python -m tests.benchmarks.vllm_engine [warm|compiled|cold|drafts ...] [--pairs N]
 
 All parts without a word. N is of the warm rounds, which two processes of each side share, as one
 process may be faster than the next; and of the cold starts of each, 3 at most. `compiled` is
-LLM.generate as it comes, which compiles for minutes first.
+LLM.generate as it comes, which compiles for minutes first. `drafts` is one answer that repeats its
+prompt, with n-grams as a draft and without, in bfloat16 and in float32.
 """
 
 import os
@@ -21,7 +22,9 @@ from typing import Any
 from tests.engines.loading import END, Asker, load_engine
 from tests.engines.prompts import PROMPTS
 from tulu_cli.core import Request, Sampling
+from tulu_cli.engines.assemble import collect
 from tulu_cli.models import locate, resolve
+from tulu_cli.models.draft import Draft
 
 from .commands import tell
 from .pairs import alternate, joined
@@ -31,7 +34,8 @@ CONTEXT = 2048
 # Without it vLLM on a CPU takes 92 % of the memory, and fails where that much is not free.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
 TOKENS = 64
-PARTS = ("warm", "compiled", "cold")
+PARTS = ("warm", "compiled", "cold", "drafts")
+DTYPES = ("bfloat16", "float32")
 PAIRS = 8
 PROCESSES = 2  # of each side, one after the other
 MOST_COLD = 3
@@ -114,6 +118,33 @@ def ours_warm(directory: Path) -> None:
     def tokens() -> int:
         answers = [answer for _, answer in engine.batch(requests)]
         return sum(len(choices[0].token_ids) for choices in answers)  # type: ignore[index]
+
+    answer_rates(descriptor, tokens, lambda: None)
+    engine.close()
+
+
+BOATS = ", ".join(
+    f"{name} has a {colour} boat"
+    for name, colour in zip(
+        ("Alice", "Bob", "Carol", "Dave", "Erin", "Frank", "Grace", "Heidi"),
+        ("red", "blue", "green", "yellow", "white", "black", "brown", "grey"),
+        strict=True,
+    )
+)
+
+
+def ours_repeating(directory: Path, draft: Draft | None, dtype: str) -> None:
+    """Tokens a second of one greedy answer that repeats its prompt, a line for each on stdin."""
+    descriptor = take_stdout()
+    engine = load_engine("vllm", directory, dtype=dtype, max_model_len=CONTEXT, draft=draft)
+    ids = Asker(directory).ids(f"Repeat this list word for word: {BOATS}.")
+    request = Request(ids, Sampling(temperature=0.0, max_tokens=TOKENS), END)
+
+    def tokens() -> int:
+        (answer,) = collect(engine.stream(request))
+        usage = answer.done.usage
+        tell(f"{answer.text!r} {usage.drafted if usage else None}")
+        return len(answer.token_ids)
 
     answer_rates(descriptor, tokens, lambda: None)
     engine.close()
@@ -216,6 +247,18 @@ def warm(directory: Path, pairs: int, *, same: bool, compiled: bool) -> list[Row
     return [compare(rounds, ours, ours, peer, "tokens/s", goals[peer]) for peer in [*roles][1:]]
 
 
+def drafts(directory: Path, pairs: int, dtype: str) -> Row:
+    """One answer at a time that repeats its prompt, with n-grams and without a draft."""
+    ours = f"vLLM engine, {dtype}, an answer that repeats its prompt, --draft ngram"
+    peer = "without a draft"
+    with (
+        rates(f"ngram-{dtype}", directory, {}) as drafting,
+        rates(f"alone-{dtype}", directory, {}) as alone,
+    ):
+        rounds = alternate({ours: drafting, peer: alone}, pairs)
+    return compare(rounds, ours, ours, peer, "tokens/s", NO_GOAL)
+
+
 def main(asked: Asked) -> list[Row]:
     """The parts that were asked for, or all."""
     parts = asked.chosen(PARTS) or PARTS
@@ -225,6 +268,8 @@ def main(asked: Asked) -> list[Row]:
         rows += warm(directory, asked.pairs, same="warm" in parts, compiled="compiled" in parts)
     if "cold" in parts:
         rows.append(cold(directory, min(asked.pairs, MOST_COLD)))
+    if "drafts" in parts:
+        rows += [drafts(directory, asked.pairs, dtype) for dtype in DTYPES]
     return rows
 
 
@@ -233,6 +278,8 @@ ROLES = {
     "vllm-warm": vllm_warm,
     "vllm-warm-eager": partial(vllm_warm, enforce_eager=True),
     "ours-warm": ours_warm,
+    **{f"ngram-{dtype}": partial(ours_repeating, draft=Draft(), dtype=dtype) for dtype in DTYPES},
+    **{f"alone-{dtype}": partial(ours_repeating, draft=None, dtype=dtype) for dtype in DTYPES},
 }
 
 if __name__ == "__main__":

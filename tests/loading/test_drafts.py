@@ -153,6 +153,8 @@ def test_a_draft_of_the_settings_that_does_not_go_is_left_out_and_said(
     assert made.token_model().draft is None
     said = streams.stderr.getvalue().decode()  # type: ignore[attr-defined]
     assert f"tulu: draft = {draft} (TULU_DRAFT) is left out: {draft} is a head for" in said
+    alone = LoadOptions(given).without_draft().settings.values
+    assert set(alone) == {"model", "engine"}, "evaluations record none"
 
 
 def test_sampling_that_vllm_does_not_do_beside_a_draft_is_said_before_it_is_loaded(

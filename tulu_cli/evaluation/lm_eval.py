@@ -69,7 +69,8 @@ class TuluLM:
 
         streams = Streams.standard()
         self._say = streams.say
-        self._prepared = prepare(load_options(model, options), read_machine(), streams)
+        asked = load_options(model, options).without_draft()
+        self._prepared = prepare(asked, read_machine(), streams)
         self._model = self._prepared.token_model()
         self._maker = request_maker(self._prepared)
         stack = ExitStack()

@@ -68,7 +68,7 @@ def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
         for task in at_hand:
             folders_of(task.packages)
     tasks = [(_adjusted(task, chosen), task.items(data)) for task in at_hand]
-    prepared = prepare(chosen.load, machine, streams)
+    prepared = prepare(chosen.load.without_draft(), machine, streams)
     _refuse_server(prepared, tasks)
     made = _record(chosen, prepared)
     with writing(chosen.folder):

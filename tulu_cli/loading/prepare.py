@@ -54,6 +54,10 @@ class LoadOptions:
     force: bool = False
     verbose: bool = False
 
+    def without_draft(self) -> "LoadOptions":
+        """Return the options for the model alone, for what is measured and recorded."""
+        return replace(self, settings=self.settings.without("draft").without("draft_tokens"))
+
 
 @dataclass(frozen=True, slots=True)
 class TokenModel:
