@@ -31,6 +31,16 @@ class Refused(EngineError):
         self.status = status
         self.told = told or sentence
 
+    @property
+    def may_pass(self) -> bool:
+        """Return True if the same request may be answered later."""
+        return may_pass(self.status)
+
+
+def may_pass(status: int) -> bool:
+    """Return True for the statuses of a server that is busy, or has failed for now."""
+    return status in (408, 429) or (500 <= status < 600 and status != 501)
+
 
 def refusal(status: int, told: Any) -> TuluError:
     """Return a refusal's body as an error; servers of ours send the class of theirs."""

@@ -22,7 +22,7 @@ from tulu_cli.engines.remote.transport import (
 )
 from tulu_cli.engines.worker import last_error_of
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
-from tulu_cli.protocol.errors import Refused, parsed, refusal
+from tulu_cli.protocol.errors import Refused, may_pass, parsed, refusal
 from tulu_cli.text import one_line
 from tulu_cli.warm.endpoint import Address
 
@@ -233,7 +233,7 @@ class Wire:
         if reply.status in (404, 405) and isinstance(failure, Refused):
             url = one_line(self._secret.hidden(reply.url))
             failure = Refused(f"{failure} It was sent to {url}.", reply.status)
-        if _is_busy(reply.status) and not isinstance(failure, EngineDied):
+        if may_pass(reply.status) and not isinstance(failure, EngineDied):
             raise _Busy(failure, _seconds(reply.header("Retry-After")))
         raise failure
 
@@ -309,10 +309,6 @@ def _checked(key: str) -> str:
             "without line ends."
         )
     return key
-
-
-def _is_busy(status: int) -> bool:
-    return status in (408, 429) or (500 <= status < 600 and status != 501)
 
 
 def _seconds(told: str | None) -> float:

@@ -1,0 +1,268 @@
+"""A fleet: its members' failures, and what becomes of the requests that they had."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tulu_cli.core import (
+    Completion,
+    Done,
+    EngineInfo,
+    Request,
+    Sampling,
+    ScoreRequest,
+    Text,
+    Timings,
+    Usage,
+)
+from tulu_cli.engines.fleet import Fleet, Member, Patience
+from tulu_cli.errors import BadInput, EngineDied, TuluError, UsageError
+from tulu_cli.protocol.errors import Refused
+
+HASTE = Patience(first_pause=0.02, longest_pause=0.1, silence=0.1, none_left=0.3)
+POISON, BAD, REFUSED = 666, 667, 668
+
+
+def completion(text: str) -> Completion:
+    return Completion.of([Text(text)], Done("stop", Usage(1, 1), Timings(0, 0, 0), 0))
+
+
+class Small:
+    """Answers up to `slots` requests at a time, each after `seconds`, by its token id.
+
+    `POISON` kills it, `BAD` is an error, `REFUSED` is refused for now; so is all once `is_out`.
+    When `hangs` is set, nothing is answered any more. `asked` is what it was given.
+    """
+
+    info = EngineInfo("small", "m", None, "cpu", "none", None, {})
+
+    def __init__(self, name: str, *, slots: int = 4, seconds: float = 0.002) -> None:
+        self.name, self.slots, self.seconds = name, slots, seconds
+        self.asked: list[int] = []
+        self.most = self.opened = 0
+        self.is_dead = self.is_out = False
+        self.hangs = threading.Event()
+        self.why_not: TuluError | None = None
+        self._ended = threading.Event()
+
+    def member(self, *, asks: bool = True) -> Member:
+        return Member(self.name, self._open, self._is_alive if asks else None)
+
+    def _open(self) -> "Small":
+        if self.why_not is not None:
+            raise self.why_not
+        if self.is_dead:
+            raise EngineDied(f"{self.name} is dead.")
+        self.opened += 1
+        self._ended = threading.Event()
+        return self
+
+    def _is_alive(self) -> bool:
+        return not self.is_dead and not self.hangs.is_set()
+
+    def batch(self, requests: Iterable[Request]) -> Iterator[tuple[int, Any]]:
+        waiting: list[tuple[float, int, int]] = []
+        for position, request in enumerate(requests):
+            token = request.prompt_token_ids[0]
+            self.asked.append(token)
+            waiting.append((time.monotonic() + self.seconds, position, token))
+            self.most = max(self.most, len(waiting))
+            if len(waiting) == self.slots:
+                yield self._next(waiting)
+        while waiting:
+            yield self._next(waiting)
+
+    def _next(self, waiting: list[tuple[float, int, int]]) -> tuple[int, Any]:
+        due, position, token = waiting.pop(0)
+        while self.hangs.is_set() or time.monotonic() < due:
+            if self._ended.wait(max(0.001, due - time.monotonic())):
+                return position, EngineDied(f"{self.name} was closed.")
+        if token == POISON:
+            self.is_dead = True
+            threading.Timer(0.03, self._revive).start()
+        if self.is_dead:
+            return position, EngineDied(f"{self.name} is dead.")
+        if token == REFUSED or self.is_out:
+            return position, Refused("later", 503)
+        return position, BadInput("bad") if token == BAD else [completion(str(token))]
+
+    def _revive(self) -> None:
+        self.is_dead = False
+
+    def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Any]]:
+        raise UsageError("It cannot score.")
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self._ended.set()
+
+
+def asked(*tokens: int) -> Iterator[Request]:
+    return (Request((token,), Sampling()) for token in tokens)
+
+
+def text_of(answer: list[Completion] | TuluError) -> str:
+    return str(answer) if isinstance(answer, TuluError) else answer[0].text
+
+
+def answers(
+    fleet: Fleet,
+    tokens: Iterable[int],
+    at: Mapping[int, Callable[[], object]] | None = None,
+) -> list[str]:
+    """The answers by position, each of which came once; `at` is done after so many of them."""
+    tokens = list(tokens)
+    found: dict[int, str] = {}
+    with closing(fleet.batch(asked(*tokens))) as batch:  # type: ignore[type-var]
+        for position, answer in batch:
+            assert position not in found
+            found[position] = text_of(answer)
+            (at or {}).get(len(found), lambda: None)()
+    return [found[position] for position in range(len(tokens))]
+
+
+def names(tokens: Iterable[int]) -> list[str]:
+    return list(map(str, tokens))
+
+
+def opened(*engines: Small, said: list[str] | None = None, asks: bool = True) -> Fleet:
+    say = (lambda _line: None) if said is None else said.append
+    fleet = Fleet([one.member(asks=asks) for one in engines], say=say, patience=HASTE)
+    fleet.open(grace_seconds=1)
+    return fleet
+
+
+def test_each_member_takes_what_it_can() -> None:
+    slow, fast = Small("slow", slots=2, seconds=0.02), Small("fast", slots=8)
+    with closing(opened(slow, fast)) as fleet:
+        assert answers(fleet, range(300)) == names(range(300))
+        reports = {report.name: report for report in fleet.reports()}
+    assert (slow.most, fast.most) == (2, 8)
+    assert reports["fast"].answers > 8 * reports["slow"].answers > 0
+    assert sum(report.answers for report in reports.values()) == 300
+    assert reports["fast"].tokens == reports["fast"].answers  # each answer has one
+
+
+def test_what_a_dead_member_had_goes_to_another_first_and_it_comes_back() -> None:
+    said: list[str] = []
+    dying, other = Small("dying", seconds=0.01), Small("other", seconds=0.01)
+    with closing(opened(dying, other, said=said)) as fleet:
+        at = {
+            40: lambda: setattr(dying, "is_dead", True),
+            80: lambda: setattr(dying, "is_dead", False),
+        }
+        assert answers(fleet, range(200), at) == names(range(200))
+        (report, _) = fleet.reports()
+    assert dying.opened == 2
+    moved = {token for token in dying.asked if token < 150 and token in other.asked}
+    places = [other.asked.index(token) for token in moved]
+    assert len(moved) == report.losses
+    assert max(places) - min(places) < 8, "at once, and together"
+    assert said[0].startswith("tulu: dying is dead. Its ")
+    assert said[1:] == ["tulu: dying answers again."]
+
+
+def test_a_member_that_hangs_is_given_up_and_the_end_does_not_wait_for_a_slow_one() -> None:
+    hung, other = Small("hung"), Small("other")
+    with closing(opened(hung, other)) as fleet:
+        assert answers(fleet, range(100), {40: hung.hangs.set}) == names(range(100))
+    slow, other = Small("slow", seconds=5), Small("other")
+    started = time.monotonic()
+    with closing(opened(slow, other, asks=False)) as fleet:
+        assert answers(fleet, range(50)) == names(range(50))
+    assert time.monotonic() - started < 4, "the other one took a copy"
+
+
+def test_a_poisonous_request_becomes_an_error_and_harms_no_other() -> None:
+    tokens = [*range(20), POISON, *range(30, 50)]
+    engines = [Small(name) for name in "abc"]
+    with closing(opened(*engines)) as fleet:
+        found = answers(fleet, tokens)
+    assert "3 servers died with it in flight" in found.pop(20)
+    assert found == names([*range(20), *range(30, 50)])
+    assert sum(engine.asked.count(POISON) for engine in engines) == 3
+
+
+def test_an_error_of_a_request_is_its_answer_and_a_refusal_for_now_is_not() -> None:
+    out, fine = Small("out"), Small("fine", seconds=0.01)
+    out.is_out = True
+    with closing(opened(out, fine)) as fleet:
+        found = answers(fleet, [1, BAD, *range(20, 60)], {30: lambda: setattr(out, "is_out", 0)})
+        assert found == ["1", "bad", *names(range(20, 60))]
+        assert answers(fleet, [1, REFUSED, 2]) == ["1", "later", "2"]
+        assert sum(report.errors for report in fleet.reports()) == 1
+
+
+def test_it_ends_when_no_member_is_left_and_none_comes_back_in_time() -> None:
+    said: list[str] = []
+    one, other = Small("one"), Small("other")
+
+    def die() -> None:
+        one.is_dead = other.is_dead = True
+
+    fleet = opened(one, other, said=said)
+    with closing(fleet), pytest.raises(EngineDied, match="none came back within 0 s"):
+        answers(fleet, range(50), {10: die})
+    assert "tulu: no server is left; waiting 0 s for one to come back." in said
+    with closing(opened(one := Small("one"), other := Small("other"))) as fleet:
+        at = {10: die, 11: threading.Timer(0.1, other._revive).start}
+        assert answers(fleet, range(50), at) == names(range(50))
+
+
+def test_members_join_late_and_wrong_ones_are_left_out() -> None:
+    said: list[str] = []
+    first, late, wrong = Small("first", seconds=0.01), Small("late"), Small("wrong")
+    wrong.why_not = UsageError("It runs another model.")
+    late.is_dead = True
+    with closing(opened(first, late, said=said)) as fleet:
+        at: dict[int, Callable[[], object]] = {
+            5: lambda: fleet.add(wrong.member()),
+            10: late._revive,
+            15: lambda: fleet.add(late.member()),
+        }
+        assert answers(fleet, range(150), at) == names(range(150))
+        states = {report.name: report.state for report in fleet.reports()}
+    assert states == {"first": "open", "late": "open", "wrong": "left out"}
+    assert said == [
+        "tulu: late is dead. It is asked again meanwhile.",
+        "tulu: wrong is left out: It runs another model.",
+        "tulu: late has joined.",
+    ]
+    with pytest.raises(UsageError, match="another model"):
+        opened(first, wrong)
+    first.is_dead = late.is_dead = True
+    with pytest.raises(
+        EngineDied, match=r"None of 2 servers answers\. first is dead\. late is dead"
+    ):
+        opened(first, late)
+
+
+def test_no_more_is_read_than_the_members_will_soon_take() -> None:
+    engine, read = Small("only"), count()
+    requests = (replace(request, prompt=(next(read),)) for request in asked(*range(10**6)))
+    with closing(opened(engine)) as fleet, closing(fleet.batch(requests)) as batch:  # type: ignore[type-var]
+        for _ in range(100):
+            next(batch)
+    assert next(read) < 200
+
+
+def test_what_is_no_failure_of_a_member_ends_the_batch() -> None:
+    fleet = opened(Small("one"), Small("other"))
+    with closing(fleet), pytest.raises(UsageError, match="cannot score"):
+        list(fleet.score([ScoreRequest((1, 2), 1)]))
+
+
+def test_a_streamed_answer_comes_from_one_member() -> None:
+    with closing(opened(Small("one"))) as fleet:
+        text, done = fleet.stream(next(asked(7)))
+        assert (text.text, done.index) == ("7", 0)  # type: ignore[union-attr]
+        with pytest.raises(BadInput):
+            list(fleet.stream(next(asked(BAD))))
