@@ -13,10 +13,10 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
@@ -51,11 +51,11 @@ _tulu_table() {
             esac
             ;;
         'tulu compare')
-            options='--prompts --format --template --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --json --blind --output --order-seed --resume --overwrite --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--prompts --format --template --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --json --blind --output --order-seed --resume --overwrite --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --prompts | -o | --output | [0-9]*) paths=files ;;
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | --order-seed | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile) ;;
+                --template | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | --order-seed | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
@@ -89,9 +89,9 @@ _tulu_table() {
             esac
             ;;
         'tulu eval')
-            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
-                --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --api-key-env | --profile | [0-9]*) ;;
+                --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --api-key-env | --profile | [0-9]*) ;;
                 --data | -o | --output | --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;

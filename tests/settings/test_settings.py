@@ -80,10 +80,15 @@ def test_every_key_can_be_set_in_every_way(config: Path) -> None:
     wanted = {key.name: samples[key.name] for key in KEYS}
     in_file = read(config, text)
     variables = {f"TULU_{key.name.upper()}": str(wanted[key.name]) for key in KEYS}
-    variables["TULU_ADAPTER"] = "./a, org/b"
+    variables["TULU_ADAPTER"] = variables["TULU_SERVER"] = "./a, org/b"
     in_environment = read_settings({}, variables)
     for settings in (in_file, in_environment, read(config, flags=wanted)):
         assert {name: setting.value for name, setting in settings.values.items()} == wanted
+
+
+def test_one_text_serves_as_a_list_of_one(config: Path) -> None:
+    settings = read(config, '[server]\nserver = "http://a:8000"\n')
+    assert settings.get("server") == ["http://a:8000"]
 
 
 def test_a_whole_number_serves_as_a_number(config: Path) -> None:

@@ -1,13 +1,14 @@
 """How far a batch has come: counts, and what they say of the time that is left."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tulu_cli.batch.records import Answer, usage_object
 from tulu_cli.batch.scoring import Scored
 from tulu_cli.core import Completion, Drafted, Usage, total_drafted
+from tulu_cli.engines.fleet import Report
 from tulu_cli.errors import TuluError
 from tulu_cli.render.jsonl import drafted_fields
 from tulu_cli.render.talk import accepted_of
@@ -22,6 +23,7 @@ class Counts:
     `share` is the part of the input that has been read, 0 to 1, where its size is known. Where it
     is known how many rows are to be answered, they are `expected`, and tell more of the time left.
     `drafted` is None before the first answer, and from the first one on that does not tell it.
+    `members` says what each of several servers has done.
     """
 
     started: float
@@ -33,6 +35,7 @@ class Counts:
     drafted: Drafted | None = None
     share: float | None = None
     expected: int | None = None
+    members: Callable[[], Sequence[Report]] = tuple
 
     @property
     def rows(self) -> int:
@@ -75,9 +78,24 @@ class Counts:
             parts.append(f"{share:.0%}, {duration(left)} left")
         return ", ".join(parts)
 
+    def member_lines(self, now: float) -> list[str]:
+        """Return what each of several servers has done, in the order of their names."""
+        seconds = max(now - self.started, 1e-9)
+        lines = []
+        for one in sorted(self.members(), key=lambda one: one.name):
+            parts = [plural(one.answers, "row"), f"{one.tokens / seconds:,.0f} tokens/s out"]
+            if one.errors:
+                parts.append(plural(one.errors, "error"))
+            if one.losses:
+                parts.append(f"{one.losses:,} given to others")
+            if one.state != "open":
+                parts.append(one.state)
+            lines.append(f"{one.name}: {', '.join(parts)}")
+        return lines
+
     def summary(self, now: float) -> dict[str, Any]:
         """Return the counts, speeds and times as values for `--stats`."""
-        seconds = now - self.started
+        seconds, members = now - self.started, self.members()
         return {
             "rows": self.rows,
             "answered": self.answered,
@@ -88,6 +106,7 @@ class Counts:
             **drafted_fields(self.drafted),
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
+            **({"servers": [asdict(one) for one in members]} if members else {}),
         }
 
 
@@ -128,13 +147,18 @@ class Reporter:
         if now - self._last >= self._pause:
             self._last = now
             line = self._label + self._counts.line(now)
+            members = self._counts.member_lines(now)
             if self._streams.stderr_tty:
-                self._streams.show_status(line)
+                self._streams.show_status(" | ".join((line, *members)))
             else:
-                self._streams.say(f"tulu: {line}")
+                for one in (line, *members):
+                    self._streams.say(f"tulu: {one}")
                 self._pause = LOG_SECONDS
 
     def end(self, how: str = "") -> None:
         """Write the last line, which stays."""
         self._streams.show_status("")
-        self._streams.say(f"tulu: {self._label}{self._counts.line(self._clock())}{how}")
+        now = self._clock()
+        for one in self._counts.member_lines(now):
+            self._streams.say(f"tulu: {one}")
+        self._streams.say(f"tulu: {self._label}{self._counts.line(now)}{how}")

@@ -22,6 +22,7 @@ from tulu_cli.batch.rows import Row, id_of, read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
 from tulu_cli.disk import reading, writing
+from tulu_cli.engines.fleet import Fleet
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.loading import TokenModel, open_engine, prepare
 from tulu_cli.request.constraint import check
@@ -126,6 +127,8 @@ def answer_rows(
         session.end()
         return
     with opening() as engine:
+        if isinstance(engine, Fleet):
+            session.counts.members = engine.reports
         session.begin()
         waiting = chain((first,), rows)
         if chosen.score:

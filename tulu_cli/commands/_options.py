@@ -336,10 +336,38 @@ KeepAlive = Annotated[
     ),
 ]
 Server = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         help="Send requests to the OpenAI-compatible server at URL instead of loading a model.",
         metavar="URL",
+        rich_help_panel=SERVER,
+    ),
+]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="Send requests to the OpenAI-compatible server at URL instead of loading a model; "
+        "repeatable, and @FILE names one a line: they share the rows, and may come and go.",
+        metavar="URL|@FILE",
+        rich_help_panel=SERVER,
+    ),
+]
+Mixed = Annotated[
+    bool,
+    typer.Option(
+        "--mixed",
+        help="Let the servers run different models.",
+        rich_help_panel=SERVER,
+    ),
+]
+ServerWait = Annotated[
+    str | None,
+    typer.Option(
+        help="Wait so long (30s, 10m, 2h) for one of several servers to come back where none is "
+        "left.  [default: 5m]",
+        metavar="TIME",
+        show_default=False,
         rich_help_panel=SERVER,
     ),
 ]
@@ -563,6 +591,7 @@ def refuse_given(
 def load_options(flags: dict[str, Any]) -> "LoadOptions":
     """Return where an answer is to come from, by a command's parameters. Raise UsageError."""
     from tulu_cli.loading import LoadOptions
+    from tulu_cli.loading.servers import seconds
     from tulu_cli.settings import read_settings
 
     settings = read_settings(with_greedy(flags))
@@ -574,10 +603,12 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
         "deterministic",
         "force",
         "verbose",
+        "mixed",
     )
     return LoadOptions(
         settings=settings,
         engine_args=read_engine_args(flags.get("engine_arg") or []),
+        server_wait=seconds(flags.get("server_wait") or "5m", "--server-wait"),
         **{name: flags.get(name, False) for name in switches},
     )
 
@@ -586,6 +617,15 @@ def check_one_adapter(settings: "Settings") -> None:
     """Raise UsageError for several adapters where one prompt is answered."""
     if settings.is_flag("adapter") and len(settings.get("adapter")) > 1:
         raise UsageError("One prompt is answered by one adapter: give --adapter once.")
+
+
+def check_one_server(settings: "Settings") -> None:
+    """Raise UsageError for several servers where one prompt is asked at a time.
+
+    Of several in the settings, the first that answers is asked.
+    """
+    if settings.is_flag("server") and len(settings.get("server")) > 1:
+        raise UsageError("One server answers here: give --server once.")
 
 
 def check_server_options(settings: "Settings", *, no_server: bool) -> None:

@@ -165,6 +165,7 @@ def chat(
         reasoning=None if reasoning is None else reasoning.value,
         debug=debug,
     )
+    _options.check_one_server(chosen.load.settings)
     return run(chosen, Streams.standard(), read_machine())
 
 

@@ -238,6 +238,7 @@ def run(chosen: CompleteOptions, streams: "Streams", machine: "Machine") -> None
 def check_combinations(chosen: CompleteOptions) -> None:
     """Raise UsageError for options that contradict one another."""
     _options.check_one_adapter(chosen.load.settings)
+    _options.check_one_server(chosen.load.settings)
     if chosen.raw:
         needs_template = {
             "--messages": chosen.given.messages is not None,

@@ -144,6 +144,7 @@ class _Seat:
     is_copying: bool = False
     is_being_asked: bool = False
     has_been_tried: bool = False
+    is_leaving: bool = False
     strikes: int = 0
     due: float = 0.0
     heard: float = 0.0
@@ -171,8 +172,11 @@ class _Seat:
 class Fleet:
     """An engine made of several. `noun` is what people call a member, `say` takes what is said.
 
-    `say` is called by the consumer's thread alone.
+    `say` is called by the consumer's thread alone. `info` is that of the member that was open
+    first, and there once `open` has returned.
     """
+
+    info: EngineInfo
 
     def __init__(
         self,
@@ -192,7 +196,6 @@ class Fleet:
         self._run: _Run | None = None
         self._said: deque[str] = deque()
         self._fatal: BaseException | None = None
-        self._info: EngineInfo | None = None
         self._is_begun = self._is_started = self._is_closed = False
         self._died_at = 0.0
         self._watched_at = 0.0
@@ -200,25 +203,30 @@ class Fleet:
         for member in members:
             self.add(member)
 
-    @property
-    def info(self) -> EngineInfo:
-        """Return what is known of the member that was open first."""
-        assert self._info is not None, "open() returns when a member is open"
-        return self._info
-
     def add(self, member: Member) -> None:
         """Take in a member, while a batch runs too; any thread may call this.
 
         One whose name is there already is left as it is, unless it has been left out.
         """
         with self._lock:
-            names = {seat.member.name for seat in self._seats if seat.state != "left out"}
+            there = (seat for seat in self._seats if seat.state != "left out")
+            names = {seat.member.name for seat in there if not seat.is_leaving}
             if member.name in names or self._is_closed:
                 return
             seat = _Seat(member, self._patience.first_pause)
             self._seats.append(seat)
             if self._is_begun:
                 self._begin(seat)
+
+    def remove(self, name: str) -> None:
+        """Let a member finish what it has, and leave; any thread may call this."""
+        with self._lock:
+            for seat in self._seats:
+                if seat.member.name == name and seat.state != "left out":
+                    seat.is_leaving = True
+                    if seat.state == "open":
+                        seat.state = "resting"
+            self._notify_all()
 
     def open(self, grace_seconds: float = 0.0) -> None:
         """Open the members, and return once one is open and the others were tried.
@@ -413,13 +421,25 @@ class Fleet:
                 self._open(seat)
                 while (run := self._next_run(seat)) is not None:
                     self._work(seat, run)
+            if seat.is_leaving:
+                self._leave(seat)
         except BaseException as error:  # noqa: BLE001 (in a thread it would be lost)
             self._stop(error)
+
+    def _leave(self, seat: _Seat) -> None:
+        with self._lock:
+            if seat.state == "left out":
+                return
+            engine, seat.engine, seat.state = seat.engine, None, "left out"
+            self._said.append(f"tulu: {seat.member.name} has left.")
+            self._notify_all()
+        if engine is not None:
+            engine.close()
 
     def _is_due(self, seat: _Seat) -> bool:
         """Wait until a member is to be opened. Return False if it never will be again."""
         with self._lock:
-            while not self._is_closed and seat.state != "left out":
+            while not (self._is_closed or seat.is_leaving or seat.state == "left out"):
                 left = seat.due - time.monotonic()
                 if left <= 0:
                     return True
@@ -440,8 +460,10 @@ class Fleet:
                 if self._is_started:
                     again = "answers again" if was_open else "has joined"
                     self._said.append(f"tulu: {seat.member.name} {again}.")
-                self._info = self._info or engine.info
-                seat.engine, seat.state, seat.why, seat.strikes = engine, "open", None, 0
+                if not hasattr(self, "info"):
+                    self.info = engine.info
+                seat.engine, seat.why, seat.strikes = engine, None, 0
+                seat.state = "resting" if seat.is_leaving else "open"
                 seat.heard = seat.proven = time.monotonic()
                 self._notify_all()
                 return
@@ -509,7 +531,7 @@ class Fleet:
             self._exchange(seat, run, held)
         except EngineError as failure:
             error = failure
-        if seat.state == "resting":
+        if seat.state == "resting" and not seat.is_leaving:
             error = error or seat.why
         if error is not None:
             self._lose(seat, error)

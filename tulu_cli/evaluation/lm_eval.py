@@ -219,8 +219,9 @@ def load_options(model: str | None, options: Mapping[str, Any]) -> LoadOptions:
         known = ", ".join((*_SETTINGS, *switches))
         raise UsageError(f"--model_args: {unknown} is unknown: there are model, {known}.")
     flags = {name: given.get(name) for name in _SETTINGS}
-    if flags["adapter"] is not None:
-        flags["adapter"] = [flags["adapter"]]
+    for name in ("adapter", "server"):
+        if flags[name] is not None:
+            flags[name] = [flags[name]]
     if flags["device"] == _ANY_DEVICE:
         flags["device"] = None
     settings = read_settings({"model": model, **flags})

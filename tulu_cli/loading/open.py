@@ -30,7 +30,17 @@ Purpose = Literal["one-shot", "server", "scoring"]
 def open_engine(
     prepared: Prepared, streams: Streams, *, purpose: Purpose = "one-shot"
 ) -> Iterator[Engine]:
-    """Have the model's engine loaded inside. Raise what fetching and loading raise."""
+    """Have the model's engine loaded inside. Raise what fetching and loading raise.
+
+    Where several servers are named, they are one engine for what has many requests.
+    """
+    settings, no_server = prepared.options.settings, prepared.options.no_server
+    if purpose != "one-shot" and not no_server and servers.are_several(settings):
+        from tulu_cli.loading.several import opened
+
+        with opened(prepared) as fleet:
+            yield fleet
+        return
     with closing(load_engine(with_weights(prepared, streams, purpose=purpose), streams)) as engine:
         yield engine
 

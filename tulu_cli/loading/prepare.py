@@ -5,7 +5,7 @@ wrong is said before what the machine lacks. Where another process has the model
 that is found out here, once, for every command.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,11 @@ _PASSED_ON = (
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """Where an answer is to come from: the settings, and the switches that are none of them."""
+    """Where an answer is to come from: the settings, and the switches that are none of them.
+
+    Of several servers, `mixed` allows other models than the first one's, and `server_wait` is for
+    how many seconds one is waited for where none is left.
+    """
 
     settings: "Settings"
     engine_args: Mapping[str, Any] = field(default_factory=dict)
@@ -53,6 +57,8 @@ class LoadOptions:
     deterministic: bool = False
     force: bool = False
     verbose: bool = False
+    mixed: bool = False
+    server_wait: float = 300.0
 
     def without_draft(self) -> "LoadOptions":
         """Return the options for the model alone, for what is measured and recorded."""
@@ -257,9 +263,9 @@ def _decided(
     settings = options.settings
     servers.seconds(settings.get("keep_alive", "0"))  # what is wrong with it is said first
     name = settings.get("model")
-    url = None if options.no_server else settings.get("server")
+    places = () if options.no_server else servers.places_of(settings)
     named: Endpoint | None = None
-    if url is None:
+    if not places:
         if name is None:
             name = adapters.base_of(settings, offline=options.offline, progress=progress, say=say)
         if name is not None:
@@ -267,7 +273,7 @@ def _decided(
         asked = name
         choice = choose(drafts.engine_for(settings), machine)
     else:
-        server = _server_at(url, options)
+        server = _server_at(places, options)
         choice = servers.choice_for(server, "asked for by --server")
         if isinstance(server, ChatServer):
             return _on_chat_server(server, choice, options, machine, say)
@@ -289,18 +295,18 @@ def _decided(
     return prepared
 
 
-def _server_at(url: str, options: LoadOptions) -> Endpoint | ChatServer:
-    """Return the server that is named. Raise UsageError, or EngineError where none answers."""
+def _server_at(places: Sequence[str], options: LoadOptions) -> Endpoint | ChatServer:
+    """Return the first named server that answers. Raise UsageError, or EngineError for none."""
     settings = options.settings
     if options.deterministic:
         raise UsageError(
-            f"--deterministic is for an engine that is loaded here: whether {url} lets answers "
-            "depend on what else it does is decided where that server is started. Leave it out, "
-            "or give --no-server."
+            f"--deterministic is for an engine that is loaded here: whether {places[0]} lets "
+            "answers depend on what else it does is decided where that server is started. Leave it "
+            "out, or give --no-server."
         )
     name = settings.get("model")
     wanted = None if name is None else settings.aliases.get(name, name)
-    return servers.at_url(url, settings.get("api_key_env"), wanted)
+    return servers.first_that_answers(places, settings.get("api_key_env"), wanted)
 
 
 def _of_tokens(

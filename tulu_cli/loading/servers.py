@@ -6,19 +6,22 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
+from tulu_cli.disk import reading
 from tulu_cli.engines.base import EngineSpec, told_adapters, told_draft
 from tulu_cli.engines.choose import FAKE, EngineChoice
-from tulu_cli.errors import DoesNotFit, EngineError, UsageError
+from tulu_cli.errors import BadInput, DoesNotFit, EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine
 from tulu_cli.models import Progress
 from tulu_cli.models.draft import NONE
 from tulu_cli.protocol.chat import CANNOT, cannot
+from tulu_cli.protocol.errors import Refused
 from tulu_cli.settings import Setting, Settings
-from tulu_cli.text import listed, one_line
+from tulu_cli.text import listed, one_line, shown
 from tulu_cli.warm.endpoint import Address, ChatServer, Endpoint, leased
 from tulu_cli.warm.finder import Wanted, is_same_model, mismatch, warm_engines
 from tulu_cli.warm.record import Identity, LaunchOrder, fingerprint
@@ -45,11 +48,11 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MODULES = {"vllm": "tulu_cli.serving.vllm_server"}
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--keep-alive") -> float:
     """Return a time such as 90, 30s, 10m or 2h in seconds. Raise UsageError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if match is None or not math.isfinite(float(match[1])):
-        raise UsageError(f"--keep-alive takes a time such as 30s, 10m or 2h, not {text!r}.")
+        raise UsageError(f"{option} takes a time such as 30s, 10m or 2h, not {text!r}.")
     return float(match[1]) * _UNITS[match[2]]
 
 
@@ -201,6 +204,58 @@ def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endp
     return Endpoint(info, url=url, api_key=key, root=known, away=away, adapters=adapters)
 
 
+def places_of(settings: Settings) -> tuple[str, ...]:
+    """Return what the settings name by --server: URLs, and @FILE for those in a file."""
+    return tuple(settings.get("server", ()))
+
+
+def are_several(settings: Settings) -> bool:
+    """Return True where more than one server is named, or a file in which there may be."""
+    places = places_of(settings)
+    return len(places) > 1 or any(place.startswith("@") for place in places)
+
+
+def urls_in(places: Sequence[str]) -> tuple[str, ...]:
+    """Return the URLs that are named, each once. Raise BadInput for a file that cannot be read."""
+    found: dict[str, None] = {}
+    for place in places:
+        found |= dict.fromkeys(_read(place) if place.startswith("@") else (place,))
+    return tuple(found)
+
+
+def _read(place: str) -> list[str]:
+    """Return the URLs in the file of an @FILE: one a line; # begins a comment."""
+    path = Path(place[1:])
+    with reading(repr(str(path))):
+        text = path.read_text(encoding="utf-8", errors="replace")
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return list(filter(None, lines))
+
+
+def first_that_answers(
+    places: Sequence[str], key_variable: str | None, asked: str | None
+) -> Endpoint | ChatServer:
+    """Return the first server that answers, as `at_url` does; raise what that raises.
+
+    Raise EngineDied where several are named and none answers, BadInput where a file names none.
+    """
+    urls = urls_in(places)
+    if not urls:
+        raise BadInput(f"{shown(places[0][1:])} names no server: it takes one URL a line.")
+    reasons: list[TuluError] = []
+    for url in urls:
+        try:
+            return at_url(url, key_variable, asked)
+        except (EngineDied, Refused) as error:
+            if isinstance(error, Refused) and not error.may_pass:
+                raise
+            reasons.append(error)
+    if len(reasons) == 1:
+        raise reasons[0]
+    said = " ".join(map(str, reasons[:3])) + (" ..." if len(reasons) > 3 else "")
+    raise EngineDied(f"None of {len(reasons)} servers answers. {said}")
+
+
 def _root(row: Mapping[str, Any]) -> str:
     return str(row.get("root") or row["id"])
 
@@ -259,8 +314,6 @@ def without_tokenizer(endpoint: Endpoint, say: Callable[[str], None]) -> ChatSer
 
 def _models(wire: "Wire") -> Any:
     """Return what a server says of its models, or None if it does not have the route."""
-    from tulu_cli.protocol.errors import Refused
-
     try:
         return wire.get("/v1/models")
     except Refused as refused:

@@ -20,8 +20,13 @@ class Key(NamedTuple):
         """The keys under which a document has it."""
         return (self.table, self.name) if self.table else (self.name,)
 
+    def read(self, value: Any) -> Any:
+        """Return a value of a document as this setting has it: one text is a list of one."""
+        return [value] if self.kind is list and type(value) is str else value
+
     def problem(self, value: Any) -> str | None:
         """Return what is wrong with a value, None for one that this setting takes."""
+        value = self.read(value)
         if type(value) is not self.kind:
             return f"takes {_KINDS[self.kind]}, not {value!r}."
         if not self.accepts(value) or (isinstance(value, float) and not math.isfinite(value)):
@@ -67,7 +72,7 @@ KEYS = (
     Key("device", "engine", str),
     Key("editing_mode", "chat", str, " or ".join(_EDITING_MODES), _EDITING_MODES.__contains__),
     Key("keep_alive", "server", str),
-    Key("server", "server", str),
+    Key("server", "server", list, "one or more texts", _are_texts),
     Key("api_key_env", "server", str),
 )
 FREE_TABLES = ("alias", "prompts")

@@ -83,7 +83,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Setting]:
 def from_document(document: Mapping[str, Any], origin: str) -> dict[str, Setting]:
     """Return the settings of a document that has been checked."""
     return {
-        key.name: Setting(key.kind(value), origin)
+        key.name: Setting(key.kind(key.read(value)), origin)
         for keys, value in entries(document)
         if (key := key_at(keys))
     }

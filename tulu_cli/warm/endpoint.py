@@ -12,7 +12,8 @@ from tulu_cli.warm.record import Warm
 class Address:
     """Where a server listens: the socket of a warm engine of ours, or a URL.
 
-    `name` is what a warm engine is called in an error, and `log` the file that it writes.
+    `name` is what a warm engine is called in an error, and `log` the file that it writes. Where
+    it `is_one_of_several`, a request whose connection breaks is for another one.
     """
 
     name: str = ""
@@ -20,6 +21,7 @@ class Address:
     url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     log: Path | None = None
+    is_one_of_several: bool = False
 
     @property
     def is_ours(self) -> bool:

@@ -57,5 +57,6 @@ def example(key: "Key") -> str:
     import json
 
     named = key.wanted.replace(" or ", ", ").split(", ")
-    values = ("", 1, 0.5, ["./adapter"]) if key.kind is not str else (*named, "")
+    texts = ["http://host:8000"] if key.name == "server" else ["./adapter"]
+    values = ("", 1, 0.5, texts) if key.kind is not str else (*named, "")
     return next(json.dumps(value) for value in values if key.problem(value) is None)

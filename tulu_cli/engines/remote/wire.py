@@ -120,6 +120,7 @@ class Wire:
         With `also_lost`, a connection that broke is tried again too. `hang_up` ends the waiting.
         """
         hung_up, pause = self._hung_up, _FIRST_PAUSE_SECONDS
+        also_lost = also_lost and not self._endpoint.is_one_of_several
         attempts = 1 if self._endpoint.url is None else _ATTEMPTS
         for attempt in count(1):
             failure: TuluError

@@ -1,0 +1,162 @@
+"""A server that takes token ids as vLLM's does, and misbehaves when it is told to.
+
+`python -m tests.token_server ROOT` serves the model in a directory on a free port of the loopback,
+and prints the port. It computes nothing: an answer follows from the prompt and the seed, and comes
+after `latency` seconds. GET /control?latency=0.5&mode=hang changes how it behaves from now on.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+WORDS = range(1000, 9000)  # ids of ordinary tokens in the demo model's vocabulary
+HANG, FAIL, PLAIN = "hang", "fail", "plain"
+
+
+class TokenServer:
+    """What answers. In the mode `hang` no byte is sent, in `fail` completions are refused by 500.
+
+    A `salt` makes its answers those of another model. `most` is how many are answered at once, the
+    others wait, as they do in an engine that is full.
+    """
+
+    def __init__(self, root: str, name: str, salt: int, latency: float, most: int) -> None:
+        self.root, self.name, self.salt, self.latency = root, name, salt, latency
+        self.mode = PLAIN
+        self.length = 2048
+        self.asked = 0
+        self.slots = asyncio.Semaphore(most)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the one request of a connection."""
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            size = next(
+                (
+                    int(line.partition(":")[2])
+                    for line in head.splitlines()
+                    if line.lower().startswith("content-length:")
+                ),
+                0,
+            )
+            body = json.loads(await reader.readexactly(size)) if size else {}
+            status, kind, data = await self._answer(head.split()[1], body)
+            told = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+            writer.write(f"{told}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, target: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        url = urlsplit(target)
+        if url.path == "/control":
+            for name, value in parse_qsl(url.query):
+                setattr(self, name, value if name in ("mode", "name") else float(value))
+            return 200, "application/json", json.dumps({"asked": self.asked}).encode()
+        if self.mode == HANG:
+            await asyncio.sleep(3600)
+        if url.path == "/v1/models":
+            row = {"id": self.name, "owned_by": "vllm", "root": self.root}
+            told = {"data": [{**row, "max_model_len": int(self.length)}]}
+            return 200, "application/json", json.dumps(told).encode()
+        self.asked += 1
+        if self.mode == FAIL:
+            return 500, "application/json", b'{"error": {"message": "out of order"}}'
+        async with self.slots:
+            await asyncio.sleep(self.latency)
+        if self.mode == HANG:
+            await asyncio.sleep(3600)
+        return 200, "text/event-stream", self._events(body)
+
+    def _events(self, body: dict[str, Any]) -> bytes:
+        dice = random.Random(f"{self.salt} {body['prompt']} {body.get('seed')}")
+        ids = [dice.choice(WORDS) for _ in range(min(body["max_tokens"] or 8, 8))]
+        choice: dict[str, Any] = {"index": 0, "text": "", "token_ids": ids}
+        if body.get("logprobs") is not None:
+            choice["logprobs"] = {
+                "token_logprobs": [-0.1 for _ in ids],
+                "top_logprobs": [{f"token_id:{token}": -0.1} for token in ids],
+            }
+        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids)}
+        chunks = [{"choices": [{**choice, "finish_reason": "length"}]}]
+        told = (*map(json.dumps, chunks), json.dumps({"choices": [], "usage": usage}), "[DONE]")
+        return "".join(f"data: {one}\n\n" for one in told).encode()
+
+
+@dataclass
+class Running:
+    """A server in a process of its own."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def tell(self, **values: Any) -> int:
+        """Change how it behaves from now on; return how many completions it was asked for."""
+        query = "&".join(f"{name}={value}" for name, value in values.items())
+        connection = HTTPConnection("127.0.0.1", self.port)
+        connection.request("GET", f"/control?{query}")
+        return int(json.load(connection.getresponse())["asked"])
+
+    def kill(self) -> None:
+        """End it as kill -9 does."""
+        self.process.kill()
+        self.process.wait()
+
+
+def start(root: str, *options: str) -> Running:
+    """Start a server, and return it once it listens."""
+    command = [sys.executable, "-m", "tests.token_server", root, *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return Running(process, int(process.stdout.readline()))
+
+
+@contextmanager
+def servers(root: str, number: int, *options: str) -> Iterator[list[Running]]:
+    """So many servers of one model, which end with the block."""
+    command = [sys.executable, "-m", "tests.token_server", root, *options]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)
+    ]
+    try:
+        yield [Running(one, int(one.stdout.readline())) for one in processes if one.stdout]
+    finally:
+        for one in processes:
+            one.kill()
+            one.communicate()
+
+
+async def main() -> None:
+    """Serve until it is killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root")
+    parser.add_argument("--name", default="m")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--salt", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--most", type=int, default=256)
+    given = parser.parse_args()
+    server = TokenServer(given.root, given.name, given.salt, given.latency, given.most)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", given.port, backlog=1024)
+    print(listening.sockets[0].getsockname()[1], flush=True)
+    async with listening:
+        await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
