@@ -12,7 +12,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
@@ -25,7 +25,8 @@ HANG, FAIL, PLAIN = "hang", "fail", "plain"
 class TokenServer:
     """What answers. In the mode `hang` no byte is sent, in `fail` completions are refused by 500.
 
-    A `salt` makes its answers those of another model. `most` is how many are answered at once, the
+    What it is asked from number `held_from` on waits until that changes. A `salt` makes its answers
+    those of another model. `most` is how many are answered at once, the
     others wait, as they do in an engine that is full.
     """
 
@@ -34,6 +35,7 @@ class TokenServer:
         self.mode = PLAIN
         self.length = 2048
         self.asked = 0
+        self.held_from = float("inf")
         self.slots = asyncio.Semaphore(most)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +64,10 @@ class TokenServer:
         url = urlsplit(target)
         if url.path == "/control":
             for name, value in parse_qsl(url.query):
-                setattr(self, name, value if name in ("mode", "name") else float(value))
+                if name == "most":
+                    self.slots = asyncio.Semaphore(int(value))
+                else:
+                    setattr(self, name, value if name in ("mode", "name") else float(value))
             return 200, "application/json", json.dumps({"asked": self.asked}).encode()
         if self.mode == HANG:
             await asyncio.sleep(3600)
@@ -70,11 +75,14 @@ class TokenServer:
             row = {"id": self.name, "owned_by": "vllm", "root": self.root}
             told = {"data": [{**row, "max_model_len": int(self.length)}]}
             return 200, "application/json", json.dumps(told).encode()
+        number = self.asked
         self.asked += 1
         if self.mode == FAIL:
             return 500, "application/json", b'{"error": {"message": "out of order"}}'
         async with self.slots:
             await asyncio.sleep(self.latency)
+        while number >= self.held_from:
+            await asyncio.sleep(0.01)
         if self.mode == HANG:
             await asyncio.sleep(3600)
         return 200, "text/event-stream", self._events(body)
@@ -108,37 +116,58 @@ class Running:
     def tell(self, **values: Any) -> int:
         """Change how it behaves from now on; return how many completions it was asked for."""
         query = "&".join(f"{name}={value}" for name, value in values.items())
-        connection = HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", f"/control?{query}")
-        return int(json.load(connection.getresponse())["asked"])
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with closing(connection):
+            connection.request("GET", f"/control?{query}")
+            return int(json.load(connection.getresponse())["asked"])
+
+    def hold(self, answers: int) -> None:
+        """Let it answer so many completions more, and keep the others waiting."""
+        self.tell(held_from=self.tell() + answers)
+
+    def release(self) -> None:
+        """Let it answer all that it is asked."""
+        self.tell(held_from="inf")
+
+    def has_joined(self) -> bool:
+        """Whether it runs, and has been asked for more than the probe."""
+        with suppress(ConnectionError):
+            return self.tell() > 1
+        return False
+
+    def start_again(self, root: str, *options: str) -> None:
+        """Start it on the same port, after it was killed; do not wait for it."""
+        self.process = _begun(root, "--port", str(self.port), *options)
 
     def kill(self) -> None:
         """End it as kill -9 does."""
-        self.process.kill()
-        self.process.wait()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
 
 def start(root: str, *options: str) -> Running:
     """Start a server, and return it once it listens."""
-    command = [sys.executable, "-m", "tests.token_server", root, *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = _begun(root, *options)
     assert process.stdout is not None
     return Running(process, int(process.stdout.readline()))
+
+
+def _begun(root: str, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.token_server", root, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @contextmanager
 def servers(root: str, number: int, *options: str) -> Iterator[list[Running]]:
     """So many servers of one model, which end with the block."""
-    command = [sys.executable, "-m", "tests.token_server", root, *options]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)
-    ]
+    processes = [_begun(root, *options) for _ in range(number)]
+    running = [Running(one, int(one.stdout.readline())) for one in processes if one.stdout]
     try:
-        yield [Running(one, int(one.stdout.readline())) for one in processes if one.stdout]
+        yield running
     finally:
-        for one in processes:
+        for one in running:
             one.kill()
-            one.communicate()
 
 
 async def main() -> None:

@@ -327,6 +327,7 @@ class Fleet:
                 self._talk()
                 if answer is not None:
                     yield answer
+            self._talk()
         finally:
             with self._lock:
                 run.is_over, self._run = True, None

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,7 +11,7 @@ from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, EngineSpec, ServedModel
 from tulu_cli.engines.choose import load
 from tulu_cli.engines.fleet import Fleet, Member, Patience
-from tulu_cli.errors import EngineDied, TuluError, UsageError
+from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.loading.prepare import ChatModel, Prepared, TokenModel
 from tulu_cli.loading.servers import places_of, urls_in
@@ -35,6 +35,7 @@ def opened(prepared: "Prepared") -> Iterator[Fleet]:
     options = prepared.options
     places = places_of(options.settings)
     roster = _Roster(prepared)
+    roster.ask_first()
     patience = Patience(none_left=options.server_wait)
     members = map(roster.member, urls_in(places))
     fleet = Fleet(members, say=prepared.say, patience=patience)
@@ -86,6 +87,13 @@ class _Roster:
     first: tuple[str, Completion] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def ask_first(self) -> None:
+        """Have the first server answer the probe, as long as it still answers."""
+        model = self.prepared.model
+        loadable = model.served if isinstance(model, ChatModel) else model.spec
+        with suppress(EngineError), closing(load(self.prepared.choice, loadable)) as engine:
+            self.first = _url_of(model), self._answer(engine)
+
     def member(self, url: str) -> Member:
         """Return a server as a member of a fleet."""
         return Member(url, partial(self._open, url), partial(self._lives, url))
@@ -98,16 +106,21 @@ class _Roster:
         )
         kind = loadable.server if isinstance(loadable, ServedModel) else server
         engine = load(servers.choice_for(kind, "one of several"), loadable)
-        hung = threading.Timer(_PROBE_SECONDS, engine.close)
-        hung.start()
         try:
-            self._check_answer(url, collect(engine.stream(self._probe()))[0])
+            self._check_answer(url, self._answer(engine))
         except BaseException:
             engine.close()
             raise
+        return engine
+
+    def _answer(self, engine: Engine) -> Completion:
+        """Return a server's answer to the probe. Raise EngineDied if it hangs."""
+        hung = threading.Timer(_PROBE_SECONDS, engine.close)
+        hung.start()
+        try:
+            return collect(engine.stream(self._probe()))[0]
         finally:
             hung.cancel()
-        return engine
 
     def _lives(self, url: str) -> bool:
         try:
@@ -210,6 +223,12 @@ def _is_near(answer: Completion, place: int, tokens: tuple[int, int]) -> bool:
         return False
     found = [value for token, value in answer.logprobs[place].top if token in tokens]
     return len(found) == len(tokens) and max(found) - min(found) <= _NEAR
+
+
+def _url_of(model: TokenModel | ChatModel) -> str:
+    """Return the URL of the first server that answered."""
+    server = model.served.server if isinstance(model, ChatModel) else model.spec.server
+    return str(server and server.url)
 
 
 def _name_there(model: TokenModel | ChatModel) -> str:
