@@ -108,10 +108,11 @@ class Running:
 
     process: subprocess.Popen[str]
     port: int
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def tell(self, **values: Any) -> int:
         """Change how it behaves from now on; return how many completions it was asked for."""
@@ -175,13 +176,14 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("root")
     parser.add_argument("--name", default="m")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--salt", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--most", type=int, default=256)
     given = parser.parse_args()
     server = TokenServer(given.root, given.name, given.salt, given.latency, given.most)
-    listening = await asyncio.start_server(server.serve, "127.0.0.1", given.port, backlog=1024)
+    listening = await asyncio.start_server(server.serve, given.host, given.port, backlog=1024)
     print(listening.sockets[0].getsockname()[1], flush=True)
     async with listening:
         await listening.serve_forever()

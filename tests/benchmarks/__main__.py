@@ -31,6 +31,7 @@ LIMITS = {
     "batch_memory": 40,  # 3
     "batch_kill": 40,  # 8
     "history_kill": 20,  # 7
+    "servers": 90,  # 25
 }
 GRACE_SECONDS = 30
 
