@@ -1,8 +1,10 @@
-"""Child processes and their groups: ending them, and reading their last error."""
+"""Child processes and their groups: ending them, reading their last error, and their files."""
 
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -75,6 +77,31 @@ def resident_bytes(process: int) -> int:
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_folder(kind: str) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for the sockets and logs of a library's processes, which it would leave behind.
+
+    Other users cannot look into it. Remove those of the same kind of commands that were killed.
+    """
+    for folder in Path("/tmp").glob(f"tulu-{kind}-*"):  # noqa: S108 (its owner is checked)
+        with suppress(OSError, ValueError):
+            if folder.lstat().st_uid == os.getuid() and not _lives(int(folder.name.split("-")[2])):
+                shutil.rmtree(folder)
+    # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
+    return tempfile.TemporaryDirectory(
+        prefix=f"tulu-{kind}-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True
+    )
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _is_tracker(process: int) -> bool:

@@ -99,7 +99,7 @@ def test_a_killed_command_leaves_no_worker_and_no_shared_memory(
 
 
 def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
-    from tulu_cli.engines.vllm.engine import private_folder
+    from tulu_cli.processes import private_folder
 
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
@@ -110,7 +110,7 @@ def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
         for folder in (gone, *kept):
             folder.mkdir()
             (folder / "socket").touch()
-        with private_folder() as name:
+        with private_folder("vllm") as name:
             assert name.startswith(f"/tmp/tulu-vllm-{here}-")
             assert Path(name).stat().st_mode & 0o777 == 0o700
             assert len(f"{name}/{uuid4()}") <= 103, "of a socket's path"

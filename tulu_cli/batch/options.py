@@ -15,6 +15,7 @@ from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_though
 from tulu_cli.settings import KEYS
 
 if TYPE_CHECKING:
+    from tulu_cli.engines.ray import RayOptions
     from tulu_cli.loading import LoadOptions, Prepared
 
 
@@ -33,9 +34,9 @@ class Verifier:
 class BatchOptions:
     """The options of a batch. One error more than `max_errors` stops it.
 
-    With a `shard`, only its rows are answered. The `variables` are for the chat template. What is
-    said of the progress begins with the `label`, and counts down from `rows`, those of the input,
-    where they are known.
+    With a `shard`, only its rows are answered; with `ray`, they are by workers on a cluster. The
+    `variables` are for the chat template. What is said of the progress begins with the `label`, and
+    counts down from `rows`, those of the input, where they are known.
     """
 
     load: "LoadOptions"
@@ -52,6 +53,7 @@ class BatchOptions:
     in_order: bool = False
     window: int | None = None
     shard: Shard | None = None
+    ray: "RayOptions | None" = None
     max_errors: int | None = None
     stats: str | None = None
     stop: tuple[str, ...] = ()

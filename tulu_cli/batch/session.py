@@ -25,6 +25,7 @@ from tulu_cli.disk import reading, writing
 from tulu_cli.engines.fleet import Fleet
 from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.loading import TokenModel, open_engine, prepare
+from tulu_cli.loading.workers import open_workers, reached
 from tulu_cli.request.constraint import check
 from tulu_cli.text import plural, shown
 
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     """Answer the rows of a file. Raise TuluError, in the end also if some rows had errors."""
     check_combinations(chosen)
-    with opened(chosen.source, streams) as source:
-        prepared = prepare(chosen.load, machine, streams)
+    with (
+        opened(chosen.source, streams) as source,
+        reached(chosen.ray, chosen.load.settings, streams) as cluster,
+    ):
+        prepared = prepare(chosen.load, cluster.machine() if cluster else machine, streams)
         check_model(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
@@ -53,13 +57,13 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
             session = BatchSession(chosen, writer, kept, streams)
             # Set up for many answers: what compiling costs comes back.
             purpose: Literal["server", "scoring"] = "scoring" if chosen.score else "server"
-            answer_rows(
-                chosen,
-                prepared,
-                source,
-                session,
-                lambda: open_engine(prepared, streams, purpose=purpose),
-            )
+
+            def opening() -> "AbstractContextManager[Engine]":
+                if chosen.ray is None:
+                    return open_engine(prepared, streams, purpose=purpose)
+                return open_workers(prepared, chosen.ray, cluster, streams, purpose=purpose)
+
+            answer_rows(chosen, prepared, source, session, opening)
             session.conclude()
 
 

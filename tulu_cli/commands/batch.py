@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from tulu_cli.batch.options import Verifier
     from tulu_cli.batch.scoring import Scored
     from tulu_cli.core import Completion
+    from tulu_cli.engines.ray import RayOptions
+    from tulu_cli.settings import Settings
 
 EXAMPLES = (
     (
@@ -31,6 +33,10 @@ EXAMPLES = (
         "Share the rows among the tasks of a Slurm array",
         "tulu batch rows.jsonl -o out.{shard}.jsonl -m 8b --shard auto --resume",
     ),
+    (
+        "Answer a file on all GPUs of a Ray cluster",
+        "tulu batch rows.jsonl -o out.jsonl -m 70b -tp 4 --ray auto --resume",
+    ),
     ("Put their outputs together", "tulu batch --merge out.*.jsonl rows.jsonl -o all.jsonl"),
     ("Rank given answers by their likelihood", "tulu batch choices.jsonl --score -m 8b"),
 )
@@ -39,6 +45,7 @@ EXIT_CODES = _options.EXIT_CODES | {
     141: "The reader of stdout, or of a pipe that -o names, went away.",
 }
 SHARDS = "Shards"
+RAY = "Ray"
 
 
 def batch(
@@ -222,6 +229,33 @@ def batch(
             rich_help_panel=SHARDS,
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Answer with workers on the Ray cluster at HOST:PORT; auto takes the cluster that "
+            "this machine is part of, or else starts one here, as local does.",
+            metavar="auto|local|HOST:PORT",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Load the model N times.  [default: as often as the cluster has room for]",
+            metavar="N",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Give each worker K GPUs.  [default: as many as -tp and -pp split the model over]",
+            metavar="K",
+            rich_help_panel=RAY,
+        ),
+    ] = None,
     model: _options.Model = None,
     adapter: _options.Adapter = None,
     engine: _options.Engine = None,
@@ -263,12 +297,16 @@ def batch(
 
     With --shard, workers share the rows: a row's shard follows from its id, or where it has none
     from its text. {shard} in -o and --stats becomes the shard, as in out.3-of-8.jsonl.
+
+    With --ray, workers on a Ray cluster load the model and answer together. Only this command reads
+    the input and writes the output. The rows of a worker that is lost go to the others.
     """
     flags = dict(locals())
     if merge:
         _merge(flags)
         return
     import os
+    from dataclasses import replace
 
     from tulu_cli.batch.options import BatchOptions
     from tulu_cli.batch.rows import read_template
@@ -284,8 +322,11 @@ def batch(
     check_places(part, shard, {"-o": output, "--stats": stats})
     if part is not None:
         output, stats = part.named(output), None if stats is None else part.named(stats)
+    load = _options.load_options(flags)
+    on_ray = _ray(load.settings, ray, workers, gpus_per_worker)
     chosen = BatchOptions(
-        load=_options.load_options(flags),
+        load=replace(load, no_server=True) if on_ray else load,
+        ray=on_ray,
         source=files[0] if files else "-",
         output=output,
         shard=part,
@@ -313,6 +354,32 @@ def batch(
         variables=_options.read_template_args(template_arg, think),
     )
     run(chosen, Streams.standard(), read_machine())
+
+
+def _ray(
+    settings: "Settings", address: str | None, workers: int | None, gpus: int | None
+) -> "RayOptions | None":
+    """Return which cluster answers, None for none. Raise UsageError for what does not go with it.
+
+    That are its options without it, and flags that name another place.
+    """
+    from tulu_cli.engines.ray import RayOptions
+
+    if address is None:
+        for option, value in (("--workers", workers), ("--gpus-per-worker", gpus)):
+            if value is not None:
+                raise UsageError(f"{option} goes with --ray.")
+        return None
+    if "://" in address:
+        raise UsageError(
+            f"--ray takes HOST:PORT, auto or local, not {address!r}: run tulu on a machine of the "
+            "cluster."
+        )
+    for name in ("server", "keep_alive"):
+        if settings.is_flag(name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--ray loads the model in workers of its own: leave {option} out.")
+    return RayOptions(address, workers, gpus)
 
 
 _OF_MERGE = {"files", "merge", "output", "overwrite", "input_format", "verbose", "debug"}

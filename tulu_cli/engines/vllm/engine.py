@@ -4,12 +4,10 @@ import asyncio
 import logging
 import os
 import queue
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +21,7 @@ from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
 from tulu_cli.engines.vllm.values import lora_request, score_of, scoring_params
 from tulu_cli.engines.worker import last_error_of, quiet_stdout
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
+from tulu_cli.processes import private_folder
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -40,7 +39,7 @@ class VllmEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._spec = spec
         self._numbers = count()
-        self._folder = private_folder()
+        self._folder = private_folder("vllm")
         self._log = Path(self._folder.name) / "log"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
@@ -225,28 +224,3 @@ class VllmEngine:
             said = f" Its last error: {reason}." if reason else ""
             return EngineDied(f"vLLM's worker process died; start again.{said}")
         return EngineError(f"vLLM failed while generating: {first_line(error)}.")
-
-
-def private_folder() -> tempfile.TemporaryDirectory[str]:
-    """Make a folder for vLLM's sockets, which it leaves behind and open to all, and its log.
-
-    Other users cannot look into it. Remove those of commands that were killed.
-    """
-    for folder in Path("/tmp").glob("tulu-vllm-*"):  # noqa: S108 (its owner is checked)
-        with suppress(OSError, ValueError):
-            if folder.lstat().st_uid == os.getuid() and not _lives(int(folder.name.split("-")[2])):
-                shutil.rmtree(folder)
-    # /tmp, whatever TMPDIR says: a socket's whole path has to fit in 103 bytes.
-    return tempfile.TemporaryDirectory(
-        prefix=f"tulu-vllm-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True
-    )
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

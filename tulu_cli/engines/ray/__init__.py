@@ -1,0 +1,30 @@
+"""Workers on Ray: engines of ours in processes that a cluster places, on one machine or on many.
+
+`cluster.py` reaches the cluster, `engine.py` is a worker as its driver sees it, and `actor.py` is
+what runs in the worker's process.
+"""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from tulu_cli.machine import Machine, install
+
+
+@dataclass(frozen=True, slots=True)
+class RayOptions:
+    """Which cluster, and how it is shared among workers.
+
+    `address` is HOST:PORT, "local" for a cluster of this machine alone, which lives as long as the
+    command, or "auto": the cluster that this machine is part of, or else "local". None of `workers`
+    are as many as there is room for, and None of `gpus_per_worker` as many as the model is split
+    over.
+    """
+
+    address: str
+    workers: int | None = None
+    gpus_per_worker: int | None = None
+
+
+def why_not(_machine: Machine) -> str | None:
+    """Return why workers on Ray cannot be asked for here, or None if they can."""
+    return None if find_spec("ray") else f"ray is not installed ({install('ray')})"
