@@ -13,14 +13,15 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --ray --workers --gpus-per-worker --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --workers | --gpus-per-worker | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
                 --shard) words=auto ;;
+                --ray) words='auto local' ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;

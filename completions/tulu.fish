@@ -23,7 +23,7 @@ end
 function __tulu_valued
     switch $argv[1]
         case 'batch'
-            string split ' ' -- '--format --template --window -s --system --system-prompt --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --verify --stats --max-errors --shard -m --model --adapter --engine --dtype --quantization --draft --draft-tokens -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --server-wait --api-key-env --profile'
+            string split ' ' -- '--format --template --window -s --system --system-prompt --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop -n --n --schema --regex --choice -o --output --output-format --logprobs --verify --stats --max-errors --shard --ray --workers --gpus-per-worker -m --model --adapter --engine --dtype --quantization --draft --draft-tokens -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --server-wait --api-key-env --profile'
         case 'chat'
             string split ' ' -- '--session --resume -s --system --system-prompt --overflow --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --seed --stop --reasoning -m --model --adapter --engine --dtype --quantization --draft --draft-tokens -tp --tensor-parallel-size -pp --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --keep-alive --server --api-key-env --profile'
         case 'compare'
@@ -192,6 +192,9 @@ complete -c tulu -n '__tulu_at \'batch\'' -l fail-fast -d 'Stop at the first row
 complete -c tulu -n '__tulu_at \'batch\'' -l max-errors -r -f -d 'Stop when more than N rows have errors'
 complete -c tulu -n '__tulu_at \'batch\'' -l shard -r -f -a 'auto' -d 'Answer only this shard of the rows, such as 3/8; auto takes the number from a Slurm array or SkyPilot, and needs {shard} in -o'
 complete -c tulu -n '__tulu_at \'batch\'' -l merge -d 'Put the outputs of shards together, in the order of the input; name the input too to have missing rows counted'
+complete -c tulu -n '__tulu_at \'batch\'' -l ray -r -f -a 'auto local' -d 'Answer with workers on the Ray cluster at HOST:PORT; auto takes the cluster that this machine is part of, or else starts one here, as local does'
+complete -c tulu -n '__tulu_at \'batch\'' -l workers -r -f -d 'Load the model N times'
+complete -c tulu -n '__tulu_at \'batch\'' -l gpus-per-worker -r -f -d 'Give each worker K GPUs'
 complete -c tulu -n '__tulu_at \'batch\'' -s m -l model -r -f -a '(__tulu_ask MODEL) (__tulu_paths)' -d 'The model: 8b, 70b or 405b (Tülu 3; add -sft or -dpo for an earlier stage), demo, org/name[@revision], a directory or a .gguf file'
 complete -c tulu -n '__tulu_at \'batch\'' -l adapter -r -f -a '(__fish_complete_directories)' -d 'Load an adapter (LoRA) beside the model, and answer with it: a directory, or org/name, with NAME= before it to call it so; repeatable, and the first answers'
 complete -c tulu -n '__tulu_at \'batch\'' -l engine -r -f -a 'auto vllm transformers' -d 'Inference engine: auto, vllm or transformers'

@@ -85,6 +85,7 @@ HEAVY = {
     "langdetect",
     "math_verify",
     "lm_eval",
+    "ray",
 }
 
 

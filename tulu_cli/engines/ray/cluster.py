@@ -88,14 +88,13 @@ class Cluster:
         """
         import ray
 
-        made: Any = ray.remote(WorkerActor)
-        actor = made.options(
+        made: Any = ray.remote(WorkerActor).options(
             num_cpus=self._share.cpus,
             num_gpus=self._share.gpus,
             max_restarts=0,
             scheduling_strategy="SPREAD",
-        ).remote()
-        worker = Worker(actor, name, self._is_left)
+        )
+        worker = Worker(made, name, self._is_left)
         try:
             worker.name = f"{name} on {worker.ask('host')}"
             self._late.cancel()
@@ -152,11 +151,13 @@ def is_elsewhere(address: str) -> bool:
 
 
 def _import_quietly() -> None:
-    """Import Ray so that it prints nothing of its workers, for which stdout is its place.
+    """Import Ray so that it prints nothing of its workers, which it would print on stdout.
 
-    That is decided by the environment in which it is imported (ray/_private/ray_logging of 2.60).
+    Nor must a thread that asks a cluster which has been left start another one. Both is decided by
+    the environment in which Ray is imported (ray/_private/ray_logging, auto_init_hook of 2.60).
     """
     own = {
+        "RAY_ENABLE_AUTO_CONNECT": "0",
         "RAY_DEDUP_LOGS": "1",
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
         "RAY_DEDUP_LOGS_ALLOW_REGEX": "",
@@ -227,13 +228,18 @@ def _connect(options: RayOptions, folder: str | None) -> None:
         with _unchanged(folder):
             ray.init(address, log_to_driver=False, logging_level="CRITICAL", **started)
     except Exception as error:
-        if folder is not None:
-            raise EngineError(f"Ray cannot be started: {first_line(error)}.") from error
-        where = f"at {address}" if address else "that this machine is part of"
-        token = "" if "RAY_AUTH_MODE" in os.environ else "; RAY_AUTH_MODE=token sends your token"
-        raise EngineError(
-            f"The Ray cluster {where} cannot be reached{token}. {first_line(error)}."
-        ) from error
+        raise EngineError(_why_not_reached(error, address, folder)) from error
+
+
+def _why_not_reached(error: Exception, address: str | None, folder: str | None) -> str:
+    said = f"{first_line(error)}."
+    if folder is not None:
+        return f"Ray cannot be started: {said}"
+    where = f"at {address}" if address else "that this machine is part of"
+    if isinstance(error, OSError) and error.strerror:
+        return f"The Ray cluster {where} does not answer: {error.strerror}."
+    hint = "" if "RAY_AUTH_MODE" in os.environ else " It may want RAY_AUTH_MODE=token."
+    return f"The Ray cluster {where} does not let tulu in: {said}{hint}"
 
 
 def _check_reachable(address: str) -> None:

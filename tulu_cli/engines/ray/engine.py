@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -22,22 +22,25 @@ _LOOK_SECONDS = 0.2  # how often a thread that waits for an answer sees that it 
 
 
 class Worker:
-    """The process of one worker, by its actor. `name` is what people call it.
+    """The process of one worker. `made` makes its actor, `name` is what people call it.
 
-    Once `is_left` is set, no thread waits for an answer any more.
+    Raise EngineDied where the cluster has been left. Once `is_left` is set, no thread waits for an
+    answer any more.
     """
 
-    def __init__(self, actor: Any, name: str, is_left: threading.Event) -> None:
+    def __init__(self, made: Any, name: str, is_left: threading.Event) -> None:
         self.name = name
-        self._actor = actor
         self._is_left = is_left
+        with _translated(name):
+            self._actor = made.remote()
 
     def ask(self, method: str, *given: Any, within: float = math.inf, **named: Any) -> Any:
         """Return what a method of the actor returns.
 
         Raise EngineDied if the worker has ended, or does not answer within so many seconds.
         """
-        asked = getattr(self._actor, method).remote(*given, **named)
+        with _translated(self.name):
+            asked = getattr(self._actor, method).remote(*given, **named)
         return answer_of(asked, self.name, self._is_left, within)
 
     def end(self) -> None:
@@ -110,13 +113,22 @@ def answer_of(asked: Any, name: str, is_left: threading.Event, within: float = m
     import ray
 
     until = time.monotonic() + within
-    while not ray.wait([asked], timeout=_LOOK_SECONDS)[0]:
-        if is_left.is_set():
-            raise EngineDied(f"{name} is not waited for any more.")
-        if time.monotonic() > until:
-            raise EngineDied(f"{name} has said nothing for {within:.0f} seconds.")
-    try:
+    with _translated(name):
+        while not ray.wait([asked], timeout=_LOOK_SECONDS)[0]:
+            if is_left.is_set():
+                raise EngineDied(f"{name} is not waited for any more.")
+            if time.monotonic() > until:
+                raise EngineDied(f"{name} has said nothing for {within:.0f} seconds.")
         return ray.get(asked)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    """Raise EngineDied for what Ray raises, also because the cluster has been left meanwhile."""
+    import ray
+
+    try:
+        yield
     except ray.exceptions.RayError as error:
         raise EngineDied(f"{name} {_why(error)}.") from error
 

@@ -1,0 +1,117 @@
+"""`tulu batch --ray` as its users run it: on a cluster of two workers, which are killed."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.program import environment, eventually, running, tulu
+
+ROWS = 160
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster of this machine alone, with room for two workers."""
+
+    process: psutil.Process
+    environment: dict[str, str]
+
+    def workers(self) -> dict[int, psutil.Process]:
+        """The processes that have a worker, by their number."""
+        found = {}
+        for one in self.process.children(recursive=True):
+            try:
+                if one.cmdline()[0].startswith("ray::WorkerActor"):
+                    found[one.pid] = one
+            except (psutil.Error, IndexError):
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    # A socket's path has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    lean = {"RAY_prestart_worker_first_driver": "0", "RAY_enable_metrics_collection": "0"}
+    key = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    options = ("--head", "--block", "--port=0", "--num-cpus=2", "--include-dashboard=false")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--temp-dir={folder}",
+         "--object-store-memory=80000000", "--disable-usage-stats"],
+        env=environment(lean | key), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    process = psutil.Process(started.pid)
+    try:
+        place = folder / "ray_current_cluster"
+        assert eventually(lambda: place.exists() and bool(place.read_text()))
+        yield Cluster(process, environment({"RAY_ADDRESS": place.read_text().strip()} | key))
+    finally:
+        for one in (*process.children(recursive=True), process):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        started.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_no_row_is_lost_with_a_worker_or_with_the_driver(
+    cluster: Cluster, demo_directory: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    made = ({"id": f"r{number}", "text": "fake: wait 0.1"} for number in range(ROWS))
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in made))
+    files = (str(source), "-o", str(output), "--resume")
+    model = ("--engine", "fake", "-m", str(demo_directory))
+    command = ("batch", *files, *model, "--ray", "auto", "--workers", "2")
+
+    def written() -> int:
+        return output.read_bytes().count(b"\n") if output.exists() else 0
+
+    with running(*command, env=cluster.environment) as driver:
+        assert eventually(lambda: written() > 4 and len(cluster.workers()) == 2)
+        killed = min(cluster.workers())
+        os.kill(killed, signal.SIGKILL)
+        assert eventually(lambda: killed not in cluster.workers() and len(cluster.workers()) == 2)
+        before = written()
+        assert eventually(lambda: written() > before)
+        driver.kill()
+        told, said = driver.communicate()
+    # What Ray says of the worker would stand among records on stdout.
+    assert told == b""
+    assert re.search(rb"worker \d on \S+ has ended\. Its \d requests? in flight go", said), said
+    assert 0 < written() < ROWS
+    assert eventually(lambda: not cluster.workers())
+    done = tulu(*command, env=cluster.environment)
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    answered = [json.loads(line) for line in output.read_text().splitlines()]
+    assert sorted(row["id"] for row in answered) == sorted(f"r{number}" for number in range(ROWS))
+    assert {row["text"] for row in answered} == {"waited"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workers", "2"), "--workers goes with --ray."),
+        (("--ray", "ray://head:10001"), "--ray takes HOST:PORT, auto or local"),
+        (("--ray", "local", "--server", "http://x"), "leave --server out."),
+        (("--ray", "localhost:1"), "The Ray cluster at localhost:1 does not answer:"),
+    ],
+)
+def test_what_does_not_go_together(arguments: tuple[str, ...], said: str) -> None:
+    done = tulu("batch", "-m", "demo", "--engine", "fake", *arguments, stdin=b"{}")
+    assert done.returncode == (1 if "localhost:1" in arguments else 2)
+    assert done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    assert said in line
