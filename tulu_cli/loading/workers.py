@@ -12,13 +12,13 @@ from tulu_cli.engines.fleet import Fleet, Member
 from tulu_cli.errors import NoEngine
 from tulu_cli.loading.open import Purpose, with_weights
 from tulu_cli.loading.prepare import Prepared
-from tulu_cli.machine import Machine
 from tulu_cli.prompt import LateTokenizer
 from tulu_cli.render.talk import status
 
 if TYPE_CHECKING:
     from tulu_cli.engines.ray import RayOptions
     from tulu_cli.engines.ray.cluster import Cluster
+    from tulu_cli.machine import Machine
     from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
@@ -27,7 +27,7 @@ _JOIN_SECONDS = 10.0  # how often it is seen whether the cluster has more room
 
 @contextmanager
 def reached(
-    options: "RayOptions | None", settings: "Settings", streams: "Streams"
+    options: "RayOptions | None", settings: "Settings", machine: "Machine", streams: "Streams"
 ) -> "Iterator[Cluster | None]":
     """Be connected inside to the cluster that `options` name, if they name one that there is.
 
@@ -39,7 +39,7 @@ def reached(
         return
     from tulu_cli.engines.ray import why_not
 
-    problem = why_not(Machine())
+    problem = why_not(machine)
     if problem is not None:
         raise NoEngine(f"--ray cannot be used: {problem}.")
     from tulu_cli.engines.ray.cluster import is_elsewhere

@@ -5,7 +5,6 @@ what runs in the worker's process.
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from tulu_cli.machine import Machine, install
 
@@ -25,6 +24,6 @@ class RayOptions:
     gpus_per_worker: int | None = None
 
 
-def why_not(_machine: Machine) -> str | None:
+def why_not(machine: Machine) -> str | None:
     """Return why workers on Ray cannot be asked for here, or None if they can."""
-    return None if find_spec("ray") else f"ray is not installed ({install('ray')})"
+    return None if "ray" in machine.packages else f"ray is not installed ({install('ray')})"
