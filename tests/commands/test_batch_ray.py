@@ -74,12 +74,12 @@ def test_no_row_is_lost_with_a_worker_or_with_the_driver(
     source.write_text("".join(f"{json.dumps(row)}\n" for row in made))
     files = (str(source), "-o", str(output), "--resume")
     model = ("--engine", "fake", "-m", str(demo_directory))
-    command = ("batch", *files, *model, "--ray", "auto", "--workers", "2")
+    command = ("batch", *files, *model, "--ray")
 
     def written() -> int:
         return output.read_bytes().count(b"\n") if output.exists() else 0
 
-    with running(*command, env=cluster.environment) as driver:
+    with running(*command, "auto", "--workers", "2", env=cluster.environment) as driver:
         assert eventually(lambda: written() > 4 and len(cluster.workers()) == 2)
         killed = min(cluster.workers())
         os.kill(killed, signal.SIGKILL)
@@ -93,7 +93,7 @@ def test_no_row_is_lost_with_a_worker_or_with_the_driver(
     assert re.search(rb"worker \d on \S+ has ended\. Its \d requests? in flight go", said), said
     assert 0 < written() < ROWS
     assert eventually(lambda: not cluster.workers())
-    done = tulu(*command, env=cluster.environment)
+    done = tulu(*command, "local")  # a cluster of its own
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
     answered = [json.loads(line) for line in output.read_text().splitlines()]
     assert sorted(row["id"] for row in answered) == sorted(f"r{number}" for number in range(ROWS))

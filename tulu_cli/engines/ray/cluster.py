@@ -1,7 +1,6 @@
 """A cluster of Ray: reached or started, with room for workers, and left as it was."""
 
 import os
-import secrets
 import signal
 import socket
 import threading
@@ -269,14 +268,9 @@ def _unchanged(folder: str | None) -> Iterator[None]:
 
 
 def _own(folder: str) -> dict[str, str]:
-    """Return the environment of a cluster of this machine alone.
-
-    It has no idle processes and no metrics. Others cannot use it: its ports are open to all.
-    """
+    """Return the environment of a cluster of this machine alone: no idle processes, no metrics."""
     return {
         MARK: folder,
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_prestart_worker_first_driver": "0",
         "RAY_enable_metrics_collection": "0",
     }

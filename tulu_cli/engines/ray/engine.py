@@ -142,7 +142,9 @@ def _why(error: Exception) -> str:
         return "was ended by Ray, as its machine was low on memory"
     if "node has died" in said or "node died" in said:
         return "is gone, and so is its machine"
-    if "ActorDiedError" in type(error).__name__:
+    if type(error).__name__ == "ActorUnavailableError":
+        return "does not answer any more"
+    if type(error).__name__ == "ActorDiedError":
         return "has ended"
     return f"has failed: {first_line(error)}"
 
