@@ -52,6 +52,12 @@ ENVIRONMENT = (
         "The job of a SkyPilot pool and the node of a job, which --shard auto takes.",
         frozenset({"shard"}),
     ),
+    Fact("RAY_ADDRESS", "The cluster that --ray auto takes.", frozenset({"gpus_per_worker"})),
+    Fact(
+        "RAY_AUTH_MODE",
+        "Set to token, the cluster of --ray is sent yours.",
+        frozenset({"gpus_per_worker"}),
+    ),
     Fact("HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE", "Set to 1, the same as --offline.", _MODEL),
     Fact("HF_HOME, HF_HUB_CACHE, XDG_CACHE_HOME", "Where models from the Hub are kept.", _MODEL),
     Fact("HF_TOKEN, HF_TOKEN_PATH", "The token for models that are not open to all.", _MODEL),
