@@ -23,7 +23,7 @@ class Counts:
     `share` is the part of the input that has been read, 0 to 1, where its size is known. Where it
     is known how many rows are to be answered, they are `expected`, and tell more of the time left.
     `drafted` is None before the first answer, and from the first one on that does not tell it.
-    `members` says what each of several servers has done.
+    `members` says what each of several servers or workers has done, and `noun` which they are.
     """
 
     started: float
@@ -36,6 +36,7 @@ class Counts:
     share: float | None = None
     expected: int | None = None
     members: Callable[[], Sequence[Report]] = tuple
+    noun: str = "server"
 
     @property
     def rows(self) -> int:
@@ -79,7 +80,7 @@ class Counts:
         return ", ".join(parts)
 
     def member_lines(self, now: float) -> list[str]:
-        """Return what each of several servers has done, in the order of their names."""
+        """Return what each of several servers or workers has done, in the order of their names."""
         seconds = max(now - self.started, 1e-9)
         lines = []
         for one in sorted(self.members(), key=lambda one: one.name):
@@ -106,7 +107,7 @@ class Counts:
             **drafted_fields(self.drafted),
             "seconds": round(seconds, 3),
             "rows_per_second": round(self.rows / seconds, 3) if seconds > 0 else None,
-            **({"servers": [asdict(one) for one in members]} if members else {}),
+            **({f"{self.noun}s": [asdict(one) for one in members]} if members else {}),
         }
 
 

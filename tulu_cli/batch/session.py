@@ -132,7 +132,7 @@ def answer_rows(
         return
     with opening() as engine:
         if isinstance(engine, Fleet):
-            session.counts.members = engine.reports
+            session.counts.members, session.counts.noun = engine.reports, engine.noun
         session.begin()
         waiting = chain((first,), rows)
         if chosen.score:

@@ -186,7 +186,7 @@ class Fleet:
         say: Callable[[str], None] = lambda _line: None,
         patience: Patience | None = None,
     ) -> None:
-        self._noun = noun
+        self.noun = noun
         self._say = say
         self._patience = patience or Patience()
         self._lock = threading.Lock()
@@ -398,15 +398,15 @@ class Fleet:
         patience = self._patience.none_left
         why = next((str(seat.why) for seat in reversed(self._seats) if seat.why), "")
         if all(seat.state == "left out" for seat in self._seats):
-            raise EngineDied(f"No {self._noun} is left. {why}".rstrip())
+            raise EngineDied(f"No {self.noun} is left. {why}".rstrip())
         if self._none_since is None:
             self._none_since = now
             self._said.append(
-                f"tulu: no {self._noun} is left; waiting {duration(patience)} for one to come back."
+                f"tulu: no {self.noun} is left; waiting {duration(patience)} for one to come back."
             )
         elif now - self._none_since >= patience:
             raise EngineDied(
-                f"No {self._noun} is left, and none came back within {duration(patience)}. {why}"
+                f"No {self.noun} is left, and none came back within {duration(patience)}. {why}"
             )
 
     # The members' side: each in its thread.
@@ -493,7 +493,7 @@ class Fleet:
         if len(reasons) == 1:
             raise reasons[0]
         said = " ".join(map(str, reasons[:3])) + (" ..." if len(reasons) > 3 else "")
-        raise EngineDied(f"None of {plural(len(reasons), self._noun)} answers. {said}")
+        raise EngineDied(f"None of {plural(len(reasons), self.noun)} answers. {said}")
 
     def _next_run(self, seat: _Seat) -> _Run | None:
         """Wait for something that an idle member can take. Return None if it is not open."""
@@ -712,7 +712,7 @@ class Fleet:
             self._let_go(seat, pending)
             pending.deaths += 1
             if pending is suspect:
-                died = f"{pending.deaths} {self._noun}s died with it in flight, the last one alone"
+                died = f"{pending.deaths} {self.noun}s died with it in flight, the last one alone"
                 self._answer(pending, EngineError(f"It is given up: {died} with it. {error}"))
             else:
                 self._put_back(pending)
