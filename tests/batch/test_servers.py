@@ -1,6 +1,8 @@
 """Several servers of one model, in processes that die, hang, fail, lie and come late."""
 
 import json
+import os
+import resource
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -110,6 +112,22 @@ def test_each_row_is_answered_once_whatever_becomes_of_the_servers(
     assert f"tulu: {late.url} has joined." in said
     told = json.loads(output.with_suffix(".stats").read_text())["servers"]
     assert sum(one["answers"] for one in told) == ROWS
+
+
+def test_each_request_may_have_a_socket(rows: Path, three: list[Running]) -> None:
+    few, most = len(os.listdir("/proc/self/fd")) + 40, resource.getrlimit(resource.RLIMIT_NOFILE)
+    for one in three:
+        one.hold(5)
+    answering = threading.Timer(1.0, lambda: [one.release() for one in three])  # type: ignore[func-returns-value]
+    answering.start()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most[1]))
+    try:
+        said = batch(rows, "all.jsonl", *(one.url for one in three))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        answering.join()
+    assert said[-1].startswith(f"tulu: {ROWS} rows, ")
+    assert len(said) == len(three) + 1, said
 
 
 def test_all_servers_must_run_one_model(
