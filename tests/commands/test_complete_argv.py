@@ -66,7 +66,7 @@ def test_nothing_given_is_nothing_set(options: Any) -> None:
         (["--max-model-len", "99"], "max_model_len", 99),
         (["--device", "cuda:1"], "device", "cuda:1"),
         (["--keep-alive", "10m"], "keep_alive", "10m"),
-        (["--server", "http://gpu01:8000"], "server", "http://gpu01:8000"),
+        (["--server", "http://gpu01:8000"], "server", ["http://gpu01:8000"]),
         (["--api-key-env", "KEY"], "api_key_env", "KEY"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

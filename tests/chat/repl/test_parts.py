@@ -82,10 +82,10 @@ def test_a_paste_is_not_looked_into_for_chips() -> None:
 
 def test_the_toolbar_shows_what_a_server_has_counted(stage: Stage) -> None:
     with serving(strict) as server:
-        chat = stage.play("Hi", server=server.url).chat
+        chat = stage.play("Hi", server=[server.url]).chat
         assert " · 12 tokens · " in Toolbar(chat)(200)
         server.respond = careless
-        chat = stage.play("Hi", server=server.url).chat
+        chat = stage.play("Hi", server=[server.url]).chat
         assert " tokens" not in Toolbar(chat)(200)
 
 
