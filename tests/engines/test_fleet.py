@@ -22,7 +22,7 @@ from tulu_cli.core import (
     Usage,
 )
 from tulu_cli.engines.fleet import Fleet, Member, Patience
-from tulu_cli.errors import BadInput, EngineDied, TuluError, UsageError
+from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, TuluError, UsageError
 from tulu_cli.protocol.errors import Refused
 
 HASTE = Patience(first_pause=0.02, longest_pause=0.1, silence=0.1, none_left=0.3)
@@ -103,6 +103,19 @@ class Small:
 
     def close(self) -> None:
         self._ended.set()
+
+
+class Refusing(Small):
+    """Gives the requests with some token ids an error of its own, at once."""
+
+    def __init__(self, name: str, tokens: Iterable[int], error: TuluError) -> None:
+        super().__init__(name)
+        self.tokens, self.error = frozenset(tokens), error
+
+    def _next(self, waiting: list[tuple[float, int, int]]) -> tuple[int, Any]:
+        if waiting[0][2] not in self.tokens:
+            return super()._next(waiting)
+        return waiting.pop(0)[1], self.error
 
 
 def asked(*tokens: int) -> Iterator[Request]:
@@ -199,6 +212,46 @@ def test_an_error_of_a_request_is_its_answer_and_a_refusal_for_now_is_not() -> N
         assert found == ["1", "bad", *names(range(20, 60))]
         assert answers(fleet, [1, REFUSED, 2]) == ["1", "later", "2"]
         assert sum(report.errors for report in fleet.reports()) == 1
+
+
+def test_what_one_member_refuses_another_answers() -> None:
+    one = Refusing("one", range(1, 200, 2), Refused("out of memory", 500))
+    other = Small("other", seconds=0.02)
+    with closing(opened(one, other)) as fleet:
+        assert answers(fleet, range(200)) == names(range(200))
+        assert sum(report.errors for report in fleet.reports()) == 0
+    assert set(range(1, 200, 2)) <= set(other.asked)
+
+
+@pytest.mark.parametrize(
+    "error", [Refused("no key", 401), ModelNotFound("no such model"), Refused("elsewhere", 302)]
+)
+def test_a_member_that_denies_every_request_answers_none(error: TuluError) -> None:
+    said: list[str] = []
+    wrong, fine = Refusing("wrong", range(80), error), Small("fine", seconds=0.01)
+    with closing(opened(wrong, fine, said=said)) as fleet:
+        assert answers(fleet, range(80)) == names(range(80))
+    assert said[0] == f"tulu: wrong: {error} It is asked again."
+
+
+def test_where_all_members_lose_their_key_no_request_becomes_an_error() -> None:
+    some = [Refusing(name, range(40, 80), Refused("no key", 401)) for name in ("a", "b", "c")]
+    fleet = opened(*some)
+    found: list[Any] = []
+    for one in some:
+        one.why_not = Refused("no key", 401)
+    with closing(fleet), pytest.raises(EngineDied, match=r"none came back within 0 s\. no key"):
+        found.extend(answer for _, answer in fleet.batch(asked(*range(80))))
+    assert set(map(text_of, found)) <= set(names(range(40)))
+
+
+def test_a_request_that_every_member_denies_becomes_an_error_and_harms_no_other() -> None:
+    some = [Refusing(name, [7], Refused("not this one", 403)) for name in ("one", "other")]
+    with closing(opened(*some)) as fleet:
+        found = answers(fleet, range(100))
+    assert found.pop(7) == "not this one"
+    assert found == names([*range(7), *range(8, 100)])
+    assert [one.asked.count(7) for one in some] in ([1, 2], [2, 1])
 
 
 def test_it_ends_when_no_member_is_left_and_none_comes_back_in_time() -> None:

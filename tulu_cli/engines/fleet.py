@@ -25,7 +25,7 @@ from tulu_cli.core import (
     Usage,
 )
 from tulu_cli.engines.base import Engine
-from tulu_cli.errors import EngineDied, EngineError, TuluError
+from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError
 from tulu_cli.protocol.errors import Refused
 from tulu_cli.text import duration, plural
 
@@ -33,6 +33,7 @@ State = Literal["opening", "open", "resting", "away", "left out"]
 _Verb = Literal["batch", "score"]
 _SUSPECT_DEATHS = 2  # with the same request in flight; the next member is given it alone
 _MOST_REFUSALS = 3  # of a request, each of which a member's engine has tried to avoid
+_MOST_REFUSED = 256  # requests that wait for members that have not refused them; then none is read
 _MOST_STRIKES = 3  # failures of a member in a row, without an answer between them
 _COPY_AGAIN_SECONDS = 60.0
 _LOOK_SECONDS = 0.2  # how often an idle member looks for a request that is late elsewhere
@@ -91,7 +92,8 @@ class Patience:
 class _Pending:
     """A request that has no answer yet. `taken` is when a member last took it.
 
-    `deaths` are of members that had it in flight, `refusals` of members that live.
+    `deaths` are of members that had it in flight. Members that live may have refused it for now,
+    the last one at `refused_at`; those that are `denied_by` would refuse any other too.
     """
 
     run: "_Run"
@@ -99,6 +101,9 @@ class _Pending:
     request: Any
     deaths: int = 0
     refusals: int = 0
+    refused_by: "set[_Seat]" = field(default_factory=set)
+    refused_at: float = 0.0
+    denied_by: "set[_Seat]" = field(default_factory=set)
     taken: float = 0.0
     is_answered: bool = False
     holders: "set[_Seat]" = field(default_factory=set)
@@ -108,12 +113,14 @@ class _Pending:
 class _Run:
     """One call of `batch` or `score`: what waits, what members have, and what they answered.
 
-    `in_flight` is in the order of being taken. `unanswered` counts what was read. `has_ended` says
-    that the input is read to its end.
+    Of what waits, `refused` goes first, to members that have not refused it. `in_flight` is in the
+    order of being taken. `unanswered` counts what was read. `has_ended` says that the input is read
+    to its end.
     """
 
     verb: _Verb
     ready: deque[_Pending] = field(default_factory=deque)
+    refused: deque[_Pending] = field(default_factory=deque)
     suspects: deque[_Pending] = field(default_factory=deque)
     in_flight: dict[_Pending, None] = field(default_factory=dict)
     answers: deque[tuple[int, Any]] = field(default_factory=deque)
@@ -347,7 +354,8 @@ class Fleet:
                     self._for_members.notify()
 
     def _wants_more(self, run: _Run) -> bool:
-        return not run.has_ended and len(run.ready) < max(16, 2 * len(self._seats))
+        has_room = len(run.refused) < _MOST_REFUSED
+        return not run.has_ended and has_room and len(run.ready) < max(16, 2 * len(self._seats))
 
     def _next_answer(self, run: _Run) -> tuple[int, Any] | None:
         """Return the next answer; None where there is something else to do first."""
@@ -505,14 +513,14 @@ class Fleet:
                 if run is not None and self._has_something(seat, run):
                     return run
                 are_others_idle = run is not None and run.has_ended and not run.in_flight
-                if run is None or not (run.suspects and are_others_idle):
+                if run is None or not (self._first_for(seat, run.suspects) and are_others_idle):
                     looks = run is not None and run.has_ended
                     self._for_members.wait(_LOOK_SECONDS if looks else _WAKE_SECONDS)
                     continue
             self._prove(seat)
 
     def _has_something(self, seat: _Seat, run: _Run) -> bool:
-        if run.ready or (run.suspects and self._is_proven(seat)):
+        if run.ready or self._first_for(seat, run.refused) or self._may_take_suspect(seat, run):
             return True
         return run.has_ended and self._late_elsewhere(seat, run) is not None
 
@@ -580,10 +588,10 @@ class Fleet:
         if self._must_be_alone(seat, run):
             if seat.held:
                 return None
-            seat.suspect = _next_of(run.suspects)
+            seat.suspect = self._next_for_it(seat, run.suspects)
             if seat.suspect is not None:
                 return seat.suspect
-        pending = _next_of(run.ready)
+        pending = self._next_for_it(seat, run.refused) or _next_of(run.ready)
         if pending is None and run.has_ended and (seat.is_copying or not seat.held):
             pending = self._late_elsewhere(seat, run)
             seat.is_copying |= pending is not None
@@ -591,7 +599,32 @@ class Fleet:
 
     def _must_be_alone(self, seat: _Seat, run: _Run) -> bool:
         """Return True for a member that has a suspect, or is to take the next one."""
-        return seat.suspect is not None or (bool(run.suspects) and self._is_proven(seat))
+        return seat.suspect is not None or self._may_take_suspect(seat, run)
+
+    def _may_take_suspect(self, seat: _Seat, run: _Run) -> bool:
+        return self._first_for(seat, run.suspects) is not None and self._is_proven(seat)
+
+    def _next_for_it(self, seat: _Seat, waiting: deque[_Pending]) -> _Pending | None:
+        pending = self._first_for(seat, waiting)
+        if pending is not None:
+            waiting.remove(pending)
+        return pending
+
+    def _first_for(self, seat: _Seat, waiting: deque[_Pending]) -> _Pending | None:
+        """Return the first that a member may take: what it has refused goes to others first."""
+        while waiting and waiting[0].is_answered:
+            waiting.popleft()
+        may_take = (one for one in waiting if not one.is_answered and self._may_take(seat, one))
+        return next(may_take, None)
+
+    def _may_take(self, seat: _Seat, pending: _Pending) -> bool:
+        if seat not in pending.refused_by or not self._is_untried(pending):
+            return True
+        return time.monotonic() - pending.refused_at >= _COPY_AGAIN_SECONDS
+
+    def _is_untried(self, pending: _Pending) -> bool:
+        """Return True if there is a member that could take a request, and has not refused it."""
+        return any(one.state == "open" and one not in pending.refused_by for one in self._seats)
 
     def _is_proven(self, seat: _Seat) -> bool:
         """Return True for a member that is known to have outlived the last death of any."""
@@ -631,7 +664,7 @@ class Fleet:
 
     def _took(self, seat: _Seat, run: _Run, pending: _Pending, answer: Any) -> bool:
         """Take what a member says of a request. Return False where its call is to be ended."""
-        passes = isinstance(answer, TuluError) and _may_pass(answer)
+        passes = isinstance(answer, TuluError) and (_may_pass(answer) or _is_denial(answer))
         if isinstance(answer, EngineDied) and not self._outlives(seat):
             self._lose(seat, answer)
             return False
@@ -640,9 +673,10 @@ class Fleet:
             if passes:
                 self._let_go(seat, pending)
                 if goes_on:
-                    self._refused(seat, pending, answer)
                     seat.strikes += 1
-                    if seat.strikes >= _MOST_STRIKES:
+                    is_final = self._refused(seat, pending, answer)
+                    is_useless = _is_denial(answer) and not is_final
+                    if is_useless or seat.strikes >= _MOST_STRIKES:
                         seat.state, seat.why = "resting", answer
                 self._notify_all()
             else:
@@ -669,7 +703,8 @@ class Fleet:
             name = seat.member.name
             said = str(error) if name in str(error) else f"{name}: {error}"
             moved = f" Its {plural(held, 'request')} in flight go elsewhere." if held else ""
-            self._said.append(f"tulu: {said}{moved} It is asked again.")
+            again = "" if seat.is_leaving else " It is asked again."
+            self._said.append(f"tulu: {said}{moved}{again}")
             self._notify_all()
         engine.close()
 
@@ -717,15 +752,29 @@ class Fleet:
             else:
                 self._put_back(pending)
 
-    def _refused(self, seat: _Seat, pending: _Pending, error: TuluError) -> None:
-        """Have a request wait again that a living member could not answer for now."""
+    def _refused(self, seat: _Seat, pending: _Pending, error: TuluError) -> bool:
+        """Have a request wait again that a living member could not answer for now.
+
+        Return True if it is answered by the error instead: by the third one of as many members, or
+        of all that there are. A member that denied it, and does so again after it was opened again,
+        answers others: that error is the request's own.
+        """
         seat.losses += 1
         pending.refusals += 1
-        if pending.refusals >= _MOST_REFUSALS and not pending.holders:
+        pending.refused_by.add(seat)
+        pending.refused_at = time.monotonic()
+        if _is_denial(error):
+            is_final = seat in pending.denied_by
+            pending.denied_by.add(seat)
+        else:
+            enough = len(pending.refused_by) >= _MOST_REFUSALS or not self._is_untried(pending)
+            is_final = pending.refusals >= _MOST_REFUSALS and enough
+        if is_final and not pending.holders:
             final = EngineError(str(error)) if isinstance(error, EngineDied) else error
             self._answer(pending, final)
         else:
             self._put_back(pending)
+        return is_final
 
     def _put_back(self, pending: _Pending) -> None:
         """Have a request wait before all others, unless another member has it too."""
@@ -733,8 +782,11 @@ class Fleet:
         if pending.is_answered or run.is_over or pending.holders:
             return
         run.in_flight.pop(pending, None)
-        is_suspect = pending.deaths >= _SUSPECT_DEATHS
-        (run.suspects if is_suspect else run.ready).appendleft(pending)
+        if pending.deaths >= _SUSPECT_DEATHS:
+            waiting = run.suspects
+        else:
+            waiting = run.refused if pending.refused_by else run.ready
+        waiting.appendleft(pending)
 
     def _postpone(self, seat: _Seat) -> None:
         seat.due = time.monotonic() + seat.pause
@@ -761,6 +813,11 @@ def _next_of(waiting: deque[_Pending]) -> _Pending | None:
 def _may_pass(error: TuluError) -> bool:
     """Return True if a request that got this error may be answered later, or elsewhere."""
     return isinstance(error, EngineDied) or (isinstance(error, Refused) and error.may_pass)
+
+
+def _is_denial(error: TuluError) -> bool:
+    """Return True if the member that gave a request this error would give it to any other too."""
+    return isinstance(error, ModelNotFound) or (isinstance(error, Refused) and error.is_of_server)
 
 
 def _tokens(answer: Any) -> int:

@@ -21,6 +21,7 @@ _TOO_LONG = {"context_length_exceeded", "exceed_context_size_error"}
 # OpenAI's words, by which programs tell these from other refusals.
 _CODES = {PromptTooLong: "context_length_exceeded", ModelNotFound: "model_not_found"}
 LONGEST_MESSAGE = 500  # characters
+_OF_SERVER = {401, 402, 403, 404, 405, 407, 410}
 
 
 class Refused(EngineError):
@@ -35,6 +36,11 @@ class Refused(EngineError):
     def may_pass(self) -> bool:
         """Return True if the same request may be answered later."""
         return may_pass(self.status)
+
+    @property
+    def is_of_server(self) -> bool:
+        """Return True if it refuses any request: for its key, its route or its model."""
+        return self.status in _OF_SERVER or 300 <= self.status < 400
 
 
 def may_pass(status: int) -> bool:

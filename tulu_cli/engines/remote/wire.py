@@ -229,7 +229,7 @@ class Wire:
             with self._translated():
                 told = reply.body()
         if 300 <= reply.status < 400:
-            raise self._redirected(reply.url, path, reply.header("Location"))
+            raise Refused(self._redirected(reply.url, path, reply.header("Location")), reply.status)
         failure = self._failure(reply.status, self._parsed(told))
         if reply.status in (404, 405) and isinstance(failure, Refused):
             url = one_line(self._secret.hidden(reply.url))
@@ -276,11 +276,11 @@ class Wire:
             "JSON: check that the URL is that of an OpenAI-compatible server."
         )
 
-    def _redirected(self, url: str, path: str, place: str | None) -> EngineError:
+    def _redirected(self, url: str, path: str, place: str | None) -> str:
         if not place:
-            return EngineError(f"{self._endpoint.url} redirects, but does not say where to.")
+            return f"{self._endpoint.url} redirects, but does not say where to."
         place = one_line(self._secret.hidden(urljoin(url, place)))
-        return EngineError(
+        return (
             f"{self._endpoint.url} redirects to {place}. Redirects are not followed, so your key "
             "and prompt stay where you sent them; use --server "
             f"{place.removesuffix(path)}."
