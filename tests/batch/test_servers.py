@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.foreign_server import serving, strict
+from tests.foreign_server import end_chunk, serving, stream, strict, text_chunk
 from tests.program import eventually, tulu
 from tests.token_server import Running, servers, start
 from tulu_cli.batch.options import BatchOptions
@@ -192,6 +192,22 @@ def test_a_file_of_servers_is_read_again_when_it_changes(
     assert states[second] in ("resting", "left out"), "it finishes what it has, and leaves"
 
 
+def test_what_changes_in_a_file_while_servers_are_opened_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(several, "_LOOK_SECONDS", 0.01)
+    file, over, found = tmp_path / "servers.txt", threading.Event(), list[tuple[str, ...]]()
+
+    def adjust(urls: tuple[str, ...]) -> None:
+        found.append(urls)
+        over.set()
+
+    # It is not there for a moment, as where an editor writes it.
+    threading.Timer(0.1, file.write_text, ["http://a\nhttp://b\n"]).start()
+    several._watch([f"@{file}"], ("http://a",), adjust, over)
+    assert found == [("http://a", "http://b")]
+
+
 def test_servers_that_make_the_prompt_themselves_share_rows_too(rows: Path) -> None:
     rows.write_text("\n".join('{"prompt": "Hi"}' for _ in range(80)))
     with serving(strict) as one, serving(strict) as other, serving(strict, ("red-1",)) as wrong:
@@ -203,6 +219,10 @@ def test_servers_that_make_the_prompt_themselves_share_rows_too(rows: Path) -> N
         batch(rows, "all.jsonl", one.url, other.url, resume=True)
         with pytest.raises(UsageError, match=f"{wrong.url} runs red-1, and {one.url} blue-1: all"):
             batch(rows, "x.jsonl", one.url, wrong.url)
+        # One that answers otherwise each time is compared with others, not with itself.
+        (file := rows.with_name("servers.txt")).write_text(other.url)
+        other.replies = [stream(text_chunk(0, "Blue"), end_chunk(0, "stop"))]
+        assert batch(rows, "only.jsonl", f"@{file}")[-1].startswith("tulu: 80 rows")
 
 
 def test_what_asks_one_thing_takes_one_server(three: list[Running], tmp_path: Path) -> None:

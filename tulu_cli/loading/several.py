@@ -38,14 +38,14 @@ def opened(prepared: "Prepared") -> Iterator[Fleet]:
     roster = _Roster(prepared)
     roster.ask_first()
     patience = Patience(none_left=options.server_wait)
-    members = map(roster.member, urls_in(places))
-    fleet = Fleet(members, say=prepared.say, patience=patience)
+    urls = urls_in(places)
+    fleet = Fleet(map(roster.member, urls), say=prepared.say, patience=patience)
     over = threading.Event()
     try:
         fleet.open(_GRACE_SECONDS)
         files = [place for place in places if place.startswith("@")]
         if files:
-            watch = partial(_watch, places, partial(_adjust, fleet, roster), over)
+            watch = partial(_watch, places, urls, partial(_adjust, fleet, roster), over)
             threading.Thread(target=watch, daemon=True).start()
         yield fleet
     finally:
@@ -66,13 +66,16 @@ def _allow_sockets() -> None:
 
 
 def _watch(
-    places: Sequence[str], adjust: Callable[[tuple[str, ...]], None], over: threading.Event
+    places: Sequence[str],
+    known: tuple[str, ...],
+    adjust: Callable[[tuple[str, ...]], None],
+    over: threading.Event,
 ) -> None:
-    """Give `adjust` the URLs whenever those in a file have changed, and stay so for a while.
+    """Give `adjust` the URLs whenever they are not the `known` ones any more, and stay so.
 
     A file that is being written, or cannot be read, changes nothing.
     """
-    known = seen = urls_in(places)
+    seen = known
     while not over.wait(_LOOK_SECONDS):
         try:
             now = urls_in(places)
@@ -203,12 +206,17 @@ class _Roster:
         return Request(ids, sampling, model.end_token_ids, adapter=model.adapter)
 
     def _check_answer(self, url: str, answer: Completion) -> None:
-        """Raise UsageError if a server answers the probe otherwise than the first one did."""
+        """Raise UsageError if a server answers the probe otherwise than the first one did.
+
+        The first one itself may, where its answers are compared exactly: it need not always answer
+        alike.
+        """
         with self.lock:
             if self.first is None:
                 self.first = url, answer
         first, other = self.first
-        if self.prepared.options.mixed or are_alike(answer, other):
+        is_itself = url == first and not answer.token_ids
+        if self.prepared.options.mixed or is_itself or are_alike(answer, other):
             return
         texts = (f"{(one.reasoning or '') + one.text!r}" for one in (answer, other))
         raise UsageError(
