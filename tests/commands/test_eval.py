@@ -346,3 +346,21 @@ def test_a_server_that_makes_its_own_prompt_is_asked_what_it_can_be(
     assert body["temperature"] == 0
     assert made["tasks"]["mmlu"]["n"] == 1
     assert any("makes the prompts" in note for note in made["tasks"]["mmlu"]["differs"])
+
+
+def test_several_servers_are_counted_by_task_and_any_of_them_goes_on(
+    data: Path, tmp_path: Path
+) -> None:
+    rows = [{"question": "q", "choices": ["w", "x"], "answer": 0, "subject": "law"}]
+    small.write(data / "mmlu.jsonl", rows * 3)
+    small.folder(data, popqa=[{"question": "q", "possible_answers": "[\"blue\"]"}] * 2)
+    with serving(strict) as other:
+        with serving(strict) as first:
+            urls = ("--server", f"{first.url}/v1", "--server", other.url)
+            asked = ("blue-1", *urls, "--data", str(data), "-o", str(tmp_path / "run"))
+            done = tulu("eval", *asked, "mmlu", "popqa")
+        again = tulu("eval", *asked, "mmlu", "popqa", "--resume")
+    assert (done.returncode, again.returncode) == (0, 0), done.stderr + again.stderr
+    lines = done.stderr.decode().splitlines()
+    counts = [int(line.split()[2]) for line in lines if line.startswith("tulu: http://127")]
+    assert [sum(counts[:2]), sum(counts[2:])] == [3, 2], lines

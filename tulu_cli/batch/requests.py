@@ -9,7 +9,7 @@ from tulu_cli.batch.lines import digest
 from tulu_cli.core import Request, ScoreRequest, is_conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
-from tulu_cli.loading.servers import places_of
+from tulu_cli.loading.servers import recorded_place
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
 from tulu_cli.prompt.thinking import check_variables, no_thoughts
@@ -193,9 +193,7 @@ def identity(chosen: "BatchOptions", prepared: Prepared) -> int:
         "engine_args": chosen.load.engine_args,
     }
     if isinstance(model, ChatModel):
-        # The first that is named: which one answers first, and which others do, is no matter.
-        place, *_ = places_of(prepared.options.settings) or (str(model.served.server.url),)
-        answers["server"] = place.rstrip("/").removesuffix("/v1")
+        answers["server"] = recorded_place(prepared.options.settings, model.place)
     used = {
         "adapter": adapter_identity(model) if isinstance(model, TokenModel) else None,
         "draft": loaded and loaded.draft and [loaded.draft.name, loaded.draft.tokens],

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -132,7 +133,9 @@ def answer_rows(
         return
     with opening() as engine:
         if isinstance(engine, Fleet):
-            session.counts.members, session.counts.noun = engine.reports, engine.noun
+            # It may have answered the rows of another task before.
+            session.counts.members = partial(engine.reports, engine.reports())
+            session.counts.noun = engine.noun
         session.begin()
         waiting = chain((first,), rows)
         if chosen.score:

@@ -8,9 +8,9 @@ that wait, so a member is kept full by what it takes and by nothing else. The on
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -71,6 +71,16 @@ class Report:
     tokens: int
     in_flight: int
     losses: int
+
+    def since(self, earlier: "Report") -> "Report":
+        """Return what the member has done since an earlier report of it."""
+        return replace(
+            self,
+            answers=self.answers - earlier.answers,
+            errors=self.errors - earlier.errors,
+            tokens=self.tokens - earlier.tokens,
+            losses=self.losses - earlier.losses,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +278,15 @@ class Fleet:
             elif seat.state == "opening":
                 self._said.append(f"tulu: {seat.member.name} is not open yet; it joins later.")
 
-    def reports(self) -> list[Report]:
-        """Return what each member has done, in the order of their joining."""
+    def reports(self, since: Sequence[Report] = ()) -> list[Report]:
+        """Return what each member has done, in the order of their joining.
+
+        With what was returned earlier, return what they have done since then.
+        """
         with self._lock:
-            return [seat.report for seat in self._seats]
+            reports = [seat.report for seat in self._seats]
+        known = zip(reports, since, strict=False)
+        return [one.since(before) for one, before in known] + reports[len(since) :]
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield each choice of an answer as one piece and its end, from a member that is free.

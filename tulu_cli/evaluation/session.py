@@ -24,6 +24,7 @@ from tulu_cli.evaluation.sandbox import folders_of
 from tulu_cli.evaluation.task import Item, Task
 from tulu_cli.evaluation.workload import workload
 from tulu_cli.loading import ChatModel, Prepared, TokenModel, open_engine, prepare
+from tulu_cli.loading.servers import bare, recorded_place
 from tulu_cli.models.family import family_model
 from tulu_cli.render.talk import progress_on
 from tulu_cli.text import plural, shown
@@ -200,7 +201,9 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
         max_model_len=model.max_model_len,
         template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
         is_tulu_template=template is not None and template.strip() == tulu_template().strip(),
-        server=model.place if isinstance(model, ChatModel) else None,
+        server=recorded_place(prepared.options.settings, model.place)
+        if isinstance(model, ChatModel)
+        else None,
         adapter=model.adapter,
         adapter_sha256=next(iter(held), None),
     )
@@ -208,7 +211,8 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
     others = before.tasks.keys() - {task.name for task in chosen.tasks} if before else set()
     if before is None or (chosen.overwrite and not others):
         return made
-    if replace(before, card=None, tasks={}) != replace(made, card=None):
+    server = before.server and bare(before.server)
+    if replace(before, card=None, tasks={}, server=server) != replace(made, card=None):
         raise UsageError(
             f"{str(chosen.folder)!r} has results of {before.model}, or of another set-up of it "
             f"({RUN} tells): name another folder with -o."

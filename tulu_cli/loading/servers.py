@@ -209,6 +209,21 @@ def places_of(settings: Settings) -> tuple[str, ...]:
     return tuple(settings.get("server", ()))
 
 
+def recorded_place(settings: Settings, url: str) -> str:
+    """Return what a record has of the server that makes its prompts: the first that is named.
+
+    Which one answers first, and which others do, is no matter. `url` is for a server that the
+    settings do not name.
+    """
+    place, *_ = places_of(settings) or (url,)
+    return bare(place)
+
+
+def bare(place: str) -> str:
+    """Return a server's URL as it is compared: with no slash and no /v1 at its end."""
+    return place.rstrip("/").removesuffix("/v1")
+
+
 def are_several(settings: Settings) -> bool:
     """Return True where more than one server is named, or a file in which there may be."""
     places = places_of(settings)
