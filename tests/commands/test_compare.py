@@ -233,6 +233,9 @@ def test_models_are_named_with_their_settings_on_the_command_line(demo_directory
     wrong = tulu("compare", "-m", "8b,fast=1", "-m", "8b", "Hi")
     assert (wrong.returncode, wrong.stdout) == (2, b"")
     assert wrong.stderr.startswith(b"tulu: -m 8b,fast=1: there is no setting 'fast'.")
+    several = ("--server", "http://a", "--server", "http://b")
+    wrong = tulu("compare", "-m", "8b", "-m", "8b,seed=2", *several, "Hi")
+    assert wrong.stderr == b"tulu: One server answers here: give --server once.\n"
     files = tulu("compare", "a.jsonl", "b.jsonl", "--greedy", "--format", "csv")
     assert files.returncode == 2
     assert files.stderr == (

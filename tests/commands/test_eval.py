@@ -353,7 +353,7 @@ def test_several_servers_are_counted_by_task_and_any_of_them_goes_on(
 ) -> None:
     rows = [{"question": "q", "choices": ["w", "x"], "answer": 0, "subject": "law"}]
     small.write(data / "mmlu.jsonl", rows * 3)
-    small.folder(data, popqa=[{"question": "q", "possible_answers": "[\"blue\"]"}] * 2)
+    small.folder(data, popqa=[{"question": "q", "possible_answers": '["blue"]'}] * 2)
     with serving(strict) as other:
         with serving(strict) as first:
             urls = ("--server", f"{first.url}/v1", "--server", other.url)

@@ -171,6 +171,14 @@ def test_what_is_not_known_is_refused_and_not_dropped() -> None:
     assert load_options("demo", {"device": "cuda:0"}).settings.get("device") != "cuda:0"
 
 
+def test_switches_are_understood_as_on_the_command_line() -> None:
+    assert load_options("demo", {"server_wait": "10m"}).server_wait == 600
+    assert load_options("demo", {"server_wait": 90, "mixed": True}).server_wait == 90
+    for name, value in {"server_wait": "soon", "mixed": "no", "engine_args": "a=b"}.items():
+        with pytest.raises(UsageError, match=f"{name} takes "):
+            load_options("demo", {name: value})
+
+
 def test_without_lm_eval_it_is_said_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

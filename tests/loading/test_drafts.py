@@ -71,7 +71,7 @@ def test_a_draft_asks_for_vllm_and_is_another_batch(
     assert ngrams.token_model().spec.draft == Draft(tokens=6)
     small = prepared(model=model, draft=str(small_directory))
     assert small.token_model().spec.draft == Draft(str(small_directory), small_directory)
-    alike = other(lambda told: told.update(version="1.0"), torch_dtype="float32")
+    alike = other(lambda told: told.update(version="1.0"), vocab_size=None)
     assert prepared(model=model, draft=alike).token_model().draft == alike
     none = prepared(model=model, draft="none", engine="vllm")
     assert none.token_model().draft is None

@@ -214,6 +214,9 @@ def compare(
         overwrite=overwrite,
         json_output=json_output,
     )
+    if chosen.is_prompt:
+        for one in models.values():
+            _options.check_one_server(one.settings)
     run(chosen, Streams.standard(), read_machine())
 
 

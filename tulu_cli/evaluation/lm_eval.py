@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tulu_cli.core import Completion, Message, Sampling, Score, ScoreRequest, TokenIds
 from tulu_cli.errors import TuluError, UsageError
-from tulu_cli.loading import LoadOptions, open_engine, prepare
+from tulu_cli.loading import LoadOptions, open_engine, prepare, servers
 from tulu_cli.prompt.chat import render_chat
 from tulu_cli.prompt.score import encode_completion
 from tulu_cli.request.request import request_maker
@@ -225,7 +225,21 @@ def load_options(model: str | None, options: Mapping[str, Any]) -> LoadOptions:
     if flags["device"] == _ANY_DEVICE:
         flags["device"] = None
     settings = read_settings({"model": model, **flags})
-    return LoadOptions(settings, **{name: given[name] for name in switches if name in given})
+    return LoadOptions(
+        settings, **{name: _switch(name, given[name]) for name in switches if name in given}
+    )
+
+
+def _switch(name: str, value: Any) -> Any:
+    """Return what a field of `LoadOptions` is to be. Raise UsageError for what it does not take."""
+    if name == "server_wait":
+        return servers.seconds(str(value), name)
+    if name == "engine_args":
+        if not isinstance(value, Mapping):
+            raise UsageError(f"--model_args: {name} takes a dict, not {told(value)}.")
+    elif value not in (True, False):
+        raise UsageError(f"--model_args: {name} takes True or False, not {told(value)}.")
+    return value
 
 
 def sampling(given: Mapping[str, Any]) -> Sampling:

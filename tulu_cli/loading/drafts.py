@@ -170,7 +170,8 @@ def check_tokens(draft: ModelFiles, model: ModelFiles) -> None:
                 f"{name} cannot draft for {of}: other tokens are control tokens there: {hint}."
             )
     sizes = [text_part(files.config).get("vocab_size") for files in (draft, model)]
-    if sizes[0] != sizes[1]:
+    are_known = all(isinstance(size, int) for size in sizes)  # what is not told is left to vLLM
+    if are_known and sizes[0] != sizes[1]:
         raise UsageError(
             f"{name} cannot draft for {of}: its weights have {sizes[0]:,} rows of tokens, and "
             f"those of {of} {sizes[1]:,}, which vLLM refuses: {hint}."
