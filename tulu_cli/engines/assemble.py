@@ -22,6 +22,7 @@ from tulu_cli.core import (
     TokenLogprob,
     Usage,
 )
+from tulu_cli.errors import TuluError
 from tulu_cli.prompt import TextStream, Tokenizer
 from tulu_cli.prompt.thinking import ThoughtStream
 from tulu_cli.protocol.completions import (
@@ -191,6 +192,18 @@ def collect(events: Iterable[Text | Done]) -> list[Completion]:
         else:
             pieces.setdefault(event.index, []).append(event)
     return [Completion.of(pieces.get(index, []), finished[index]) for index in sorted(finished)]
+
+
+def streamed(answers: Iterable[tuple[int, list[Completion] | TuluError]]) -> Iterator[Text | Done]:
+    """Yield each choice of whole answers as one piece and its end. Raise the first error."""
+    for _, answer in answers:
+        if isinstance(answer, TuluError):
+            raise answer
+        for choice in answer:
+            if choice.reasoning is not None:
+                yield Text(choice.reasoning, index=choice.done.index, channel="thought")
+            yield Text(choice.text, choice.token_ids, choice.done.index, choice.logprobs)
+            yield choice.done
 
 
 _Choice = TypeVar("_Choice", bound=RunningChoice)

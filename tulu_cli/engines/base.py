@@ -16,13 +16,13 @@ from tulu_cli.core import (
     ScoreRequest,
     Text,
 )
-from tulu_cli.errors import BadInput, PromptTooLong, TuluError
+from tulu_cli.errors import BadInput, EngineDied, PromptTooLong, TuluError
 from tulu_cli.machine import read_packages
 from tulu_cli.models.adapter import Adapter, read_adapter
 from tulu_cli.models.draft import Draft
 from tulu_cli.prompt import Tokenizer
 from tulu_cli.protocol.fields import BadField
-from tulu_cli.text import listed
+from tulu_cli.text import listed, plural
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
 from tulu_cli.warm.record import fingerprint
 
@@ -195,3 +195,11 @@ def first_line(error: BaseException) -> str:
     if len(lines) > 1 and re.fullmatch(r"\d+ validation errors? for \w+", lines[0]):
         lines = [lines[1].removeprefix("Value error, ").partition(" [type=")[0]]
     return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def none_answers(reasons: Sequence[TuluError], noun: str) -> TuluError:
+    """Return the error for several engines that each raised one; of one, its own."""
+    if len(reasons) == 1:
+        return reasons[0]
+    said = " ".join(map(str, reasons[:3])) + (" ..." if len(reasons) > 3 else "")
+    return EngineDied(f"None of {plural(len(reasons), noun)} answers. {said}")

@@ -24,7 +24,8 @@ from tulu_cli.core import (
     Text,
     Usage,
 )
-from tulu_cli.engines.base import Engine
+from tulu_cli.engines.assemble import streamed
+from tulu_cli.engines.base import Engine, none_answers
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError
 from tulu_cli.protocol.errors import Refused
 from tulu_cli.text import duration, plural
@@ -293,14 +294,7 @@ class Fleet:
 
         Nothing is yielded before the whole answer is there, so another member can still give it.
         """
-        for _, answer in self.batch([request]):
-            if isinstance(answer, TuluError):
-                raise answer
-            for choice in answer:
-                if choice.reasoning is not None:
-                    yield Text(choice.reasoning, index=choice.done.index, channel="thought")
-                yield Text(choice.text, choice.token_ids, choice.done.index, choice.logprobs)
-                yield choice.done
+        return streamed(self.batch([request]))
 
     def batch(
         self, requests: Iterable[Request]
@@ -513,10 +507,7 @@ class Fleet:
         if any(seat.state == "open" for seat in self._seats):
             return True
         reasons = [seat.why for seat in self._seats if seat.why is not None]
-        if len(reasons) == 1:
-            raise reasons[0]
-        said = " ".join(map(str, reasons[:3])) + (" ..." if len(reasons) > 3 else "")
-        raise EngineDied(f"None of {plural(len(reasons), self.noun)} answers. {said}")
+        raise none_answers(reasons, self.noun)
 
     def _next_run(self, seat: _Seat) -> _Run | None:
         """Wait for something that an idle member can take. Return None if it is not open."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tulu_cli import __version__
 from tulu_cli.core import Constraint, EngineInfo
 from tulu_cli.disk import reading
-from tulu_cli.engines.base import EngineSpec, told_adapters, told_draft
+from tulu_cli.engines.base import EngineSpec, none_answers, told_adapters, told_draft
 from tulu_cli.engines.choose import FAKE, EngineChoice
 from tulu_cli.errors import BadInput, DoesNotFit, EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine
@@ -265,10 +265,7 @@ def first_that_answers(
             if isinstance(error, Refused) and not error.may_pass:
                 raise
             reasons.append(error)
-    if len(reasons) == 1:
-        raise reasons[0]
-    said = " ".join(map(str, reasons[:3])) + (" ..." if len(reasons) > 3 else "")
-    raise EngineDied(f"None of {len(reasons)} servers answers. {said}")
+    raise none_answers(reasons, "server")
 
 
 def _root(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 from tulu_cli.core import Completion, Done, EngineInfo, Request, Score, ScoreRequest, Text
+from tulu_cli.engines.assemble import streamed
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.ray.actor import LEAST_WAITING, Exchanged, Verb
 from tulu_cli.errors import EngineDied, TuluError
@@ -61,14 +62,7 @@ class RayEngine:
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield each choice as one piece and its end. Raise its error if it has one."""
-        for _, answer in self.batch((request,)):
-            if isinstance(answer, TuluError):
-                raise answer
-            for one in answer:
-                if one.reasoning is not None:
-                    yield Text(one.reasoning, index=one.done.index, channel="thought")
-                yield Text(one.text, one.token_ids, one.done.index, one.logprobs)
-                yield one.done
+        return streamed(self.batch((request,)))
 
     def batch(
         self, requests: Iterable[Request]
