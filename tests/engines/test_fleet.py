@@ -1,5 +1,6 @@
 """A fleet: its members' failures, and what becomes of the requests that they had."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -199,9 +200,10 @@ def test_a_poisonous_request_becomes_an_error_and_harms_no_other() -> None:
     engines = [Small(name) for name in "abc"]
     with closing(opened(*engines)) as fleet:
         found = answers(fleet, tokens)
-    assert "3 servers died with it in flight" in found.pop(20)
+    # One more where an idle one had taken a copy of it.
+    assert re.search("[34] servers died with it in flight, the last one alone", found.pop(20))
     assert found == names([*range(20), *range(30, 50)])
-    assert sum(engine.asked.count(POISON) for engine in engines) == 3
+    assert sum(engine.asked.count(POISON) for engine in engines) in (3, 4)
 
 
 def test_an_error_of_a_request_is_its_answer_and_a_refusal_for_now_is_not() -> None:
