@@ -123,7 +123,7 @@ def scripts(folder: Path) -> Iterator[tuple[str, str, Form]]:
         yield name, script, form
         if "--data-parallel-hybrid-lb" in script:
             (line,) = (line for line in script.splitlines() if "hybrid" in line)
-            other = f"export VLLM_API_KEY; {line.removeprefix('# ')}\n"
+            other = line.removeprefix("# ")
             yield f"{name}, each for itself", other, form._replace(facts=HYBRID)
 
 

@@ -55,6 +55,8 @@ def test_another_user_gets_nowhere(
         (["--api-key-file", "x"], 2, "--api-key-file goes with --host"),
         (["--host", "::", "--api-key-file", "/nowhere"], 65, "--api-key-file '/nowhere' cannot be"),
         (["--host", "::", "--keep-alive", "1m"], 2, "--keep-alive is for a private engine"),
+        ([*VLLM, "--ray", ""], 2, "--ray takes the address of a Ray cluster, such as auto or HOST"),
+        ([*VLLM, "--nodes", "2", "--draft-tokens", "3"], 2, "--draft-tokens goes with --draft MO"),
         (["--ray", "auto"], 2, "--ray needs --engine vllm: fake runs on one machine."),
         (["--host", "127.0.0.1", "--port", "0"], 2, "Invalid value for '--port'"),
         (["--host", "192.0.2.1", "--api-key-file", "KEY"], 1, "Port 8000 of 192.0.2.1 cannot be"),
@@ -89,7 +91,7 @@ def test_a_missing_ray_is_said_with_what_installs_it(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed else None)
     chosen = ServeOptions(LoadOptions(Settings({})), ray="auto")
-    with nullcontext() if installed else pytest.raises(NoEngine, match=r"\(pip install ray\)\.$"):
+    with nullcontext() if installed else pytest.raises(NoEngine, match=r"'tulu_cli\[ray\]'\)\.$"):
         check_engine(chosen, "vllm")
 
 

@@ -6,8 +6,10 @@ import pytest
 
 from tests.commands.test_plan import plan
 from tests.plan.test_verdict import tulu
+from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import CARDS, parse_gpu
 from tulu_cli.plan.layouts import link_rate, network_for, options, possible, token_bytes
+from tulu_cli.plan.search import share_machines
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run
@@ -19,6 +21,33 @@ def test_layouts_use_all_gpus_and_share_them_evenly() -> None:
     assert found == [(8, 2, 1), (8, 1, 2), (4, 1, 4), (2, 1, 8), (1, 1, 16)]
     over_pcie = [tuple(each)[:3] for each in possible(shape, (2, 3), Layout(), link="pcie")]
     assert over_pcie == [(2, 3, 1), (1, 6, 1), (2, 1, 3), (1, 2, 3), (1, 1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("machines", "replicas", "asked", "expected"),
+    [
+        (2, 1, {}, (8, 2)),
+        (2, 4, {}, (4, 1)),
+        (4, 2, {}, (8, 2)),
+        (1, 2, {"pipeline": 2}, (2, 2)),
+        (2, 1, {"tensor": 4}, (4, 2)),
+        (2, 1, {"pipeline": 4}, (4, 4)),
+        (2, 3, {}, "--replicas 3 cannot share 2 machines evenly"),
+        (1, 3, {}, "3 replicas cannot share 8 GPUs evenly"),
+        (2, 1, {"pipeline": 3}, "3 pipeline stages cannot share 16 GPUs evenly"),
+        (2, 1, {"tensor": 3, "pipeline": 1}, "-tp 3 -pp 1 cannot be divided over 2 machines"),
+    ],
+)
+def test_how_replicas_share_machines(
+    machines: int, replicas: int, asked: dict[str, int], expected: tuple[int, int] | str
+) -> None:
+    if isinstance(expected, str):
+        with pytest.raises(UsageError, match=expected):
+            share_machines((8, machines), replicas, **asked)
+        return
+    found = share_machines((8, machines), replicas, **asked)
+    assert found == Layout(*expected, replicas)
+    assert found.gpus <= 8 * machines
 
 
 def test_the_layout_with_the_most_requests_comes_first() -> None:

@@ -12,7 +12,7 @@ from tests.warming import spec_of
 from tools.vllm_layouts import arguments_of, asked, differences, read, write_model
 from tulu_cli.engines.vllm.settings import serve_arguments
 from tulu_cli.errors import UsageError
-from tulu_cli.serving.cluster import Cluster, cluster_of, cluster_script
+from tulu_cli.serving.cluster import Cluster, check_arguments, cluster_script
 from tulu_cli.serving.public import public_arguments
 from tulu_cli.serving.vllm_server import parsed
 
@@ -35,10 +35,10 @@ def test_the_script_for_two_machines() -> None:
         "# on its others, and KEYFILE to the file with the API key; then paste this on each of "
         "them.\n"
         'VLLM_API_KEY="$(cat "${KEYFILE:?set it to the file with the API key}")" &&\n'
-        "export VLLM_API_KEY &&\n"
-        "vllm serve allenai/Llama-3.1-Tulu-3-405B --quantization fp8 --max-model-len 4096 "
-        "--tensor-parallel-size 8 --pipeline-parallel-size 2 --generation-config vllm "
-        "--enable-prompt-tokens-details --port 8000 --nnodes 2 "
+        'export VLLM_API_KEY="${VLLM_API_KEY:?the file with the API key is empty}" &&\n'
+        "vllm serve allenai/Llama-3.1-Tulu-3-405B --generation-config vllm "
+        "--enable-prompt-tokens-details --quantization fp8 --max-model-len 4096 "
+        "--tensor-parallel-size 8 --pipeline-parallel-size 2 --port 8000 --nnodes 2 "
         '--node-rank "${RANK:?set it to 0 on the first machine, to 1 on the next, and so on}" '
         '--master-addr "${FIRST:?set it to the address of the first machine}" --master-port 29501 '
         '$([ "$RANK" = 0 ] || echo --headless)\n'
@@ -51,7 +51,7 @@ def test_the_script_for_two_machines() -> None:
 def test_replicas_without_experts_are_servers_of_their_own() -> None:
     text = serve("8b", "--nodes", "2", "--replicas", "4", "-tp", "4")
     assert "each machine is a\n# server of its own, as vLLM's documentation advises." in text
-    assert "--tensor-parallel-size 4 --data-parallel-size 2 --generation-config" in text
+    assert "--tensor-parallel-size 4 --data-parallel-size 2 --port 8000\n" in text
     assert "\n# tulu batch --server http://FIRST:8000 --server http://NEXT:8000 " in text
     assert "RANK" not in text
 
@@ -61,7 +61,15 @@ def test_replicas_with_experts_are_one_server(tmp_path: Path) -> None:
     text = serve(str(model), "--nodes", "2", "--replicas", "4", "-tp", "4")
     assert "--data-parallel-size 4 --data-parallel-size-local 2" in text
     assert "echo --headless --data-parallel-start-rank $((RANK * 2)))" in text
-    assert "\n# vllm serve " in text
+    assert "&& vllm serve " in text.splitlines()[-1]
+
+
+def test_the_experts_of_internvl_are_found(tmp_path: Path) -> None:
+    config = '{"architectures": ["InternVLChatModel"], "llm_config": {"num_experts": 128}}'
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    text = serve(str(tmp_path), "--nodes", "2", "--replicas", "4", "-tp", "4")
+    assert "--data-parallel-start-rank" in text
 
 
 def test_ray_has_one_command_for_all() -> None:
@@ -72,49 +80,65 @@ def test_ray_has_one_command_for_all() -> None:
     assert "RANK" not in text
 
 
+@pytest.mark.parametrize("address", ["auto", "ray://10.0.0.1:10001"])
+def test_a_cluster_is_joined_where_its_machines_are(address: str) -> None:
+    text = cluster_script("m", {}, Cluster(2, 1, 8, 2), 8000, address)
+    assert "ray start --address=FIRST:6379\n" in text
+
+
+def test_arguments_of_the_user_win_or_are_refused() -> None:
+    asked = ("--engine-arg", "generation_config=auto", "--engine-arg")
+    text = serve("8b", "--replicas", "2", "-tp", "1", *asked, "enable_prompt_tokens_details=false")
+    assert "--generation-config auto --no-enable-prompt-tokens-details" in text
+    check_arguments(["distributed_executor_backend"])
+    for name, ray, said in (
+        ("data_parallel_size", None, "contradicts the script: give --replicas instead"),
+        ("node_rank", None, "is what the script sets itself: leave it out"),
+        ("distributed_executor_backend", "auto", "is what the script sets itself: leave it out"),
+    ):
+        with pytest.raises(UsageError, match=f"--engine-arg {name} {said}"):
+            check_arguments([name], ray)
+
+
+def test_settings_of_this_machine_are_said_to_be_left_out() -> None:
+    env = {"TULU_ENGINE": "transformers", "TULU_DEVICE": "cpu", "TULU_DRAFT": "ngram"}
+    done = tulu("serve", "405b", "--nodes", "2", "--draft", "none", "--adapter", "none", env=env)
+    told = done.stderr.decode().splitlines()
+    assert [line.partition(" (TULU_")[0] for line in told] == [
+        "tulu: engine = transformers",
+        "tulu: device = cpu",
+    ]
+    assert b"vllm serve" in done.stdout
+    refused = tulu("serve", "405b", "--nodes", "2", env={"TULU_DRAFT": "ngram"})
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert refused.stderr.startswith(b"tulu: draft (TULU_DRAFT) is for one engine: for several, ")
+
+
 def test_what_is_printed_is_a_script_that_does_not_serve_without_its_key(tmp_path: Path) -> None:
     odd = {"trust_remote_code": True, "x": {"a": "'"}}
     text = cluster_script("org/a b;c\n", odd, Cluster(3, 1, 4, 3), 9)
     assert arguments_of(text, 2, tmp_path) == [
-        "org/a b;c\n", "--trust-remote-code", "--x", '{"a": "\'"}', "--tensor-parallel-size", "4",
-        "--pipeline-parallel-size", "3", "--generation-config", "vllm",
-        "--enable-prompt-tokens-details", "--port", "9", "--nnodes", "3", "--node-rank", "2",
+        "org/a b;c\n", "--generation-config", "vllm", "--enable-prompt-tokens-details",
+        "--trust-remote-code", "--x", '{"a": "\'"}', "--tensor-parallel-size", "4",
+        "--pipeline-parallel-size", "3", "--port", "9", "--nnodes", "3", "--node-rank", "2",
         "--master-addr", "10.0.0.1", "--master-port", "29501", "--headless",
     ]  # fmt: skip
-    for given in ({}, {"KEYFILE": "/nowhere"}):
-        path = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "NOTED": str(tmp_path / "never")}
-        ended = subprocess.run(
-            ["sh", "-c", text], env=path | given, stderr=subprocess.DEVNULL, check=False
-        )
-        assert ended.returncode != 0
-        assert not (tmp_path / "never").exists()
-
-
-@pytest.mark.parametrize(
-    ("machines", "replicas", "asked", "expected"),
-    [
-        (2, 1, {}, (8, 2)),
-        (2, 4, {}, (4, 1)),
-        (4, 2, {}, (8, 2)),
-        (1, 2, {"pipeline": 2}, (2, 2)),
-        (2, 1, {"tensor": 4}, (4, 2)),
-        (2, 1, {"pipeline": 4}, (4, 4)),
-        (2, 3, {}, "--replicas 3 cannot share 2 machines evenly"),
-        (1, 3, {}, "3 replicas cannot share 8 GPUs evenly"),
-        (2, 1, {"pipeline": 3}, "3 pipeline stages cannot share 16 GPUs evenly"),
-        (2, 1, {"tensor": 3, "pipeline": 1}, "-tp 3 -pp 1 cannot be divided over 2 machines"),
-    ],
-)
-def test_how_replicas_share_machines(
-    machines: int, replicas: int, asked: dict[str, Any], expected: tuple[int, int] | str
-) -> None:
-    if isinstance(expected, str):
-        with pytest.raises(UsageError, match=expected):
-            cluster_of(machines, replicas, 8, **asked)
-        return
-    found = cluster_of(machines, replicas, 8, **asked)
-    assert (found.tensor, found.pipeline) == expected
-    assert found.gpus <= 8
+    experts = cluster_script("m", {}, Cluster(2, 4, 4, 1, has_experts=True), 9)
+    each_for_itself = experts.splitlines()[-1].removeprefix("# ")
+    assert "--data-parallel-hybrid-lb" in arguments_of(each_for_itself, 1, tmp_path)
+    (tmp_path / "empty").write_text("\n")
+    key, never = str(tmp_path / "key"), tmp_path / "never"
+    usual = {"FIRST": "10.0.0.1", "RANK": "0", "NOTED": str(never)}
+    usual["PATH"] = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+    lacking = [(script, {"KEYFILE": file}) for script in (text, experts, each_for_itself)
+               for file in ("", "/nowhere", str(tmp_path / "empty"))]  # fmt: skip
+    lacking += [(script, {"KEYFILE": key, "RANK": ""}) for script in (text, experts)]
+    for script, given in lacking:
+        env = usual | given
+        ended = subprocess.run(["sh", "-c", script], env=env, stderr=subprocess.PIPE, check=False)
+        assert ended.returncode != 0, (script, given)
+        assert not never.exists()
+        assert ended.stderr
 
 
 def test_arguments_as_options() -> None:

@@ -1,5 +1,6 @@
 """`tulu serve`: keep a model loaded, on a private socket or on a port."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,9 @@ EXAMPLES = (
     ("Print what serves it on two machines", "tulu serve 405b --nodes 2"),
 )
 EXIT_CODES = {
-    code: meaning for code, meaning in _options.EXIT_CODES.items() if code in (0, 1, 2, 3, 4, 5, 7)
+    code: meaning
+    for code, meaning in _options.EXIT_CODES.items()
+    if code in (0, 1, 2, 3, 4, 5, 7, 65)
 }
 
 
@@ -180,6 +183,11 @@ class ServeOptions:
         """True if a script is asked for, and no server of this process."""
         return self.nodes is not None or self.replicas is not None
 
+    @property
+    def printing(self) -> str:
+        """The option that asks for a script."""
+        return "--nodes" if self.nodes is not None else "--replicas"
+
 
 def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
     """Serve. Raises TuluError; returns when the engine is ready, or has ended."""
@@ -188,6 +196,8 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
 
     check_combinations(chosen)
     if chosen.is_printed:
+        for said in left_out(chosen):
+            streams.say(f"tulu: {said}")
         streams.write(script_for_cluster(chosen, machine))
         return
     key = None if chosen.host is None else read_key(chosen.api_key_file, chosen.host)
@@ -212,14 +222,19 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
+    if chosen.ray == "":
+        raise UsageError("--ray takes the address of a Ray cluster, such as auto or HOST:PORT.")
     if chosen.is_printed:
         check_printed(chosen)
 
 
 def check_printed(chosen: ServeOptions) -> None:
     """Raise UsageError for what a printed script would leave out."""
-    flag = "--nodes" if chosen.nodes is not None else "--replicas"
-    settings = chosen.load.settings
+    from tulu_cli.loading.adapters import chosen_adapters
+    from tulu_cli.loading.drafts import is_chosen
+    from tulu_cli.serving.cluster import check_arguments
+
+    flag, settings = chosen.printing, chosen.load.settings
     given = {
         "--detach": chosen.detach,
         "--host": chosen.host is not None,
@@ -231,14 +246,16 @@ def check_printed(chosen: ServeOptions) -> None:
     engine = settings.get("engine")
     if settings.is_flag("engine") and engine not in ("auto", "vllm"):
         raise UsageError(f"{flag} is for vLLM's server: {engine} runs on one machine, as one.")
-    if "adapter" in settings.values:
+    of_one = {
+        "adapter": bool(chosen_adapters(settings).get("adapter"))
+        and "--enable-lora --lora-modules",
+        "draft": is_chosen(settings) and "--speculative-config",
+    }
+    for name, vllms in ((name, vllms) for name, vllms in of_one.items() if vllms):
+        is_flag, origin = settings.is_flag(name), settings.values[name].origin
         raise UsageError(
-            "--adapter is for one engine: for several, add vLLM's own --enable-lora and "
-            f"--lora-modules to the command that {flag} prints."
-        )
-    if settings.is_flag("draft"):
-        raise UsageError(
-            "--draft is for one engine: for several, add vLLM's own --speculative-config to the "
+            f"{f'--{name}' if is_flag else f'{name} ({origin})'} is for one engine: for several, "
+            f"{'' if is_flag else f'give --{name} none, and '}add vLLM's own {vllms} to the "
             f"command that {flag} prints."
         )
     if chosen.load.deterministic:
@@ -246,35 +263,49 @@ def check_printed(chosen: ServeOptions) -> None:
             "--deterministic is for one engine: for several, set VLLM_BATCH_INVARIANT=1 on each "
             "machine, and give --engine-arg enable_prefix_caching=false."
         )
+    check_arguments(chosen.load.engine_args, chosen.ray)
+
+
+def left_out(chosen: ServeOptions) -> Iterator[str]:
+    """Yield which settings of this machine a printed script does not have, in a sentence each."""
+    settings = chosen.load.settings
+    told = {"engine": ("auto", "vllm"), "device": ("auto",)}
+    for name, usual in told.items():
+        if (value := settings.get(name, "auto")) not in usual:
+            yield (
+                f"{name} = {value} ({settings.values[name].origin}) is left out: "
+                f"{chosen.printing} prints a script for vLLM on its machines' own devices."
+            )
 
 
 def check_engine(chosen: ServeOptions, engine: str) -> None:
     """Raise UsageError for what only vLLM does, NoEngine if Ray is asked for and missing."""
     from importlib.util import find_spec
 
-    from tulu_cli.serving.public import INSTALL_RAY
+    from tulu_cli.machine import install
 
     if chosen.ray is not None and engine != "vllm":
         raise UsageError(f"--ray needs --engine vllm: {engine} runs on one machine.")
     if chosen.ray is not None and find_spec("ray") is None:
-        raise NoEngine(f"--ray needs Ray, which vLLM does not bring ({INSTALL_RAY}).")
+        raise NoEngine(f"--ray needs Ray, which vLLM does not bring ({install('ray')}).")
 
 
 def ray_args(chosen: ServeOptions) -> dict[str, Any]:
     """Return the engine's arguments that --ray stands for."""
-    return {"distributed_executor_backend": "ray"} if chosen.ray else {}
+    return {} if chosen.ray is None else {"distributed_executor_backend": "ray"}
 
 
 def ray_environment(chosen: ServeOptions) -> dict[str, str]:
     """Return the environment in which the engine finds its Ray cluster."""
-    return {"RAY_ADDRESS": chosen.ray} if chosen.ray else {}
+    return {} if chosen.ray is None else {"RAY_ADDRESS": chosen.ray}
 
 
 def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
     """Return the script for several machines or replicas; this loads nothing, needs no engine."""
     from tulu_cli.models import resolve
     from tulu_cli.models.config import ADVISED_CONTEXT
-    from tulu_cli.serving.cluster import cluster_of, cluster_script
+    from tulu_cli.plan.search import share_machines
+    from tulu_cli.serving.cluster import Cluster, cluster_script
 
     settings = chosen.load.settings
     usual = "8b" if chosen.nodes is None else "405b"
@@ -285,12 +316,18 @@ def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
         "revision": ref.revision,
         "trust_remote_code": True if chosen.load.trust_remote_code else None,
     }
-    cluster = cluster_of(
-        chosen.nodes or 1,
+    machines = len(machine.gpus) or GPUS_OF_A_NODE, chosen.nodes or 1
+    layout = share_machines(
+        machines,
         chosen.replicas or 1,
-        len(machine.gpus) or GPUS_OF_A_NODE,
         tensor=settings.get("tensor_parallel_size"),
         pipeline=settings.get("pipeline_parallel_size"),
+    )
+    cluster = Cluster(
+        machines[1],
+        layout.data,
+        layout.tensor,
+        layout.pipeline,
         has_experts=chosen.replicas is not None and _has_experts(ref, offline=chosen.load.offline),
     )
     return cluster_script(

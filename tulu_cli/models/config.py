@@ -65,9 +65,13 @@ def end_token_ids(config: Mapping[str, Any], generation: Mapping[str, Any]) -> t
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the language model's part of a config: of a multimodal one, its text_config."""
-    nested = config.get("text_config")
-    return nested if isinstance(nested, Mapping) else config
+    """Return the language model's part of a config: of a multimodal one, its text_config.
+
+    InternVL and its kin call it llm_config, as _CONFIG_ATTRS_MAPPING of vLLM 0.32
+    (transformers_utils/config.py) knows.
+    """
+    parts = (config.get(name) for name in ("text_config", "llm_config"))
+    return next((part for part in parts if isinstance(part, Mapping)), config)
 
 
 # CONFIG_FIELD_ALIASES of vLLM 0.33 (transformers_utils/config.py): Jamba's name, Dbrx's,

@@ -18,6 +18,7 @@ from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.values import Judgement
 from tulu_cli.plan.versions import Rules
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate, judge
+from tulu_cli.text import plural
 
 _MOST_NODES = 64
 _MOST_UTILIZATION = 98  # per cent; beyond it the CUDA context does not fit
@@ -142,6 +143,45 @@ def layout_for(shape: Shape, gpus: int, nodes: int) -> Layout:
             "fewer GPUs."
         )
     return layout
+
+
+def share_machines(
+    machines: tuple[int, int],
+    replicas: int,
+    *,
+    tensor: int | None = None,
+    pipeline: int | None = None,
+) -> Layout:
+    """Return the layout of replicas that share (GPUs a machine, machines).
+
+    What is None follows from the rest: tensor parallelism over the GPUs that a replica has in a
+    machine, which are near, and pipeline parallelism over its machines, which are far. Raise
+    UsageError where they cannot be shared evenly. Whether there are GPUs for sizes that are given
+    is not asked.
+    """
+    gpus, nodes = machines
+    if nodes % replicas and replicas % nodes:
+        raise UsageError(
+            f"--replicas {replicas} cannot share {nodes} machines evenly: choose a multiple of "
+            f"{nodes}, or a number that divides it."
+        )
+    spanned, local = max(1, nodes // replicas), max(1, replicas // nodes)
+    stages = spanned if pipeline is None else pipeline
+    if tensor is None:
+        parts = local * stages
+        tensor, rest = divmod(gpus * spanned, parts)
+        if rest or not tensor:
+            what = "replicas" if pipeline is None else "pipeline stages"
+            raise UsageError(
+                f"{parts} {what} cannot share {plural(gpus * spanned, 'GPU')} evenly: give the "
+                "GPUs of each by -tp."
+            )
+    if tensor * stages % spanned:
+        raise UsageError(
+            f"-tp {tensor} -pp {stages} cannot be divided over {spanned} machines evenly: choose "
+            "sizes whose product can."
+        )
+    return Layout(tensor, stages, replicas)
 
 
 def can_share(shape: Shape, gpus: int) -> bool:

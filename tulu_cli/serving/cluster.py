@@ -7,20 +7,22 @@ engine/arg_utils.py; entrypoints/cli/serve.py).
 
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from tulu_cli.engines.vllm.settings import serve_arguments
 from tulu_cli.errors import UsageError
-from tulu_cli.serving.public import INSTALL_RAY, KEY_VARIABLE
+from tulu_cli.serving.public import KEY_VARIABLE
 
 # vLLM's and Ray's own ports, written out because firewalls have to let them through.
 _SPREAD = "VLLM_RAY_DP_PACK_STRATEGY"  # a replica may then be on several of Ray's machines
 _MASTER_PORT, _RPC_PORT, _RAY_PORT = 29501, 29550, 6379
-# In one shell command with the server, so that none starts without its key.
+_INSTALL_RAY = "pip install ray"  # vLLM's own words, in v1/executor/ray_utils.py
+# In one shell command with the server, so that none starts without its key. With an empty one vLLM
+# would ask for none.
 _KEY = f"""\
 {KEY_VARIABLE}="$(cat "${{KEYFILE:?set it to the file with the API key}}")" &&
-export {KEY_VARIABLE} &&
+export {KEY_VARIABLE}="${{{KEY_VARIABLE}:?the file with the API key is empty}}" &&
 """
 _FIRST = '"${FIRST:?set it to the address of the first machine}"'
 _RANK = '"${RANK:?set it to 0 on the first machine, to 1 on the next, and so on}"'
@@ -65,56 +67,55 @@ class Cluster(NamedTuple):
         return self._replace(machines=self.spanned, replicas=self.local)
 
 
-def cluster_of(
-    machines: int,
-    replicas: int,
-    gpus: int,
-    *,
-    tensor: int | None = None,
-    pipeline: int | None = None,
-    has_experts: bool = False,
-) -> Cluster:
-    """Return how replicas share machines of `gpus` GPUs each.
+# What the script gives each machine, by the option of ours that says so.
+_LAID = {
+    "tensor_parallel_size": "-tp",
+    "pipeline_parallel_size": "-pp",
+    "data_parallel_size": "--replicas",
+    "nnodes": "--nodes",
+    "port": "--port",
+}
+_OWN = (
+    "model",
+    "api_key",
+    "headless",
+    "node_rank",
+    "master_addr",
+    "master_port",
+    "data_parallel_size_local",
+    "data_parallel_start_rank",
+    "data_parallel_rank",
+    "data_parallel_address",
+    "data_parallel_rpc_port",
+    "data_parallel_hybrid_lb",
+    "data_parallel_external_lb",
+)
+_OVER_RAY = ("distributed_executor_backend", "data_parallel_backend")
 
-    What is None follows from the rest: tensor parallelism over the GPUs that a replica has in a
-    machine, which are near, and pipeline parallelism over its machines, which are far. Raise
-    UsageError where they cannot be shared evenly.
+
+def check_arguments(given: Iterable[str], ray: str | None = None) -> None:
+    """Raise UsageError for arguments of the engine that the script itself has to set.
+
+    `given` are the names of those that the user gives by --engine-arg; `ray` is the address of the
+    Ray cluster, if one runs the script.
     """
-    if machines % replicas and replicas % machines:
-        raise UsageError(
-            f"--replicas {replicas} cannot share {machines} machines evenly: choose a multiple of "
-            f"{machines}, or a number that divides it."
-        )
-    found = Cluster(machines, replicas, tensor or 1, pipeline or 1, has_experts)
-    if pipeline is None:
-        found = found._replace(pipeline=found.spanned)
-    if tensor is None:
-        parts = found.local * found.pipeline
-        shared, rest = divmod(gpus * found.spanned, parts)
-        if rest or not shared:
-            what = "replicas" if pipeline is None else "pipeline stages"
-            raise UsageError(
-                f"{parts} {what} cannot share {gpus * found.spanned} GPUs evenly: give the GPUs of "
-                "each by -tp."
-            )
-        found = found._replace(tensor=shared)
-    if found.tensor * found.pipeline % found.spanned:
-        raise UsageError(
-            f"-tp {found.tensor} -pp {found.pipeline} cannot be divided over {found.spanned} "
-            "machines evenly: choose sizes whose product can."
-        )
-    return found
+    for name in given:
+        if option := _LAID.get(name):
+            raise UsageError(f"--engine-arg {name} contradicts the script: give {option} instead.")
+        if name in _OWN or (ray is not None and name in _OVER_RAY):
+            raise UsageError(f"--engine-arg {name} is what the script sets itself: leave it out.")
 
 
 def cluster_script(
     model: str, arguments: Mapping[str, Any], cluster: Cluster, port: int, ray: str | None = None
 ) -> str:
-    """Return a shell script that serves a model, with comments; `arguments` are the engine's.
+    """Return a shell script that serves a model, with comments.
 
-    Each machine runs it. With the address of a Ray cluster in `ray`, one machine runs it for all.
+    `arguments` are the engine's; they win over those of ours that no layout needs. Each machine
+    runs the script. With the address of a Ray cluster in `ray`, one machine runs it for all.
     """
-    server = cluster if ray else cluster.server
-    told = {"model": model, **arguments, **cluster_arguments(server, port)}
+    server = cluster if ray is not None else cluster.server
+    told = {"model": model, **_DEFAULTS, **arguments, **cluster_arguments(server, port)}
     text = _comment(_head(model, cluster))
     if ray is not None:
         return text + _over_ray(told | ray_arguments(cluster), cluster, port, ray)
@@ -127,13 +128,16 @@ def cluster_script(
     else:
         others = f'$([ "$RANK" = 0 ] || echo {" ".join(other_flags(server))})'
         text += _comment(_SET_RANKS)
-        text += f"{_KEY}{serve} {' '.join(node_flags(server))} {others}\n"
+        # Without a rank, a machine of replicas would stand for the first ones once more.
+        ranked = f": {_RANK} &&\n" if server.spanned == 1 else ""
+        text += f"{_KEY}{ranked}{serve} {' '.join(node_flags(server))} {others}\n"
     text += _comment(_ASK) + f"# {_request(port)}"
     if server != cluster:
         text += _comment(_SHARE) + f"# tulu batch {_servers(port)} rows.jsonl\n"
     elif server.machines > 1 and server.spanned == 1:
         flags = [*node_flags(server), *hybrid_flags(server)]
-        text += _comment(_BOTTLENECK) + f"# {serve} {' '.join(flags)}\n"
+        key = _KEY.replace("\n", " ")
+        text += _comment(_BOTTLENECK) + f"# {key}{serve} {' '.join(flags)}\n"
     return text
 
 
@@ -152,10 +156,12 @@ _BOTTLENECK = (
 
 def _over_ray(told: Mapping[str, Any], cluster: Cluster, port: int, ray: str) -> str:
     serve = shlex.join(["vllm", "serve", *serve_arguments(dict(told))])
-    address = shlex.quote(ray if ":" in ray else f"FIRST:{_RAY_PORT}")
+    # `auto` names no machine, and ray:// is where Ray's clients come, not its machines.
+    is_port = ":" in ray and "://" not in ray
+    address = shlex.quote(ray) if is_port else f"FIRST:{_RAY_PORT}"
     spread = f"{_SPREAD}=span " if cluster.spanned > 1 < cluster.replicas else ""
     return (
-        f"# On every machine, beside vLLM, which does not bring it: {INSTALL_RAY}\n"
+        f"# On every machine, beside vLLM, which does not bring it: {_INSTALL_RAY}\n"
         f"# On the first, if no cluster runs yet: ray start --head --port={_RAY_PORT}\n"
         f"# On every other, to join it: ray start --address={address}\n"
         f"{_comment(_SET_KEY)}"
@@ -163,6 +169,10 @@ def _over_ray(told: Mapping[str, Any], cluster: Cluster, port: int, ray: str) ->
         f"{_comment(_ASK)}"
         f"# {_request(port)}"
     )
+
+
+# Sampling parameters are the requests' own, and their answers count what of a prompt was cached.
+_DEFAULTS = {"generation_config": "vllm", "enable_prompt_tokens_details": True}
 
 
 def cluster_arguments(server: Cluster, port: int) -> dict[str, Any]:
@@ -173,8 +183,6 @@ def cluster_arguments(server: Cluster, port: int) -> dict[str, Any]:
         "pipeline_parallel_size": server.pipeline if server.pipeline > 1 else None,
         "data_parallel_size": server.replicas if server.replicas > 1 else None,
         "data_parallel_size_local": server.local if spread and server.replicas > 1 else None,
-        "generation_config": "vllm",
-        "enable_prompt_tokens_details": True,
         "port": port,
     }
 

@@ -12,7 +12,6 @@ from tulu_cli.errors import BadInput, TuluError, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
 _GUARD = "tulu_cli.serving.guard.VllmGuard"
-INSTALL_RAY = "pip install ray"  # vLLM's own words, in v1/executor/ray_utils.py
 
 
 def read_key(file: str | None, host: str) -> str | None:
