@@ -8,9 +8,10 @@ from tests.commands.test_plan import plan
 from tests.plan.test_verdict import tulu
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import CARDS, parse_gpu
-from tulu_cli.plan.layouts import link_rate, network_for, options, possible, token_bytes
+from tulu_cli.plan.layouts import link_rate, options, possible, token_bytes
 from tulu_cli.plan.search import share_machines
 from tulu_cli.plan.sharding import Layout
+from tulu_cli.plan.text import LINK_NAMES, network_for
 from tulu_cli.plan.versions import NEWEST, rules_of
 from tulu_cli.plan.vllm import Run
 
@@ -98,3 +99,8 @@ def test_links_are_those_of_the_data_sheets() -> None:
     rates = {card.name: link_rate(card) for card in CARDS}
     assert (rates["H100"], rates["A100-80GB"], rates["H100-NVL"]) == (450, 300, 300)
     assert (rates["L40S"], rates["MI300X"], rates["W7900"]) == (32, 448, None)
+    assert {card.link for card in CARDS} == set(LINK_NAMES)
+    assert (
+        "Inside a machine it assumes Xe Link: "
+        in plan("8b", "--gpu", "max-1550:2", "--nodes", "1")[1]
+    )

@@ -8,8 +8,8 @@ and with data parallelism of experts an all-gather and a reduce-scatter in each 
 them (all2all_backend in vLLM's config/parallel.py).
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Card, Gpu
@@ -20,7 +20,6 @@ from tulu_cli.plan.speed import Speed, bounds
 from tulu_cli.plan.values import Judgement
 from tulu_cli.plan.versions import Rules
 from tulu_cli.plan.vllm import Estimate, Model, Run, estimate, judge
-from tulu_cli.render.columns import table
 
 # GB/s that a GPU sends to the others of its machine, by compute capability. NVLink's are half of
 # what the data sheets of V100, A100, H100 and B200 print, which is both ways together; PCIe's are
@@ -32,15 +31,6 @@ _BY_NAME = {"A30": 100, "H100-NVL": 300, "MI300X": 448, "MI325X": 448} | dict.fr
     ("MI350X", "MI355X"), 537.6
 )
 _ADDING = ((9, 0), (10, 0), (10, 3))
-_LINK_NAMES = {"nvswitch": "NVLink", "nvlink": "NVLink", "xgmi": "xGMI", "pcie": "PCIe"}
-# What usual networks carry each way, in GB/s: their bits a second / 8.
-_NETWORKS = (
-    ("10 Gb/s Ethernet", 1.25),
-    ("25 Gb/s Ethernet", 3.125),
-    ("100 Gb/s Ethernet", 12.5),
-    ("400 Gb/s InfiniBand (NDR)", 50.0),
-    ("eight adapters of 400 Gb/s InfiniBand", 400.0),
-)
 _GB = 10**9
 _ACTIVATION_BYTES = 2  # of a hidden state's number: bfloat16 or float16
 
@@ -60,8 +50,9 @@ class Traffic(NamedTuple):
 class Option(NamedTuple):
     """A layout with what it gives.
 
-    `requests` of the context length fit at once, on all replicas; `speed` is for as many, bounded
-    by the links inside of a machine too. `traffic` is None where the speed of the GPU is unknown.
+    `requests` of the context length fit at once, on all replicas; `speed` is for as many, and all
+    of it but that for one user is bounded by the links inside of a machine too. `traffic` is None
+    where the speed of the GPU is unknown.
     """
 
     estimate: Estimate
@@ -167,105 +158,3 @@ def link_rate(card: Card | None) -> float | None:
     if card.amd or card.name in _BY_NAME:
         return _BY_NAME.get(card.name)
     return (_PCIE if card.link == "pcie" else _NVLINK).get(card.capability)
-
-
-def network_for(rate: float) -> str:
-    """Return which of the usual networks carries bytes a second, or that none does."""
-    for name, most in _NETWORKS:
-        if most * _GB >= rate:
-            return f"{name} carries {most:g}"
-    return f"more than {name} ({most:g}), so the network would be the limit"
-
-
-def options_text(found: Sequence[Option], machines: tuple[int, int]) -> str:
-    """Return a table of layouts, the one that gives the most, and the links that it assumes.
-
-    Of a single layout only the links are told.
-    """
-    if len(found) == 1:
-        return "".join(f"{line}\n" for line in links(found[0], machines[1]))
-    first = found[0].estimate
-    rows = [
-        ("replicas", "-tp", "-pp", "verdict", "requests", "for one", "for all", "of prompts"),
-    ]
-    for one in found:
-        layout, speed = one.layout, one.speed
-        rows.append(
-            (
-                str(layout.data),
-                str(layout.tensor),
-                str(layout.pipeline),
-                str(one.judgement.verdict),
-                f"{one.requests:,}",
-                _rate(speed.decode),
-                _rate(speed.decode_all if one.requests else None),
-                _rate(speed.prefill),
-            )
-        )
-    return (
-        f"{first.model.name} on {machines[1]} x {machines[0]} {first.gpu.name}, by layout: "
-        f"requests of {first.run.max_model_len:,} tokens at once, and at most tokens/s\n\n"
-        f"{table(rows, right=(0, 1, 2, 4, 5, 6, 7))}\n"
-        + "".join(f"{line}\n" for line in _conclusion(found, machines[1]))
-    )
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
-
-
-def named(layout: Layout) -> str:
-    """Return a layout as options of the command line."""
-    replicas = f" --replicas {layout.data}" if layout.data > 1 else ""
-    return f"-tp {layout.tensor} -pp {layout.pipeline}{replicas}"
-
-
-def _conclusion(found: Sequence[Option], nodes: int) -> Iterator[str]:
-    best = found[0]
-    if not best.requests:
-        yield "None of them fits."
-        return
-    yield f"The most requests: {named(best.layout)}"
-    fastest = max(found, key=lambda one: (one.requests > 0, one.speed.decode_all or 0))
-    if fastest.layout != best.layout and fastest.speed.decode_all is not None:
-        yield f"The most tokens/s for all: {named(fastest.layout)}"
-    yield from links(best, nodes)
-
-
-def links(best: Option, nodes: int) -> Iterator[str]:
-    """Yield sentences on the links that a layout's figures assume."""
-    traffic, gpu = best.traffic, best.estimate.gpu
-    if traffic is None:
-        yield "What it needs of links is not known, as only the memory of this GPU is"
-        return
-    if traffic.inside:
-        name, rate = _LINK_NAMES[gpu.link], link_rate(gpu.card)
-        has = f"of its {rate:g} by the data sheet" if rate else "whose own are not in the catalogue"
-        yield (
-            f"Inside a machine it assumes {name}: up to {traffic.inside / _GB:,.1f} GB/s from each "
-            f"GPU, {has}"
-        )
-    if traffic.across:
-        yield (
-            f"Between machines it assumes up to {traffic.across / _GB:,.2f} GB/s from each "
-            f"({traffic.across_token_bytes / 1024:,.0f} KiB a token): {network_for(traffic.across)}"
-        )
-    elif nodes > 1:
-        yield "Between machines it needs nothing: each replica is inside of one"
-
-
-def options_report(found: Sequence[Option]) -> list[dict[str, Any]]:
-    """Return the layouts as plain data for `--json`; rates are in bytes a second."""
-    return [
-        {
-            "tensor_parallel_size": one.layout.tensor,
-            "pipeline_parallel_size": one.layout.pipeline,
-            "data_parallel_size": one.layout.data,
-            "verdict": str(one.judgement.verdict),
-            "most_requests": one.requests,
-            "speed_upper_bounds": one.speed._asdict(),
-            "traffic": one.traffic and one.traffic._asdict(),
-            "link_gb_per_second": link_rate(one.estimate.gpu.card),
-        }
-        for one in found
-    ]

@@ -1,11 +1,12 @@
 """A plan as plain data, with every number that led to it: what `--json` prints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tulu_cli.plan.compare import Comparison
 from tulu_cli.plan.kv import Cache
+from tulu_cli.plan.layouts import Option, link_rate
 from tulu_cli.plan.search import Plan
 from tulu_cli.plan.transformers import Share, TransformersPlan
 from tulu_cli.plan.values import Judgement, Range
@@ -49,6 +50,23 @@ def report(plan: Plan) -> dict[str, Any]:
         "changes": [change._asdict() for change in plan.changes],
         "rules": found.rules._asdict(),
     }
+
+
+def options_report(found: Sequence[Option]) -> list[dict[str, Any]]:
+    """Return the layouts as plain data for `--json`; rates are in bytes a second."""
+    return [
+        {
+            "tensor_parallel_size": one.layout.tensor,
+            "pipeline_parallel_size": one.layout.pipeline,
+            "data_parallel_size": one.layout.data,
+            "verdict": str(one.judgement.verdict),
+            "most_requests": one.requests,
+            "speed_upper_bounds": one.speed._asdict(),
+            "traffic": one.traffic and one.traffic._asdict(),
+            "link_gb_per_second": link_rate(one.estimate.gpu.card),
+        }
+        for one in found
+    ]
 
 
 def comparison_report(found: Comparison) -> dict[str, Any]:

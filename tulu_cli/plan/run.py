@@ -582,12 +582,10 @@ def _print_plans(
     options: Sequence["Option"],
 ) -> None:
     if chosen.json_output:
-        from tulu_cli.plan.report import report
+        from tulu_cli.plan.report import options_report, report
 
         head = _releases(version)
         if options:
-            from tulu_cli.plan.layouts import options_report
-
             head |= {"nodes": chosen.machines, "layouts": options_report(options)}
         _print_json(streams, _one_or_all([head | report(plan) for plan in plans]))
         return
@@ -597,10 +595,8 @@ def _print_plans(
         streams.write(text.plans_text(plans, models=True))
         return
     (plan,) = plans
-    if options:
-        from tulu_cli.plan.layouts import options_text
-
-        streams.write(options_text(options, (count, chosen.machines)) + "\n")
+    if options and (said := text.options_text(options, (count, chosen.machines))):
+        streams.write(f"{said}\n")
     streams.write(text.plan_text(plan, version, bars=streams.stdout_tty))
     if plan.judgement.fits:
         lines = text.ready_commands(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tulu_cli.models.draft import NGRAM, NGRAM_LEAST, NGRAM_MOST
 from tulu_cli.plan.kv import context_bytes, local_kv_heads
+from tulu_cli.plan.layouts import link_rate
 from tulu_cli.plan.search import Change, Plan
 from tulu_cli.plan.speed import Speed
 from tulu_cli.plan.values import GIB, Range
@@ -17,12 +18,30 @@ from tulu_cli.text import gib, plural
 
 if TYPE_CHECKING:
     from tulu_cli.plan.compare import Comparison
+    from tulu_cli.plan.layouts import Option
+    from tulu_cli.plan.sharding import Layout
     from tulu_cli.plan.transformers import TransformersPlan
 
 _BAR_WIDTH = 48
 IMAGE_SIDE = 1024  # pixels of the square image whose tokens are named beside the most
 # The parts of a GPU's memory that are named even where they take nothing.
 _ALWAYS = ("weights", "KV cache", "activation", "graphs", "other", "free")
+LINK_NAMES = {
+    "nvswitch": "NVLink",
+    "nvlink": "NVLink",
+    "xgmi": "xGMI",
+    "xelink": "Xe Link",
+    "pcie": "PCIe",
+}
+# What usual networks carry each way, in GB/s: their bits a second / 8.
+_NETWORKS = (
+    ("10 Gb/s Ethernet", 1.25),
+    ("25 Gb/s Ethernet", 3.125),
+    ("100 Gb/s Ethernet", 12.5),
+    ("400 Gb/s InfiniBand (NDR)", 50.0),
+    ("eight adapters of 400 Gb/s InfiniBand", 400.0),
+)
+_GB = 10**9
 
 
 def plan_text(plan: Plan, version: Version, *, bars: bool) -> str:
@@ -107,6 +126,91 @@ def plans_text(plans: Sequence[Plan], *, models: bool = False) -> str:
         )
         rows.append(row)
     return table(rows, right=(2, 3, 4, 5))
+
+
+def options_text(found: Sequence["Option"], machines: tuple[int, int]) -> str:
+    """Return a table of layouts, the one that gives the most, and the links that it assumes.
+
+    Of a single layout only the links are told.
+    """
+    if len(found) == 1:
+        return "".join(f"{line}\n" for line in _links(found[0], machines[1]))
+    first = found[0].estimate
+    rows = [
+        ("replicas", "-tp", "-pp", "verdict", "requests", "for one", "for all", "of prompts"),
+    ]
+    for one in found:
+        layout, speed = one.layout, one.speed
+        rows.append(
+            (
+                str(layout.data),
+                str(layout.tensor),
+                str(layout.pipeline),
+                str(one.judgement.verdict),
+                f"{one.requests:,}",
+                _rate(speed.decode),
+                _rate(speed.decode_all if one.requests else None),
+                _rate(speed.prefill),
+            )
+        )
+    return (
+        f"{first.model.name} on {machines[1]} x {machines[0]} {first.gpu.name}, by layout: "
+        f"requests of {first.run.max_model_len:,} tokens at once, and at most tokens/s\n\n"
+        f"{table(rows, right=(0, 1, 2, 4, 5, 6, 7))}\n"
+        + "".join(f"{line}\n" for line in _conclusion(found, machines[1]))
+    )
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _named(layout: "Layout") -> str:
+    """Return a layout as options of the command line."""
+    replicas = f" --replicas {layout.data}" if layout.data > 1 else ""
+    return f"-tp {layout.tensor} -pp {layout.pipeline}{replicas}"
+
+
+def _conclusion(found: Sequence["Option"], nodes: int) -> Iterator[str]:
+    best = found[0]
+    if not best.requests:
+        yield "None of them fits."
+        return
+    yield f"The most requests: {_named(best.layout)}"
+    fastest = max(found, key=lambda one: (one.requests > 0, one.speed.decode_all or 0))
+    if fastest.layout != best.layout and fastest.speed.decode_all is not None:
+        yield f"The most tokens/s for all: {_named(fastest.layout)}"
+    yield from _links(best, nodes)
+
+
+def _links(best: "Option", nodes: int) -> Iterator[str]:
+    """Yield sentences on the links that a layout's figures assume."""
+    traffic, gpu = best.traffic, best.estimate.gpu
+    if traffic is None:
+        yield "What it needs of links is not known, as only the memory of this GPU is"
+        return
+    if traffic.inside:
+        name, rate = LINK_NAMES[gpu.link], link_rate(gpu.card)
+        has = f"of its {rate:g} by the data sheet" if rate else "whose own are not in the catalogue"
+        yield (
+            f"Inside a machine it assumes {name}: up to {traffic.inside / _GB:,.1f} GB/s from each "
+            f"GPU, {has}"
+        )
+    if traffic.across:
+        yield (
+            f"Between machines it assumes up to {traffic.across / _GB:,.2f} GB/s from each "
+            f"({traffic.across_token_bytes / 1024:,.0f} KiB a token): {network_for(traffic.across)}"
+        )
+    elif nodes > 1:
+        yield "Between machines it needs nothing: each replica is inside of one"
+
+
+def network_for(rate: float) -> str:
+    """Return which of the usual networks carries bytes a second, or that none does."""
+    for name, most in _NETWORKS:
+        if most * _GB >= rate:
+            return f"{name} carries {most:g}"
+    return f"more than {name} ({most:g}), so the network would be the limit"
 
 
 def changes_text(changes: Sequence[Change]) -> str:
