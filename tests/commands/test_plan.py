@@ -451,8 +451,10 @@ def test_the_settings_of_the_plan(arguments: tuple[str, ...], expected: dict[str
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("-dp", "3", "--gpu", "h100:8"), "-dp 3 cannot share 8 GPUs evenly"),
-        (("-dp", "3", "--gpu", "h100:2", "--nodes", "2"), "-dp 3 cannot share 4 GPUs evenly"),
+        (("-dp", "3", "--gpu", "h100:8"), "3 replicas cannot share 8 GPUs evenly"),
+        (("-dp", "3", "--gpu", "h100:2", "--nodes", "2"), "-replicas 3 cannot share 2 machines"),
+        (("-dp", "3", "-tp", "2", "--gpu", "h100:4", "--nodes", "2"), "cannot share 2 machines"),
+        (("-tp", "16", "--gpu", "h100:8", "--nodes", "2"), "-tp 16 -pp 2 needs 32 GPUs, and there"),
         (("-dp", "4", "-tp", "4", "--gpu", "h100:8"), "-tp 4 -pp 1 -dp 4 needs 16 GPUs"),
         (("--enable-expert-parallel", "--gpu", "h100"), "models with experts"),
         (("--usage-context", "web", "--gpu", "h100"), "--usage-context takes one of server, llm"),
@@ -489,3 +491,7 @@ def test_the_weights_of_an_unknown_architecture_are_counted_alone(
     if engine == "vllm":
         code, _, errors = plan(*novel, "--gpu", "24GiB", "--find", "gpus")
         assert (code, "only weights can be counted" in errors) == (1, True)
+    for left_out in (("--nodes", "2"), ("--adapter", "no/where")):
+        code, output, errors = plan(*novel, "--gpu", "24GiB", *left_out)
+        assert (code, output) == (1, "")
+        assert errors.endswith(f"only weights can be counted. Leave {left_out[0]} out.\n")

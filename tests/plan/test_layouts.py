@@ -1,19 +1,23 @@
 """The layouts of a model on several machines, and what they need of links."""
 
 import json
+import re
 
 import pytest
 
 from tests.commands.test_plan import plan
+from tests.plan.test_sharding import MIXTRAL
 from tests.plan.test_verdict import tulu
+from tests.plan.tiny import tiny
+from tests.serving.test_public import serve as script
 from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import CARDS, parse_gpu
-from tulu_cli.plan.layouts import link_rate, options, possible, token_bytes
+from tulu_cli.plan.layouts import link_rate, option_of, options, possible, token_bytes
 from tulu_cli.plan.search import share_machines
 from tulu_cli.plan.sharding import Layout
 from tulu_cli.plan.text import LINK_NAMES, network_for
 from tulu_cli.plan.versions import NEWEST, rules_of
-from tulu_cli.plan.vllm import Run
+from tulu_cli.plan.vllm import Run, estimate
 
 
 def test_layouts_use_all_gpus_and_share_them_evenly() -> None:
@@ -63,6 +67,48 @@ def test_the_layout_with_the_most_requests_comes_first() -> None:
     assert found[0].speed.prefill == 32e9 / found[0].traffic.inside_token_bytes
     # The hidden state and the residual go to the next machine.
     assert token_bytes(found[0].estimate, (8, 2))[1] == 2 * 8192 * 2
+
+
+def test_experts_of_replicas_send_every_token_to_all_of_them() -> None:
+    model, gpu = tiny(**MIXTRAL), parse_gpu("h100")[0]
+    found = estimate(model, gpu, Run(512, Layout(data=8)), rules_of(NEWEST))
+    once = 2 * model.shape.layers * 2 * model.shape.hidden
+    assert token_bytes(found, (8, 1)) == (7 * once, 0)
+    assert token_bytes(found, (4, 2)) == (7 * once, once)
+    assert token_bytes(found, (1, 8)) == (0, once)
+    traffic = option_of(found, (8, 1)).traffic
+    assert traffic is not None
+    assert traffic.inside == pytest.approx(450e9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("405b --gpu h100:8 --nodes 2 -tp 16 -pp 1", "2 machines with 8 GPUs each: tensor para"),
+        ("70b --gpu h100:4 --nodes 4 -tp 4 --replicas 2", "4 machines with 4 GPUs each: 2 replic"),
+        ("70b --gpu h100:4 --nodes 2 -pp 4", "2 machines with 4 GPUs each: tensor parallel 2, p"),
+        ("8b --gpu h100:4 --replicas 2 -pp 2", "1 machine with 4 GPUs: 2 replicas, pipeline par"),
+    ],
+)
+def test_the_script_that_is_advised_has_the_layout_of_the_plan(asked: str, said: str) -> None:
+    gpus = json.loads(plan(*asked.split(), "--json")[1])["gpus"]
+    (line,) = (line for line in plan(*asked.split())[1].splitlines() if "tulu serve" in line)
+    head, *_ = script(*line.split()[2:]).splitlines()
+    assert said in head
+    machines, each = (int(word) for word in re.findall(r"(\d+) (?:machine|GPU)", head))
+    assert machines * each == gpus
+
+
+def test_one_machine_of_a_kind_of_gpu_sends_nothing_to_others() -> None:
+    text = plan("70b", "--gpu", "h100", "-tp", "8", "--nodes", "1")[1]
+    assert text.startswith("Inside a machine it assumes NVLink")
+    assert "Between machines" not in text
+    assert plan("8b", "--gpu", "h100", "--nodes", "1")[1].startswith("8b on 1 x H100")
+    of_one = plan("70b", "--gpu", "h100:8", "--nodes", "2", "--replicas", "1")[1]
+    assert of_one.startswith("Inside a machine")
+    none_fits = plan("405b", "--gpu", "h100:2", "--nodes", "2")[1]
+    assert "It would fit with" in none_fits
+    assert "more GPU" not in none_fits
 
 
 def test_what_is_said() -> None:

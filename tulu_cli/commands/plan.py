@@ -21,6 +21,7 @@ _MOST_GPUS = 4096
 GPUS, LOAD = "GPUs", "Load"
 EXIT_CODES = {
     0: "The model fits, perhaps with a warning.",
+    1: ExitCode.FAILURE.meaning,
     2: ExitCode.USAGE.meaning,
     3: "The model does not fit.",
     5: ExitCode.MODEL_NOT_FOUND.meaning,
@@ -116,18 +117,19 @@ def plan(
     tensor_parallel_size: _options.TensorParallelSize = None,
     pipeline_parallel_size: _options.PipelineParallelSize = None,
     data_parallel_size: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--replicas",
             "-dp",
             "--data-parallel-size",
             min=1,
             max=_MOST_GPUS,
-            help="Data parallelism: replicas that share the requests and the experts (vllm).",
+            help="Data parallelism: replicas that share the requests and the experts (vllm).  "
+            "[default: 1]",
             metavar="N",
             rich_help_panel=_options.ENGINE,
         ),
-    ] = 1,
+    ] = None,
     enable_expert_parallel: Annotated[
         bool,
         typer.Option(

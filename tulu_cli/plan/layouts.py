@@ -5,7 +5,8 @@ with tensor parallelism two all-reduces in each layer, of which each of n GPUs s
 or all of it once where NVSwitch adds up on the way (NVLink SHARP, from H100 on); from stage to
 stage the hidden state and the residual (IntermediateTensors in vLLM's models/llama.py);
 and with data parallelism of experts an all-gather and a reduce-scatter in each layer that has
-them (all2all_backend in vLLM's config/parallel.py).
+them (all2all_backend in vLLM's config/parallel.py), in which the token of one of n replicas passes
+n - 1 GPUs.
 """
 
 from collections.abc import Iterator
@@ -140,15 +141,17 @@ def token_bytes(found: Estimate, machines: tuple[int, int]) -> tuple[float, floa
     card = found.gpu.card
     adds = card is not None and card.link == "nvswitch" and card.capability in _ADDING
     sent = 1 if adds else 2 * (layout.tensor - 1) / layout.tensor
-    inside = 2 * shape.layers / layout.pipeline * state * sent if layout.tensor > 1 else 0
+    inside: float = 2 * shape.layers / layout.pipeline * state * sent if layout.tensor > 1 else 0
     gpus, nodes = machines
     across: float = (
         2 * state if layout.pipeline > 1 and layout.tensor * layout.pipeline > gpus else 0
     )
     across += inside if layout.tensor > gpus else 0  # once around each ring
-    if shape.experts and layout.data > 1 and nodes > 1:
-        across += 2 * state * (shape.layers - shape.experts.first)
-    return inside, across
+    if shape.experts and layout.data > 1:
+        exchanged = 2 * state * (shape.layers - shape.experts.first)
+        inside += (layout.data - 1) * exchanged / layout.pipeline
+        across += exchanged if nodes > 1 else 0
+    return (inside if gpus > 1 else 0), across
 
 
 def link_rate(card: Card | None) -> float | None:

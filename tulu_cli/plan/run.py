@@ -17,9 +17,10 @@ from tulu_cli.plan.search import (
     longest_context,
     most_requests,
     plan_of,
+    share_machines,
 )
 from tulu_cli.plan.sharding import Layout
-from tulu_cli.plan.values import GIB, Judgement, Verdict, ceil_div
+from tulu_cli.plan.values import GIB, Judgement, Verdict
 from tulu_cli.plan.versions import NEWEST, Rules, Version, newer_than_known, rules_of
 from tulu_cli.plan.vllm import BLOCK_SIZE, CONTEXT, Drafting, Estimate, Model, Run, estimate
 from tulu_cli.text import gib, shown
@@ -76,7 +77,7 @@ class PlanOptions(NamedTuple):
     kv_cache_dtype: str = "auto"
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
-    data_parallel_size: int = 1
+    data_parallel_size: int | None = None
     enable_expert_parallel: bool = False
     gpu_memory_utilization: float | None = None
     kv_cache_memory_bytes: int | None = None
@@ -186,7 +187,7 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     if chosen.find:
         _print_found(chosen, streams, models[0], _find(chosen, found[0]))
         return
-    plans = [plan_of(each, chosen.concurrency) for each in found]
+    plans = [plan_of(each, chosen.concurrency, more_gpus=not options) for each in found]
     if log is not None:
         _print_comparison(chosen, streams, log, plans[0], version)
         return
@@ -209,9 +210,13 @@ def _weigh(
 
     (unknown, *_) = (model for model in models if not model.shape.known)
     why = f"KV cache of {unknown.shape.architecture} unknown: only weights can be counted"
-    if gpu is None or len(models) > 1 or chosen.of_one_gpu():
-        raise UnknownArchitecture(f"{why}, with one model and GPUs that are named.")
-    weights, count = weight_bytes(unknown), count * chosen.machines
+    beside = {"--adapter": chosen.adapters, "--draft": chosen.draft}
+    if gpu is None:
+        raise UnknownArchitecture(f"{why}. Name a GPU with --gpu.")
+    flag = chosen.of_one_gpu() or next((flag for flag, value in beside.items() if value), None)
+    if flag is not None:
+        raise UnknownArchitecture(f"{why}. Leave {flag} out.")
+    weights = weight_bytes(unknown)
     if chosen.json_output:
         found = {"model": unknown.name, "engine": chosen.engine, "verdict": "unknown"}
         _print_json(streams, found | {"reason": why, "weights_bytes": weights, "gpus": count})
@@ -350,7 +355,7 @@ def _logged_gpu(chosen: PlanOptions, log: "Log") -> tuple[Gpu, int]:
     """
     asked = chosen.gpu
     count = (chosen.tensor_parallel_size or 1) * (chosen.pipeline_parallel_size or 1)
-    count *= chosen.data_parallel_size
+    count *= chosen.data_parallel_size or 1
     if asked is None:
         if log.total is None:
             raise UsageError("The log does not print the memory of a GPU: name it with --gpu.")
@@ -382,42 +387,38 @@ def _print_comparison(
 
 
 def _choose_layout(chosen: PlanOptions, model: Model, count: int) -> Layout:
-    """Return the layout that was asked for, else the one that vLLM's documentation advises."""
+    """Return the layout that was asked for, else the one that vLLM's documentation advises.
+
+    A size that is missing follows from the machines, as in the script of `tulu serve --nodes` or
+    --replicas; for one server on one machine, and beside a log, it is vLLM's default, which is 1.
+    Raise UsageError for a layout that the machines cannot have.
+    """
     tensor, pipeline = chosen.tensor_parallel_size, chosen.pipeline_parallel_size
-    replicas = _replicas(chosen)
+    replicas, machines = _replicas(chosen), (count, chosen.machines)
     if tensor is None and pipeline is None:
-        each, nodes = _share(count, chosen.machines, replicas.data)
-        found = layout_for(model.shape, each, nodes)
+        found = share_machines(machines, replicas.data)
+        found = layout_for(model.shape, found.tensor, found.pipeline)
         return replicas._replace(tensor=found.tensor, pipeline=found.pipeline)
-    layout = replicas._replace(tensor=tensor or 1, pipeline=pipeline or 1)
     # One GPU by its name alone says which kind, and the layout how many.
     counted = chosen.gpu is None or ":" in chosen.gpu or chosen.machines > 1
+    is_script = chosen.nodes is not None or replicas.data > 1
+    asked = tensor if is_script and counted and chosen.log is None else tensor or 1
+    found = share_machines(machines, replicas.data, tensor=asked, pipeline=pipeline)
+    layout = replicas._replace(tensor=found.tensor, pipeline=found.pipeline)
     if counted and layout.gpus > count * chosen.machines:
         replicated = f" -dp {layout.data}" if layout.data > 1 else ""
+        spread = "give -pp too, or " if pipeline is None and layout.pipeline > 1 else ""
         raise UsageError(
             f"-tp {layout.tensor} -pp {layout.pipeline}{replicated} needs {layout.gpus} GPUs, and "
-            f"there are {count * chosen.machines}: name more with --gpu, such as "
-            f"--gpu h100:{layout.gpus}."
+            f"there are {count * chosen.machines}: {spread}name more with --gpu, such as "
+            f"--gpu h100:{layout.gpus // chosen.machines}."
         )
     return layout
 
 
 def _replicas(chosen: PlanOptions) -> Layout:
     """Return the layout of as many replicas as were asked for, each on one GPU."""
-    return Layout(data=chosen.data_parallel_size, whole_experts=chosen.enable_expert_parallel)
-
-
-def _share(count: int, nodes: int, replicas: int) -> tuple[int, int]:
-    """Return the GPUs in a node, and the nodes, that each replica has. Raise UsageError."""
-    if nodes % replicas == 0:
-        return count, nodes // replicas
-    inside = replicas // nodes
-    if replicas % nodes or count % inside:
-        raise UsageError(
-            f"-dp {replicas} cannot share {count * nodes} GPUs evenly: choose a number that "
-            "divides them."
-        )
-    return count // inside, 1
+    return Layout(data=chosen.data_parallel_size or 1, whole_experts=chosen.enable_expert_parallel)
 
 
 def _run_of(chosen: PlanOptions, model: Model, layout: Layout) -> Run:
@@ -565,12 +566,13 @@ def _options(
     """
     from tulu_cli.plan.layouts import option_of, options
 
-    machines = count, chosen.machines
-    fixed = chosen.tensor_parallel_size or chosen.pipeline_parallel_size
-    if fixed or chosen.data_parallel_size > 1:
-        run = _run_of(chosen, model, _choose_layout(chosen, model, count))
-        return [option_of(estimate(model, gpu, run, rules), machines)]
-    return options(model, gpu, _run_of(chosen, model, _replicas(chosen)), rules, machines)
+    nodes = chosen.machines
+    sizes = chosen.tensor_parallel_size, chosen.pipeline_parallel_size, chosen.data_parallel_size
+    if any(size is not None for size in sizes):
+        layout = _choose_layout(chosen, model, count)
+        found = estimate(model, gpu, _run_of(chosen, model, layout), rules)
+        return [option_of(found, (layout.gpus // nodes, nodes))]
+    return options(model, gpu, _run_of(chosen, model, _replicas(chosen)), rules, (count, nodes))
 
 
 def _print_plans(
@@ -602,7 +604,7 @@ def _print_plans(
         lines = text.ready_commands(
             plan.estimate,
             _name_for_engines(chosen),
-            nodes=min(chosen.machines, ceil_div(plan.estimate.run.layout.gpus, count)),
+            nodes=chosen.machines,
             quantization=chosen.quantization,
             dtype=chosen.dtype,
             adapters=chosen.adapters,

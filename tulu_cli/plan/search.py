@@ -50,9 +50,13 @@ class Plan(NamedTuple):
     changes: tuple[Change, ...]
 
 
-def plan_of(found: Estimate, concurrency: int = 1) -> Plan:
-    """Return the plan for `concurrency` requests at once that an estimate makes."""
+def plan_of(found: Estimate, concurrency: int = 1, *, more_gpus: bool = True) -> Plan:
+    """Return the plan for `concurrency` requests at once that an estimate makes.
+
+    Without `more_gpus`, no change of it asks for GPUs, as where the machines are numbered.
+    """
     judgement, longest = judge(found, concurrency), longest_context(found, concurrency)
+    more = _more_gpus(found, concurrency) if more_gpus and not judgement.fits else ()
     return Plan(
         estimate=found,
         concurrency=concurrency,
@@ -60,7 +64,7 @@ def plan_of(found: Estimate, concurrency: int = 1) -> Plan:
         longest_context=longest,
         most_requests=most_requests(found),
         speed=bounds(found, concurrency),
-        changes=() if judgement.fits else tuple(_changes(found, concurrency, longest)),
+        changes=() if judgement.fits else (*_changes(found, concurrency, longest), *more),
     )
 
 
@@ -223,7 +227,6 @@ def _changes(found: Estimate, concurrency: int, longest: int) -> Iterator[Change
         if _fits(found, model, found.run, concurrency):
             yield Change(option, cost)
             break
-    yield from _more_gpus(found, concurrency)
 
 
 def _runs(found: Estimate) -> Iterator[tuple[str, str, Run]]:

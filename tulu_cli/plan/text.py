@@ -456,6 +456,7 @@ def ready_commands(
     ours = [*flags, *_as_engine_arguments(own)]
     if not alone:  # the machine that prints the script may have other GPUs
         ours += [] if found.run.layout.tensor > 1 else ["--tensor-parallel-size", "1"]
+        ours += [] if found.run.layout.pipeline > 1 else ["--pipeline-parallel-size", "1"]
         ours += ["--nodes", str(nodes)] if nodes > 1 else []
     beside = [part for adapter in adapters for part in ("--adapter", adapter)]
     slots = [*_adapter_flags(found, adapters), *_draft_flags(found, draft)]
