@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.plan.cases import DATA
+from tulu_cli.plan.adapters import Slots
 from tulu_cli.plan.compare import Comparison, compare
 from tulu_cli.plan.gpus import parse_gpu
 from tulu_cli.plan.log import Log, read_log
@@ -17,7 +18,7 @@ from tulu_cli.plan.read import built_in_config, model_of
 from tulu_cli.plan.search import plan_of
 from tulu_cli.plan.values import GIB
 from tulu_cli.plan.versions import rules_of
-from tulu_cli.plan.vllm import Estimate, Run, estimate
+from tulu_cli.plan.vllm import Drafting, Estimate, Run, estimate
 
 LOGS = DATA / "logs"
 V028 = (LOGS / "v0.28.0.log").read_text()
@@ -275,7 +276,37 @@ def test_consumed_memory_is_compared_with_all_but_the_cache() -> None:
 
 def test_what_no_plan_counts_is_named() -> None:
     reasons = compared(planned(), beyond=["a draft model", "adapters"]).reasons
-    assert reasons == ("The log has a draft model, adapters, whose memory no plan counts.",)
+    said = "The log has a draft model, adapters, whose memory this plan does not count."
+    assert reasons == (said,)
+
+
+@pytest.mark.parametrize("version", [(0, 28, 0), (0, 32, 0)])
+def test_a_draft_and_adapters_are_loaded_with_the_model(version: tuple[int, int, int]) -> None:
+    slots = Slots(2, 16, ("q_proj", "o_proj"))
+    found = planned(version, drafting=Drafting(4, planned().model), adapters=slots)
+    rank = found.tightest
+    assert rank.draft > rank.adapters > 0
+    loaded = rank.weights + rank.draft + rank.adapters
+    taken = found.requested - rank.kv.expected
+    beyond = ["a draft model", "adapters"]
+    said = compared(found, weights=[loaded], consumed=taken - GIB, activation=GIB, beyond=beyond)
+    assert all(abs(row.logged - row.planned) <= 1 for row in said.rows)
+    assert said.reasons == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "non-default args: {'speculative_config': {'num_spec': 4, 'method': 'ngram'}}",
+        "with config: dtype=x, speculative_config=SpeculativeConfig(method='ngram', model=None)",
+    ],
+)
+def test_n_grams_are_not_a_draft_model(line: str) -> None:
+    log = read_log(line)
+    assert (log.beyond, log.ngrams) == ([], True)
+    (reason,) = compared(planned(), ngrams=True).reasons
+    assert reason == "The log has a draft of n-grams, which --draft ngram plans for."
+    assert compared(planned(drafting=Drafting(4)), ngrams=True).reasons == ()
 
 
 @pytest.mark.parametrize(

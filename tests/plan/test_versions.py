@@ -17,7 +17,7 @@ from tulu_cli.plan.versions import (
     rules_of,
     sources,
 )
-from tulu_cli.plan.vllm import Run, batch_defaults, estimate, graph_bytes
+from tulu_cli.plan.vllm import Drafting, Run, batch_defaults, estimate, graph_bytes
 
 
 def test_every_change_names_a_rule_and_its_source_in_order_of_release() -> None:
@@ -170,14 +170,21 @@ def test_graphs_are_taken_from_the_cache_where_their_runner_measures_them(
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "version", "batches"),
-    [(1, (0, 25, 1), 1), (1, (0, 26, 0), 2), (2, (0, 26, 0), 3), (1, (0, 33, 0), 2)],
+    ("pipeline", "version", "drafting", "batches"),
+    [
+        (1, (0, 25, 1), None, 1),
+        (1, (0, 26, 0), None, 2),
+        (2, (0, 26, 0), None, 3),
+        (1, (0, 33, 0), None, 2),
+        (1, (0, 32, 0), Drafting(4), 1),
+        (2, (0, 32, 0), Drafting(4), 2),
+    ],
 )
 def test_a_window_keeps_the_batches_on_their_way(
-    pipeline: int, version: tuple[int, int, int], batches: int
+    pipeline: int, version: tuple[int, int, int], drafting: Drafting | None, batches: int
 ) -> None:
     model = tiny(architectures=["MistralForCausalLM"], sliding_window=64)
-    run = Run(512, Layout(1, pipeline), max_num_batched_tokens=128)
+    run = Run(512, Layout(1, pipeline), max_num_batched_tokens=128, drafting=drafting)
     plan = estimate(model, parse_gpu("l4")[0], run, rules_of(version))
     assert plan.in_flight == 128 * batches
     assert plan.request_blocks == -(-min(63 + 128 * batches, 512) // 16) + 1

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tulu_cli.plan.log import Log
 from tulu_cli.plan.search import Plan
 from tulu_cli.plan.values import GIB
-from tulu_cli.plan.vllm import Estimate, Rank
+from tulu_cli.plan.vllm import Estimate, Rank, Run
 from tulu_cli.text import gib, listed, told
 
 # Half of the last digit that a log prints.
@@ -79,7 +79,7 @@ def _rows_of_parts(log: Log, found: Estimate) -> Iterator[Row]:
     """Yield the figures of what is not the KV cache."""
     rank = found.tightest
     if log.weights:
-        yield Row("weights", max(log.weights), max(each.weights for each in found.ranks))
+        yield Row("weights", max(log.weights), max(map(_loaded, found.ranks)))
     if log.consumed is not None and log.activation is not None:
         yield Row("consumed and peak", log.consumed + log.activation, _taken(found, rank))
     elif log.activation is not None:
@@ -97,12 +97,21 @@ def _rows_of_parts(log: Log, found: Estimate) -> Iterator[Row]:
 
 def _taken(found: Estimate, rank: Rank) -> int:
     """Return all but the KV cache of what vLLM takes of a GPU."""
-    held = rank.weights + rank.activation.expected + rank.compiling.expected + rank.other.expected
-    return held + (rank.graphs.expected if found.graphs_in_budget else 0)
+    working = rank.activation.expected + rank.compiling.expected + rank.other.expected
+    graphs = rank.graphs.expected if found.graphs_in_budget else 0
+    return _loaded(rank) + working + graphs
+
+
+def _loaded(rank: Rank) -> int:
+    """Return what is in "Model loading took": load_model of vLLM's v1/worker/gpu_model_runner.py.
+
+    The slots of adapters and a draft model are loaded there too.
+    """
+    return rank.weights + rank.adapters + rank.draft
 
 
 def _reasons(log: Log, found: Estimate, rows: tuple[Row, ...]) -> Iterator[str]:
-    yield from _of_log(log)
+    yield from _of_log(log, found.run)
     by_name = {row.name: row for row in rows}
     if (weights := by_name.get("weights")) and _is_far(weights, _NEAR_WEIGHTS):
         yield _of_weights(log, found, weights)
@@ -115,14 +124,17 @@ def _reasons(log: Log, found: Estimate, rows: tuple[Row, ...]) -> Iterator[str]:
         yield from _of_cache(log, found, rows, cache)
 
 
-def _of_log(log: Log) -> Iterator[str]:
-    """Yield what the log has that no plan has."""
+def _of_log(log: Log, run: Run) -> Iterator[str]:
+    """Yield what the log has and the plan has not."""
     if log.cpu:
         yield "The log is of vLLM on a CPU, of which no plan counts more than weights and KV cache."
     if log.failure is None and log.tokens is None and log.concurrency is None:
         yield "The log ends before the start did."
-    if log.beyond:
-        yield f"The log has {listed(log.beyond)}, whose memory no plan counts."
+    counted = {"a draft model": run.draft, "adapters": run.adapters}
+    if beyond := [each for each in log.beyond if counted.get(each) is None]:
+        yield f"The log has {listed(beyond)}, whose memory this plan does not count."
+    if log.ngrams and run.drafting is None:
+        yield "The log has a draft of n-grams, which --draft ngram plans for."
 
 
 def _of_cache(log: Log, found: Estimate, rows: tuple[Row, ...], cache: Row) -> Iterator[str]:
@@ -212,7 +224,7 @@ def _unseen(log: Log, found: Estimate) -> tuple[int, int] | None:
         return None
     logged = found.requested - max(log.weights) - min(log.kv_cache)
     rank = found.tightest
-    return logged, _taken(found, rank) - rank.weights
+    return logged, _taken(found, rank) - _loaded(rank)
 
 
 def _per_cent(size: float, of: float) -> str:

@@ -121,6 +121,11 @@ _WITHOUT = {
     "performance_mode": "a performance mode",
 }
 _OFF = ("None", "False", "{}", "balanced")
+# What drafts, and the methods that do so without a model.
+_METHOD = re.compile(
+    r"speculative_config[^)}]{0,300}?\bmethod['\"]?(?:=|: {0,2})['\"](?P<method>\w{1,40})"
+)
+_NGRAMS, _WITHOUT_MODEL = "ngram", ("ngram", "suffix")
 
 
 @dataclass
@@ -129,7 +134,8 @@ class Log:
 
     `weights` and `kv_cache` have a value for each rank that printed one, `images` is the budget of
     the encoder in tokens. `settings` has those of
-    vLLM's arguments that a plan knows, by their names; `beyond` names what no plan counts.
+    vLLM's arguments that a plan knows, by their names; `beyond` names what takes memory beside
+    them, and `ngrams` is True if n-grams draft, which take none.
     `compiled` is True if kernels were compiled, False if they were found in the cache. `failure`
     is what ended the start, None if nothing in the log does. With `cpu`, vLLM ran on a CPU.
     """
@@ -155,6 +161,7 @@ class Log:
     compiled: bool | None = None
     failure: str | None = None
     cpu: bool = False
+    ngrams: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -200,12 +207,17 @@ def _has_figure(line: str) -> bool:
 
 
 def _read_settings(found: Log, line: str) -> None:
+    drafting = _METHOD.search(line)
+    method = drafting["method"] if drafting else None
+    found.ngrams |= method == _NGRAMS
     for name, value in _pairs(line):
         if name == "model":
             found.model = value
         elif name == "quantization":
             found.quantization = None if value == "None" else value
         elif name in _WITHOUT:
+            if name == "speculative_config" and method in _WITHOUT_MODEL:
+                continue
             if value not in _OFF and _WITHOUT[name] not in found.beyond:
                 found.beyond.append(_WITHOUT[name])
         elif name in _SETTINGS:

@@ -226,7 +226,7 @@ def estimate(model: Model, gpu: Gpu, run: Run, rules: Rules) -> Estimate:
     images = _images(shape, batch, run, rules)
     start = _Start(model, gpu, run, rules, batch, requested, second, in_budget, images)
     ranks = tuple(_rank(start, stage, cache) for stage, cache in enumerate(caches))
-    in_flight = batched * _batches(shape, layout, rules, second_runner=second)
+    in_flight = batched * _batches(shape, run, rules, second_runner=second)
     return Estimate(
         model=model,
         gpu=gpu,
@@ -331,19 +331,20 @@ def _default_batch(run: Run, gpu: Gpu, rules: Rules, *, large: bool) -> int:
     return rules.large_batch if large else rules.small_batch
 
 
-def _batches(shape: Shape, layout: Layout, rules: Rules, *, second_runner: bool) -> int:
+def _batches(shape: Shape, run: Run, rules: Rules, *, second_runner: bool) -> int:
     """Return the batches whose tokens a sliding window keeps at a time.
 
     Source: max_concurrent_batches of vllm/config/vllm.py; scheduling is asynchronous by default
-    but for pooling models.
+    but for pooling models and beside n-grams.
     """
+    pipeline = run.layout.pipeline
     if not rules.in_flight:
         return 1
-    if shape.labels is not None:
-        return layout.pipeline
+    if shape.labels is not None or (run.drafting is not None and run.draft is None):
+        return pipeline
     if second_runner:
-        return layout.pipeline + 1
-    return 2 if layout.pipeline == 1 else layout.pipeline
+        return pipeline + 1
+    return 2 if pipeline == 1 else pipeline
 
 
 class _Start(NamedTuple):
