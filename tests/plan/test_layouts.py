@@ -111,6 +111,14 @@ def test_one_machine_of_a_kind_of_gpu_sends_nothing_to_others() -> None:
     assert "more GPU" not in none_fits
 
 
+@pytest.mark.parametrize("gpu", ["24GiB:3", "h100:1", "h100"])
+def test_the_gpus_that_are_missing_are_named_so_that_they_can_be_asked_for(gpu: str) -> None:
+    found = json.loads(plan("70b", "--gpu", gpu, "--json")[1])
+    (more,) = (each["option"] for each in found["changes"] if "more GPU" in each["cost"])
+    asked = [] if "--gpu" in more else ["--gpu", gpu]
+    assert plan("70b", *more.split(), *asked)[0] == 0
+
+
 def test_what_is_said() -> None:
     code, text, _ = plan("405b", "--gpu", "h100:8", "--nodes", "2")
     assert code == 0

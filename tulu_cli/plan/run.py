@@ -9,6 +9,7 @@ from tulu_cli.errors import BadInput, DoesNotFit, UsageError
 from tulu_cli.plan.gpus import Gpu, catalogue_gpu, parse_gpu
 from tulu_cli.plan.quantization import without_plugin
 from tulu_cli.plan.search import (
+    Change,
     Plan,
     concurrency_by_context,
     fewest_gpus,
@@ -188,6 +189,7 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
         _print_found(chosen, streams, models[0], _find(chosen, found[0]))
         return
     plans = [plan_of(each, chosen.concurrency, more_gpus=not options) for each in found]
+    plans = [_with_gpus(chosen.gpu, plan) for plan in plans]
     if log is not None:
         _print_comparison(chosen, streams, log, plans[0], version)
         return
@@ -195,6 +197,23 @@ def _run_vllm(chosen: PlanOptions, streams: "Streams", machine: "Callable[[], Ma
     if chosen.plot:
         _draw(chosen.plot, streams, plans)
     _conclude(streams, [(plan.estimate.model.name, plan.judgement) for plan in plans])
+
+
+def _with_gpus(asked: str | None, plan: Plan) -> Plan:
+    """Return the plan with changes that name as many GPUs as they need, where --gpu counts them."""
+    kind, colon, _ = (asked or "").partition(":")
+    layout = plan.estimate.run.layout
+    if not colon:
+        return plan
+
+    def named(change: Change) -> Change:
+        flag, *values = change.option.split()
+        if flag != "-tp":
+            return change
+        gpus = layout.gpus // layout.tensor * int(values[0])
+        return change._replace(option=f"{change.option} --gpu {kind}:{gpus}")
+
+    return plan._replace(changes=tuple(map(named, plan.changes)))
 
 
 def _weigh(

@@ -267,7 +267,8 @@ def _more_gpus(found: Estimate, concurrency: int) -> Iterator[Change]:
         run = found.run._replace(layout=layout._replace(tensor=gpus))
         if _fits(found, found.model, run, concurrency):
             more = run.layout.gpus - layout.gpus
-            yield Change(f"-tp {gpus}", f"{more} more GPU{'s' * (more > 1)}")
+            stages = f" -pp {layout.pipeline}" if layout.pipeline > 1 else ""
+            yield Change(f"-tp {gpus}{stages}", f"{more} more {'GPUs' if more > 1 else 'GPU'}")
             return
 
 
