@@ -55,6 +55,11 @@ def test_another_user_gets_nowhere(
         (["--api-key-file", "x"], 2, "--api-key-file goes with --host"),
         (["--host", "::", "--api-key-file", "/nowhere"], 65, "--api-key-file '/nowhere' cannot be"),
         (["--host", "::", "--keep-alive", "1m"], 2, "--keep-alive is for a private engine"),
+        (
+            [*VLLM, "--ray", "auto", "--engine-arg", "distributed_executor_backend=mp"],
+            2,
+            "--engine-arg distributed_executor_backend contradicts --ray: leave it out.",
+        ),
         ([*VLLM, "--ray", ""], 2, "--ray takes the address of a Ray cluster, such as auto or HOST"),
         ([*VLLM, "--nodes", "2", "--draft-tokens", "3"], 2, "--draft-tokens goes with --draft MO"),
         (["--ray", "auto"], 2, "--ray needs --engine vllm: fake runs on one machine."),

@@ -90,14 +90,12 @@ def test_arguments_of_the_user_win_or_are_refused() -> None:
     asked = ("--engine-arg", "generation_config=auto", "--engine-arg")
     text = serve("8b", "--replicas", "2", "-tp", "1", *asked, "enable_prompt_tokens_details=false")
     assert "--generation-config auto --no-enable-prompt-tokens-details" in text
-    check_arguments(["distributed_executor_backend"])
-    for name, ray, said in (
-        ("data_parallel_size", None, "contradicts the script: give --replicas instead"),
-        ("node_rank", None, "is what the script sets itself: leave it out"),
-        ("distributed_executor_backend", "auto", "is what the script sets itself: leave it out"),
+    for name, said in (
+        ("data_parallel_size", "contradicts the script: give --replicas instead"),
+        ("node_rank", "is what the script sets itself: leave it out"),
     ):
         with pytest.raises(UsageError, match=f"--engine-arg {name} {said}"):
-            check_arguments([name], ray)
+            check_arguments(["dtype", name])
 
 
 def test_settings_of_this_machine_are_said_to_be_left_out() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.models import ModelRef
+    from tulu_cli.settings import Settings
     from tulu_cli.streams import Streams
 
 
@@ -224,6 +225,10 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
     if chosen.ray == "":
         raise UsageError("--ray takes the address of a Ray cluster, such as auto or HOST:PORT.")
+    if chosen.ray is not None and "distributed_executor_backend" in chosen.load.engine_args:
+        raise UsageError(
+            "--engine-arg distributed_executor_backend contradicts --ray: leave it out."
+        )
     if chosen.is_printed:
         check_printed(chosen)
 
@@ -246,24 +251,27 @@ def check_printed(chosen: ServeOptions) -> None:
     engine = settings.get("engine")
     if settings.is_flag("engine") and engine not in ("auto", "vllm"):
         raise UsageError(f"{flag} is for vLLM's server: {engine} runs on one machine, as one.")
-    of_one = {
-        "adapter": bool(chosen_adapters(settings).get("adapter"))
-        and "--enable-lora --lora-modules",
-        "draft": is_chosen(settings) and "--speculative-config",
-    }
-    for name, vllms in ((name, vllms) for name, vllms in of_one.items() if vllms):
-        is_flag, origin = settings.is_flag(name), settings.values[name].origin
-        raise UsageError(
-            f"{f'--{name}' if is_flag else f'{name} ({origin})'} is for one engine: for several, "
-            f"{'' if is_flag else f'give --{name} none, and '}add vLLM's own {vllms} to the "
-            f"command that {flag} prints."
-        )
+    own = f"to the command that {flag} prints"
+    if chosen_adapters(settings).get("adapter"):
+        raise _for_one_engine(settings, "adapter", f"--enable-lora and --lora-modules {own}")
+    if is_chosen(settings):
+        raise _for_one_engine(settings, "draft", f"--speculative-config {own}")
     if chosen.load.deterministic:
         raise UsageError(
             "--deterministic is for one engine: for several, set VLLM_BATCH_INVARIANT=1 on each "
             "machine, and give --engine-arg enable_prefix_caching=false."
         )
-    check_arguments(chosen.load.engine_args, chosen.ray)
+    check_arguments(chosen.load.engine_args)
+
+
+def _for_one_engine(settings: "Settings", name: str, added: str) -> UsageError:
+    """Make the refusal of a setting, by a flag or not, that a script does not have."""
+    if settings.is_flag(name):
+        return UsageError(f"--{name} is for one engine: for several, add vLLM's own {added}.")
+    return UsageError(
+        f"{name} ({settings.values[name].origin}) is for one engine: for several, give --{name} "
+        f"none, and add vLLM's own {added}."
+    )
 
 
 def left_out(chosen: ServeOptions) -> Iterator[str]:

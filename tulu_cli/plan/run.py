@@ -421,8 +421,11 @@ def _choose_layout(chosen: PlanOptions, model: Model, count: int) -> Layout:
     # One GPU by its name alone says which kind, and the layout how many.
     counted = chosen.gpu is None or ":" in chosen.gpu or chosen.machines > 1
     is_script = chosen.nodes is not None or replicas.data > 1
-    asked = tensor if is_script and counted and chosen.log is None else tensor or 1
-    found = share_machines(machines, replicas.data, tensor=asked, pipeline=pipeline)
+    if chosen.log is not None:
+        found = Layout(tensor or 1, pipeline or 1)
+    else:
+        asked = tensor if is_script and counted else tensor or 1
+        found = share_machines(machines, replicas.data, tensor=asked, pipeline=pipeline)
     layout = replicas._replace(tensor=found.tensor, pipeline=found.pipeline)
     if counted and layout.gpus > count * chosen.machines:
         replicated = f" -dp {layout.data}" if layout.data > 1 else ""

@@ -89,20 +89,19 @@ _OWN = (
     "data_parallel_rpc_port",
     "data_parallel_hybrid_lb",
     "data_parallel_external_lb",
+    "data_parallel_backend",
 )
-_OVER_RAY = ("distributed_executor_backend", "data_parallel_backend")
 
 
-def check_arguments(given: Iterable[str], ray: str | None = None) -> None:
+def check_arguments(given: Iterable[str]) -> None:
     """Raise UsageError for arguments of the engine that the script itself has to set.
 
-    `given` are the names of those that the user gives by --engine-arg; `ray` is the address of the
-    Ray cluster, if one runs the script.
+    `given` are the names of those that the user gives by --engine-arg.
     """
     for name in given:
         if option := _LAID.get(name):
             raise UsageError(f"--engine-arg {name} contradicts the script: give {option} instead.")
-        if name in _OWN or (ray is not None and name in _OVER_RAY):
+        if name in _OWN:
             raise UsageError(f"--engine-arg {name} is what the script sets itself: leave it out.")
 
 
