@@ -60,6 +60,11 @@ def test_another_user_gets_nowhere(
             2,
             "--engine-arg distributed_executor_backend contradicts --ray: leave it out.",
         ),
+        (
+            ["--host", "::1", "--engine-arg", "port=9"],
+            2,
+            "--engine-arg port contradicts --host and --port: leave it out.",
+        ),
         ([*VLLM, "--ray", ""], 2, "--ray takes the address of a Ray cluster, such as auto or HOST"),
         ([*VLLM, "--nodes", "2", "--draft-tokens", "3"], 2, "--draft-tokens goes with --draft MO"),
         (["--ray", "auto"], 2, "--ray needs --engine vllm: fake runs on one machine."),

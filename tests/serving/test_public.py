@@ -156,13 +156,16 @@ def test_arguments_as_options() -> None:
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("ignore")  # vLLM has its own when it is imported
 def test_vllms_own_parser_takes_what_we_give_it(demo_directory: Path) -> None:
-    changes: dict[str, Any] = {"engine_args": {"max_num_seqs": 4}, "gpu_memory_utilization": 0.5}
+    changes: dict[str, Any] = {
+        "engine_args": {"max_num_seqs": 4, "uvicorn_log_level": "info"},
+        "gpu_memory_utilization": 0.5,
+    }
     arguments = public_arguments(spec_of(demo_directory, **changes), "127.0.0.1", 8123, "mine")
     found = parsed(arguments)
     assert (found.host, found.port, found.max_num_seqs) == ("127.0.0.1", 8123, 4)
     assert found.model_tag == str(demo_directory)
     assert (found.served_model_name, found.max_model_len) == (["demo", "mine"], CONTEXT)
-    assert found.allowed_origins == []
+    assert (found.allowed_origins, found.uvicorn_log_level) == ([], "info")
     assert found.middleware == ["tulu_cli.serving.guard.VllmGuard"]
 
 

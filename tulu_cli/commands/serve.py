@@ -217,12 +217,17 @@ def run(chosen: ServeOptions, streams: "Streams", machine: "Machine") -> None:
 
 def check_combinations(chosen: ServeOptions) -> None:
     """Raise UsageError for options that contradict one another."""
+    from tulu_cli.serving.public import FIXED
+
     if chosen.host is None and chosen.api_key_file is not None:
         raise UsageError("--api-key-file goes with --host: a private socket needs no key.")
     if chosen.host is not None and chosen.detach:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
+    for name in FIXED if chosen.host is not None else ():
+        if name in chosen.load.engine_args:
+            raise UsageError(f"--engine-arg {name} contradicts --host and --port: leave it out.")
     if chosen.ray == "":
         raise UsageError("--ray takes the address of a Ray cluster, such as auto or HOST:PORT.")
     if chosen.ray is not None and "distributed_executor_backend" in chosen.load.engine_args:

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.vllm.settings import engine_arguments, lora_options, serve_arguments
@@ -12,6 +13,7 @@ from tulu_cli.errors import BadInput, TuluError, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
 _GUARD = "tulu_cli.serving.guard.VllmGuard"
+FIXED = ("host", "port", "middleware")  # arguments of its server that the user gives by options
 
 
 def read_key(file: str | None, host: str) -> str | None:
@@ -93,17 +95,18 @@ def served_names(name: str, alias: str | None) -> tuple[str, ...]:
 
 
 def public_arguments(spec: EngineSpec, host: str, port: int, alias: str | None = None) -> list[str]:
-    """Return the options of vLLM's server, without the key, which `ps` would show."""
-    server = {
+    """Return the options of vLLM's server, without the key, which `ps` would show.
+
+    The user's own arguments win over ours, but for the address, the port and the guard.
+    """
+    server: dict[str, Any] = {
         "served_model_name": served_names(spec.name, alias),
-        "host": host,
-        "port": port,
         "uvicorn_log_level": "warning",
         "disable_fastapi_docs": True,
         "enable_prompt_tokens_details": True,
         "allowed_origins": [],
-        # vLLM's own key guards /v1 alone.
-        "middleware": _GUARD,
     }
-    options = serve_arguments(engine_arguments(spec) | server)
+    # vLLM's own key guards /v1 alone.
+    fixed = {"host": host, "port": port, "middleware": _GUARD}
+    options = serve_arguments(server | engine_arguments(spec) | fixed)
     return [*options, *lora_options(spec.adapters)]
