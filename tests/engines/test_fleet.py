@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -49,13 +50,15 @@ class Small:
         self.most = self.opened = 0
         self.is_dead = self.is_out = False
         self.hangs = threading.Event()
-        self.why_not: TuluError | None = None
+        self.why_not: Exception | None = None
+        self.opening: Callable[[], object] = lambda: None
         self._ended = threading.Event()
 
     def member(self, *, asks: bool = True) -> Member:
         return Member(self.name, self._open, self._is_alive if asks else None)
 
     def _open(self) -> "Small":
+        self.opening()
         if self.why_not is not None:
             raise self.why_not
         if self.is_dead:
@@ -147,9 +150,12 @@ def names(tokens: Iterable[int]) -> list[str]:
     return list(map(str, tokens))
 
 
-def opened(*engines: Small, said: list[str] | None = None, asks: bool = True) -> Fleet:
+def opened(
+    *engines: Small, said: list[str] | None = None, asks: bool = True, loads: bool = False
+) -> Fleet:
     say = (lambda _line: None) if said is None else said.append
-    fleet = Fleet([one.member(asks=asks) for one in engines], say=say, patience=HASTE)
+    members = [one.member(asks=asks) for one in engines]
+    fleet = Fleet(members, say=say, patience=HASTE, loads=loads)
     fleet.open(grace_seconds=1)
     return fleet
 
@@ -298,6 +304,39 @@ def test_members_join_late_and_wrong_ones_are_left_out() -> None:
         EngineDied, match=r"None of 2 servers answers\. first is dead\. late is dead"
     ):
         opened(first, late)
+
+
+def test_where_members_load_one_that_cannot_leaves_the_others_to_begin() -> None:
+    said: list[str] = []
+    slow, wrong = Small("slow"), Small("wrong")
+    slow.opening = partial(time.sleep, 0.1)
+    wrong.why_not = ModelNotFound("wrong has no weights.")
+    with closing(opened(slow, wrong, said=said, loads=True)) as fleet:
+        assert answers(fleet, range(9)) == names(range(9))
+    assert said == ["tulu: wrong has no weights. It is left out."]
+    with pytest.raises(ModelNotFound, match="no weights"):
+        opened(wrong, loads=True)
+
+
+def test_loading_again_may_take_longer_than_a_lost_member_is_waited_for() -> None:
+    only = Small("only")
+    with closing(opened(only, loads=True)) as fleet:
+
+        def die() -> None:
+            only.is_dead, only.opening = True, load
+
+        def load() -> None:
+            time.sleep(2 * HASTE.none_left)
+            only.is_dead = False
+
+        assert answers(fleet, range(50), {10: die}) == names(range(50))
+
+
+def test_a_failure_that_nobody_foresaw_ends_the_opening() -> None:
+    odd = Small("odd")
+    odd.why_not = AttributeError("no such thing")
+    with pytest.raises(AttributeError, match="no such thing"):
+        opened(odd)
 
 
 def test_no_more_is_read_than_the_members_will_soon_take() -> None:

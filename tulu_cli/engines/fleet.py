@@ -192,6 +192,10 @@ class Fleet:
 
     `say` is called by the consumer's thread alone. `info` is that of the member that was open
     first, and there once `open` has returned.
+
+    With `loads`, opening a member loads its engine, and is not only asking whether it is there: a
+    member that never can be opened does not keep the others from beginning, and the time in which
+    one is opened again does not count as time in which none is left.
     """
 
     info: EngineInfo
@@ -203,8 +207,10 @@ class Fleet:
         noun: str = "server",
         say: Callable[[str], None] = lambda _line: None,
         patience: Patience | None = None,
+        loads: bool = False,
     ) -> None:
         self.noun = noun
+        self._loads = loads
         self._say = say
         self._patience = patience or Patience()
         self._lock = threading.Lock()
@@ -250,8 +256,8 @@ class Fleet:
         """Open the members, and return once one is open and the others were tried.
 
         Those that need more than `grace_seconds` after that are taken in later, as are those that
-        do not answer yet. Raise the error of a member that it makes no sense to try again, and
-        EngineDied if none answers.
+        do not answer yet. Raise the error of a member that it makes no sense to try again, where
+        the members load only if none can be opened, and EngineDied if none answers.
         """
         with self._lock:
             self._is_begun = True
@@ -274,7 +280,7 @@ class Fleet:
             self._for_consumer.wait(left)
         self._is_started = True
         for seat in self._seats:
-            if seat.state == "away":
+            if seat.state == "away" or (seat.state == "opening" and seat.why is not None):
                 self._said.append(f"tulu: {seat.why} It is asked again meanwhile.")
             elif seat.state == "opening":
                 self._said.append(f"tulu: {seat.member.name} is not open yet; it joins later.")
@@ -386,7 +392,8 @@ class Fleet:
     def _watch(self) -> None:
         """Have silent members asked whether they live. Raise EngineDied if none is left."""
         now = time.monotonic()
-        if now - self._watched_at < min(1.0, self._patience.silence):
+        since = now - self._watched_at
+        if since < min(1.0, self._patience.silence):
             return
         self._watched_at = now
         for seat in self._seats:
@@ -394,7 +401,7 @@ class Fleet:
             if is_silent and not seat.is_being_asked and seat.member.is_alive is not None:
                 seat.is_being_asked = True
                 threading.Thread(target=self._ask, args=(seat,), daemon=True).start()
-        self._check_any_is_left(now)
+        self._check_any_is_left(now, since)
 
     def _ask(self, seat: _Seat) -> None:
         """Give a silent member up if it does not live any more."""
@@ -408,8 +415,12 @@ class Fleet:
             said = f"{seat.member.name} hangs: it has said nothing for {duration(silent)}."
             self._lose(seat, EngineDied(said))
 
-    def _check_any_is_left(self, now: float) -> None:
-        if any(seat.state in ("opening", "open", "resting") for seat in self._seats):
+    def _check_any_is_left(self, now: float, since: float) -> None:
+        """Raise EngineDied where none is left for too long; `since` are seconds from the last time.
+
+        A member that is opened again is not left yet, but the time of loading does not count.
+        """
+        if any(self._is_left(seat) for seat in self._seats):
             self._none_since = None
             return
         patience = self._patience.none_left
@@ -421,10 +432,16 @@ class Fleet:
             self._said.append(
                 f"tulu: no {self.noun} is left; waiting {duration(patience)} for one to come back."
             )
+        elif self._loads and any(seat.state == "opening" for seat in self._seats):
+            self._none_since += since
         elif now - self._none_since >= patience:
             raise EngineDied(
                 f"No {self.noun} is left, and none came back within {duration(patience)}. {why}"
             )
+
+    def _is_left(self, seat: _Seat) -> bool:
+        is_joining = seat.state == "opening" and not seat.has_been_tried
+        return is_joining or seat.state in ("open", "resting")
 
     # The members' side: each in its thread.
 
@@ -466,6 +483,9 @@ class Fleet:
 
     def _open(self, seat: _Seat) -> None:
         was_open = seat.proven > 0.0
+        if self._loads:
+            with self._lock:
+                seat.state = "opening"
         try:
             engine = seat.member.open()
         except TuluError as error:
@@ -494,19 +514,27 @@ class Fleet:
             self._postpone(seat)
         else:
             seat.state = "left out"
-            self._said.append(f"tulu: {seat.member.name} is left out: {error}")
+            name, said = seat.member.name, str(error)
+            is_named = said.startswith(name)
+            self._said.append(
+                f"tulu: {said} It is left out." if is_named else f"tulu: {name} is left out: {said}"
+            )
         self._notify_all()
 
     def _are_opened(self, until: float | None) -> bool:
         """Return True if enough members are open for a begin. Raise TuluError if none can be."""
-        for seat in self._seats:
-            if seat.why is not None and not _may_pass(seat.why):
-                raise seat.why
+        if self._fatal is not None:
+            raise self._fatal
+        reasons = [seat.why for seat in self._seats if seat.why is not None]
+        finals = [why for why in reasons if not _may_pass(why)]
+        if finals and not self._loads:
+            raise finals[0]
         if any(not seat.has_been_tried for seat in self._seats):
             return until is not None and time.monotonic() >= until
         if any(seat.state == "open" for seat in self._seats):
             return True
-        reasons = [seat.why for seat in self._seats if seat.why is not None]
+        if finals:
+            raise finals[0]
         raise none_answers(reasons, self.noun)
 
     def _next_run(self, seat: _Seat) -> _Run | None:

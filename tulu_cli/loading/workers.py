@@ -82,7 +82,7 @@ def open_workers(
             return Member(name, partial(cluster.open_worker, name, order))
 
         known = cluster.room()
-        fleet = Fleet(map(member, range(1, known + 1)), noun="worker", say=streams.say)
+        fleet = Fleet(map(member, range(1, known + 1)), noun="worker", say=streams.say, loads=True)
         is_over = threading.Event()
 
         def add_joining() -> None:
