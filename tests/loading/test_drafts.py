@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adapters import make_adapter
-from tulu_cli.batch.options import BatchOptions
+from tulu_cli.batch.options import BatchOptions, check_model
 from tulu_cli.batch.requests import identity
 from tulu_cli.commands.ps import row_of
 from tulu_cli.core import EngineInfo, Sampling
@@ -19,7 +19,7 @@ from tulu_cli.errors import NoEngine, TuluError, UsageError
 from tulu_cli.loading import LoadOptions, Prepared, TokenModel, drafts, prepare
 from tulu_cli.loading.servers import order_of, wanted_of
 from tulu_cli.machine import Gpu, read_machine
-from tulu_cli.models.draft import Draft
+from tulu_cli.models.draft import NONE, Draft
 from tulu_cli.prompt import LateTokenizer
 from tulu_cli.request.request import request_maker
 from tulu_cli.settings import Setting, Settings
@@ -135,6 +135,8 @@ def test_what_cannot_draft_is_said(
         prepared(model=model, draft="ngram")
     with pytest.raises(UsageError, match="whether http://here drafts is decided where"):
         drafts.refuse_draft(settings(draft="ngram"), "http://here")
+    with pytest.raises(UsageError, match="--draft-tokens is for an engine that is loaded here"):
+        drafts.refuse_draft(settings(draft_tokens=6), "http://here")
 
 
 def test_a_draft_of_the_settings_that_does_not_go_is_left_out_and_said(
@@ -153,8 +155,8 @@ def test_a_draft_of_the_settings_that_does_not_go_is_left_out_and_said(
     assert made.token_model().draft is None
     said = streams.stderr.getvalue().decode()  # type: ignore[attr-defined]
     assert f"tulu: draft = {draft} (TULU_DRAFT) is left out: {draft} is a head for" in said
-    alone = LoadOptions(given).without_draft().settings.values
-    assert set(alone) == {"model", "engine"}, "evaluations record none"
+    alone = LoadOptions(given).without_draft().settings
+    assert alone.get("draft") == NONE, "evaluations use no warm engine that drafts either"
 
 
 def test_sampling_that_vllm_does_not_do_beside_a_draft_is_said_before_it_is_loaded(
@@ -165,6 +167,10 @@ def test_sampling_that_vllm_does_not_do_beside_a_draft_is_said_before_it_is_load
     here.request((1, 2), Sampling(temperature=0.0))
     with pytest.raises(UsageError, match="loses the temperature on a CPU"):
         here.request((1, 2), Sampling(temperature=0.7))
+    batch, decided = BatchOptions(options), prepare(options, MACHINE, Streams.test())
+    with pytest.raises(UsageError, match="loses the temperature on a CPU"):
+        check_model(batch, decided)
+    check_model(replace(batch, score=True), decided)
     on_gpu = request_maker(prepare(options, replace(MACHINE, gpus=(GPU,)), Streams.test()))
     on_gpu.request((1, 2), Sampling(temperature=0.7))
     for sampling in (Sampling(min_p=0.1), Sampling(logit_bias={1: 2.0})):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tulu_cli.batch.requests import check_sampling
 from tulu_cli.batch.rows import FORMATS, Template
 from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.shards import Shard
@@ -13,6 +14,7 @@ from tulu_cli.errors import UsageError
 from tulu_cli.loading import TokenModel
 from tulu_cli.prompt.thinking import check_variables, no_thoughts, writes_thoughts
 from tulu_cli.settings import KEYS
+from tulu_cli.text import plural
 
 if TYPE_CHECKING:
     from tulu_cli.engines.ray import RayOptions
@@ -108,6 +110,10 @@ def check_model(chosen: BatchOptions, prepared: "Prepared") -> None:
         limits = prepared.settings.is_flag("max_reasoning_tokens")
         if limits and not writes_thoughts(tokens.tokenizer):
             raise no_thoughts("--max-reasoning-tokens")
+    if not chosen.score:
+        check_sampling(chosen, prepared)
+    if chosen.ray is not None:
+        _check_split(chosen, prepared)
     prepared.model.refuse(
         chosen.constraint,
         allow_special=chosen.allow_special,
@@ -116,6 +122,21 @@ def check_model(chosen: BatchOptions, prepared: "Prepared") -> None:
         engine_arg=chosen.load.engine_args,
         score=chosen.score,
     )
+
+
+def _check_split(chosen: BatchOptions, prepared: "Prepared") -> None:
+    """Raise UsageError for GPUs of a worker that vLLM would not use, or would lack.
+
+    transformers divides a model among all that it sees.
+    """
+    asked, spec = chosen.ray and chosen.ray.gpus_per_worker, prepared.token_model().spec
+    own = any("parallel" in name for name in chosen.load.engine_args)
+    split = spec.tensor_parallel_size * spec.pipeline_parallel_size
+    if asked and asked != split and prepared.choice.engine == "vllm" and not own:
+        raise UsageError(
+            f"--gpus-per-worker {asked}: vLLM splits the model over {plural(split, 'GPU')}, by -tp "
+            "times -pp: give the same number of both."
+        )
 
 
 def _check_scoring(chosen: BatchOptions) -> None:
@@ -132,6 +153,7 @@ def _check_scoring(chosen: BatchOptions) -> None:
         "--logprobs": chosen.logprobs is not None,
         "--verify": chosen.verify is not None,
         "--draft": chosen.load.settings.is_flag("draft"),
+        "--draft-tokens": chosen.load.settings.is_flag("draft_tokens"),
     }
     for name in filter(given.get, given):
         raise UsageError(f"--score generates nothing: leave {name} out.")

@@ -15,7 +15,7 @@ from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
 from tulu_cli.prompt.thinking import check_variables, no_thoughts
 from tulu_cli.protocol.sampling import read_logit_bias
 from tulu_cli.request.inputs import well_formed
-from tulu_cli.request.request import request_maker
+from tulu_cli.request.request import check_drafting, request_maker
 from tulu_cli.request.sampling import advised, decide, unchosen
 from tulu_cli.settings import KEYS, Setting, Settings
 
@@ -38,15 +38,7 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         strict_roles=chosen.strict_roles,
         variables=chosen.variables,
     )
-    generation = prepared.model.generation_config
-    common: dict[str, Any] = {
-        "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
-        "n": chosen.n,
-        "ignore_eos": chosen.ignore_eos,
-        "logit_bias": chosen.logit_bias,
-        "constraint": chosen.constraint,
-        "logprobs": chosen.logprobs,
-    }
+    generation, common = prepared.model.generation_config, _common(chosen)
 
     def make(row: "Row") -> Request:
         settings, own = override(prepared.settings, row.sampling)
@@ -65,6 +57,28 @@ def row_requests(chosen: "BatchOptions", prepared: Prepared) -> "Callable[[Row],
         return _checked(made, row)
 
     return make
+
+
+def _common(chosen: "BatchOptions") -> dict[str, Any]:
+    """Return the parameters of a row that are not settings, for rows without their own."""
+    return {
+        "stop": tuple(well_formed(text, "--stop") for text in chosen.stop),
+        "n": chosen.n,
+        "ignore_eos": chosen.ignore_eos,
+        "logit_bias": chosen.logit_bias,
+        "constraint": chosen.constraint,
+        "logprobs": chosen.logprobs,
+    }
+
+
+def check_sampling(chosen: "BatchOptions", prepared: Prepared) -> None:
+    """Raise UsageError or BadInput for sampling that no row could be answered with.
+
+    That of a row with values of its own is checked with the row.
+    """
+    sampling = decide(prepared.settings, prepared.model.generation_config, **_common(chosen))
+    if isinstance(prepared.model, TokenModel):
+        check_drafting(prepared.model, sampling)
 
 
 def _checked(made: Request, row: "Row") -> Request:

@@ -6,7 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tulu_cli.batch.records import Answer
     from tulu_cli.batch.rows import BadRow
     from tulu_cli.engines.base import Engine
-    from tulu_cli.loading import Prepared
+    from tulu_cli.loading import LoadOptions, Prepared
     from tulu_cli.machine import Machine
     from tulu_cli.streams import Streams
 
@@ -48,7 +48,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
         opened(chosen.source, streams) as source,
         reached(chosen.ray, chosen.load.settings, machine, streams) as cluster,
     ):
-        prepared = prepare(chosen.load, cluster.machine() if cluster else machine, streams)
+        prepared = prepare(_load(chosen), cluster.machine() if cluster else machine, streams)
         check_model(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
@@ -66,6 +66,16 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
 
             answer_rows(chosen, prepared, source, session, opening)
             session.conclude()
+
+
+def _load(chosen: "BatchOptions") -> "LoadOptions":
+    """Return where the answers come from: for scores, which nothing drafts, without the draft.
+
+    A warm engine with any draft scores alike.
+    """
+    if not chosen.score:
+        return chosen.load
+    return replace(chosen.load, settings=chosen.load.settings.without("draft"))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from tulu_cli.loading import (
     with_weights,
 )
 from tulu_cli.machine import Machine
-from tulu_cli.models.draft import NGRAM
+from tulu_cli.models.draft import NGRAM, NONE
 from tulu_cli.prompt import ChatEncoder
 from tulu_cli.prompt.thinking import writes_thoughts
 from tulu_cli.request.request import RequestMaker
@@ -120,8 +120,10 @@ class LoadedModel:
         """Load another model. One that cannot be loaded leaves the old one the chosen one."""
         before = self._options, self.prepared
         settings = self._options.settings.without("adapter")  # which are of the old one
-        if settings.get("draft") != NGRAM:
-            settings = settings.without("draft")
+        draft = settings.get("draft", NONE)
+        if draft not in (NGRAM, NONE):
+            settings = settings.without("draft").without("draft_tokens")
+            self._streams.say(f"tulu: the draft {draft} is of the model before, and left out.")
         options = replace(self._options, settings=_with(settings, "model", name))
         quiet = replace(options, verbose=False)
         prepared = with_weights(prepare(quiet, self._machine, self._streams), self._streams)

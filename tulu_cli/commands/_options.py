@@ -596,6 +596,7 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
 
     settings = read_settings(with_greedy(flags))
     check_server_options(settings, no_server=flags.get("no_server", False))
+    _check_several(flags, settings)
     switches = (
         "no_server",
         "offline",
@@ -611,6 +612,18 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
         server_wait=seconds(flags.get("server_wait") or "5m", "--server-wait"),
         **{name: flags.get(name, False) for name in switches},
     )
+
+
+def _check_several(flags: "Mapping[str, Any]", settings: "Settings") -> None:
+    """Raise UsageError for options of several servers where not more than one may answer."""
+    from tulu_cli.loading.servers import are_several
+
+    if are_several(settings) and not flags.get("no_server") and flags.get("ray") is None:
+        return
+    for name in ("mixed", "server_wait"):
+        if flags.get(name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} goes with several servers: --server names each.")
 
 
 def check_one_adapter(settings: "Settings") -> None:

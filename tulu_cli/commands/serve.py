@@ -371,12 +371,17 @@ def become_vllms_server(chosen: ServeOptions, prepared: "Prepared", key: str | N
     from tulu_cli.serving.public import KEY_VARIABLE, bound, public_arguments
 
     model = prepared.token_model()
-    if model.drafts_on_cpu:
-        raise UsageError(
-            "On a CPU vLLM loses the temperature of a request where a draft is loaded, and on a "
-            "port anybody may ask for one: leave --draft or --host out."
-        )
     spec, host = model.spec, str(chosen.host)
+    if model.drafts_on_cpu:
+        why = (
+            "On a CPU vLLM loses the temperature of a request where a draft is loaded, and on a "
+            "port anybody may ask for one"
+        )
+        if prepared.settings.is_flag("draft"):
+            raise UsageError(f"{why}: leave --draft or --host out.")
+        found = prepared.settings.values["draft"]
+        prepared.say(f"tulu: draft = {model.draft} ({found.origin}) is left out: {why}.")
+        spec = replace(spec, draft=None)
     bound(host, chosen.port).close()  # that it can be had is known before vLLM is imported
     arguments = public_arguments(spec, host, chosen.port, model.files.ref.name)
     command = [*host_command("vllm"), "--public", spec.device, *arguments]

@@ -18,9 +18,11 @@ from tulu_cli.errors import ModelNotFound, UsageError
 from tulu_cli.loading import adapters, drafts, servers
 from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
+from tulu_cli.models.draft import NONE
 from tulu_cli.models.reference import IsAdapter
 from tulu_cli.prompt import LateTokenizer, Tokenizer
 from tulu_cli.render.talk import progress_on
+from tulu_cli.settings import Setting
 from tulu_cli.text import gib, one_line
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
 
@@ -61,8 +63,13 @@ class LoadOptions:
     server_wait: float = 300.0
 
     def without_draft(self) -> "LoadOptions":
-        """Return the options for the model alone, for what is measured and recorded."""
-        return replace(self, settings=self.settings.without("draft").without("draft_tokens"))
+        """Return the options for the model alone, for what is measured and recorded.
+
+        A warm engine that drafts does not answer in its place either.
+        """
+        settings = self.settings.without("draft_tokens")
+        alone = {**settings.values, "draft": Setting(NONE, "default")}
+        return replace(self, settings=replace(settings, values=alone))
 
 
 @dataclass(frozen=True, slots=True)

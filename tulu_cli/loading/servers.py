@@ -350,7 +350,9 @@ def choice_for(server: Endpoint | ChatServer, reason: str) -> EngineChoice:
 
 
 def _versions(machine: Machine) -> dict[str, str]:
-    return {"tulu": __version__, **machine.packages}
+    """Return the releases that an engine's answers may depend on, which Ray's is not among."""
+    packages = {name: value for name, value in machine.packages.items() if name != "ray"}
+    return {"tulu": __version__, **packages}
 
 
 def _plain(value: Any) -> Any:

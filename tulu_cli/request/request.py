@@ -102,7 +102,7 @@ class RequestMaker:
         Raise UsageError for sampling that vLLM does not do beside a draft.
         """
         model = self._token_model()
-        _check_drafting(model, sampling)
+        check_drafting(model, sampling)
         return Request(ids, sampling, model.end_token_ids, thoughts=thoughts, adapter=model.adapter)
 
     def completion(self, text: str, sampling: Sampling) -> Request:
@@ -159,7 +159,7 @@ class RequestMaker:
         return self.model
 
 
-def _check_drafting(model: TokenModel, sampling: Sampling) -> None:
+def check_drafting(model: TokenModel, sampling: Sampling) -> None:
     """Raise UsageError for sampling that vLLM refuses beside a draft, or does wrongly on a CPU.
 
     On a CPU temperature, top_k and top_p are lost there, as in vllm/utils/cpu_triton_utils.py of

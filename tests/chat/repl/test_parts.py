@@ -136,6 +136,18 @@ def test_a_model_that_is_not_there_leaves_the_loaded_one(resident: LoadedModel) 
     assert resident.engine() is engine
 
 
+def test_another_model_has_no_draft_of_the_old_one(demo_directory: Path, tmp_path: Path) -> None:
+    other, streams = tmp_path / "other", Streams.test()
+    other.symlink_to(demo_directory)
+    values = {"engine": "fake", "model": str(demo_directory), "draft_tokens": 6}
+    settings = {name: Setting(value, "flag") for name, value in values.items()}
+    settings["draft"] = Setting("8b", "user")  # left out, as the fake engine drafts nothing
+    resident = LoadedModel(LoadOptions(Settings(settings), offline=True), Machine(), streams)
+    resident.switch(str(other))
+    said = streams.stderr.getvalue().decode()  # type: ignore[attr-defined]
+    assert "tulu: the draft 8b is of the model before, and left out." in said
+
+
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_chosen(
     resident: LoadedModel, demo_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
