@@ -170,8 +170,11 @@ def test_a_status_line_is_one_row_of_the_terminal_as_it_is_now(
         row = shown.removeprefix("\r\x1b[K")
         assert columns - 3 <= cells(row) < columns
         assert row.isprintable()
+    streams.say("beside it")  # in a row of its own, above the status
+    assert os.read(there, 10_000).decode() == f"\r\x1b[Kbeside it\r\n{row}"
     streams.show_status("")
-    assert os.read(there, 100) == b"\r\x1b[K"
+    streams.say("after it")
+    assert os.read(there, 100) == b"\r\x1b[Kafter it\r\n"
 
 
 def test_a_terminal_that_tells_no_width_is_as_wide_as_was_thought(

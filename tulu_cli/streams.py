@@ -13,6 +13,8 @@ from typing import BinaryIO, TextIO
 from tulu_cli.errors import BadInput, TuluError
 from tulu_cli.text import clip, one_line, terminal_safe
 
+_ERASE = "\r\x1b[K"  # what stands in the row of the terminal
+
 
 @dataclass
 class Streams:
@@ -31,6 +33,7 @@ class Streams:
     color: bool = False
     width: int = 80
     utf8: bool = True
+    _status: str = ""  # the line that stands on the terminal's stderr now
 
     @classmethod
     def standard(cls, color: str = "auto") -> "Streams":
@@ -95,9 +98,11 @@ class Streams:
     def say(self, line: str) -> None:
         """Write a line to stderr, always made safe: logs are read in terminals too.
 
-        If stderr cannot be written, the line is lost and the answer is not.
+        A status line gives way to it, and follows it. If stderr cannot be written, the line is lost
+        and the answer is not.
         """
-        self._talk(terminal_safe(line) + "\n")
+        status = self._status
+        self._talk(f"{_ERASE if status else ''}{terminal_safe(line)}\n{status}")
 
     def talk(self, text: str, *, faint: bool = False) -> None:
         """Write a text that grows to stderr, made safe as by `say`, without a line end."""
@@ -111,7 +116,8 @@ class Streams:
         row would be written over.
         """
         if self.stderr_tty and os.environ.get("TERM") != "dumb":
-            self._talk("\r\x1b[K" + clip(one_line(text), self.talk_width - 1))
+            self._status = clip(one_line(text), self.talk_width - 1)
+            self._talk(_ERASE + self._status)
 
     def read(self) -> bytes:
         """Return all of stdin. Raise BadInput if it cannot be read."""

@@ -1,17 +1,25 @@
 """A worker on Ray without Ray: what its process does between its driver and its engine."""
 
+import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.ray import RayOptions
-from tulu_cli.engines.ray.actor import LEAST_WAITING, Call
-from tulu_cli.errors import BadInput, EngineDied, NoEngine, TuluError
+from tulu_cli.engines.ray.actor import LEAST_WAITING, Call, Files, Order, WorkerActor
+from tulu_cli.engines.ray.cluster import place_of
+from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, NoEngine, TuluError, UsageError
 from tulu_cli.loading.workers import reached
 from tulu_cli.machine import Machine
+from tulu_cli.models import ModelFiles, ModelRef, locate, resolve
+from tulu_cli.prompt import LateTokenizer
 from tulu_cli.protocol.fields import BadField
 from tulu_cli.settings import read_settings
 from tulu_cli.streams import Streams
@@ -75,6 +83,63 @@ def test_errors_of_every_kind_come_through() -> None:
     assert (type(wrong), str(wrong)) == (BadInput, "n is wrong.")
     assert isinstance(failure, EngineDied)
     assert "RuntimeError: its memory is gone" in str(failure)
+
+
+def test_a_worker_loads_the_very_files_of_its_driver(
+    demo_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    shutil.copytree(demo_directory, ours)
+    shutil.copytree(ours, theirs)  # another machine's copy, of another time
+    os.utime(theirs / "config.json", (0, 0))
+    files = Files.of(resolve(str(ours)), ours)
+    assert replace(files, directory=theirs).here() == theirs
+    weights = theirs / "model.safetensors"
+    held = weights.read_bytes()
+    weights.write_bytes(held[: -(2**20)] + bytes(2**20))  # as large, and trained otherwise
+    with pytest.raises(ModelNotFound, match=f"{theirs} has other files there than here"):
+        replace(files, directory=theirs).here()
+    with pytest.raises(ModelNotFound, match=r"neither in .*gone nor in the cache"):
+        replace(files, ref=replace(files.ref, path=Path("/gone")), directory=Path("/gone")).here()
+    order = Order("fake", EngineSpec("m", ours, LateTokenizer(ours), 64), "0.0.1", files)
+    told = WorkerActor().load(order)
+    assert isinstance(told, NoEngine), "another release is not tried again"
+    # What the Hub has is named by its commit, whatever the main branch is on that machine.
+    asked: list[ModelRef] = []
+
+    def located(ref: ModelRef, *, offline: bool) -> ModelFiles:
+        assert offline
+        asked.append(ref)
+        return locate(resolve(str(ours)))
+
+    monkeypatch.setattr("tulu_cli.engines.ray.actor.locate", located)
+    commit = "0" * 40
+    hub = Files.of(resolve("ours", {"ours": "org/name@v2"}), Path("/there") / commit)
+    assert hub.here() == ours
+    assert (asked[0].repo, asked[0].revision) == ("org/name", commit)
+
+
+@pytest.mark.parametrize(
+    ("named", "place", "said"),
+    [
+        ("10.0.0.1:6379", "10.0.0.1:6379", ""),
+        ("local", "local", ""),
+        ("", "local", "127.0.0.1:1, the last one of this machine, does not answer: another one"),
+    ],
+)
+def test_where_auto_is(
+    named: str, place: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    heard: list[str] = []
+    assert place_of("auto", heard.append) == place
+    assert said in "".join(heard)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(UsageError, match=r"RAY_ADDRESS takes HOST:PORT, auto or local"):
+        place_of("auto", heard.append)
 
 
 def test_without_ray_it_says_how_to_get_it() -> None:

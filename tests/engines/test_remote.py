@@ -355,6 +355,23 @@ def test_an_empty_finish_reason_ends_nothing(
     assert "".join(event.text for event in events if isinstance(event, Text)) == "The sky"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"choices": [], "usage": {"prompt_tokens": 1}, "metrics": "none"},
+        {"choices": [{"index": 3, "text": "", "token_ids": [504]}]},
+        {"choices": [{"index": 0, "text": ""}]},
+        {"choices": 7},
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_an_error_of_its_server(
+    odd: dict[str, Any], stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    stranger.replies = [(200, b"data: %s\n\n" % json.dumps(odd).encode())]
+    with pytest.raises(EngineError, match=rf"server at {stranger.url}/v1 cannot be read: \w+Error"):
+        list(remote.stream(asker.request(temperature=0.5)))
+
+
 def test_an_error_in_mid_stream_has_its_class(
     stranger: Stranger, remote: Engine, asker: Asker
 ) -> None:

@@ -363,18 +363,14 @@ def _ray(
 
     That are its options without it, and flags that name another place.
     """
-    from tulu_cli.engines.ray import RayOptions
+    from tulu_cli.engines.ray import RayOptions, check_address
 
     if address is None:
         for option, value in (("--workers", workers), ("--gpus-per-worker", gpus)):
             if value is not None:
                 raise UsageError(f"{option} goes with --ray.")
         return None
-    if "://" in address:
-        raise UsageError(
-            f"--ray takes HOST:PORT, auto or local, not {address!r}: run tulu on a machine of the "
-            "cluster."
-        )
+    check_address(address)
     for name in ("server", "keep_alive"):
         if settings.is_flag(name):
             option = f"--{name.replace('_', '-')}"

@@ -508,10 +508,13 @@ class Fleet:
         engine.close()
 
     def _could_not_open(self, seat: _Seat, error: TuluError) -> None:
+        is_news = self._loads and self._is_started and str(error) != str(seat.why)
         seat.has_been_tried, seat.why = True, error
         if isinstance(error, EngineError):
             seat.state = "away"
             self._postpone(seat)
+            if is_news:
+                self._said.append(f"tulu: {error} It is asked again.")
         else:
             seat.state = "left out"
             name, said = seat.member.name, str(error)

@@ -2,16 +2,18 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tulu_cli import __version__
 from tulu_cli.engines.fleet import Fleet, Member
-from tulu_cli.errors import NoEngine
+from tulu_cli.errors import EngineDied, NoEngine
 from tulu_cli.loading.open import Purpose, with_weights
 from tulu_cli.loading.prepare import Prepared
+from tulu_cli.models import resolve
+from tulu_cli.models.reference import IsAdapter
 from tulu_cli.prompt import LateTokenizer
 from tulu_cli.render.talk import status
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from tulu_cli.streams import Streams
 
 _JOIN_SECONDS = 10.0  # how often it is seen whether the cluster has more room
+_LEAVE_SECONDS = 2.0  # for a look that is under way: a head that is gone answers none
 
 
 @contextmanager
@@ -42,12 +45,14 @@ def reached(
     problem = why_not(machine)
     if problem is not None:
         raise NoEngine(f"--ray cannot be used: {problem}.")
-    from tulu_cli.engines.ray.cluster import is_elsewhere
+    _check_name(settings)
+    from tulu_cli.engines.ray.cluster import LOCAL, place_of
 
-    if not is_elsewhere(options.address):
+    place = place_of(options.address, streams.say)
+    if place == LOCAL:
         yield None
         return
-    with closing(_connected(options, settings, streams)) as cluster:
+    with closing(_connected(replace(options, address=place), settings, streams)) as cluster:
         yield cluster
 
 
@@ -65,16 +70,29 @@ def open_workers(
     So do more, when the cluster has more room. Without a `cluster`, one is started on this machine.
     Raise what loading raises.
     """
-    from tulu_cli.engines.ray.actor import Order
+    from tulu_cli.engines.ray.actor import Files, Order
+    from tulu_cli.engines.ray.cluster import LOCAL
 
     prepared = with_weights(prepared, streams, purpose=purpose)
     model = prepared.token_model()
     spec = replace(model.spec, tokenizer=LateTokenizer(model.spec.directory))
-    order = Order(prepared.choice.engine, spec, model.files.ref.name, __version__)
+    draft = None
+    if spec.draft is not None and spec.draft.directory is not None:
+        ref = resolve(spec.draft.name, prepared.settings.aliases)
+        draft = Files.of(ref, spec.draft.directory)
+    order = Order(
+        prepared.choice.engine,
+        spec,
+        __version__,
+        Files.of(model.files.ref, spec.directory),
+        draft,
+        tuple(adapter.content_hash() for adapter in spec.adapters),
+    )
     with ExitStack() as held:
         if cluster is None:
             with status(streams, "Starting Ray ..."):
-                cluster = _connected(options, prepared.settings, streams)
+                here = replace(options, address=LOCAL)
+                cluster = _connected(here, prepared.settings, streams)
             held.enter_context(closing(cluster))
 
         def member(number: int) -> Member:
@@ -88,20 +106,33 @@ def open_workers(
         def add_joining() -> None:
             nonlocal known
             while not is_over.wait(_JOIN_SECONDS):
-                while known < cluster.room():
-                    known += 1
-                    fleet.add(member(known))
+                with suppress(EngineDied):  # the members that it has lost say so
+                    room = cluster.room()
+                    while known < room:
+                        known += 1
+                        fleet.add(member(known))
 
+        joining = threading.Thread(target=add_joining, daemon=True)
         try:
             cluster.expect_room()
             with status(streams, f"Loading {model.name} with {order.engine} on Ray ..."):
                 fleet.open()
-            threading.Thread(target=add_joining, daemon=True).start()
+            joining.start()
             yield fleet
         finally:
             is_over.set()
             cluster.leave()
             fleet.close()
+            if joining.ident is not None:
+                joining.join(_LEAVE_SECONDS)
+
+
+def _check_name(settings: "Settings") -> None:
+    """Raise what a model's name is refused with, before a cluster is waited for."""
+    name = settings.get("model")
+    if name is not None:
+        with suppress(IsAdapter):  # its base is found later
+            resolve(name, settings.aliases)
 
 
 def _connected(options: "RayOptions", settings: "Settings", streams: "Streams") -> "Cluster":

@@ -6,6 +6,7 @@ what runs in the worker's process.
 
 from dataclasses import dataclass
 
+from tulu_cli.errors import UsageError
 from tulu_cli.machine import Machine, install
 
 
@@ -22,6 +23,15 @@ class RayOptions:
     address: str
     workers: int | None = None
     gpus_per_worker: int | None = None
+
+
+def check_address(address: str, name: str = "--ray") -> None:
+    """Raise UsageError for what cannot be an address of RayOptions; `name` is what gives it."""
+    host, _, port = address.rpartition(":")
+    if address in ("auto", "local") or ("://" not in host and host and port.isdecimal()):
+        return
+    hint = ": run tulu on a machine of the cluster" if "://" in address else ""
+    raise UsageError(f"{name} takes HOST:PORT, auto or local, not {address!r}{hint}.")
 
 
 def why_not(machine: Machine) -> str | None:

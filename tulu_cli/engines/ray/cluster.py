@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tulu_cli.engines.base import first_line
-from tulu_cli.engines.ray import RayOptions
+from tulu_cli.engines.ray import RayOptions, check_address
 from tulu_cli.engines.ray.actor import Order, WorkerActor
-from tulu_cli.engines.ray.engine import RayEngine, Worker, answer_of
+from tulu_cli.engines.ray.engine import RayEngine, Worker, answer_of, translated
 from tulu_cli.errors import EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine, read_machine
 from tulu_cli.processes import MARK, end_marked, private_folder
-from tulu_cli.text import plural
+from tulu_cli.text import one_line, plural
 
+LOCAL = "local"
 _ROOM_SECONDS = 10.0  # without room for so long, the user is told that it is waited for
 _REACH_SECONDS = 10.0
 _DISCONNECT_SECONDS = 0.5
@@ -39,24 +40,25 @@ class Share:
 class Cluster:
     """A connection to a cluster, which a process has one of.
 
-    `split` is the number of GPUs that the model is split over, and `say` takes what is said while
-    the first worker is waited for. Raise UsageError for what the cluster does not have, and
-    EngineError where it cannot be reached.
+    The address of the options is one that `place_of` returns. `split` is the number of GPUs that
+    the model is split over, and `say` takes what is said while the first worker is waited for.
+    Raise UsageError for what the cluster does not have, and EngineError where it cannot be reached.
     """
 
     def __init__(self, options: RayOptions, split: int, say: Callable[[str], None]) -> None:
         _import_quietly()
         self._options = options
         self._is_left = threading.Event()
-        self._folder = None if is_elsewhere(options.address) else private_folder("ray")
-        self._late = threading.Timer(_ROOM_SECONDS, self._say_late, (say,))
+        self._folder = private_folder("ray") if options.address == LOCAL else None
+        self._say = say
+        self._late: threading.Timer | None = None
         try:
             _connect(options, self._folder.name if self._folder else None)
             self._share = _share(options, split)
             if not self.room():
                 raise UsageError(
-                    f"No machine of the cluster has {self._share}, which a worker takes: "
-                    "--gpus-per-worker says otherwise."
+                    f"No machine of the cluster has {self._share}, which a worker takes: -tp, -pp "
+                    "and --gpus-per-worker say how many."
                 )
         except BaseException:
             self.close()
@@ -77,7 +79,11 @@ class Cluster:
         asked = ray.remote(read_machine).options(
             num_cpus=self._share.cpus, num_gpus=self._share.gpus
         )
-        told: Machine = answer_of(asked.remote(), "A machine of the cluster", self._is_left)
+        self.expect_room()
+        try:
+            told: Machine = answer_of(asked.remote(), "A machine of the cluster", self._is_left)
+        finally:
+            self._got_room()
         return told
 
     def open_worker(self, name: str, order: Order) -> RayEngine:
@@ -96,7 +102,7 @@ class Cluster:
         worker = Worker(made, name, self._is_left)
         try:
             worker.name = f"{name} on {worker.ask('host')}"
-            self._late.cancel()
+            self._got_room()
             told = worker.ask("load", order)
         except BaseException:
             worker.end()
@@ -107,13 +113,15 @@ class Cluster:
         return RayEngine(worker, told)
 
     def expect_room(self) -> None:
-        """Say so if no worker has room for some seconds."""
+        """Say so if nothing has room for a worker within some seconds."""
+        self._late = threading.Timer(_ROOM_SECONDS, self._say_late)
+        self._late.daemon = True
         self._late.start()
 
     def leave(self) -> None:
         """Have no thread wait for the cluster any more; any thread may call this."""
         self._is_left.set()
-        self._late.cancel()
+        self._got_room()
 
     def close(self) -> None:
         """End the workers, and a cluster that was started here; leave any other as it was.
@@ -135,18 +143,40 @@ class Cluster:
         end_marked(folder)
         self._folder.cleanup()
 
-    def _say_late(self, say: Callable[[str], None]) -> None:
-        say(f"tulu: waiting for the cluster to have room for a worker, {self._share}.")
+    def _got_room(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+
+    def _say_late(self) -> None:
+        self._say(f"tulu: waiting for the cluster to have room for a worker, {self._share}.")
 
 
-def is_elsewhere(address: str) -> bool:
-    """Return True if there is a cluster, and False if one is to be started."""
+def place_of(address: str, say: Callable[[str], None]) -> str:
+    """Return the HOST:PORT of the cluster that is meant, or LOCAL where one is to be started.
+
+    "auto" is what RAY_ADDRESS names, or else the last cluster that was started on this machine;
+    one that does not answer any more is said. Raise UsageError for another RAY_ADDRESS.
+    """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or "auto"
+        check_address(address, "RAY_ADDRESS")
     if address != "auto":
-        return address != "local"
+        return address
     _import_quietly()
     from ray._private.services import find_bootstrap_address
 
-    return bool(os.environ.get("RAY_ADDRESS") or find_bootstrap_address(None))
+    found: str | None = find_bootstrap_address(None)
+    if not found:
+        return LOCAL
+    try:
+        _check_reachable(found)
+    except OSError:
+        say(
+            f"tulu: the Ray cluster at {one_line(found)}, the last one of this machine, does not "
+            "answer: another one is started."
+        )
+        return LOCAL
+    return found
 
 
 def _import_quietly() -> None:
@@ -185,7 +215,7 @@ def _share(options: RayOptions, split: int) -> Share:
 
     Ray has a process compute with as many threads as it takes cores.
     """
-    machines = list(_machines())
+    machines = _machines()
     gpus = options.gpus_per_worker
     if gpus is None:
         gpus = split if any(one.get("GPU", 0) >= 1 for one in machines) else 0
@@ -197,13 +227,12 @@ def _share(options: RayOptions, split: int) -> Share:
     return Share(max(1, min(cores, default=1) // each), 0)
 
 
-def _machines() -> "Iterator[Mapping[str, float]]":
-    """Yield the resources of each machine that is part of the cluster."""
+def _machines() -> list[Mapping[str, float]]:
+    """Return the resources of each machine of the cluster. Raise EngineDied if it is gone."""
     import ray
 
-    for node in ray.nodes():
-        if node["Alive"]:
-            yield node["Resources"]
+    with translated("The Ray cluster"):
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _connect(options: RayOptions, folder: str | None) -> None:
@@ -211,7 +240,6 @@ def _connect(options: RayOptions, folder: str | None) -> None:
     import ray
 
     started: dict[str, Any] = {}
-    address = None if options.address == "auto" else options.address
     if folder is not None:
         cores = os.cpu_count() or 1
         started = {
@@ -220,25 +248,23 @@ def _connect(options: RayOptions, folder: str | None) -> None:
             "include_dashboard": False,
             "_temp_dir": folder,
         }
-        address = "local"
     try:
         if folder is None:
-            _check_reachable(address or os.environ.get("RAY_ADDRESS") or "")
+            _check_reachable(options.address)
         with _unchanged(folder):
-            ray.init(address, log_to_driver=False, logging_level="CRITICAL", **started)
+            ray.init(options.address, log_to_driver=False, logging_level="CRITICAL", **started)
     except Exception as error:
-        raise EngineError(_why_not_reached(error, address, folder)) from error
+        raise EngineError(_why_not_reached(error, options.address, folder)) from error
 
 
-def _why_not_reached(error: Exception, address: str | None, folder: str | None) -> str:
+def _why_not_reached(error: Exception, address: str, folder: str | None) -> str:
     said = f"{first_line(error)}."
     if folder is not None:
         return f"Ray cannot be started: {said}"
-    where = f"at {address}" if address else "that this machine is part of"
     if isinstance(error, OSError) and error.strerror:
-        return f"The Ray cluster {where} does not answer: {error.strerror}."
+        return f"The Ray cluster at {address} does not answer: {error.strerror}."
     hint = "" if "RAY_AUTH_MODE" in os.environ else " It may want RAY_AUTH_MODE=token."
-    return f"The Ray cluster {where} does not let tulu in: {said}{hint}"
+    return f"The Ray cluster at {address} does not let tulu in: {said}{hint}"
 
 
 def _check_reachable(address: str) -> None:

@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, made: Any, name: str, is_left: threading.Event) -> None:
         self.name = name
         self._is_left = is_left
-        with _translated(name):
+        with translated(name):
             self._actor = made.remote()
 
     def ask(self, method: str, *given: Any, within: float = math.inf, **named: Any) -> Any:
@@ -40,7 +40,7 @@ class Worker:
 
         Raise EngineDied if the worker has ended, or does not answer within so many seconds.
         """
-        with _translated(self.name):
+        with translated(self.name):
             asked = getattr(self._actor, method).remote(*given, **named)
         return answer_of(asked, self.name, self._is_left, within)
 
@@ -107,7 +107,7 @@ def answer_of(asked: Any, name: str, is_left: threading.Event, within: float = m
     import ray
 
     until = time.monotonic() + within
-    with _translated(name):
+    with translated(name):
         while not ray.wait([asked], timeout=_LOOK_SECONDS)[0]:
             if is_left.is_set():
                 raise EngineDied(f"{name} is not waited for any more.")
@@ -117,7 +117,7 @@ def answer_of(asked: Any, name: str, is_left: threading.Event, within: float = m
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def translated(name: str) -> Iterator[None]:
     """Raise EngineDied for what Ray raises, also because the cluster has been left meanwhile."""
     import ray
 

@@ -7,6 +7,7 @@ warm engine of ours, so the answer is the one that an engine in this process wou
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -30,12 +31,12 @@ from tulu_cli.engines.assemble import (
     take_tokens,
     until_stopped,
 )
-from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context
+from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.guidance import grammar
 from tulu_cli.engines.remote.pool import answer_all
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
-from tulu_cli.errors import NoEngine, TuluError
+from tulu_cli.errors import EngineError, NoEngine, TuluError
 from tulu_cli.machine import Machine
 from tulu_cli.prompt.chat import NOTHING
 from tulu_cli.prompt.thinking import thinking_prompt
@@ -111,7 +112,7 @@ class RemoteEngine:
         body |= {"stop": list(request.sampling.stop), **thoughts_body(request.thoughts)}
         if request.sampling.max_reasoning_tokens is not None:
             body["max_reasoning_tokens"] = request.sampling.max_reasoning_tokens
-        with self._wire.open(ANSWER_PATH, body) as chunks:
+        with self._wire.open(ANSWER_PATH, body) as chunks, self._readable():
             yield from read_answer(chunks, choices, request, take_text)
 
     def _assembled(self, request: Request) -> Iterator[Text | Done]:
@@ -122,7 +123,7 @@ class RemoteEngine:
             for index in range(request.sampling.n)
         ]
         body = request_body(request, request.adapter or self._endpoint.info.model)
-        with self._wire.open("/v1/completions", body) as chunks:
+        with self._wire.open("/v1/completions", body) as chunks, self._readable():
             yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
 
     def _continued(self, request: Request) -> Iterator[Text | Done]:
@@ -141,7 +142,7 @@ class RemoteEngine:
                 break
             body = request_body(choice.asked, request.adapter or self._endpoint.info.model)
             is_first = choice.asked.prompt == request.prompt
-            with self._wire.open("/v1/completions", body) as chunks:
+            with self._wire.open("/v1/completions", body) as chunks, self._readable():
                 for chunk in chunks:
                     if is_first and (usage := chunk.get("usage")):
                         choice.cached_tokens = cached_tokens(usage)
@@ -152,6 +153,18 @@ class RemoteEngine:
                 else:
                     yield from choice.close("error")
         yield choice.done()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise EngineError for what reading an answer trips over: parts that are not as vLLM's."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            place = self._endpoint.url or "the socket"
+            raise EngineError(
+                f"The answer of the server at {place} cannot be read: {type(error).__name__}: "
+                f"{first_line(error)}."
+            ) from error
 
     def _checked(self, request: Request) -> Request:
         check_structure(request)
