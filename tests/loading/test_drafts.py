@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.adapters import make_adapter
-from tulu_cli.batch.options import BatchOptions, check_model
-from tulu_cli.batch.requests import identity
+from tulu_cli.batch.options import BatchOptions
+from tulu_cli.batch.requests import check_sampling, identity
 from tulu_cli.commands.ps import row_of
 from tulu_cli.core import EngineInfo, Sampling
 from tulu_cli.engines.base import EngineSpec, read_draft
@@ -169,8 +169,8 @@ def test_sampling_that_vllm_does_not_do_beside_a_draft_is_said_before_it_is_load
         here.request((1, 2), Sampling(temperature=0.7))
     batch, decided = BatchOptions(options), prepare(options, MACHINE, Streams.test())
     with pytest.raises(UsageError, match="loses the temperature on a CPU"):
-        check_model(batch, decided)
-    check_model(replace(batch, score=True), decided)
+        check_sampling(batch, decided)
+    check_sampling(replace(batch, score=True), decided)
     on_gpu = request_maker(prepare(options, replace(MACHINE, gpus=(GPU,)), Streams.test()))
     on_gpu.request((1, 2), Sampling(temperature=0.7))
     for sampling in (Sampling(min_p=0.1), Sampling(logit_bias={1: 2.0})):

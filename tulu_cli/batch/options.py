@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tulu_cli.batch.requests import check_sampling
 from tulu_cli.batch.rows import FORMATS, Template
 from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.shards import Shard
@@ -110,8 +109,6 @@ def check_model(chosen: BatchOptions, prepared: "Prepared") -> None:
         limits = prepared.settings.is_flag("max_reasoning_tokens")
         if limits and not writes_thoughts(tokens.tokenizer):
             raise no_thoughts("--max-reasoning-tokens")
-    if not chosen.score:
-        check_sampling(chosen, prepared)
     if chosen.ray is not None:
         _check_split(chosen, prepared)
     prepared.model.refuse(

@@ -74,8 +74,10 @@ def _common(chosen: "BatchOptions") -> dict[str, Any]:
 def check_sampling(chosen: "BatchOptions", prepared: Prepared) -> None:
     """Raise UsageError or BadInput for sampling that no row could be answered with.
 
-    That of a row with values of its own is checked with the row.
+    That of a row with values of its own is checked with the row; scoring samples nothing.
     """
+    if chosen.score:
+        return
     sampling = decide(prepared.settings, prepared.model.generation_config, **_common(chosen))
     if isinstance(prepared.model, TokenModel):
         check_drafting(prepared.model, sampling)

@@ -18,7 +18,7 @@ from tulu_cli.batch.logprobs import LogprobForms
 from tulu_cli.batch.options import check_combinations, check_model
 from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.batch.records import Writer
-from tulu_cli.batch.requests import identity, row_requests, row_scores
+from tulu_cli.batch.requests import check_sampling, identity, row_requests, row_scores
 from tulu_cli.batch.rows import Row, id_of, read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
@@ -50,6 +50,7 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     ):
         prepared = prepare(_load(chosen), cluster.machine() if cluster else machine, streams)
         check_model(chosen, prepared)
+        check_sampling(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
             if chosen.shard is not None:

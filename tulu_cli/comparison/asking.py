@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
 
 from tulu_cli.batch.options import BatchOptions, check_combinations, check_model
+from tulu_cli.batch.requests import check_sampling
 from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
 from tulu_cli.comparison.options import CompareOptions
 from tulu_cli.disk import replace_atomically, writing
@@ -95,6 +96,7 @@ def answer(
         check_combinations(options)
         prepared = prepare(load, machine, streams)
         check_model(options, prepared)
+        check_sampling(options, prepared)
         asked.append((label, options, prepared))
     purpose: Literal["one-shot", "server"] = "one-shot" if chosen.is_prompt else "server"
     if not chosen.resume:
