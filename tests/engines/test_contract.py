@@ -274,16 +274,14 @@ def test_a_batch_gives_every_request_its_own_answer(engine: Engine, asker: Asker
         assert [c.token_ids for c in choices] == [c.token_ids for c in alone]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.vllm) for name in ("vllm", "warm vllm")]
-)
+@pytest.mark.vllm
 def test_drawn_answers_to_prompts_that_one_step_has_no_room_for(
-    name: str, loaded_engines: Callable[[str], Engine], asker: Asker
+    loaded_engines: Callable[[str], Engine], asker: Asker
 ) -> None:
     """vLLM would split one of the prompts, and forgets on a CPU how to draw behind a part."""
     texts = (f"{i} {'word ' * (CONTEXT - 60)}" for i in range(6))
     requests = [Request(asker.ids(text), Sampling(max_tokens=1, seed=7), END) for text in texts]
-    answers = loaded_engines(name).batch(requests)
+    answers = loaded_engines("warm vllm").batch(requests)
     assert sorted(position for position, told in answers if isinstance(told, list)) == [*range(6)]
 
 
