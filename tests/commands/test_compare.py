@@ -222,7 +222,9 @@ def test_keys_at_a_wide_terminal_vote_and_ctrl_c_loses_none(
     assert [one["vote"] for one in votes] == ["tie", "B"]
 
 
-def test_models_are_named_with_their_settings_on_the_command_line(demo_directory: Path) -> None:
+def test_models_are_named_with_their_settings_on_the_command_line(
+    demo_directory: Path, tmp_path: Path
+) -> None:
     model = str(demo_directory)
     options = ("--engine", "fake", "--greedy", "-m", model, "-m", f"{model},max_tokens=2")
     done = tulu("compare", *options, "--json", "fake: say one two three")
@@ -236,6 +238,14 @@ def test_models_are_named_with_their_settings_on_the_command_line(demo_directory
     several = ("--server", "http://a", "--server", "http://b")
     wrong = tulu("compare", "-m", "8b", "-m", "8b,seed=2", *several, "Hi")
     assert wrong.stderr == b"tulu: One server answers here: give --server once.\n"
+    alone = f"{model},server=http://127.0.0.1:1"  # --mixed is for the other model's servers
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Hi"}')
+    rows = ("--mixed", "--", str(tmp_path / "rows.jsonl"))
+    several = ("--server", "http://127.0.0.1:2", "--server", "http://127.0.0.1:3")
+    mixed = tulu("compare", "-m", model, "-m", alone, *several, *rows)
+    assert mixed.stderr.startswith(b"tulu: None of 2 servers answers."), mixed.stderr
+    mixed = tulu("compare", "-m", model, "-m", alone, *rows)
+    assert mixed.stderr == b"tulu: --mixed goes with several servers: --server names each.\n"
     files = tulu("compare", "a.jsonl", "b.jsonl", "--greedy", "--format", "csv")
     assert files.returncode == 2
     assert files.stderr == (

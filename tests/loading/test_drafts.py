@@ -170,6 +170,7 @@ def test_sampling_that_vllm_does_not_do_beside_a_draft_is_said_before_it_is_load
     batch, decided = BatchOptions(options), prepare(options, MACHINE, Streams.test())
     with pytest.raises(UsageError, match="loses the temperature on a CPU"):
         check_sampling(batch, decided)
+    check_sampling(batch, decided, {"temperature": 0})
     check_sampling(replace(batch, score=True), decided)
     on_gpu = request_maker(prepare(options, replace(MACHINE, gpus=(GPU,)), Streams.test()))
     on_gpu.request((1, 2), Sampling(temperature=0.7))

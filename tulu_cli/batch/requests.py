@@ -10,6 +10,7 @@ from tulu_cli.core import Request, ScoreRequest, is_conversation
 from tulu_cli.errors import BadInput
 from tulu_cli.loading import ChatModel, Prepared, TokenModel
 from tulu_cli.loading.servers import recorded_place
+from tulu_cli.prompt.chat import NOTHING
 from tulu_cli.prompt.inspect.writer import PromptWriter
 from tulu_cli.prompt.score import encode_answer, encode_completion, encode_reply
 from tulu_cli.prompt.thinking import check_variables, no_thoughts
@@ -71,16 +72,19 @@ def _common(chosen: "BatchOptions") -> dict[str, Any]:
     }
 
 
-def check_sampling(chosen: "BatchOptions", prepared: Prepared) -> None:
-    """Raise UsageError or BadInput for sampling that no row could be answered with.
+def check_sampling(
+    chosen: "BatchOptions", prepared: Prepared, own: Mapping[str, Any] = NOTHING
+) -> None:
+    """Raise UsageError for sampling that a draft cannot do, before an engine is loaded for it.
 
-    That of a row with values of its own is checked with the row; scoring samples nothing.
+    `own` are the values of the first row: those of others are checked with each. Raise BadInput for
+    one that its parameter does not take. Scoring samples nothing.
     """
-    if chosen.score:
+    if chosen.score or not isinstance(prepared.model, TokenModel):
         return
-    sampling = decide(prepared.settings, prepared.model.generation_config, **_common(chosen))
-    if isinstance(prepared.model, TokenModel):
-        check_drafting(prepared.model, sampling)
+    settings, others = override(prepared.settings, own)
+    common = {**_common(chosen), **others}
+    check_drafting(prepared.model, decide(settings, prepared.model.generation_config, **common))
 
 
 def _checked(made: Request, row: "Row") -> Request:

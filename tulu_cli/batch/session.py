@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -50,7 +50,6 @@ def run(chosen: "BatchOptions", streams: "Streams", machine: "Machine") -> None:
     ):
         prepared = prepare(_load(chosen), cluster.machine() if cluster else machine, streams)
         check_model(chosen, prepared)
-        check_sampling(chosen, prepared)
         writer = record_writer(chosen, prepared)
         with journal(chosen, writer.settings) as kept:
             if chosen.shard is not None:
@@ -142,6 +141,9 @@ def answer_rows(
     if first is None:
         session.end()
         return
+    if isinstance(first, Row):
+        with suppress(BadInput):  # its record says what is wrong with it
+            check_sampling(chosen, prepared, first.sampling)
     with opening() as engine:
         if isinstance(engine, Fleet):
             # It may have answered the rows of another task before.

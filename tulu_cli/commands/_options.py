@@ -596,7 +596,6 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
 
     settings = read_settings(with_greedy(flags))
     check_server_options(settings, no_server=flags.get("no_server", False))
-    _check_several(flags, settings)
     switches = (
         "no_server",
         "offline",
@@ -614,11 +613,12 @@ def load_options(flags: dict[str, Any]) -> "LoadOptions":
     )
 
 
-def _check_several(flags: "Mapping[str, Any]", settings: "Settings") -> None:
-    """Raise UsageError for options of several servers where not more than one may answer."""
+def check_several(flags: "Mapping[str, Any]", *settings: "Settings") -> None:
+    """Raise UsageError for options of several servers where none of these settings has several."""
     from tulu_cli.loading.servers import are_several
 
-    if are_several(settings) and not flags.get("no_server") and flags.get("ray") is None:
+    is_elsewhere = flags.get("no_server") or flags.get("ray") is not None
+    if any(map(are_several, settings)) and not is_elsewhere:
         return
     for name in ("mixed", "server_wait"):
         if flags.get(name):

@@ -323,6 +323,7 @@ def batch(
     if part is not None:
         output, stats = part.named(output), None if stats is None else part.named(stats)
     load = _options.load_options(flags)
+    _options.check_several(flags, load.settings)
     on_ray = _ray(load.settings, ray, workers, gpus_per_worker)
     chosen = BatchOptions(
         load=replace(load, no_server=True) if on_ray else load,

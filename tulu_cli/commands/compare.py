@@ -246,4 +246,6 @@ def _models(flags: dict[str, Any]) -> "dict[str, LoadOptions]":
         if "temperature" in own:
             own["greedy"] = False
         models[one.label] = _options.load_options(flags | own)
+    if models:
+        _options.check_several(flags, *(load.settings for load in models.values()))
     return models

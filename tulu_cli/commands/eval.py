@@ -207,6 +207,7 @@ def _measure(model: str, names: list[str], flags: dict[str, object], streams: "S
     # Flags of the task's own, which are set a row; no system prompt, whatever the settings say.
     own = {"max_tokens": None, "model": model, "system": "none"}
     load = _options.load_options(flags | own)
+    _options.check_several(flags, load.settings)
     if load.settings.is_flag("adapter") and len(load.settings.get("adapter")) > 1:
         raise UsageError("All rows are answered by one adapter: give --adapter once.")
     # A thought that is cut short is not what the authors measured.
@@ -286,10 +287,11 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
     from tulu_cli.render.columns import aligned
 
     folder = cached_folder() if own is None else DataFolder(Path(own).expanduser(), is_own=True)
-    listed = [
+    sources = [
         {
             "task": task,
             "here": folder.has(task),
+            "folder": str(folder.place(source.files[0]).parent),
             "fetched": source.is_fetched,
             "dataset": source.dataset,
             "license": source.license,
@@ -298,7 +300,7 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
         for task, source in SOURCES.items()
     ]
     if json_output:
-        made = {"folder": str(folder.path), "tasks": listed}
+        made = {"folder": str(folder.path), "tasks": sources}
         streams.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
         return
     rows = [
@@ -308,7 +310,8 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
             str(one["license"]),
             str(one["dataset"]),
         )
-        for one in listed
+        for one in sources
     ]
     streams.write("\n".join(aligned([("task", "rows", "licence", "dataset"), *rows])) + "\n")
-    streams.say(f"tulu: the rows are in {folder.path}")
+    folders = dict.fromkeys(str(one["folder"]) for one in sources if one["here"])
+    streams.say(f"tulu: the rows are in {' and '.join(folders or [str(folder.path)])}")

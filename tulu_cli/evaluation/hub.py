@@ -9,6 +9,8 @@ from tulu_cli.models.demo import require_hash
 from tulu_cli.models.hub import is_offline
 from tulu_cli.streams import Progress
 
+FOLDER = "evaluation"  # of the cache: where the rows of the benchmarks are
+
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
@@ -20,15 +22,12 @@ class HubFile:
     sha256: str
 
 
-def fetch(
-    file: HubFile, target: tuple[str, str, str], *, offline: bool, progress: Progress
-) -> None:
-    """Have a file in the cache at (part of the cache, folder, name).
+def fetch(file: HubFile, folder: str, name: str, *, offline: bool, progress: Progress) -> None:
+    """Have a file in a folder of the cache of evaluation data, by that name.
 
     Raise ModelNotFound if it cannot be fetched, BadInput if its bytes are not the expected ones,
     and TuluError if the cache cannot be written.
     """
-    part, folder, name = target
 
     def make(staging: Path) -> Path:
         if offline or is_offline():
@@ -46,7 +45,7 @@ def fetch(
     def is_whole(path: Path) -> bool:
         return (path / name).is_file()
 
-    build_once(folder, make, progress, folder=part, is_whole=is_whole)
+    build_once(folder, make, progress, folder=FOLDER, is_whole=is_whole)
 
 
 def _download(file: HubFile, folder: Path) -> Path:

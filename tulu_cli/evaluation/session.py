@@ -62,7 +62,11 @@ def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
     """Ask and grade the rows of all tasks. Return how many have no answer. Raise TuluError."""
     with progress_on(streams) as progress:
         data = data_folder(
-            chosen.data, named=chosen.named, offline=chosen.load.offline, progress=progress
+            chosen.data,
+            wanted=[task.name for task in chosen.tasks],
+            named=chosen.named,
+            offline=chosen.load.offline,
+            progress=progress,
         )
     at_hand = _at_hand(chosen, data, streams)
     for check in filter(None, (task.check for task in at_hand)):

@@ -74,6 +74,7 @@ _LAID = {
     "data_parallel_size": "--replicas",
     "nnodes": "--nodes",
     "port": "--port",
+    "distributed_executor_backend": "--ray",
 }
 _OWN = (
     "model",
