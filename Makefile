@@ -39,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 
 demo: .venv/.transformers
-	$(BIN)/tulu complete --model demo --stats "Why is the sky blue?"
+	$(BIN)/tulu complete --model demo --stats --greedy --max-tokens 200 "What is the capital of France?"
 
 # Each part is run, whatever the others say.
 test: .venv/.test .venv/newest/.done
