@@ -1,8 +1,10 @@
 """A warm engine: one-shot against curl on the same socket and against cold; start against vLLM's.
 
-    python -m tests.benchmarks.serve [transformers|vllm|start ...] [--pairs N]
+    python -m tests.benchmarks.serve [transformers|vllm|thinking|start ...] [--pairs N]
 
 All parts without a word. N pairs of a warm one-shot and curl; with what is cold, 3 at most.
+`thinking` asks both engines with a model that thinks, for the first word of its thought and of its
+answer.
 """
 
 import json
@@ -15,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from tests.engines.loading import END, Asker
+from tests.thinker import ANSWER, THOUGHT, write_thinker
 from tulu_cli.core import Request, Sampling
 from tulu_cli.models import locate, resolve
 from tulu_cli.protocol.completions import request_body
@@ -28,11 +32,13 @@ from .pairs import alternate
 from .report import Asked, Goal, Row, at_least, at_most, compare, run
 
 TULU = [sys.executable, "-m", "tulu_cli"]
-PARTS = ("transformers", "vllm", "start")
+ENGINES = ("transformers", "vllm")
+PARTS = (*ENGINES, "thinking", "start")
 PAIRS = 20
 MOST_COLD = 3
 PROMPT = "Why is the sky blue?"
 CONTEXT = "2048"
+TEMPLATE = Path(__file__).parent.parent / "prompt" / "habits" / "qwen3.jinja"
 Stages = dict[str, float]
 
 
@@ -45,6 +51,23 @@ def runtime() -> Iterator[Path]:
             yield Path(name)
         finally:
             subprocess.run([*TULU, "stop", "--all"], check=True, stderr=subprocess.DEVNULL)
+
+
+def moments(command: list[str], *wanted: bytes) -> tuple[float, ...]:
+    """Seconds from the start of a process to each of these words on its stdout or stderr."""
+    started = time.perf_counter()
+    found: list[float] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        seen = b""
+        while process.stdout and (piece := os.read(process.stdout.fileno(), 4096)):
+            seen += piece
+            while len(found) < len(wanted) and wanted[len(found)] in seen:
+                found.append(time.perf_counter() - started)
+    assert process.returncode == 0, (command, seen)
+    assert len(found) == len(wanted), (command, seen)
+    return tuple(found)
 
 
 def first_byte(command: list[str], wanted: bytes = b"") -> float:
@@ -95,6 +118,35 @@ def one_shot(engine: str, directory: Path, pairs: int) -> list[Row]:
     return [
         compare(asked, what, warm, curl, "s", at_most(0.15, "more")),
         compare(started, what, warm, cold, "s", Goal("gain")),
+    ]
+
+
+def thinking(engine: str, demo: Path, pairs: int) -> list[Row]:
+    """The first word of a thought and of the answer after it, against curl with the same chat."""
+    words = [text.partition(" ")[0].encode() for text in (THOUGHT, ANSWER)]
+    with tempfile.TemporaryDirectory() as folder, runtime() as root:
+        model = write_thinker(demo, TEMPLATE, Path(folder) / "thinker")
+        subprocess.run(serve(engine, model), check=True, stderr=subprocess.DEVNULL)
+        (socket,) = root.glob("*/socket")
+        name = json.loads(get(socket, "/v1/models")[1])["data"][0]["id"]
+        chat = {"model": name, "messages": [{"role": "user", "content": PROMPT}], "stream": True}
+        body = json.dumps(chat | {"temperature": 0, "max_tokens": 16})
+        curl = ["curl", "-sN", "--unix-socket", str(socket), "-d", body]
+        curl += ["-H", "Content-Type: application/json", "http://localhost/v1/chat/completions"]
+        tulu = [*TULU, "complete", "-m", str(model), "--engine", engine, "--reasoning", "show"]
+        tulu += ["--greedy", "--max-tokens", "16", "--max-model-len", CONTEXT, PROMPT]
+        sides = {"ours": partial(moments, tulu, *words), "curl": partial(moments, curl, *words)}
+        rounds = alternate(sides, pairs)
+    return [
+        compare(
+            rounds.each(itemgetter(number)),
+            f"{engine} warm, process start to the first word of {what}",
+            "ours",
+            "curl",
+            "s",
+            at_most(0.15, "more"),
+        )
+        for number, what in enumerate(("a thought", "the answer behind it"))
     ]
 
 
@@ -176,6 +228,9 @@ def main(asked: Asked) -> list[Row]:
     for part in asked.chosen(PARTS) or PARTS:
         if part == "start":
             rows += start(directory, min(asked.pairs, MOST_COLD))
+        elif part == "thinking":
+            for engine in ENGINES:
+                rows += thinking(engine, directory, asked.pairs)
         else:
             rows += one_shot(part, directory, asked.pairs)
     return rows

@@ -11,10 +11,8 @@ prompt, with n-grams as a draft and without, in bfloat16 and in float32.
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from tulu_cli.engines.assemble import collect
 from tulu_cli.models import locate, resolve
 from tulu_cli.models.draft import Draft
 
+from .children import answer_rates, rates, take_stdout
 from .commands import tell
 from .pairs import alternate, joined
 from .report import NO_GOAL, Asked, Row, at_least, compare, run
@@ -62,13 +61,6 @@ def seconds_to_first_byte(command: list[str]) -> float:
 def child(role: str, directory: Path) -> list[str]:
     """This module as a process of its own: two engines never share one."""
     return [sys.executable, "-m", "tests.benchmarks.vllm_engine", role, str(directory)]
-
-
-def take_stdout() -> int:
-    """A descriptor of stdout, which is stderr from now on: the libraries print as well."""
-    descriptor = os.dup(1)
-    os.dup2(2, 1)
-    return descriptor
 
 
 def vllm_cold(directory: Path) -> None:
@@ -150,56 +142,6 @@ def ours_repeating(directory: Path, draft: Draft | None, dtype: str) -> None:
     engine.close()
 
 
-def answer_rates(descriptor: int, tokens: Callable[[], int], forget: Callable[[], Any]) -> None:
-    """Say that all is loaded; then, for each line of stdin, how many tokens a second are made."""
-    os.write(descriptor, b"loaded\n")
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        rate = tokens() / (time.perf_counter() - started)
-        os.write(descriptor, f"{rate}\n".encode())
-        forget()
-
-
-@contextmanager
-def rates(role: str, directory: Path, environment: dict[str, str]) -> Iterator[Callable[[], float]]:
-    """A function that has a child process measure a round, and returns its tokens a second.
-
-    It computes nothing meanwhile, so that several may live at once and be compared. Raises
-    RuntimeError with the end of its stderr where it ends.
-    """
-    pipe = subprocess.PIPE
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(
-            child(role, directory),
-            env=os.environ | environment,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=log,
-        ) as process,
-    ):
-        assert process.stdin
-        assert process.stdout
-        asks, answers = process.stdin, process.stdout
-
-        def answer() -> bytes:
-            if line := answers.readline():
-                return line
-            log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
-            raise RuntimeError(f"{role} has ended:\n{log.read().decode(errors='replace')}")
-
-        def rate() -> float:
-            asks.write(b"\n")
-            asks.flush()
-            measured = float(answer())
-            tell(f"{role}: {measured:.1f} tokens/s")
-            return measured
-
-        tell(f"loading {role}")
-        answer()
-        yield rate
-
-
 def cold(directory: Path, pairs: int) -> Row:
     """Process start to first token, after one run of the peer that fills its caches."""
     tulu = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "-m", str(directory)]
@@ -239,7 +181,7 @@ def warm(directory: Path, pairs: int, *, same: bool, compiled: bool) -> list[Row
             continue
         with ExitStack() as stack:
             sides = {
-                name: stack.enter_context(rates(role, directory, environment))
+                name: stack.enter_context(rates(child(role, directory), environment))
                 for name, (role, environment) in roles.items()
             }
             parts.append(alternate(sides, len(some)))
@@ -252,8 +194,8 @@ def drafts(directory: Path, pairs: int, dtype: str) -> Row:
     ours = f"vLLM engine, {dtype}, an answer that repeats its prompt, --draft ngram"
     peer = "without a draft"
     with (
-        rates(f"ngram-{dtype}", directory, {}) as drafting,
-        rates(f"alone-{dtype}", directory, {}) as alone,
+        rates(child(f"ngram-{dtype}", directory)) as drafting,
+        rates(child(f"alone-{dtype}", directory)) as alone,
     ):
         rounds = alternate({ours: drafting, peer: alone}, pairs)
     return compare(rounds, ours, ours, peer, "tokens/s", NO_GOAL)
