@@ -34,7 +34,7 @@ class TokenServer:
         self.root, self.name, self.salt, self.latency = root, name, salt, latency
         self.mode = PLAIN
         self.length = 2048
-        self.asked = 0
+        self.asked = self.waiting = 0
         self.held_from = float("inf")
         self.slots = asyncio.Semaphore(most)
 
@@ -63,43 +63,56 @@ class TokenServer:
     async def _answer(self, target: str, body: dict[str, Any]) -> tuple[int, str, bytes]:
         url = urlsplit(target)
         if url.path == "/control":
-            for name, value in parse_qsl(url.query):
-                if name == "most":
-                    self.slots = asyncio.Semaphore(int(value))
-                else:
-                    setattr(self, name, value if name in ("mode", "name") else float(value))
-            return 200, "application/json", json.dumps({"asked": self.asked}).encode()
+            return self._control(dict(parse_qsl(url.query)))
         if self.mode == HANG:
             await asyncio.sleep(3600)
+        if url.path == "/metrics":
+            told = f'vllm:num_requests_waiting{{engine="0"}} {self.waiting}.0\n'
+            return 200, "text/plain", told.encode()
         if url.path == "/v1/models":
-            row = {"id": self.name, "owned_by": "vllm", "root": self.root}
-            told = {"data": [{**row, "max_model_len": int(self.length)}]}
-            return 200, "application/json", json.dumps(told).encode()
+            return self._models()
         number = self.asked
         self.asked += 1
         if self.mode == FAIL:
             return 500, "application/json", b'{"error": {"message": "out of order"}}'
+        self.waiting += 1
         async with self.slots:
+            self.waiting -= 1
             await asyncio.sleep(self.latency)
         while number >= self.held_from:
             await asyncio.sleep(0.01)
         if self.mode == HANG:
             await asyncio.sleep(3600)
-        return 200, "text/event-stream", self._events(body)
+        choice, usage = self._choice(body)
+        chunk = {"choices": [{**choice, "finish_reason": "length"}]}
+        if not body["stream"]:
+            return 200, "application/json", json.dumps({**chunk, "usage": usage}).encode()
+        events = (json.dumps(chunk), json.dumps({"choices": [], "usage": usage}), "[DONE]")
+        return 200, "text/event-stream", "".join(f"data: {one}\n\n" for one in events).encode()
 
-    def _events(self, body: dict[str, Any]) -> bytes:
+    def _control(self, told: dict[str, str]) -> tuple[int, str, bytes]:
+        for name, value in told.items():
+            if name == "most":
+                self.slots = asyncio.Semaphore(int(value))
+            else:
+                setattr(self, name, value if name in ("mode", "name") else float(value))
+        return 200, "application/json", json.dumps({"asked": self.asked}).encode()
+
+    def _models(self) -> tuple[int, str, bytes]:
+        row = {"id": self.name, "owned_by": "vllm", "root": self.root}
+        told = {"data": [{**row, "max_model_len": int(self.length)}]}
+        return 200, "application/json", json.dumps(told).encode()
+
+    def _choice(self, body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
         dice = random.Random(f"{self.salt} {body['prompt']} {body.get('seed')}")
-        ids = [dice.choice(WORDS) for _ in range(min(body["max_tokens"] or 8, 8))]
+        ids = [dice.choice(WORDS) for _ in range(body["max_tokens"] or 8)]
         choice: dict[str, Any] = {"index": 0, "text": "", "token_ids": ids}
         if body.get("logprobs") is not None:
             choice["logprobs"] = {
                 "token_logprobs": [-0.1 for _ in ids],
                 "top_logprobs": [{f"token_id:{token}": -0.1} for token in ids],
             }
-        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids)}
-        chunks = [{"choices": [{**choice, "finish_reason": "length"}]}]
-        told = (*map(json.dumps, chunks), json.dumps({"choices": [], "usage": usage}), "[DONE]")
-        return "".join(f"data: {one}\n\n" for one in told).encode()
+        return choice, {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids)}
 
 
 @dataclass

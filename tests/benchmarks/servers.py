@@ -1,9 +1,10 @@
 """`tulu batch` over several servers: speed by their number, its own cost, and what deaths cost.
 
-    python -m tests.benchmarks.servers [speed] [cost] [death] [chaos] [ROUNDS]
+    python -m tests.benchmarks.servers [speed] [cost] [tokens] [death] [chaos] [ROUNDS]
 
 The servers compute nothing: they answer after a time. `speed` is N of them against one; `cost` the
-processor time and the memory of the coordinator; `death` how long after a kill -9 the rows of that
+processor time and the memory of the coordinator; `tokens` that time where answers are long;
+`death` how long after a kill -9 the rows of that
 server run elsewhere; `chaos` kills servers at random moments, in so many rounds, and compares what
 was written with the output of one server.
 """
@@ -31,7 +32,8 @@ LATENCY = 1.0
 NUMBERS = (1, 2, 4, 8)
 ROUNDS = 200
 FEW, MANY, SERVERS = 5_000, 100_000, 64
-PARTS = ("speed", "cost", "death", "chaos")
+LONG = 200  # tokens
+PARTS = ("speed", "cost", "tokens", "death", "chaos")
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -46,7 +48,7 @@ def command(rows: Path, output: Path, asked: Sequence[Running], *more: str) -> l
     """What answers the rows with these servers."""
     given = [word for one in asked for word in ("--server", one.url)]
     batch = [sys.executable, "-m", "tulu_cli", "batch", str(rows), "-o", str(output)]
-    return [*batch, "--max-tokens", "8", "--overwrite", *given, *more]
+    return [*batch, "--overwrite", *given, *(more or ("--max-tokens", "8"))]
 
 
 def answer(command: list[str]) -> tuple[float, int]:
@@ -71,7 +73,8 @@ def speed(root: str, folder: Path) -> list[Row]:
         write_rows(rows, 320 * number)
         stats = folder / "stats"
         with servers(root, number, "--latency", str(LATENCY)) as running:
-            asked = command(rows, folder / "out.jsonl", running, "--stats", str(stats))
+            more = ("--max-tokens", "8", "--stats", str(stats))
+            asked = command(rows, folder / "out.jsonl", running, *more)
             _, busy = watched(lambda asked=asked: answer(asked))  # type: ignore[misc]
         rates[number] = json.loads(stats.read_text())["rows_per_second"]
         fair = [number * rates[1]]
@@ -105,6 +108,19 @@ def cost(root: str, folder: Path) -> list[Row]:
             at_most(40, "more"),
         ),
     ]  # fmt: skip
+
+
+def tokens(root: str, folder: Path) -> list[Row]:
+    """The coordinator's own time for a row whose answer has many tokens."""
+    few, many = 500, 4_000
+    rows, seconds = folder / "rows.jsonl", {}
+    with servers(root, 4, "--latency", "0.2") as running:
+        for count in (few, many):
+            write_rows(rows, count)
+            asked = command(rows, folder / "out.jsonl", running, "--max-tokens", str(LONG))
+            seconds[count], _ = answer(asked)
+    each = (seconds[many] - seconds[few]) / (many - few) * 1000
+    return [Row(f"processor time a row of {LONG} tokens", [each], "none", [0.0], "ms", NO_GOAL)]
 
 
 def death(root: str, folder: Path) -> list[Row]:
@@ -186,7 +202,9 @@ def main(asked: Asked) -> list[Row]:
             if part == "chaos":
                 found += chaos(root, folder, asked.number(ROUNDS))
             else:
-                found += {"speed": speed, "cost": cost, "death": death}[part](root, folder)
+                found += {"speed": speed, "cost": cost, "tokens": tokens, "death": death}[part](
+                    root, folder
+                )
     return found
 
 

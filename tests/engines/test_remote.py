@@ -18,7 +18,7 @@ from tests.warming import load_warm, runtime, spec_of
 from tulu_cli.core import EngineInfo, Score, ScoreRequest, Text
 from tulu_cli.engines.base import Engine
 from tulu_cli.engines.choose import load
-from tulu_cli.engines.remote.pool import answer_all
+from tulu_cli.engines.remote.pool import FIRST, MOST, Room, answer_all
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
@@ -95,15 +95,18 @@ class Stranger:
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self.seen: list[tuple[str, str | None]] = []
+        self.bodies: list[bytes] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.seen.append((self.path, self.headers.get("Authorization")))
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
                 status, told = outer.replies.pop(0)
                 data = told if isinstance(told, bytes) else json.dumps(told).encode()
                 self.send_response(status)
+                if data is not told:
+                    self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -330,10 +333,94 @@ def test_a_defect_in_a_thread_comes_out_of_a_batch() -> None:
         return 1 // number
 
     left: list[bool] = []
-    answers = answer_all([0] * 50, answer, lambda: left.append(True))
+    answers = answer_all([0] * 50, answer, lambda: left.append(True), Room())
     with pytest.raises(ZeroDivisionError):
         list(answers)
     assert left == [True]
+
+
+@pytest.mark.parametrize("status", [504, 502, 524])
+def test_a_batch_asks_for_whole_answers_until_a_gateway_has_given_up_on_one(
+    stranger: Stranger,
+    remote: Engine,
+    asker: Asker,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def told(number: int) -> tuple[bool, list[str] | None]:
+        body = json.loads(stranger.bodies[number])
+        return body["stream"], body.get("stop")
+
+    ids = {"index": 0, "text": "The sky", "token_ids": [504, 6376], "finish_reason": "stop"}
+    whole = {"choices": [ids], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+    asked = [asker.request(stop=("!",))]
+    stranger.replies = [(200, whole), (status, {}), (200, whole)]
+    for _ in range(2):
+        ((_, answer),) = remote.batch(asked)
+        assert isinstance(answer, list)
+        assert (answer[0].text, answer[0].token_ids) == ("The sky", (504, 6376))
+    # Of a server that refuses at once the whole answer is asked for again.
+    assert [told(number) for number in range(3)] == [(False, ["!"])] * 3
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._SILENT_SECONDS", 0.0)
+    stranger.replies = [(status, {}), *[(200, chunks(504, 6376) + b"data: [DONE]\n\n")] * 2]
+    for _ in range(2):
+        ((_, answer),) = remote.batch(asked)
+        assert isinstance(answer, list)
+        assert answer[0].text == "The sky"
+    assert [told(number) for number in range(3, 6)] == [(False, ["!"]), (True, None), (True, None)]
+
+
+def test_a_server_is_given_more_until_some_requests_wait_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tulu_cli.engines.remote.pool._LOOK_SECONDS", 0.0)
+    takes, free = 100, threading.Semaphore(0)
+    most = running = 0
+    lock = threading.Lock()
+
+    def answer(_number: int) -> None:
+        nonlocal most, running
+        with lock:
+            running += 1
+            most = max(most, running)
+        free.acquire()
+        with lock:
+            running -= 1
+
+    def waiting() -> int:
+        return max(0, running - takes)
+
+    answers = answer_all(range(1000), answer, lambda: None, Room(waiting))
+    for count in range(1000):
+        free.release()
+        next(answers)
+        settled = most >= takes or count < 900
+        assert settled
+    # 32, 64, and 128, of which some wait
+    assert most == 4 * FIRST
+
+
+def test_a_number_that_was_chosen_stays_and_all_servers_together_have_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tulu_cli.engines.remote.pool._LOOK_SECONDS", 0.0)
+
+    def grown(room: Room) -> int:
+        for _ in range(12):
+            room.look(lambda ask: ask())
+        return room.size
+
+    chosen, unknown, alone = Room(lambda: 0, 7), Room(), Room(lambda: 0)
+    assert [grown(room) for room in (chosen, unknown, alone)] == [7, FIRST, MOST]
+    others = [Room(lambda: 0) for _ in range(10)]
+    sizes = [grown(room) for room in others]
+    assert sizes[:2] == [MOST, MOST]
+    assert sizes[-1] == FIRST, "what a server is given at least"
+    for room in (chosen, unknown, alone, *others):
+        room.close()
+    again = Room(lambda: 0)
+    assert grown(again) == MOST, "the room of those that ended is free again"
+    again.close()
 
 
 def test_an_answer_without_its_end_is_a_death_and_keeps_what_came(

@@ -17,7 +17,10 @@ from tests.leftovers import shared_memory
 from tests.program import DEADLINE_SECONDS, environment, eventually, tulu
 from tests.warming import load_warm, runtime
 from tulu_cli.core import Text
+from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied
+from tulu_cli.protocol.metrics import METRICS_PATH, read_waiting
+from tulu_cli.warm.endpoint import Address
 from tulu_cli.warm.finder import is_alive, sweep, warm_engines
 
 from . import clients
@@ -101,6 +104,8 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
         assert process.poll() is None, (tmp_path / "log").read_text()[-2000:]
         for path in ("/v1/models", "/tokenize", "/metrics", "/docs", "/load"):
             assert status(url + path) == 401
+        told = Wire(Address(url=url, api_key="secret"), {}).text(METRICS_PATH)
+        assert read_waiting(told) == 0, "vLLM says how many requests wait"
         listed = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         assert b"secret" not in listed, "others can list processes"
         ask = ["complete", "-m", "thinker", "--server", url, "--greedy", "--max-tokens", "3"]

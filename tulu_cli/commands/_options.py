@@ -371,6 +371,18 @@ ServerWait = Annotated[
         rich_help_panel=SERVER,
     ),
 ]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=4096,
+        help="Give each server so many requests at a time.  [default: vLLM as many as it takes, "
+        "others 32]",
+        metavar="N",
+        show_default=False,
+        rich_help_panel=SERVER,
+    ),
+]
 ApiKeyEnv = Annotated[
     str | None,
     typer.Option(
@@ -646,5 +658,9 @@ def check_server_options(settings: "Settings", *, no_server: bool) -> None:
     for name in ("keep_alive", "server"):
         if no_server and settings.is_flag(name):
             raise UsageError(f"--no-server and --{name.replace('_', '-')} cannot be combined.")
+    if settings.is_flag("concurrency") and (no_server or not settings.get("server")):
+        raise UsageError(
+            "--concurrency is how many requests a server is given: name it by --server."
+        )
     if settings.is_flag("keep_alive") and settings.is_flag("server"):
         raise UsageError("--keep-alive is for an engine on this machine, not for --server.")

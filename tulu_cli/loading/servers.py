@@ -167,13 +167,20 @@ def start(order: LaunchOrder, progress: Progress) -> Endpoint:
     raise EngineError(f"The engine of {order.asked} ends as soon as it is ready.")
 
 
-def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endpoint | ChatServer:
+def at_url(
+    url: str,
+    key_variable: str | None,
+    asked: str | None = None,
+    *,
+    concurrency: int | None = None,
+) -> Endpoint | ChatServer:
     """Return the server at a URL, after asking it for its models.
 
     vLLM, or a server of ours, takes token ids; any other is given messages. Of several models it is
-    the one that is `asked` for by the server's name or by where it was loaded from. Raise
-    UsageError for a key variable that is not set, or where a choice is left, EngineError where no
-    such server answers.
+    the one that is `asked` for by the server's name or by where it was loaded from. A batch gives
+    it `concurrency` requests at a time, as many as it takes if that is None. Raise UsageError for a
+    key variable that is not set, or where a choice is left, EngineError where no such server
+    answers.
     """
     from tulu_cli.engines.remote.wire import Wire
     from tulu_cli.protocol.chat import model_names
@@ -182,7 +189,7 @@ def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endp
     if key_variable is not None and not key:
         raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
     told = _models(Wire(Address(url=url, api_key=key), {}))
-    other = ChatServer(url=url, api_key=key, models=model_names(told))
+    other = ChatServer(url=url, api_key=key, models=model_names(told), concurrency=concurrency)
     try:
         rows = [row for row in told["data"] if row.get("id")]
         owner = rows[0].get("owned_by")
@@ -201,7 +208,15 @@ def at_url(url: str, key_variable: str | None, asked: str | None = None) -> Endp
     names = {one["id"] for one in rows if not one.get("parent") and _root(one) == _root(base)}
     adapters = tuple(str(one["id"]) for one in rows if one.get("parent") in names)
     away = root if is_away else None
-    return Endpoint(info, url=url, api_key=key, root=known, away=away, adapters=adapters)
+    return Endpoint(
+        info,
+        url=url,
+        api_key=key,
+        root=known,
+        away=away,
+        adapters=adapters,
+        concurrency=concurrency,
+    )
 
 
 def places_of(settings: Settings) -> tuple[str, ...]:
@@ -248,7 +263,11 @@ def _read(place: str) -> list[str]:
 
 
 def first_that_answers(
-    places: Sequence[str], key_variable: str | None, asked: str | None
+    places: Sequence[str],
+    key_variable: str | None,
+    asked: str | None,
+    *,
+    concurrency: int | None = None,
 ) -> Endpoint | ChatServer:
     """Return the first server that answers, as `at_url` does; raise what that raises.
 
@@ -260,7 +279,7 @@ def first_that_answers(
     reasons: list[TuluError] = []
     for url in urls:
         try:
-            return at_url(url, key_variable, asked)
+            return at_url(url, key_variable, asked, concurrency=concurrency)
         except (EngineDied, Refused) as error:
             if isinstance(error, Refused) and not error.may_pass:
                 raise

@@ -116,7 +116,12 @@ class _Roster:
 
     def _open(self, url: str) -> Engine:
         settings, model = self.prepared.options.settings, self.prepared.model
-        server = servers.at_url(url, settings.get("api_key_env"), _name_there(model))
+        server = servers.at_url(
+            url,
+            settings.get("api_key_env"),
+            _name_there(model),
+            concurrency=settings.get("concurrency"),
+        )
         loadable = (
             self._on_chat(server) if isinstance(model, ChatModel) else self._on_tokens(server)
         )
@@ -184,7 +189,11 @@ class _Roster:
         return ServedModel(
             name,
             ChatServer(
-                url=server.url, api_key=server.api_key, models=names, is_one_of_several=True
+                url=server.url,
+                api_key=server.api_key,
+                models=names,
+                is_one_of_several=True,
+                concurrency=server.concurrency,
             ),
         )
 

@@ -38,8 +38,9 @@ TOKEN = "token_id:"  # noqa: S105 (no password)
 def request_body(request: Request, model: str, *, stream: bool = True) -> dict[str, Any]:
     """Return a request as the body of POST /v1/completions.
 
-    Stop strings are not sent: the client puts the text together and ends it. Greedy choices are all
-    the same, so one is asked for.
+    The client puts the text together and ends it: stop strings are sent only where the answer comes
+    as a whole, for the server not to go on behind them. Greedy choices are all the same, so one is
+    asked for.
     """
     sampling = request.sampling
     body: dict[str, Any] = {
@@ -59,6 +60,8 @@ def request_body(request: Request, model: str, *, stream: bool = True) -> dict[s
     }
     if stream:
         body["stream_options"] = {"include_usage": True}
+    elif sampling.stop:
+        body["stop"] = list(sampling.stop)
     if not sampling.greedy:
         body["seed"] = sampling.seed
     body |= penalties_body(sampling)

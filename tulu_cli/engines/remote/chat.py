@@ -23,7 +23,7 @@ from tulu_cli.core import (
 )
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import ServedModel
-from tulu_cli.engines.remote.pool import answer_all
+from tulu_cli.engines.remote.pool import FIRST, Room, answer_all
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError, UsageError
 from tulu_cli.machine import Machine
@@ -205,6 +205,7 @@ class ChatCompletionsEngine:
     def __init__(self, model: ServedModel) -> None:
         self._url = url = model.server.url
         self._wire = Wire(model.server, {})
+        self._concurrency = model.server.concurrency or FIRST
         self._quirks: frozenset[str] = frozenset()  # learnt from what the server refused
         self.info = EngineInfo("server", model.name, None, url or "", "unknown", None, {})
 
@@ -223,7 +224,7 @@ class ChatCompletionsEngine:
         def answer(request: Request) -> list[Completion]:
             return self._wire.patiently(lambda: collect(self._events(request, patient=False)))
 
-        return answer_all(requests, answer, self._wire.hang_up)
+        return answer_all(requests, answer, self._wire.hang_up, Room(fixed=self._concurrency))
 
     def score(self, _requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Raise UsageError: chat completions cannot score."""

@@ -7,7 +7,7 @@ warm engine of ours, so the answer is the one that an engine in this process wou
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +33,8 @@ from tulu_cli.engines.assemble import (
 )
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.guidance import grammar
-from tulu_cli.engines.remote.pool import answer_all
-from tulu_cli.engines.remote.wire import Wire
+from tulu_cli.engines.remote.pool import Room, answer_all
+from tulu_cli.engines.remote.wire import Unheard, Wire
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
 from tulu_cli.errors import EngineError, NoEngine, TuluError
 from tulu_cli.machine import Machine
@@ -49,6 +49,7 @@ from tulu_cli.protocol.completions import (
     request_body,
     thoughts_body,
 )
+from tulu_cli.protocol.metrics import METRICS_PATH, read_waiting
 from tulu_cli.protocol.scores import read_score, score_body
 
 
@@ -71,6 +72,7 @@ class RemoteEngine:
         self._tokenizer = spec.tokenizer
         self._wire = Wire(spec.server, {CLIENT_HEADER: f"{os.getpid()}-{id(self):x}"})
         self.info = replace(spec.server.info, model=spec.name)
+        self._gives_whole = True  # until a gateway has cut what came late
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request; closing the generator cancels it.
@@ -86,23 +88,40 @@ class RemoteEngine:
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Keep the server busy with a bounded number of requests; yield answers as they end."""
-
-        def answer(request: Request) -> list[Completion]:
-            # A warm engine of ours follows a thought itself.
-            guided = is_guided(request)
-            return collect(self.stream(request) if guided else self._assembled(request))
-
-        return answer_all(requests, answer, self._wire.hang_up)
+        return answer_all(requests, self._answer, self._wire.hang_up, self._room())
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Keep the server busy with a bounded number of scores; yield them as they end."""
-        return answer_all(requests, self._score, self._wire.hang_up)
+        return answer_all(requests, self._score, self._wire.hang_up, self._room())
 
     def close(self) -> None:
         """Give the lease back; the engine cannot be used again."""
         self._wire.hang_up()
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
+
+    def _room(self) -> Room:
+        return Room(self._waiting, self._endpoint.concurrency)
+
+    def _waiting(self) -> int | None:
+        """Return how many requests wait in the server, None where it does not say."""
+        try:
+            return read_waiting(self._wire.text(METRICS_PATH))
+        except EngineError:
+            return None
+
+    def _answer(self, request: Request) -> list[Completion]:
+        """Return the choices of a request, at once where nobody has to see a token before the last.
+
+        To read each token as it comes takes this process longer than a large server to make it.
+        """
+        if is_guided(request):
+            return collect(self.stream(request))  # a warm engine of ours follows a thought itself
+        if self._gives_whole:
+            with suppress(Unheard):
+                return collect(self._assembled(request, whole=True))
+            self._gives_whole = False
+        return collect(self._assembled(request))
 
     def _told(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request, with the text that the server makes."""
@@ -115,14 +134,15 @@ class RemoteEngine:
         with self._wire.open(ANSWER_PATH, body) as chunks, self._readable():
             yield from read_answer(chunks, choices, request, take_text)
 
-    def _assembled(self, request: Request) -> Iterator[Text | Done]:
+    def _assembled(self, request: Request, *, whole: bool = False) -> Iterator[Text | Done]:
         """Yield the events of a request, with text made here from token ids."""
         request, started = self._checked(request), time.perf_counter()
         choices = [
             ChoiceAssembler(request, self._tokenizer, index, started)
             for index in range(request.sampling.n)
         ]
-        body = request_body(request, request.adapter or self._endpoint.info.model)
+        model = request.adapter or self._endpoint.info.model
+        body = request_body(request, model, stream=not whole)
         with self._wire.open("/v1/completions", body) as chunks, self._readable():
             yield from read_answer(until_stopped(chunks, choices), choices, request, take_tokens)
 

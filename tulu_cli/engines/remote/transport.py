@@ -201,9 +201,11 @@ class UrlTransport:
             raise OSError(_reason(error)) from error
 
     def _target(self, path: str) -> str:
-        """Return the URL of a path such as /v1/models."""
-        base = _base_path(self._url.path) + path.removeprefix("/v1")
-        return self._url._replace(path=base).geturl()
+        """Return the URL of a path such as /v1/models, or of one beside /v1."""
+        base = _base_path(self._url.path)
+        if path and not path.startswith("/v1"):
+            base = base.removesuffix("/v1")
+        return self._url._replace(path=base + path.removeprefix("/v1")).geturl()
 
     def _needs_name(self) -> UsageError:
         return UsageError(

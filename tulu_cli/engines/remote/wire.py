@@ -5,6 +5,7 @@ import json
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -32,12 +33,17 @@ _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _SHORTEST_SECRET = 8  # characters
 _LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
+_SILENT_SECONDS = 25.0  # gateways give up on a connection without a byte from 30 s on
 
 _T = TypeVar("_T")
 
 
 class _Lost(EngineDied):
     """A connection that broke or could not be made; another attempt may succeed."""
+
+
+class Unheard(Exception):
+    """A whole answer that was waited for long, and did not come through; a stream may."""
 
 
 class _Busy(Exception):
@@ -99,15 +105,23 @@ class Wire:
         """POST a body and give the chunks of the streamed answer; leaving the context hangs up.
 
         If `patient`, a busy server is asked again until the first chunk is there; otherwise the
-        caller retries with `patiently`. Raise EngineDied if the server is gone, or the server's
-        refusal.
+        caller retries with `patiently`. An answer that the body asks for as a whole is one chunk.
+        Raise EngineDied if the server is gone, the server's refusal, or Unheard.
         """
-        with closing(self._chunks(path, json.dumps(body).encode(), patient=patient)) as chunks:
+        with closing(self._chunks(path, body, patient=patient)) as chunks:
             yield chunks
 
     def get(self, path: str) -> Any:
         """Return the JSON of a GET. Raise EngineDied or the server's refusal."""
         return self.patiently(lambda: self._document("GET", path, None), also_lost=False)
+
+    def text(self, path: str) -> str:
+        """Return the text of a GET, asked once. Raise EngineDied or the server's refusal."""
+        try:
+            with self._accepted("GET", path, None) as reply, self._translated():
+                return reply.body().decode("utf-8", errors="replace")
+        except _Busy as busy:
+            raise busy.failure from busy
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Return the JSON of a POST. Raise EngineDied or the server's refusal."""
@@ -147,10 +161,18 @@ class Wire:
             line.cut()
 
     def _chunks(
-        self, path: str, body: bytes, *, patient: bool
+        self, path: str, body: Mapping[str, Any], *, patient: bool
     ) -> Generator[dict[str, Any], None, None]:
+        data = json.dumps(body).encode()
+
         def begin() -> tuple[ExitStack, Iterator[dict[str, Any]]]:
-            return self._begun(path, body)
+            begun = time.monotonic()
+            try:
+                return self._begun(path, data)
+            except (_Busy, _Lost) as error:
+                if body["stream"] or time.monotonic() - begun < _SILENT_SECONDS:
+                    raise
+                raise Unheard from error
 
         held, chunks = self.patiently(begin) if patient else begin()
         with held:

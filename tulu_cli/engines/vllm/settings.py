@@ -89,7 +89,6 @@ def engine_arguments(spec: EngineSpec) -> dict[str, Any]:
         # Sampling defaults are resolved before a request is made, the same for every engine.
         "generation_config": "vllm",
         "structured_outputs_config": {"backend": "guidance"},
-        "disable_log_stats": True,
         "enforce_eager": eager,
     }
     if not has_gpu:
