@@ -13,8 +13,10 @@ import pytest
 
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.ray import RayOptions
-from tulu_cli.engines.ray.actor import LEAST_WAITING, Call, Files, Order, WorkerActor
+from tulu_cli.engines.ray.actor import LEAST_WAITING, Call, WorkerActor
 from tulu_cli.engines.ray.cluster import place_of
+from tulu_cli.engines.ray.files import Files
+from tulu_cli.engines.ray.order import Order
 from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, NoEngine, TuluError, UsageError
 from tulu_cli.loading.workers import reached
 from tulu_cli.machine import Machine
@@ -112,7 +114,7 @@ def test_a_worker_loads_the_very_files_of_its_driver(
         asked.append(ref)
         return locate(resolve(str(ours)))
 
-    monkeypatch.setattr("tulu_cli.engines.ray.actor.locate", located)
+    monkeypatch.setattr("tulu_cli.engines.ray.files.locate", located)
     commit = "0" * 40
     hub = Files.of(resolve("ours", {"ours": "org/name@v2"}), Path("/there") / commit)
     assert hub.here() == ours

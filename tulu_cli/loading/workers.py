@@ -70,8 +70,9 @@ def open_workers(
     So do more, when the cluster has more room. Without a `cluster`, one is started on this machine.
     Raise what loading raises.
     """
-    from tulu_cli.engines.ray.actor import Files, Order
     from tulu_cli.engines.ray.cluster import LOCAL
+    from tulu_cli.engines.ray.files import Files
+    from tulu_cli.engines.ray.order import Order
 
     prepared = with_weights(prepared, streams, purpose=purpose)
     model = prepared.token_model()

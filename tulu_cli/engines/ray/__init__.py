@@ -1,7 +1,8 @@
 """Workers on Ray: engines of ours in processes that a cluster places, on one machine or on many.
 
 `cluster.py` reaches the cluster, `engine.py` is a worker as its driver sees it, and `actor.py` is
-what runs in the worker's process.
+what runs in the worker's process. `order.py` is what the one sends and the other loads, with
+`files.py` for its models.
 """
 
 from dataclasses import dataclass

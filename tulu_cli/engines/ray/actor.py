@@ -12,82 +12,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from tulu_cli import __version__
 from tulu_cli.core import EngineInfo
-from tulu_cli.disk import reading
-from tulu_cli.engines.base import Engine, EngineSpec, first_line
+from tulu_cli.engines.base import Engine, first_line
 from tulu_cli.engines.choose import EngineChoice, load
-from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, NoEngine, TuluError
-from tulu_cli.models import ModelRef, locate
-from tulu_cli.models.config import missing_weights
-from tulu_cli.prompt import Tokenizer
+from tulu_cli.engines.ray.order import Order
+from tulu_cli.errors import EngineDied, EngineError, TuluError
 
 Verb = Literal["batch", "score"]
 LEAST_WAITING, _MOST_WAITING = 2, 256  # requests that wait here for the engine
-_OF_MODELS = {".safetensors", ".json", ".jinja", ".model"}
-_PIECES, _PIECE_BYTES = 64, 2**16  # of each file that are looked at, all over it
 BEAT_SECONDS = 2.0  # an exchange takes no longer, whatever the engine does
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """A model's files, as the driver has them in `directory`.
-
-    `ref` is of the Hub with the very commit, which names equal files wherever they are. Of any
-    other model `sample` says which files they are.
-    """
-
-    ref: ModelRef
-    directory: Path
-    sample: str | None = None
-
-    @classmethod
-    def of(cls, ref: ModelRef, directory: Path) -> "Files":
-        """Return the files of a model that is in a directory here. Raise BadInput."""
-        if ref.kind == "hub":
-            return cls(replace(ref, revision=directory.name), directory)
-        return cls(ref, directory, None if ref.kind == "demo" else sampled(directory))
-
-    def here(self) -> Path:
-        """Return where these files are on this machine, by their place or in its caches.
-
-        Raise ModelNotFound if they are not, or if others are there.
-        """
-        name, directory = self.ref.name, self.directory
-        try:
-            if not (directory / "config.json").is_file() or missing_weights(directory):
-                directory = locate(self.ref, offline=True).directory
-            sample = None if self.sample is None else sampled(directory)
-        except (TuluError, OSError) as error:
-            raise ModelNotFound(
-                f"{name} is neither in {self.directory} nor in the cache of that machine."
-            ) from error
-        if sample != self.sample:
-            raise ModelNotFound(
-                f"{directory} has other files there than here, so it is not {name}."
-            )
-        return directory
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker is to load: `spec` by the engine of that name, from the files of the model.
-
-    `draft` are the files of a draft that is a model, and `adapters` the content hashes of those in
-    the spec. `version` is the driver's release of tulu.
-    """
-
-    engine: str
-    spec: EngineSpec
-    version: str
-    model: Files
-    draft: Files | None = None
-    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +142,7 @@ class WorkerActor:
 
     def _run(self, order: Order, tell: Callable[[EngineInfo | TuluError], None]) -> None:
         try:
-            engine = _loaded(order)
+            engine = load(EngineChoice(order.engine, ()), order.spec_here())
         except TuluError as error:
             tell(plain(error))
             return
@@ -224,38 +160,3 @@ def plain(error: TuluError) -> TuluError:
     kind = next(one for one in type(error).__mro__ if one.__module__ == TuluError.__module__)
     made: TuluError = kind(str(error))
     return made
-
-
-def sampled(directory: Path) -> str:
-    """Return a hash of a model's files: their names and sizes, and pieces of all their bytes.
-
-    Small files are read whole. Times do not count: copies on other machines have their own. Raise
-    BadInput for a file that cannot be read.
-    """
-    found = sha256()
-    with reading(directory):
-        for path in sorted(directory.iterdir()):
-            if path.suffix not in _OF_MODELS or not path.is_file():
-                continue
-            size = path.stat().st_size
-            found.update(f"{path.name} {size}\n".encode("utf-8", "surrogateescape"))
-            with path.open("rb") as file:
-                for start in range(0, size, max(size // _PIECES, _PIECE_BYTES)):
-                    file.seek(start)
-                    found.update(file.read(_PIECE_BYTES))
-    return found.hexdigest()
-
-
-def _loaded(order: Order) -> Engine:
-    if order.version != __version__:
-        raise NoEngine(f"It has tulu {__version__}, and the driver has {order.version}.")
-    spec, directory = order.spec, order.model.here()
-    for adapter, content in zip(spec.adapters, order.adapters, strict=True):
-        if not adapter.directory.is_dir():
-            raise ModelNotFound(f"The adapter {adapter.name} is not in {adapter.directory} there.")
-        if adapter.content_hash() != content:
-            raise ModelNotFound(f"{adapter.directory} has another adapter there than here.")
-    if order.draft is not None and spec.draft is not None:
-        spec = replace(spec, draft=replace(spec.draft, directory=order.draft.here()))
-    spec = replace(spec, directory=directory, tokenizer=Tokenizer.load(directory))
-    return load(EngineChoice(order.engine, ()), spec)

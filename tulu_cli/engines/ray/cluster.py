@@ -12,8 +12,9 @@ from typing import Any
 
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.ray import RayOptions, check_address
-from tulu_cli.engines.ray.actor import Order, WorkerActor
+from tulu_cli.engines.ray.actor import WorkerActor
 from tulu_cli.engines.ray.engine import RayEngine, Worker, answer_of, translated
+from tulu_cli.engines.ray.order import Order
 from tulu_cli.errors import EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine, read_machine
 from tulu_cli.processes import MARK, end_marked, private_folder
