@@ -38,12 +38,11 @@ MAY_IMPORT = {
     "protocol": {"settings"},
     "warm": {"models", "settings"},
     "engines": {"prompt", "models", "protocol", "warm"},
-    "serving": {"engines", "protocol", "warm", "prompt"},
 }
 BELOW = set(MAY_IMPORT)
 MAY_IMPORT |= {"loading": BELOW, "request": BELOW | {"loading"}}
 BELOW = set(MAY_IMPORT)
-MAY_IMPORT |= dict.fromkeys(("chat", "batch", "verify", "doctor"), BELOW)
+MAY_IMPORT |= dict.fromkeys(("serving", "chat", "batch", "verify", "doctor"), BELOW)
 MAY_IMPORT["comparison"] = BELOW | {"batch"}
 MAY_IMPORT["evaluation"] = BELOW | {"batch", "verify"}
 MAY_IMPORT["commands"] = set(MAY_IMPORT)

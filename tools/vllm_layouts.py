@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from tools.vllm_names import ROOT, fetched
 from tulu_cli.errors import TuluError
-from tulu_cli.serving.cluster import Cluster, cluster_script
+from tulu_cli.plan.sharding import Layout
+from tulu_cli.serving.deployment import Deployment, deployment_script
 
 RAY = "10.0.0.1:6379"
 _FACTS = (
@@ -56,7 +57,7 @@ class Form(NamedTuple):
     `facts` are values of vLLM's ParallelConfig by their names, for each machine.
     """
 
-    cluster: Cluster
+    deployment: Deployment
     facts: tuple[dict[str, Any], ...]
     ray: str | None = None
 
@@ -71,26 +72,26 @@ def _each(common: dict[str, Any], **by_machine: list[Any]) -> tuple[dict[str, An
 
 FORMS = {
     "one server on two machines": Form(
-        Cluster(2, 1, 8, 2),
+        Deployment(2, Layout(8, 2)),
         _each(
             {"tensor_parallel_size": 8, "pipeline_parallel_size": 2, "nnodes_within_dp": 2},
             node_rank_within_dp=[0, 1],
         ),
     ),
     "replicas on one machine": Form(
-        Cluster(1, 4, 2, 1),
+        Deployment(1, Layout(2, 1, 4)),
         _each({"data_parallel_size": 4, "data_parallel_size_local": 4}, data_parallel_rank=[0]),
     ),
     "two servers with two replicas": Form(
-        Cluster(2, 4, 4, 1),
+        Deployment(2, Layout(4, 1, 4)),
         _each({"data_parallel_size": 2, "data_parallel_size_local": 2}, data_parallel_rank=[0]),
     ),
     "two servers of two machines": Form(
-        Cluster(4, 2, 8, 2),
+        Deployment(4, Layout(8, 2, 2)),
         _each({"data_parallel_size": 1, "nnodes_within_dp": 2}, node_rank_within_dp=[0, 1]),
     ),
     "experts on two machines": Form(
-        Cluster(2, 4, 4, 1, has_experts=True),
+        Deployment(2, Layout(4, 1, 4), has_experts=True),
         _each(
             {"data_parallel_size": 4, "data_parallel_size_local": 2, "nnodes_within_dp": 1}
             | {"data_parallel_hybrid_lb": False, "data_parallel_external_lb": False},
@@ -98,7 +99,7 @@ FORMS = {
         ),
     ),
     "experts, replicas of two machines": Form(
-        Cluster(4, 2, 8, 2, has_experts=True),
+        Deployment(4, Layout(8, 2, 2), has_experts=True),
         _each(
             {"data_parallel_size": 2, "data_parallel_size_local": 1, "nnodes_within_dp": 2}
             | {"data_parallel_hybrid_lb": False, "data_parallel_external_lb": False},
@@ -106,8 +107,8 @@ FORMS = {
             node_rank_within_dp=[0, 1, 0, 1],
         ),
     ),
-    "over Ray": Form(Cluster(2, 1, 8, 2), ({},), RAY),
-    "replicas over Ray": Form(Cluster(2, 4, 4, 1, has_experts=True), ({},), RAY),
+    "over Ray": Form(Deployment(2, Layout(8, 2)), ({},), RAY),
+    "replicas over Ray": Form(Deployment(2, Layout(4, 1, 4), has_experts=True), ({},), RAY),
 }
 HYBRID = _each(
     {"data_parallel_size": 4, "data_parallel_size_local": 2, "data_parallel_hybrid_lb": True},
@@ -118,8 +119,10 @@ HYBRID = _each(
 def scripts(folder: Path) -> Iterator[tuple[str, str, Form]]:
     """Yield each form's script, and the line in a comment that may stand for its command."""
     for name, form in FORMS.items():
-        model = write_model(folder, has_experts=form.cluster.has_experts)
-        script = cluster_script(str(model), {"max_model_len": 256}, form.cluster, 8000, form.ray)
+        model = write_model(folder, has_experts=form.deployment.has_experts)
+        script = deployment_script(
+            str(model), {"max_model_len": 256}, form.deployment, 8000, form.ray
+        )
         yield name, script, form
         if "--data-parallel-hybrid-lb" in script:
             (line,) = (line for line in script.splitlines() if "hybrid" in line)

@@ -12,7 +12,8 @@ from tests.warming import spec_of
 from tools.vllm_layouts import arguments_of, asked, differences, read, write_model
 from tulu_cli.engines.vllm.settings import serve_arguments
 from tulu_cli.errors import UsageError
-from tulu_cli.serving.cluster import Cluster, check_arguments, cluster_script
+from tulu_cli.plan.sharding import Layout
+from tulu_cli.serving.deployment import Deployment, check_arguments, deployment_script
 from tulu_cli.serving.public import public_arguments
 from tulu_cli.serving.vllm_server import parsed
 
@@ -82,7 +83,7 @@ def test_ray_has_one_command_for_all() -> None:
 
 @pytest.mark.parametrize("address", ["auto", "ray://10.0.0.1:10001"])
 def test_a_cluster_is_joined_where_its_machines_are(address: str) -> None:
-    text = cluster_script("m", {}, Cluster(2, 1, 8, 2), 8000, address)
+    text = deployment_script("m", {}, Deployment(2, Layout(8, 2)), 8000, address)
     assert "ray start --address=FIRST:6379\n" in text
 
 
@@ -114,14 +115,14 @@ def test_settings_of_this_machine_are_said_to_be_left_out() -> None:
 
 def test_what_is_printed_is_a_script_that_does_not_serve_without_its_key(tmp_path: Path) -> None:
     odd = {"trust_remote_code": True, "x": {"a": "'"}}
-    text = cluster_script("org/a b;c\n", odd, Cluster(3, 1, 4, 3), 9)
+    text = deployment_script("org/a b;c\n", odd, Deployment(3, Layout(4, 3)), 9)
     assert arguments_of(text, 2, tmp_path) == [
         "org/a b;c\n", "--generation-config", "vllm", "--enable-prompt-tokens-details",
         "--trust-remote-code", "--x", '{"a": "\'"}', "--tensor-parallel-size", "4",
         "--pipeline-parallel-size", "3", "--port", "9", "--nnodes", "3", "--node-rank", "2",
         "--master-addr", "10.0.0.1", "--master-port", "29501", "--headless",
     ]  # fmt: skip
-    experts = cluster_script("m", {}, Cluster(2, 4, 4, 1, has_experts=True), 9)
+    experts = deployment_script("m", {}, Deployment(2, Layout(4, 1, 4), has_experts=True), 9)
     each_for_itself = experts.splitlines()[-1].removeprefix("# ")
     assert "--data-parallel-hybrid-lb" in arguments_of(each_for_itself, 1, tmp_path)
     (tmp_path / "empty").write_text("\n")

@@ -242,7 +242,7 @@ def check_printed(chosen: ServeOptions) -> None:
     """Raise UsageError for what a printed script would leave out."""
     from tulu_cli.loading.adapters import chosen_adapters
     from tulu_cli.loading.drafts import is_chosen
-    from tulu_cli.serving.cluster import check_arguments
+    from tulu_cli.serving.deployment import check_arguments
 
     flag, settings = chosen.printing, chosen.load.settings
     given = {
@@ -318,7 +318,7 @@ def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
     from tulu_cli.models import resolve
     from tulu_cli.models.config import ADVISED_CONTEXT
     from tulu_cli.plan.search import share_machines
-    from tulu_cli.serving.cluster import Cluster, cluster_script
+    from tulu_cli.serving.deployment import Deployment, deployment_script
 
     settings = chosen.load.settings
     usual = "8b" if chosen.nodes is None else "405b"
@@ -336,17 +336,11 @@ def script_for_cluster(chosen: ServeOptions, machine: "Machine") -> str:
         tensor=settings.get("tensor_parallel_size"),
         pipeline=settings.get("pipeline_parallel_size"),
     )
-    cluster = Cluster(
-        machines[1],
-        layout.data,
-        layout.tensor,
-        layout.pipeline,
-        has_experts=chosen.replicas is not None and _has_experts(ref, offline=chosen.load.offline),
-    )
-    return cluster_script(
+    has_experts = chosen.replicas is not None and _has_experts(ref, offline=chosen.load.offline)
+    return deployment_script(
         str(ref.repo or ref.path or ref.name),
         arguments | dict(chosen.load.engine_args),
-        cluster,
+        Deployment(machines[1], layout, has_experts),
         chosen.port,
         chosen.ray,
     )

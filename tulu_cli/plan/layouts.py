@@ -16,7 +16,7 @@ from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Card, Gpu
 from tulu_cli.plan.search import layout_for, most_requests
 from tulu_cli.plan.shape import Shape
-from tulu_cli.plan.sharding import Layout
+from tulu_cli.plan.sharding import Layout, spread
 from tulu_cli.plan.speed import Speed, bounds
 from tulu_cli.plan.values import Judgement
 from tulu_cli.plan.versions import Rules
@@ -101,15 +101,12 @@ def possible(
     """
     gpus, nodes = machines
     for replicas in range(1, gpus * nodes + 1):
-        if nodes % replicas == 0:
-            each, span = gpus, nodes // replicas
-        elif replicas % nodes == 0 and gpus % (replicas // nodes) == 0:
-            each, span = gpus // (replicas // nodes), 1
-        else:
-            continue
         try:
-            found = layout_for(shape, each, span)._replace(data=replicas)
-        except UsageError:  # more stages than layers
+            spanned, local = spread(replicas, nodes)
+            if gpus % local:
+                continue
+            found = layout_for(shape, gpus // local, spanned)._replace(data=replicas)
+        except UsageError:  # they cannot share the machines, or there are more stages than layers
             continue
         yield found._replace(whole_experts=given.whole_experts)
         stages = found.tensor * found.pipeline

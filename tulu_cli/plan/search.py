@@ -12,7 +12,7 @@ from tulu_cli.errors import UsageError
 from tulu_cli.plan.gpus import Gpu
 from tulu_cli.plan.quantization import named_quantization
 from tulu_cli.plan.shape import DTYPE_BYTES, Shape
-from tulu_cli.plan.sharding import Layout
+from tulu_cli.plan.sharding import Layout, spread
 from tulu_cli.plan.speed import Speed, bounds
 from tulu_cli.plan.tensors import tensors_of
 from tulu_cli.plan.values import Judgement
@@ -164,12 +164,7 @@ def share_machines(
     is not asked.
     """
     gpus, nodes = machines
-    if nodes % replicas and replicas % nodes:
-        raise UsageError(
-            f"--replicas {replicas} cannot share {nodes} machines evenly: choose a multiple of "
-            f"{nodes}, or a number that divides it."
-        )
-    spanned, local = max(1, nodes // replicas), max(1, replicas // nodes)
+    spanned, local = spread(replicas, nodes)
     stages = spanned if pipeline is None else pipeline
     if tensor is None:
         parts = local * stages

@@ -102,6 +102,19 @@ class Layout(NamedTuple):
         return self.tensor * self.pipeline * self.data
 
 
+def spread(replicas: int, machines: int) -> tuple[int, int]:
+    """Return how many machines each replica spans, and how many replicas each machine has.
+
+    One of the two is 1. Raise UsageError where they cannot share the machines evenly.
+    """
+    if machines % replicas and replicas % machines:
+        raise UsageError(
+            f"--replicas {replicas} cannot share {machines} machines evenly: choose a multiple of "
+            f"{machines}, or a number that divides it."
+        )
+    return max(1, machines // replicas), max(1, replicas // machines)
+
+
 def check_layout(shape: Shape, layout: Layout) -> None:
     """Raise UsageError if vLLM refuses to divide the model so."""
     if layout.whole_experts and shape.experts is None:

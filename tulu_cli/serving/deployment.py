@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tulu_cli.engines.vllm.settings import serve_arguments
 from tulu_cli.errors import UsageError
+from tulu_cli.plan.sharding import Layout, spread
 from tulu_cli.serving.public import KEY_VARIABLE
 
 # vLLM's and Ray's own ports, written out because firewalls have to let them through.
@@ -28,43 +29,46 @@ _FIRST = '"${FIRST:?set it to the address of the first machine}"'
 _RANK = '"${RANK:?set it to 0 on the first machine, to 1 on the next, and so on}"'
 
 
-class Cluster(NamedTuple):
-    """Machines that serve replicas of a model, each divided over `tensor` x `pipeline` GPUs.
+class Deployment(NamedTuple):
+    """Replicas of a model on so many machines, each divided as the layout says.
 
     `has_experts` is True for a model with experts (MoE), which its replicas share.
     """
 
     machines: int
-    replicas: int
-    tensor: int
-    pipeline: int
+    layout: Layout
     has_experts: bool = False
+
+    @property
+    def replicas(self) -> int:
+        """The replicas on all machines."""
+        return self.layout.data
 
     @property
     def spanned(self) -> int:
         """The machines that each replica is divided over."""
-        return max(1, self.machines // self.replicas)
+        return spread(self.replicas, self.machines)[0]
 
     @property
     def local(self) -> int:
         """The replicas on each machine, 1 where one is divided over several machines."""
-        return max(1, self.replicas // self.machines)
+        return spread(self.replicas, self.machines)[1]
 
     @property
     def gpus(self) -> int:
         """The GPUs that each machine needs."""
-        return self.tensor * self.pipeline * self.local // self.spanned
+        return self.layout.gpus // self.machines
 
     @property
-    def server(self) -> "Cluster":
-        """The part of the cluster that is one server: all of it, unless replicas are independent.
+    def server(self) -> "Deployment":
+        """The part that is one server: all of it, unless replicas are independent.
 
         Replicas of a model without experts are, and those of several machines then are servers
         of their own, as vLLM's documentation advises.
         """
         if self.has_experts or self.machines == 1 or self.replicas == 1:
             return self
-        return self._replace(machines=self.spanned, replicas=self.local)
+        return self._replace(machines=self.spanned, layout=self.layout._replace(data=self.local))
 
 
 # What the script gives each machine, by the option of ours that says so.
@@ -106,21 +110,25 @@ def check_arguments(given: Iterable[str]) -> None:
             raise UsageError(f"--engine-arg {name} is what the script sets itself: leave it out.")
 
 
-def cluster_script(
-    model: str, arguments: Mapping[str, Any], cluster: Cluster, port: int, ray: str | None = None
+def deployment_script(
+    model: str,
+    arguments: Mapping[str, Any],
+    deployment: Deployment,
+    port: int,
+    ray: str | None = None,
 ) -> str:
     """Return a shell script that serves a model, with comments.
 
     `arguments` are the engine's; they win over those of ours that no layout needs. Each machine
     runs the script. With the address of a Ray cluster in `ray`, one machine runs it for all.
     """
-    server = cluster if ray is not None else cluster.server
-    told = {"model": model, **_DEFAULTS, **arguments, **cluster_arguments(server, port)}
-    text = _comment(_head(model, cluster))
+    server = deployment if ray is not None else deployment.server
+    told = {"model": model, **_DEFAULTS, **arguments, **shared_arguments(server, port)}
+    text = _comment(_head(model, deployment))
     if ray is not None:
-        return text + _over_ray(told | ray_arguments(cluster), cluster, port, ray)
+        return text + _over_ray(told | ray_arguments(deployment), deployment, port, ray)
     serve = shlex.join(["vllm", "serve", *serve_arguments(told)])
-    if server != cluster:
+    if server != deployment:
         text += _comment(_separate(server))
     if server.machines == 1:
         text += _comment(_SET_KEY)
@@ -132,7 +140,7 @@ def cluster_script(
         ranked = f": {_RANK} &&\n" if server.spanned == 1 else ""
         text += f"{_KEY}{ranked}{serve} {' '.join(node_flags(server))} {others}\n"
     text += _comment(_ASK) + f"# {_request(port)}"
-    if server != cluster:
+    if server != deployment:
         text += _comment(_SHARE) + f"# tulu batch {_servers(port)} rows.jsonl\n"
     elif server.machines > 1 and server.spanned == 1:
         flags = [*node_flags(server), *hybrid_flags(server)]
@@ -154,18 +162,18 @@ _BOTTLENECK = (
 )
 
 
-def _over_ray(told: Mapping[str, Any], cluster: Cluster, port: int, ray: str) -> str:
+def _over_ray(told: Mapping[str, Any], deployment: Deployment, port: int, ray: str) -> str:
     serve = shlex.join(["vllm", "serve", *serve_arguments(dict(told))])
     # `auto` names no machine, and ray:// is where Ray's clients come, not its machines.
     is_port = ":" in ray and "://" not in ray
     address = shlex.quote(ray) if is_port else f"FIRST:{_RAY_PORT}"
-    spread = f"{_SPREAD}=span " if cluster.spanned > 1 < cluster.replicas else ""
+    spanning = f"{_SPREAD}=span " if deployment.spanned > 1 < deployment.replicas else ""
     return (
         f"# On every machine, beside vLLM, which does not bring it: {_INSTALL_RAY}\n"
         f"# On the first, if no cluster runs yet: ray start --head --port={_RAY_PORT}\n"
         f"# On every other, to join it: ray start --address={address}\n"
         f"{_comment(_SET_KEY)}"
-        f"{_KEY}RAY_ADDRESS={shlex.quote(ray)} {spread}{serve}\n"
+        f"{_KEY}RAY_ADDRESS={shlex.quote(ray)} {spanning}{serve}\n"
         f"{_comment(_ASK)}"
         f"# {_request(port)}"
     )
@@ -175,27 +183,28 @@ def _over_ray(told: Mapping[str, Any], cluster: Cluster, port: int, ray: str) ->
 _DEFAULTS = {"generation_config": "vllm", "enable_prompt_tokens_details": True}
 
 
-def cluster_arguments(server: Cluster, port: int) -> dict[str, Any]:
+def shared_arguments(server: Deployment, port: int) -> dict[str, Any]:
     """Return the engine's arguments that are the same on all machines of a server."""
-    spread = server.machines > 1 and server.spanned == 1
+    tensor, pipeline, replicas, _ = server.layout
+    some_each = server.machines > 1 and server.spanned == 1
     return {
-        "tensor_parallel_size": server.tensor,
-        "pipeline_parallel_size": server.pipeline if server.pipeline > 1 else None,
-        "data_parallel_size": server.replicas if server.replicas > 1 else None,
-        "data_parallel_size_local": server.local if spread and server.replicas > 1 else None,
+        "tensor_parallel_size": tensor,
+        "pipeline_parallel_size": pipeline if pipeline > 1 else None,
+        "data_parallel_size": replicas if replicas > 1 else None,
+        "data_parallel_size_local": server.local if some_each and replicas > 1 else None,
         "port": port,
     }
 
 
-def ray_arguments(cluster: Cluster) -> dict[str, Any]:
+def ray_arguments(deployment: Deployment) -> dict[str, Any]:
     """Return the engine's arguments for a cluster that Ray manages."""
     return {
         "distributed_executor_backend": "ray",
-        "data_parallel_backend": "ray" if cluster.replicas > 1 else None,
+        "data_parallel_backend": "ray" if deployment.replicas > 1 else None,
     }
 
 
-def node_flags(server: Cluster) -> list[str]:
+def node_flags(server: Deployment) -> list[str]:
     """Return the options of each machine of a server of several, as words of shell."""
     if server.spanned == 1:
         start = ["--data-parallel-address", _FIRST]
@@ -204,7 +213,7 @@ def node_flags(server: Cluster) -> list[str]:
     return [*rank, "--master-addr", _FIRST, "--master-port", str(_MASTER_PORT)]
 
 
-def other_flags(server: Cluster) -> list[str]:
+def other_flags(server: Deployment) -> list[str]:
     """Return the options of every machine but the first, as words of shell.
 
     The first has no start rank: with one vLLM lets each machine take requests of its own.
@@ -214,21 +223,23 @@ def other_flags(server: Cluster) -> list[str]:
     return ["--headless", "--data-parallel-start-rank", f"$((RANK * {server.local}))"]
 
 
-def hybrid_flags(server: Cluster) -> list[str]:
+def hybrid_flags(server: Deployment) -> list[str]:
     """Return the options with which each machine takes requests for its own replicas."""
     start = ["--data-parallel-start-rank", f"$(({_RANK[1:-1]} * {server.local}))"]
     return ["--data-parallel-hybrid-lb", *start]
 
 
-def _head(model: str, cluster: Cluster) -> str:
-    parts = [f"{cluster.replicas} replicas"] if cluster.replicas > 1 else []
-    parts += [f"tensor parallel {cluster.tensor}"] if cluster.tensor > 1 else []
-    parts += [f"pipeline parallel {cluster.pipeline}"] if cluster.pipeline > 1 else []
-    gpus = f"{cluster.gpus} GPU{'s' * (cluster.gpus > 1)}{' each' * (cluster.machines > 1)}"
-    return f"{model} on {_machines(cluster.machines)} with {gpus}: {', '.join(parts)}."
+def _head(model: str, deployment: Deployment) -> str:
+    tensor, pipeline, replicas, _ = deployment.layout
+    parts = [f"{replicas} replicas"] if replicas > 1 else []
+    parts += [f"tensor parallel {tensor}"] if tensor > 1 else []
+    parts += [f"pipeline parallel {pipeline}"] if pipeline > 1 else []
+    machines, gpus = deployment.machines, deployment.gpus
+    each = f"{gpus} GPU{'s' * (gpus > 1)}{' each' * (machines > 1)}"
+    return f"{model} on {_machines(machines)} with {each}: {', '.join(parts)}."
 
 
-def _separate(server: Cluster) -> str:
+def _separate(server: Deployment) -> str:
     each = (
         "each machine is a server of its own"
         if server.machines == 1
