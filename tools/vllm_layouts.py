@@ -2,8 +2,9 @@
 
 The scripts of `tulu serve --nodes` and `--replicas` are run by a shell, as each machine runs them,
 with a `vllm` that only notes its arguments. The release's own parser and config classes then read
-these: they are pure Python, which runs from the .py files of a wheel, on the platform of CPUs.
-Wheels come as in tools.vllm_names; those that are here already may be given as arguments.
+these: they are pure Python, which runs from the .py files of a wheel, on the platform of CPUs. For
+what runs over Ray they want Ray to be installed. Wheels come as in tools.vllm_names; those that are
+here already may be given as arguments.
 """
 
 import json
@@ -30,6 +31,8 @@ _FACTS = (
     "data_parallel_rank",
     "data_parallel_hybrid_lb",
     "data_parallel_external_lb",
+    "data_parallel_backend",
+    "distributed_executor_backend",
     "nnodes_within_dp",
     "node_rank_within_dp",
 )
@@ -107,8 +110,24 @@ FORMS = {
             node_rank_within_dp=[0, 1, 0, 1],
         ),
     ),
-    "over Ray": Form(Deployment(2, Layout(8, 2)), ({},), RAY),
-    "replicas over Ray": Form(Deployment(2, Layout(4, 1, 4), has_experts=True), ({},), RAY),
+    "over Ray": Form(
+        Deployment(2, Layout(8, 2)),
+        _each(
+            {"tensor_parallel_size": 8, "pipeline_parallel_size": 2, "data_parallel_size": 1}
+            | {"distributed_executor_backend": "ray", "nnodes_within_dp": 1},
+            node_rank_within_dp=[0],
+        ),
+        RAY,
+    ),
+    "replicas over Ray": Form(
+        Deployment(2, Layout(4, 1, 4), has_experts=True),
+        _each(
+            {"tensor_parallel_size": 4, "data_parallel_size": 4, "nnodes_within_dp": 1}
+            | {"distributed_executor_backend": "ray", "data_parallel_backend": "ray"},
+            data_parallel_rank=[0],
+        ),
+        RAY,
+    ),
 }
 HYBRID = _each(
     {"data_parallel_size": 4, "data_parallel_size_local": 2, "data_parallel_hybrid_lb": True},
@@ -164,18 +183,13 @@ def asked(folder: Path) -> Iterator[tuple[str, list[str], dict[str, Any]]]:
 
 
 def read(arguments: list[str]) -> dict[str, Any]:
-    """Return what the vLLM that can be imported here makes of arguments. Raise what it raises.
-
-    Ray has to be installed for the config of what runs over it, so this is parsed only.
-    """
+    """Return what the vLLM that can be imported here makes of arguments. Raise what it raises."""
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.usage.usage_lib import UsageContext
 
     from tulu_cli.serving.vllm_server import parsed
 
     args = parsed(arguments)
-    if args.distributed_executor_backend == "ray":
-        return {}
     config = AsyncEngineArgs.from_cli_args(args).create_engine_config(
         usage_context=UsageContext.OPENAI_API_SERVER, headless=args.headless
     )
