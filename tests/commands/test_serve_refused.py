@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.commands.serving import env_of, said
-from tulu_cli.commands.serve import ServeOptions, check_engine
 from tulu_cli.errors import NoEngine
 from tulu_cli.loading import LoadOptions
+from tulu_cli.machine import Machine
+from tulu_cli.serving.options import ServeOptions, check_engine
 from tulu_cli.settings import Settings
 from tulu_cli.warm.finder import warm_engines
 
@@ -100,14 +101,11 @@ def test_what_makes_no_sense_is_one_sentence(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_missing_ray_is_said_with_what_installs_it(
-    monkeypatch: pytest.MonkeyPatch, installed: bool
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if installed else None)
+@pytest.mark.parametrize("packages", [{"ray": "2.60.0"}, {}])
+def test_a_missing_ray_is_said_with_what_installs_it(packages: dict[str, str]) -> None:
     chosen = ServeOptions(LoadOptions(Settings({})), ray="auto")
-    with nullcontext() if installed else pytest.raises(NoEngine, match=r"'tulu_cli\[ray\]'\)\.$"):
-        check_engine(chosen, "vllm")
+    with nullcontext() if packages else pytest.raises(NoEngine, match=r"'tulu_cli\[ray\]'\)\.$"):
+        check_engine(chosen, "vllm", Machine(packages=packages))
 
 
 def test_a_key_that_others_can_read_is_refused(demo_directory: Path, tmp_path: Path) -> None:

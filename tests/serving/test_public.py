@@ -11,9 +11,8 @@ from tests.program import tulu
 from tests.warming import spec_of
 from tools.vllm_layouts import arguments_of, asked, differences, read, write_model
 from tulu_cli.engines.vllm.settings import serve_arguments
-from tulu_cli.errors import UsageError
 from tulu_cli.plan.sharding import Layout
-from tulu_cli.serving.deployment import Deployment, check_arguments, deployment_script
+from tulu_cli.serving.deployment import Deployment, deployment_script
 from tulu_cli.serving.public import public_arguments
 from tulu_cli.serving.vllm_server import parsed
 
@@ -87,16 +86,10 @@ def test_a_cluster_is_joined_where_its_machines_are(address: str) -> None:
     assert "ray start --address=FIRST:6379\n" in text
 
 
-def test_arguments_of_the_user_win_or_are_refused() -> None:
+def test_arguments_of_the_user_win() -> None:
     asked = ("--engine-arg", "generation_config=auto", "--engine-arg")
     text = serve("8b", "--replicas", "2", "-tp", "1", *asked, "enable_prompt_tokens_details=false")
     assert "--generation-config auto --no-enable-prompt-tokens-details" in text
-    for name, said in (
-        ("data_parallel_size", "contradicts the script: give --replicas instead"),
-        ("node_rank", "is what the script sets itself: leave it out"),
-    ):
-        with pytest.raises(UsageError, match=f"--engine-arg {name} {said}"):
-            check_arguments(["dtype", name])
 
 
 def test_settings_of_this_machine_are_said_to_be_left_out() -> None:

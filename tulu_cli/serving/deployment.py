@@ -7,11 +7,10 @@ engine/arg_utils.py; entrypoints/cli/serve.py).
 
 import shlex
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tulu_cli.engines.vllm.settings import serve_arguments
-from tulu_cli.errors import UsageError
 from tulu_cli.plan.sharding import Layout, spread
 from tulu_cli.serving.public import KEY_VARIABLE
 
@@ -69,45 +68,6 @@ class Deployment(NamedTuple):
         if self.has_experts or self.machines == 1 or self.replicas == 1:
             return self
         return self._replace(machines=self.spanned, layout=self.layout._replace(data=self.local))
-
-
-# What the script gives each machine, by the option of ours that says so.
-_LAID = {
-    "tensor_parallel_size": "-tp",
-    "pipeline_parallel_size": "-pp",
-    "data_parallel_size": "--replicas",
-    "nnodes": "--nodes",
-    "port": "--port",
-    "distributed_executor_backend": "--ray",
-}
-_OWN = (
-    "model",
-    "api_key",
-    "headless",
-    "node_rank",
-    "master_addr",
-    "master_port",
-    "data_parallel_size_local",
-    "data_parallel_start_rank",
-    "data_parallel_rank",
-    "data_parallel_address",
-    "data_parallel_rpc_port",
-    "data_parallel_hybrid_lb",
-    "data_parallel_external_lb",
-    "data_parallel_backend",
-)
-
-
-def check_arguments(given: Iterable[str]) -> None:
-    """Raise UsageError for arguments of the engine that the script itself has to set.
-
-    `given` are the names of those that the user gives by --engine-arg.
-    """
-    for name in given:
-        if option := _LAID.get(name):
-            raise UsageError(f"--engine-arg {name} contradicts the script: give {option} instead.")
-        if name in _OWN:
-            raise UsageError(f"--engine-arg {name} is what the script sets itself: leave it out.")
 
 
 def deployment_script(

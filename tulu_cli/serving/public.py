@@ -13,14 +13,6 @@ from tulu_cli.errors import BadInput, TuluError, UsageError
 
 KEY_VARIABLE = "VLLM_API_KEY"
 _GUARD = "tulu_cli.serving.guard.VllmGuard"
-# Arguments of its server in whose place there are options of ours, by those.
-FIXED = {
-    "host": "--host and --port",
-    "port": "--host and --port",
-    "middleware": "--host and --port",
-    "uds": "--host and --port",
-    "api_key": "--api-key-file",
-}
 
 
 def read_key(file: str | None, host: str) -> str | None:
