@@ -71,6 +71,11 @@ def test_another_user_gets_nowhere(
             2,
             "--engine-arg api_key contradicts --api-key-file: leave it out.",
         ),
+        (
+            ["--engine-arg", "uds=/tmp/mine"],
+            2,
+            "--engine-arg uds is what tulu sets itself where an engine is kept warm: leave it out.",
+        ),
         ([*VLLM, "--ray", ""], 2, "--ray takes the address of a Ray cluster, such as auto or HOST"),
         ([*VLLM, "--nodes", "2", "--draft-tokens", "3"], 2, "--draft-tokens goes with --draft MO"),
         (["--ray", "auto"], 2, "--ray needs --engine vllm: fake runs on one machine."),

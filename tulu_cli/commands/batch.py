@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tulu_cli.batch.scoring import Scored
     from tulu_cli.core import Completion
     from tulu_cli.engines.ray import RayOptions
-    from tulu_cli.settings import Settings
+    from tulu_cli.loading import LoadOptions
 
 EXAMPLES = (
     (
@@ -325,7 +325,7 @@ def batch(
         output, stats = part.named(output), None if stats is None else part.named(stats)
     load = _options.load_options(flags)
     _options.check_several(flags, load.settings)
-    on_ray = _ray(load.settings, ray, workers, gpus_per_worker)
+    on_ray = _ray(load, ray, workers, gpus_per_worker)
     chosen = BatchOptions(
         load=replace(load, no_server=True) if on_ray else load,
         ray=on_ray,
@@ -359,13 +359,15 @@ def batch(
 
 
 def _ray(
-    settings: "Settings", address: str | None, workers: int | None, gpus: int | None
+    load: "LoadOptions", address: str | None, workers: int | None, gpus: int | None
 ) -> "RayOptions | None":
     """Return which cluster answers, None for none. Raise UsageError for what does not go with it.
 
-    That are its options without it, and flags that name another place.
+    That are its options without it, flags that name another place, and the engine's argument for
+    where its processes are.
     """
     from tulu_cli.engines.ray import RayOptions, check_address
+    from tulu_cli.loading.engine_args import check_engine_args
 
     if address is None:
         for option, value in (("--workers", workers), ("--gpus-per-worker", gpus)):
@@ -373,8 +375,9 @@ def _ray(
                 raise UsageError(f"{option} goes with --ray.")
         return None
     check_address(address)
+    check_engine_args(load.engine_args, "ray")
     for name in ("server", "keep_alive"):
-        if settings.is_flag(name):
+        if load.settings.is_flag(name):
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"--ray loads the model in workers of its own: leave {option} out.")
     return RayOptions(address, workers, gpus)

@@ -16,6 +16,7 @@ from tulu_cli.engines.base import EngineSpec, ServedModel
 from tulu_cli.engines.choose import EngineChoice, choose
 from tulu_cli.errors import ModelNotFound, UsageError
 from tulu_cli.loading import adapters, drafts, servers
+from tulu_cli.loading.engine_args import check_engine_args
 from tulu_cli.models import TULU_SYSTEM_PROMPT, ModelFiles, Progress, locate, resolve
 from tulu_cli.models.config import choose_context_length
 from tulu_cli.models.draft import NONE
@@ -268,9 +269,12 @@ def _decided(
     options: LoadOptions, machine: "Machine", say: Callable[[str], None], progress: Progress
 ) -> Prepared:
     settings = options.settings
-    servers.seconds(settings.get("keep_alive", "0"))  # what is wrong with it is said first
+    # What is wrong with it is said first.
+    keep_alive = servers.seconds(settings.get("keep_alive", "0"))
     name = settings.get("model")
     places = () if options.no_server else servers.places_of(settings)
+    stays = bool(keep_alive) and not options.no_server and not places
+    check_engine_args(options.engine_args, "warm" if stays else "any")
     named: Endpoint | None = None
     if not places:
         if name is None:

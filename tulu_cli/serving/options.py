@@ -61,8 +61,8 @@ def check_combinations(chosen: ServeOptions) -> None:
         raise UsageError("--ray takes the address of a Ray cluster, such as auto or HOST:PORT.")
     if chosen.ray is not None:
         check_engine_args(chosen.load.engine_args, "ray")
-    if chosen.host is not None:
-        check_engine_args(chosen.load.engine_args, "port")
+    if not chosen.is_printed:
+        check_engine_args(chosen.load.engine_args, "warm" if chosen.host is None else "port")
 
 
 def check_engine(chosen: ServeOptions, engine: str, machine: Machine) -> None:
