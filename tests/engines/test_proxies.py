@@ -110,7 +110,9 @@ class Listener:
             with connection:
                 head = b""
                 while b"\r\n\r\n" not in head:
-                    head += connection.recv(4096)
+                    received = connection.recv(4096)
+                    assert received, "it hung up before its head was whole"
+                    head += received
                 self.heads.append(head)
                 connection.sendall(self.replies.pop(0))
                 if head.startswith(b"CONNECT"):

@@ -207,6 +207,7 @@ def test_what_an_engine_says_after_the_servers_end_is_for_nobody(demo_directory:
 
         asked = asyncio.ensure_future(app(scope, receive, send))
         while not engine.jobs:
+            assert not asked.done()
             await asyncio.sleep(0)
         asked.cancel()
 
