@@ -18,6 +18,7 @@ from tests import mounting
 from tests.chat.sessions import RECORD, answered, chat, done, said, stamp
 from tests.program import NO_BYTE_CODE, environment
 from tulu_cli.chat.export import FORMATS
+from tulu_cli.chat.run import kept
 from tulu_cli.chat.session import Session
 from tulu_cli.chat.store.base import MemoryStore
 from tulu_cli.chat.store.json import YEAR_9999
@@ -29,7 +30,6 @@ from tulu_cli.chat.store.open import (
     read_only,
 )
 from tulu_cli.chat.store.sqlite import SqliteStore
-from tulu_cli.commands.chat import kept
 from tulu_cli.commands.history.show import heading
 from tulu_cli.disk import data_root
 from tulu_cli.errors import HistoryError

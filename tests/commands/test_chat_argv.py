@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
+from tulu_cli.chat.run import ChatOptions
 from tulu_cli.cli import main
-from tulu_cli.commands import chat
-from tulu_cli.commands.chat import ChatOptions
 from tulu_cli.settings import KEYS
 from tulu_cli.streams import Streams
 
@@ -23,7 +22,7 @@ def options(monkeypatch: pytest.MonkeyPatch) -> Any:
     for key in KEYS:
         monkeypatch.delenv(f"TULU_{key.name.upper()}", raising=False)
     monkeypatch.setenv("TULU_CONFIG", "/dev/null")
-    monkeypatch.setattr(chat, "run", run)
+    monkeypatch.setattr("tulu_cli.chat.run.run", run)
     monkeypatch.setattr(Streams, "standard", Streams.test)
 
     def parse(*arguments: str) -> ChatOptions:
