@@ -10,8 +10,9 @@ import typer
 from tests.commands.history.run import shown, talk, terminal
 from tests.program import tulu
 from tests.test_startup import watched
-from tulu_cli.commands.doctor import engine, examine, run
+from tulu_cli.commands.doctor import run
 from tulu_cli.doctor.finding import Finding
+from tulu_cli.doctor.looks import engine, examine
 from tulu_cli.machine import Machine
 from tulu_cli.streams import Streams
 
@@ -98,7 +99,7 @@ def test_a_machine_without_engines(
     monkeypatch: pytest.MonkeyPatch, wanted: str, levels: set[str], said: str
 ) -> None:
     monkeypatch.setenv("TULU_ENGINE", wanted)
-    monkeypatch.setattr("tulu_cli.machine.read_machine", Machine)
+    monkeypatch.setattr("tulu_cli.doctor.looks.read_machine", Machine)
     found = list(engine(Streams.test()))
     assert {one.level for one in found} == levels
     assert said in " ".join(one.said for one in found)
