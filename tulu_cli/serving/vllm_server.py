@@ -4,7 +4,7 @@
 Unix socket. It differs from `vllm serve` in four things: its worker is forked after the imports
 instead of importing all again, the environment is the one that vLLM's engine of ours has, the
 worker gets a SIGKILL when this process ends, however it ends, and our clients are answered in our
-own words (`vllm_wording.py`).
+own words (`vllm_middleware.py`).
 """
 
 import os
