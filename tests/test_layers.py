@@ -84,6 +84,8 @@ HEAVY = {
     "langdetect",
     "math_verify",
     "lm_eval",
+    "pyarrow",
+    "yaml",
     "ray",
 }
 

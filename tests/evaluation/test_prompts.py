@@ -249,5 +249,3 @@ def test_other_shots_than_those_of_the_definition_are_refused(tmp_path: Path) ->
     small.write(path / "truthfulqa-shots.jsonl", small.TRUTHFULQA_SHOTS[:5])
     with pytest.raises(BadInput, match="must have 6 shots, not 5"):
         TASKS["truthfulqa"].items(DataFolder(path))
-    with pytest.raises(BadInput, match=r"IFEval .*? --data takes a folder with ifeval\.jsonl"):
-        TASKS["ifeval"].items(DataFolder(tmp_path / "fetched"))

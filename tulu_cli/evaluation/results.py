@@ -172,7 +172,7 @@ def _breaks(task: Task, asked: Asked) -> list[str]:
 
 
 def _are_complete(task: Task, asked: Asked) -> bool:
-    """Return True for rows that have to be given and are as many as the authors have."""
+    """Return True for rows that the wheel has not, if they are as many as the authors have."""
     return not SOURCES[task.name].is_in_wheel and asked.total == task.published_rows
 
 
