@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,9 @@ def answered(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_a_larger_limit_goes_on_with_a_smaller_one(fake: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_larger_limit_goes_on_with_a_smaller_one(
+    fake: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     first = measured(folder, *fake, "gsm8k", "--limit", "2")["tasks"]["gsm8k"]
     assert (first["n"], first["total"]) == (2, 5)
@@ -147,6 +150,10 @@ def test_a_larger_limit_goes_on_with_a_smaller_one(fake: tuple[str, ...], tmp_pa
     other = tulu("eval", *fake, "gsm8k", "--resume", "--max-tokens", "9", "-o", str(folder))
     assert other.returncode == 2
     assert "with another --max-tokens" in other.stderr.decode()
+    small.write(data / "gsm8k.jsonl", [question(text, 7) for text in ANSWERS])
+    changed = tulu("eval", *fake, "gsm8k", "--resume", "-o", str(folder))
+    assert changed.returncode == 2
+    assert "has answers to other rows of gsm8k: --resume needs the same" in changed.stderr.decode()
     fewer = tulu("eval", *fake, "gsm8k", "--limit", "3", "--resume", "-o", str(folder))
     assert fewer.returncode == 2
     assert "has 4 rows of gsm8k: --resume goes on" in fewer.stderr.decode()
@@ -265,8 +272,8 @@ def test_two_runs_are_compared_in_pairs(fake: tuple[str, ...], tmp_path: Path) -
     rows = [question("7" if at % 2 else "6", at) for at in range(16)]
     small.write(Path(fake[-1]) / "gsm8k.jsonl", rows)
     measured(tmp_path / "a", *fake, "gsm8k")
-    small.write(Path(fake[-1]) / "gsm8k.jsonl", [question("7", at) for at in range(15)])
-    measured(tmp_path / "b", *fake, "gsm8k")
+    better = Path(shutil.copytree(tmp_path / "a", tmp_path / "b")) / "gsm8k.jsonl"
+    small.write(better, [one | {"score": 1.0} for one in records(better) if one["id"] != "15"])
     done = tulu("eval", "--compare", str(tmp_path / "a"), str(tmp_path / "b"))
     assert done.returncode == 0
     _head, row, left = done.stdout.decode().splitlines()

@@ -9,7 +9,7 @@ import pytest
 from tests.evaluation import rows as small
 from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.data import DataFolder
-from tulu_cli.evaluation.rows import drawn, row
+from tulu_cli.evaluation.rows import digest, drawn, row
 from tulu_cli.evaluation.task import Item
 from tulu_cli.evaluation.tasks import TASKS
 from tulu_cli.prompt.builtin import FAMILY_EOS, tulu_template
@@ -249,3 +249,18 @@ def test_other_shots_than_those_of_the_definition_are_refused(tmp_path: Path) ->
     small.write(path / "truthfulqa-shots.jsonl", small.TRUTHFULQA_SHOTS[:5])
     with pytest.raises(BadInput, match="must have 6 shots, not 5"):
         TASKS["truthfulqa"].items(DataFolder(path))
+
+
+def test_rows_are_told_from_others_by_what_is_asked_and_what_is_right(tmp_path: Path) -> None:
+    asked = {"question": "Three?", "short_answer": "3"}
+
+    def made(name: str, **changes: str) -> str:
+        path = small.folder(tmp_path / name, gsm8k=[asked | changes])
+        return digest(TASKS["gsm8k"].items(DataFolder(path)))
+
+    first = made("a")
+    assert made("b", id="0", note="x") == first, "fields that nobody reads are left aside"
+    assert len({first, made("c", question="Four?"), made("d", short_answer="4")}) == 3
+    path = small.folder(tmp_path / "e", gsm8k=[asked])
+    small.write(path / "gsm8k-shots.jsonl", small.GSM8K_SHOTS[::-1])
+    assert digest(TASKS["gsm8k"].items(DataFolder(path))) != first

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.compare import compare
 from tulu_cli.evaluation.page import as_html, picture
 from tulu_cli.evaluation.record import Asked, RunRecord
 from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
@@ -239,3 +240,21 @@ def test_a_torn_line_is_left_aside(tmp_path: Path) -> None:
         file.write('{"id": "2", "sco')
     _, (one,) = read_run(folder)
     assert len(one.scored) == 2
+
+
+def test_runs_over_other_rows_are_no_pair(tmp_path: Path) -> None:
+    first, same, other, older = (
+        kept(tmp_path / name, run_record(rows_sha256=sha256), 3, 1)
+        for name, sha256 in zip("abcd", ("1" * 64, "1" * 64, "2" * 64, None), strict=True)
+    )
+    for second in (same, older):
+        (pair,) = compare(first, second)
+        assert (pair.better, pair.unpaired) == ("tied", 0)
+    with pytest.raises(BadInput, match="asked gsm8k of different data"):
+        compare(first, other)
+
+
+def test_a_report_says_which_rows_were_asked(tmp_path: Path) -> None:
+    made, results = read_run(kept(tmp_path, run_record(rows_sha256="0123456789abcdef" * 4), 3, 1))
+    assert "- the rows have SHA-256 0123456789abcdef..." in as_markdown(made, results)
+    assert as_object(made, results)["tasks"]["gsm8k"]["rows_sha256"] == "0123456789abcdef" * 4

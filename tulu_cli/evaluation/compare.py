@@ -53,7 +53,8 @@ def _pair(one: Result, other: Result) -> Pair | None:
     common = sorted(before.keys() & after.keys())
     if not common:
         return None
-    if any(before[row].group != after[row].group for row in common):
+    asked = {one.asked.rows_sha256, other.asked.rows_sha256} - {None}
+    if len(asked) > 1 or any(before[row].group != after[row].group for row in common):
         raise BadInput(f"The two runs asked {one.task.name} of different data.")
     task = one.task
     first, second = [before[row].score for row in common], [after[row].score for row in common]

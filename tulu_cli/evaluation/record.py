@@ -23,7 +23,9 @@ RUN, REPORT, PAGE = "run.json", "report.md", "report.html"
 class Asked:
     """What was asked of one task: `rows` of the `total` that its data have.
 
-    `engine`, `device`, `dtype` and `versions` are known once an engine has been loaded.
+    `rows_sha256` tells all of these from others, with their shots and labels; None in a record of
+    an older program. `engine`, `device`, `dtype` and `versions` are known once an engine has been
+    loaded.
     """
 
     rows: int
@@ -31,6 +33,7 @@ class Asked:
     max_tokens: int
     samples: int
     own_data: str | None = None
+    rows_sha256: str | None = None
     engine: str | None = None
     device: str | None = None
     dtype: str | None = None

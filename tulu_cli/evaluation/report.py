@@ -97,6 +97,8 @@ def about(one: Result) -> list[str]:
         lines.append(f"  beside: {'; '.join(shares)}")
     if one.cut:
         lines.append(f"  cut by the limit of tokens: {plural(one.cut, 'answer')}")
+    if one.asked.rows_sha256:
+        lines.append(f"  the rows have SHA-256 {one.asked.rows_sha256[:16]}...")
     if one.estimate is not None and one.rows_for_a_point is not None:
         lines.append(
             f"  the interval is {one.estimate.method}; one point to each side takes about "
@@ -141,6 +143,7 @@ def _object(one: Result) -> dict[str, Any]:
         "dtype": one.asked.dtype,
         "versions": dict(one.asked.versions),
         "total": one.asked.total,
+        "rows_sha256": one.asked.rows_sha256,
         "beside": {name: round(share, 6) for name, share in one.beside.items()},
         "cut": one.cut,
         "waiting": one.waiting,

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any
 
 from tulu_cli.evaluation.task import Item
@@ -41,6 +41,14 @@ def row(item: Item, sampling: Mapping[str, Any]) -> str:
     if item.messages[-1].role == "assistant":
         made["continue_final_message"] = True
     return json.dumps(made, ensure_ascii=False) + "\n"
+
+
+def digest(items: Sequence[Item]) -> str:
+    """Return the SHA-256 of the lines of all items, without a sampling: which rows they are."""
+    found = sha256()
+    for item in items:
+        found.update(row(item, {}).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
 
 
 def prefills(items: Sequence[Item]) -> bool:

@@ -19,7 +19,7 @@ from tulu_cli.evaluation.code import run_programs
 from tulu_cli.evaluation.data import DataFolder, data_folder
 from tulu_cli.evaluation.record import RUN, Asked, RunRecord, read_record
 from tulu_cli.evaluation.results import card_table
-from tulu_cli.evaluation.rows import drawn, prefills, row
+from tulu_cli.evaluation.rows import digest, drawn, prefills, row
 from tulu_cli.evaluation.sandbox import folders_of
 from tulu_cli.evaluation.task import Item, Task
 from tulu_cli.evaluation.workload import workload
@@ -118,7 +118,7 @@ def _asked(
 ) -> Asked:
     """Return what is asked of a task. Raise UsageError for fewer rows than a run that goes on."""
     own = str(data.path) if data.is_own else None
-    asked = Asked(len(rows), len(items), task.max_tokens, task.samples, own)
+    asked = Asked(len(rows), len(items), task.max_tokens, task.samples, own, digest(items))
     if before is None or not chosen.resume:
         return asked
     folder = repr(str(chosen.folder))
@@ -132,6 +132,10 @@ def _asked(
         raise UsageError(
             f"{folder} has answers to {task.name} with another --max-tokens, -n or --data: "
             "--resume needs the same."
+        )
+    if before.rows_sha256 not in (None, asked.rows_sha256):
+        raise UsageError(
+            f"{folder} has answers to other rows of {task.name}: --resume needs the same."
         )
     seen = ("engine", "device", "dtype", "versions")
     return replace(asked, **{name: getattr(before, name) for name in seen})
