@@ -13,10 +13,10 @@ _tulu_table() {
             esac
             ;;
         'tulu batch')
-            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --ray --workers --gpus-per-worker --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --concurrency --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--format --template --score --no-end --window --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --max-reasoning-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --frequency-penalty --presence-penalty --logit-bias --seed --stop --n --ignore-eos --schema --regex --choice --output --output-format --in-order --logprobs --verify --stats --resume --retry-errors --overwrite --fail-fast --max-errors --shard --merge --ray --workers --gpus-per-worker --model --adapter --engine --dtype --quantization --draft --draft-tokens --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --in-flight --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --workers | --gpus-per-worker | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --concurrency | --api-key-env | --profile) ;;
+                --template | --window | --template-arg | --max-tokens | --max-new-tokens | --max-reasoning-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --frequency-penalty | --presence-penalty | --logit-bias | --seed | --stop | -n | --n | --regex | --choice | --logprobs | --verify | --max-errors | --workers | --gpus-per-worker | --draft-tokens | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --in-flight | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 --schema | -o | --output | --stats | [0-9]*) paths=files ;;
                 --output-format) words='tulu openai' ;;
@@ -52,11 +52,11 @@ _tulu_table() {
             esac
             ;;
         'tulu compare')
-            options='--prompts --format --template --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --json --blind --output --order-seed --resume --overwrite --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --concurrency --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--prompts --format --template --system --system-prompt --allow-special --strict-roles --think --no-think --template-arg --max-tokens --max-new-tokens --temperature --greedy --top-p --top-k --min-p --repetition-penalty --seed --stop --json --blind --output --order-seed --resume --overwrite --model --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --in-flight --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
                 --prompts | -o | --output | [0-9]*) paths=files ;;
                 --format) words='auto openai messages prompt text sharegpt csv' ;;
-                --template | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | --order-seed | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --concurrency | --api-key-env | --profile) ;;
+                --template | --template-arg | --max-tokens | --max-new-tokens | --temperature | --top-p | --top-k | --min-p | --repetition-penalty | --seed | --stop | --order-seed | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --in-flight | --api-key-env | --profile) ;;
                 -s | --system | --system-prompt) asks=SYSTEM ;;
                 -m | --model) asks=MODEL paths=files ;;
                 --engine) words='auto vllm transformers' ;;
@@ -90,9 +90,9 @@ _tulu_table() {
             esac
             ;;
         'tulu eval')
-            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --concurrency --api-key-env --no-server --profile --offline --verbose --debug --help'
+            options='--limit --data --card --run-code --max-tokens --max-new-tokens --n --output --resume --overwrite --compare --json --adapter --engine --dtype --quantization --tensor-parallel-size --pipeline-parallel-size --gpu-memory-utilization --max-model-len --device --engine-arg --trust-remote-code --deterministic --force --keep-alive --server --mixed --server-wait --in-flight --api-key-env --no-server --profile --offline --verbose --debug --help'
             case $2 in
-                --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --concurrency | --api-key-env | --profile | [0-9]*) ;;
+                --limit | --card | --max-tokens | --max-new-tokens | -n | --n | -tp | --tensor-parallel-size | -pp | --pipeline-parallel-size | --gpu-memory-utilization | --max-model-len | --engine-arg | --keep-alive | --server | --server-wait | --in-flight | --api-key-env | --profile | [0-9]*) ;;
                 --data | -o | --output | --adapter) paths=directories ;;
                 --engine) words='auto vllm transformers' ;;
                 --dtype) words='auto bfloat16 float16 float32' ;;
@@ -215,7 +215,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.concurrency' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.in_flight' ;;
                 *) takes= ;;
             esac
             ;;
@@ -235,7 +235,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile | 1) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.concurrency' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.in_flight' ;;
                 *) takes= ;;
             esac
             ;;
@@ -250,7 +250,7 @@ _tulu_table() {
             options='--profile --debug --help'
             case $2 in
                 --profile) ;;
-                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.concurrency' ;;
+                0) words='model adapter system sampling.max_tokens sampling.max_reasoning_tokens sampling.temperature sampling.top_p sampling.top_k sampling.min_p sampling.repetition_penalty sampling.frequency_penalty sampling.presence_penalty sampling.seed engine.engine engine.dtype engine.quantization engine.draft engine.draft_tokens engine.tensor_parallel_size engine.pipeline_parallel_size engine.gpu_memory_utilization engine.max_model_len engine.device chat.editing_mode server.keep_alive server.server server.api_key_env server.in_flight' ;;
                 *) takes= ;;
             esac
             ;;

@@ -113,6 +113,12 @@ def test_no_row_is_lost_with_a_worker_or_with_the_driver(
         (("--ray", "foo"), "--ray takes HOST:PORT, auto or local, not 'foo'."),
         (("--ray", "auto", "--server-wait", "9"), "--server-wait goes with several servers"),
         (("--mixed", "--server", "http://x"), "--mixed goes with several servers: --server names"),
+        (("--in-flight", "9"), "--in-flight is how many requests a server is given"),
+        (
+            ("--in-flight", "9", "--server", "http://x", "--no-server"),
+            "--no-server and --server cannot",
+        ),
+        (("--in-flight", "4097", "--server", "http://x"), "less than or equal to 4096"),
         (("--ray", "localhost:1"), "The Ray cluster at localhost:1 does not answer:"),
     ],
 )

@@ -371,7 +371,7 @@ ServerWait = Annotated[
         rich_help_panel=SERVER,
     ),
 ]
-Concurrency = Annotated[
+InFlight = Annotated[
     int | None,
     typer.Option(
         min=1,
@@ -658,9 +658,7 @@ def check_server_options(settings: "Settings", *, no_server: bool) -> None:
     for name in ("keep_alive", "server"):
         if no_server and settings.is_flag(name):
             raise UsageError(f"--no-server and --{name.replace('_', '-')} cannot be combined.")
-    if settings.is_flag("concurrency") and (no_server or not settings.get("server")):
-        raise UsageError(
-            "--concurrency is how many requests a server is given: name it by --server."
-        )
+    if settings.is_flag("in_flight") and (no_server or not settings.get("server")):
+        raise UsageError("--in-flight is how many requests a server is given: name it by --server.")
     if settings.is_flag("keep_alive") and settings.is_flag("server"):
         raise UsageError("--keep-alive is for an engine on this machine, not for --server.")

@@ -276,7 +276,7 @@ def batch(
     server: _options.Servers = None,
     mixed: _options.Mixed = False,
     server_wait: _options.ServerWait = None,
-    concurrency: _options.Concurrency = None,
+    in_flight: _options.InFlight = None,
     api_key_env: _options.ApiKeyEnv = None,
     no_server: _options.NoServer = False,
     profile: _options.Profile = None,

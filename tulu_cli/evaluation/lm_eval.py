@@ -40,7 +40,7 @@ _SETTINGS = (
     "keep_alive",
     "server",
     "api_key_env",
-    "concurrency",
+    "in_flight",
     "profile",
 )
 # What lm-eval gives every model, and an engine that is kept full has no use for.

@@ -318,7 +318,7 @@ def _server_at(places: Sequence[str], options: LoadOptions) -> Endpoint | ChatSe
     name = settings.get("model")
     wanted = None if name is None else settings.aliases.get(name, name)
     return servers.first_that_answers(
-        places, settings.get("api_key_env"), wanted, concurrency=settings.get("concurrency")
+        places, settings.get("api_key_env"), wanted, in_flight=settings.get("in_flight")
     )
 
 

@@ -172,13 +172,13 @@ def at_url(
     key_variable: str | None,
     asked: str | None = None,
     *,
-    concurrency: int | None = None,
+    in_flight: int | None = None,
 ) -> Endpoint | ChatServer:
     """Return the server at a URL, after asking it for its models.
 
     vLLM, or a server of ours, takes token ids; any other is given messages. Of several models it is
     the one that is `asked` for by the server's name or by where it was loaded from. A batch gives
-    it `concurrency` requests at a time, as many as it takes if that is None. Raise UsageError for a
+    it `in_flight` requests at a time, as many as it takes if that is None. Raise UsageError for a
     key variable that is not set, or where a choice is left, EngineError where no such server
     answers.
     """
@@ -189,7 +189,7 @@ def at_url(
     if key_variable is not None and not key:
         raise UsageError(f"--api-key-env {key_variable}: that variable is not set, or empty.")
     told = _models(Wire(Address(url=url, api_key=key), {}))
-    other = ChatServer(url=url, api_key=key, models=model_names(told), concurrency=concurrency)
+    other = ChatServer(url=url, api_key=key, models=model_names(told), in_flight=in_flight)
     try:
         rows = [row for row in told["data"] if row.get("id")]
         owner = rows[0].get("owned_by")
@@ -215,7 +215,7 @@ def at_url(
         root=known,
         away=away,
         adapters=adapters,
-        concurrency=concurrency,
+        in_flight=in_flight,
     )
 
 
@@ -267,7 +267,7 @@ def first_that_answers(
     key_variable: str | None,
     asked: str | None,
     *,
-    concurrency: int | None = None,
+    in_flight: int | None = None,
 ) -> Endpoint | ChatServer:
     """Return the first server that answers, as `at_url` does; raise what that raises.
 
@@ -279,7 +279,7 @@ def first_that_answers(
     reasons: list[TuluError] = []
     for url in urls:
         try:
-            return at_url(url, key_variable, asked, concurrency=concurrency)
+            return at_url(url, key_variable, asked, in_flight=in_flight)
         except (EngineDied, Refused) as error:
             if isinstance(error, Refused) and not error.may_pass:
                 raise

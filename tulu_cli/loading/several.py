@@ -120,7 +120,7 @@ class _Roster:
             url,
             settings.get("api_key_env"),
             _name_there(model),
-            concurrency=settings.get("concurrency"),
+            in_flight=settings.get("in_flight"),
         )
         loadable = (
             self._on_chat(server) if isinstance(model, ChatModel) else self._on_tokens(server)
@@ -193,7 +193,7 @@ class _Roster:
                 api_key=server.api_key,
                 models=names,
                 is_one_of_several=True,
-                concurrency=server.concurrency,
+                in_flight=server.in_flight,
             ),
         )
 

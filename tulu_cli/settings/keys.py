@@ -74,7 +74,7 @@ KEYS = (
     Key("keep_alive", "server", str),
     Key("server", "server", list, "one or more texts", _are_texts),
     Key("api_key_env", "server", str),
-    Key("concurrency", "server", int, "from 1 to 4096", lambda value: 1 <= value <= 4096),
+    Key("in_flight", "server", int, "from 1 to 4096", lambda value: 1 <= value <= 4096),
 )
 FREE_TABLES = ("alias", "prompts")
 PROJECT_FILE = Path(".tulu.toml")

@@ -14,7 +14,7 @@ class Address:
 
     `name` is what a warm engine is called in an error, and `log` the file that it writes. Where
     it `is_one_of_several`, a request whose connection breaks is for another one. At most
-    `concurrency` requests of a batch are with it at a time, as many as it takes if that is None.
+    `in_flight` requests of a batch are with it at a time, as many as it takes if that is None.
     """
 
     name: str = ""
@@ -23,7 +23,7 @@ class Address:
     api_key: str | None = field(default=None, repr=False)
     log: Path | None = None
     is_one_of_several: bool = False
-    concurrency: int | None = None
+    in_flight: int | None = None
 
     @property
     def is_ours(self) -> bool:

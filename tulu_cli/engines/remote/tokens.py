@@ -101,7 +101,7 @@ class RemoteEngine:
             self._endpoint.lease.close()
 
     def _room(self) -> Room:
-        return Room(self._waiting, self._endpoint.concurrency)
+        return Room(self._waiting, self._endpoint.in_flight)
 
     def _waiting(self) -> int | None:
         """Return how many requests wait in the server, None where it does not say."""
