@@ -448,6 +448,9 @@ def test_an_empty_finish_reason_ends_nothing(
         {"choices": [], "usage": {"prompt_tokens": 1}, "metrics": "none"},
         {"choices": [{"index": 3, "text": "", "token_ids": [504]}]},
         {"choices": [{"index": 0, "text": ""}]},
+        {"choices": [{"index": 0, "text": "", "token_ids": ["The"]}]},
+        {"choices": [{"index": 0, "text": "", "token_ids": [504], "logprobs": {}}]},
+        {"choices": [7]},
         {"choices": 7},
     ],
 )
@@ -457,6 +460,23 @@ def test_an_answer_that_cannot_be_read_is_an_error_of_its_server(
     stranger.replies = [(200, b"data: %s\n\n" % json.dumps(odd).encode())]
     with pytest.raises(EngineError, match=rf"server at {stranger.url}/v1 cannot be read: \w+Error"):
         list(remote.stream(asker.request(temperature=0.5)))
+
+
+@pytest.mark.parametrize("error", [AttributeError, KeyError, TypeError, ValueError])
+def test_a_defect_of_ours_is_no_error_of_the_server(
+    error: type[Exception],
+    stranger: Stranger,
+    remote: Engine,
+    asker: Asker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def push(*_: Any) -> Iterator[Text]:
+        raise error("a defect")
+
+    monkeypatch.setattr("tulu_cli.engines.assemble.ChoiceAssembler.push", push)
+    stranger.replies = [(200, chunks(504))]
+    with pytest.raises(error, match="a defect"):
+        list(remote.stream(asker.request()))
 
 
 def test_an_error_in_mid_stream_has_its_class(

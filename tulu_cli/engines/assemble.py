@@ -29,6 +29,7 @@ from tulu_cli.protocol.completions import (
     cached_tokens,
     drafted_tokens,
     read_finish,
+    reading_chunk,
     sampled_tokens,
 )
 
@@ -215,40 +216,51 @@ def read_answer(
     request: Request,
     take: Callable[[_Choice, Mapping[str, Any], int], Iterator[Text]],
 ) -> Iterator[Text | Done]:
-    """Yield the events of a server's chunks; each `Done`, with the cached tokens, comes last."""
+    """Yield the events of a server's chunks; each `Done`, with the cached tokens, comes last.
+
+    Raise Unreadable for a chunk that is not as vLLM's.
+    """
     top = request.sampling.logprobs or 0
     for chunk in chunks:
-        if usage := chunk.get("usage"):
-            for choice in choices:
-                choice.cached_tokens = cached_tokens(usage)
-                choice.drafted = drafted_tokens(chunk)
-        for told in chunk["choices"]:
+        with reading_chunk():
+            if usage := chunk.get("usage"):
+                for choice in choices:
+                    choice.cached_tokens = cached_tokens(usage)
+                    choice.drafted = drafted_tokens(chunk)
             # Greedy choices are all the same: the server was asked for one.
-            for choice in choices if request.sampling.greedy else [choices[told["index"]]]:
-                if choice.finish is None:  # what comes after its end is ignored
-                    yield from take(choice, told, top)
+            pieces = [
+                (choice, told)
+                for told in chunk["choices"]
+                for choice in (choices if request.sampling.greedy else [choices[told["index"]]])
+            ]
+        for choice, told in pieces:
+            if choice.finish is None:  # what comes after its end is ignored
+                yield from take(choice, told, top)
     for choice in choices:
         yield from choice.close("error")
         yield choice.done()
 
 
 def take_tokens(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> Iterator[Text]:
-    """Yield the text of a piece, made here from its tokens."""
-    for token, logprob in sampled_tokens(told, top):
+    """Yield the text of a piece, made here from its tokens. Raise Unreadable."""
+    with reading_chunk():
+        sampled, reason = sampled_tokens(told, top), read_finish(told.get("finish_reason"))
+    for token, logprob in sampled:
         yield from choice.push(token, logprob)
         if choice.finish is not None:
             return
-    if (reason := read_finish(told.get("finish_reason"))) is not None:
+    if reason is not None:
         yield from choice.close("length" if reason == "length" else "stop")
 
 
 def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator[Text]:
-    """Yield the text of a piece as another process of ours made it."""
-    sampled = list(sampled_tokens(told, top))
+    """Yield the text of a piece as another process of ours made it. Raise Unreadable."""
+    with reading_chunk():
+        sampled, text = sampled_tokens(told, top), told["text"]
     ids = tuple(token for token, _ in sampled)
     logprobs = tuple(logprob for _, logprob in sampled if logprob is not None)
     channel = told.get("channel", "answer")
-    yield from choice.take(Text(told["text"], ids, choice.index, logprobs, channel))
+    yield from choice.take(Text(text, ids, choice.index, logprobs, channel))
     if (reason := told.get("finish_reason")) is not None:
         choice.reasoning_truncated = bool(told.get("reasoning_truncated"))
         choice.end(reason, told.get("stop_reason"))

@@ -7,6 +7,7 @@ one in this process would be.
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -219,20 +220,32 @@ def usage_object(usage: Usage, *, with_cached: bool = True) -> dict[str, Any]:
     return counts
 
 
-def sampled_tokens(
-    choice: Mapping[str, Any], top: int
-) -> Iterator[tuple[int, TokenLogprob | None]]:
-    """Yield the tokens of a chunk's choice, each with its logprob or None."""
-    ids = choice["token_ids"] or []
+class Unreadable(ValueError):
+    """A part of a chunk that is not as vLLM's."""
+
+
+@contextmanager
+def reading_chunk() -> Iterator[None]:
+    """Raise Unreadable for what reading a chunk trips over; only that is done inside."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def sampled_tokens(choice: Mapping[str, Any], top: int) -> list[tuple[int, TokenLogprob | None]]:
+    """Return the tokens of a chunk's choice, each with its logprob or None."""
+    ids = [int(token) for token in choice["token_ids"] or ()]
     told = choice.get("logprobs")
     if told is None:
-        yield from ((token, None) for token in ids)
-        return
+        return [(token, None) for token in ids]
+    sampled: list[tuple[int, TokenLogprob | None]] = []
     rows = zip(ids, told["token_logprobs"], told["top_logprobs"], strict=True)
     for token, value, others in rows:
         best = sorted((-logprob, int(name.removeprefix(TOKEN))) for name, logprob in others.items())
         alternatives = tuple((other, finite(-negated)) for negated, other in best[:top])
-        yield token, TokenLogprob(token, finite(value), alternatives)
+        sampled.append((token, TokenLogprob(token, finite(value), alternatives)))
+    return sampled
 
 
 def cached_tokens(usage: Mapping[str, Any]) -> int:

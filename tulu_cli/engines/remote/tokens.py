@@ -44,8 +44,10 @@ from tulu_cli.protocol.completions import (
     ANSWER_PATH,
     CLIENT_HEADER,
     PROMPT_PATH,
+    Unreadable,
     cached_tokens,
     read_thoughts,
+    reading_chunk,
     request_body,
     thoughts_body,
 )
@@ -164,9 +166,11 @@ class RemoteEngine:
             is_first = choice.asked.prompt == request.prompt
             with self._wire.open("/v1/completions", body) as chunks, self._readable():
                 for chunk in chunks:
-                    if is_first and (usage := chunk.get("usage")):
-                        choice.cached_tokens = cached_tokens(usage)
-                    for told in chunk["choices"]:
+                    with reading_chunk():
+                        pieces = list(chunk["choices"])
+                        if is_first and (usage := chunk.get("usage")):
+                            choice.cached_tokens = cached_tokens(usage)
+                    for told in pieces:
                         yield from take_tokens(choice, told, top)
                     if choice.is_stale or isinstance(choice.stop, str):
                         break
@@ -176,14 +180,13 @@ class RemoteEngine:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Raise EngineError for what reading an answer trips over: parts that are not as vLLM's."""
+        """Raise EngineError where a part of an answer is not as vLLM's."""
         try:
             yield
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except Unreadable as error:
             place = self._endpoint.url or "the socket"
             raise EngineError(
-                f"The answer of the server at {place} cannot be read: {type(error).__name__}: "
-                f"{first_line(error)}."
+                f"The answer of the server at {place} cannot be read: {first_line(error)}."
             ) from error
 
     def _checked(self, request: Request) -> Request:
