@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.program import DEADLINE_SECONDS, eventually
 from tulu_cli.core import (
     Completion,
     Done,
@@ -23,11 +24,14 @@ from tulu_cli.core import (
     Timings,
     Usage,
 )
-from tulu_cli.engines.fleet import Fleet, Member, Patience
+from tulu_cli.engines import sharing
+from tulu_cli.engines.fleet import Fleet, Member
+from tulu_cli.engines.sharing import Patience
 from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, TuluError, UsageError
 from tulu_cli.protocol.errors import Refused
 
-HASTE = Patience(first_pause=0.02, longest_pause=0.1, silence=0.1, none_left=0.3)
+HASTE = Patience(first_pause=0.02, longest_pause=0.1, silence=0.1, none_left=DEADLINE_SECONDS)
+SOON = replace(HASTE, none_left=0.3)  # for batches that are to end
 POISON, BAD, REFUSED = 666, 667, 668
 
 
@@ -39,7 +43,8 @@ class Small:
     """Answers up to `slots` requests at a time, each after `seconds`, by its token id.
 
     `POISON` kills it, `BAD` is an error, `REFUSED` is refused for now; so is all once `is_out`.
-    When `hangs` is set, nothing is answered any more. `asked` is what it was given.
+    When `hangs` is set, nothing is answered any more. `asked` is what it was given. `is_loading`
+    makes it one that is loaded.
     """
 
     info = EngineInfo("small", "m", None, "cpu", "none", None, {})
@@ -52,10 +57,12 @@ class Small:
         self.hangs = threading.Event()
         self.why_not: Exception | None = None
         self.opening: Callable[[], object] = lambda: None
+        self.is_loading: Callable[[], bool] | None = None
         self._ended = threading.Event()
 
     def member(self, *, asks: bool = True) -> Member:
-        return Member(self.name, self._open, self._is_alive if asks else None)
+        is_alive = self._is_alive if asks else None
+        return Member(self.name, self._open, is_alive, self.is_loading)
 
     def _open(self) -> "Small":
         self.opening()
@@ -88,15 +95,18 @@ class Small:
             if self._ended.wait(max(0.001, due - time.monotonic())):
                 return position, EngineDied(f"{self.name} was closed.")
         if token == POISON:
-            self.is_dead = True
-            threading.Timer(0.03, self._revive).start()
+            self.die()
+            threading.Timer(0.03, self.revive).start()
         if self.is_dead:
             return position, EngineDied(f"{self.name} is dead.")
         if token == REFUSED or self.is_out:
             return position, Refused("later", 503)
         return position, BadInput("bad") if token == BAD else [completion(str(token))]
 
-    def _revive(self) -> None:
+    def die(self) -> None:
+        self.is_dead = True
+
+    def revive(self) -> None:
         self.is_dead = False
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Any]]:
@@ -151,13 +161,29 @@ def names(tokens: Iterable[int]) -> list[str]:
 
 
 def opened(
-    *engines: Small, said: list[str] | None = None, asks: bool = True, loads: bool = False
+    *engines: Small,
+    said: list[str] | None = None,
+    asks: bool = True,
+    patience: Patience = HASTE,
+    all_must_open: bool = True,
 ) -> Fleet:
     say = (lambda _line: None) if said is None else said.append
     members = [one.member(asks=asks) for one in engines]
-    fleet = Fleet(members, say=say, patience=HASTE, loads=loads)
-    fleet.open(grace_seconds=1)
+    fleet = Fleet(members, say=say, patience=patience, all_must_open=all_must_open)
+    fleet.open(grace_seconds=DEADLINE_SECONDS)
     return fleet
+
+
+def states(fleet: Fleet) -> dict[str, str]:
+    return {report.name: report.state for report in fleet.reports()}
+
+
+def each(*steps: Callable[[], object]) -> Callable[[], object]:
+    return lambda: [step() for step in steps]
+
+
+def becomes(fleet: Fleet, name: str, state: str) -> bool:
+    return eventually(lambda: states(fleet)[name] == state)
 
 
 def test_each_member_takes_what_it_can() -> None:
@@ -176,8 +202,8 @@ def test_what_a_dead_member_had_goes_to_another_first_and_it_comes_back() -> Non
     dying, other = Small("dying", seconds=0.01), Small("other", seconds=0.01)
     with closing(opened(dying, other, said=said)) as fleet:
         at = {
-            40: lambda: setattr(dying, "is_dead", True),
-            80: lambda: setattr(dying, "is_dead", False),
+            40: each(dying.die, partial(becomes, fleet, "dying", "away")),
+            80: each(dying.revive, partial(becomes, fleet, "dying", "open")),
         }
         assert answers(fleet, range(200), at) == names(range(200))
         (report, _) = fleet.reports()
@@ -190,15 +216,33 @@ def test_what_a_dead_member_had_goes_to_another_first_and_it_comes_back() -> Non
     assert said[1:] == ["tulu: dying answers again."]
 
 
-def test_a_member_that_hangs_is_given_up_and_the_end_does_not_wait_for_a_slow_one() -> None:
-    hung, other = Small("hung"), Small("other")
-    with closing(opened(hung, other)) as fleet:
-        assert answers(fleet, range(100), {40: hung.hangs.set}) == names(range(100))
-    slow, other = Small("slow", seconds=5), Small("other")
-    started = time.monotonic()
+def test_a_member_that_hangs_is_given_up() -> None:
+    said: list[str] = []
+    hung = Small("hung")
+
+    def hang() -> None:
+        hung.hangs.set()
+        hung.opening = hung.hangs.clear
+
+    with closing(opened(hung, said=said)) as fleet:
+        assert answers(fleet, range(50), {10: hang}) == names(range(50))
+    assert said[0].startswith("tulu: hung hangs: it has said nothing for ")
+
+
+def test_the_end_does_not_wait_for_a_slow_member() -> None:
+    slow, other = Small("slow", seconds=2 * DEADLINE_SECONDS), Small("other")
     with closing(opened(slow, other, asks=False)) as fleet:
-        assert answers(fleet, range(50)) == names(range(50))
-    assert time.monotonic() - started < 4, "the other one took a copy"
+        assert answers(fleet, range(50)) == names(range(50)), "the other one took a copy"
+
+
+def test_one_that_hangs_and_lives_does_not_keep_what_others_refuse_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "AGAIN_SECONDS", 0.2)
+    hung, other = Small("hung"), Small("other")
+    hung.hangs.set()
+    with closing(opened(hung, other, asks=False)) as fleet:
+        assert answers(fleet, [1, REFUSED, *range(3, 20)]) == ["1", "later", *names(range(3, 20))]
 
 
 def test_a_poisonous_request_becomes_an_error_and_harms_no_other() -> None:
@@ -244,11 +288,12 @@ def test_a_member_that_denies_every_request_answers_none(error: TuluError) -> No
 
 def test_where_all_members_lose_their_key_no_request_becomes_an_error() -> None:
     some = [Refusing(name, range(40, 80), Refused("no key", 401)) for name in ("a", "b", "c")]
-    fleet = opened(*some)
+    fleet = opened(*some, patience=SOON)
     found: list[Any] = []
     for one in some:
         one.why_not = Refused("no key", 401)
-    with closing(fleet), pytest.raises(EngineDied, match=r"none came back within 0 s\. no key"):
+    lost = pytest.raises(EngineDied, match=r"none came back within 0 s\. no key")
+    with closing(fleet), lost:
         found.extend(answer for _, answer in fleet.batch(asked(*range(80))))
     assert set(map(text_of, found)) <= set(names(range(40)))
 
@@ -262,19 +307,34 @@ def test_a_request_that_every_member_denies_becomes_an_error_and_harms_no_other(
     assert [one.asked.count(7) for one in some] in ([1, 2], [2, 1])
 
 
+def test_a_member_that_denies_one_request_goes_on_with_the_others() -> None:
+    said: list[str] = []
+    only = Refusing("only", [7], Refused("not this one", 404))
+    with closing(opened(only, said=said)) as fleet:
+        found = answers(fleet, range(100))
+        assert (found.pop(7), len(found)) == ("not this one", 99)
+        assert answers(fleet, [7]) == ["not this one"], "opened again, it has shown what it can"
+    assert (only.opened, len(said)) == (2, 2)
+    assert said[0] == "tulu: only: not this one It is asked again."
+
+
 def test_it_ends_when_no_member_is_left_and_none_comes_back_in_time() -> None:
     said: list[str] = []
     one, other = Small("one"), Small("other")
 
-    def die() -> None:
-        one.is_dead = other.is_dead = True
-
-    fleet = opened(one, other, said=said)
+    fleet = opened(one, other, said=said, patience=SOON)
     with closing(fleet), pytest.raises(EngineDied, match="none came back within 0 s"):
-        answers(fleet, range(50), {10: die})
+        answers(fleet, range(50), {10: each(one.die, other.die)})
     assert "tulu: no server is left; waiting 0 s for one to come back." in said
-    with closing(opened(one := Small("one"), other := Small("other"))) as fleet:
-        at = {10: die, 11: threading.Timer(0.1, other._revive).start}
+
+    class Reviving(list[str]):
+        def append(self, line: str) -> None:
+            if "no server is left" in line:
+                other.revive()
+
+    one, other = Small("one"), Small("other")
+    with closing(opened(one, other, said=Reviving())) as fleet:
+        at = {10: each(one.die, other.die)}
         assert answers(fleet, range(50), at) == names(range(50))
 
 
@@ -284,14 +344,15 @@ def test_members_join_late_and_wrong_ones_are_left_out() -> None:
     wrong.why_not = UsageError("It runs another model.")
     late.is_dead = True
     with closing(opened(first, late, said=said)) as fleet:
-        at: dict[int, Callable[[], object]] = {
-            5: lambda: fleet.add(wrong.member()),
-            10: late._revive,
-            15: lambda: fleet.add(late.member()),
+        at = {
+            5: each(
+                partial(fleet.add, wrong.member()), partial(becomes, fleet, "wrong", "left out")
+            ),
+            10: each(late.revive, partial(becomes, fleet, "late", "open")),
+            15: each(partial(fleet.add, late.member())),
         }
         assert answers(fleet, range(150), at) == names(range(150))
-        states = {report.name: report.state for report in fleet.reports()}
-    assert states == {"first": "open", "late": "open", "wrong": "left out"}
+        assert states(fleet) == {"first": "open", "late": "open", "wrong": "left out"}
     assert said == [
         "tulu: late is dead. It is asked again meanwhile.",
         "tulu: wrong is left out: It runs another model.",
@@ -306,30 +367,54 @@ def test_members_join_late_and_wrong_ones_are_left_out() -> None:
         opened(first, late)
 
 
-def test_where_members_load_one_that_cannot_leaves_the_others_to_begin() -> None:
+def test_where_not_all_must_open_one_that_cannot_leaves_the_others_to_begin() -> None:
     said: list[str] = []
     slow, wrong = Small("slow"), Small("wrong")
-    slow.opening = partial(time.sleep, 0.1)
     wrong.why_not = ModelNotFound("wrong has no weights.")
-    with closing(opened(slow, wrong, said=said, loads=True)) as fleet:
+    members = [one.member() for one in (slow, wrong)]
+    fleet = Fleet(members, say=said.append, patience=HASTE, all_must_open=False)
+    slow.opening = lambda: becomes(fleet, "wrong", "left out")
+    fleet.open()
+    with closing(fleet):
         assert answers(fleet, range(9)) == names(range(9))
     assert said == ["tulu: wrong has no weights. It is left out."]
     with pytest.raises(ModelNotFound, match="no weights"):
-        opened(wrong, loads=True)
+        opened(wrong, all_must_open=False)
 
 
 def test_loading_again_may_take_longer_than_a_lost_member_is_waited_for() -> None:
     only = Small("only")
-    with closing(opened(only, loads=True)) as fleet:
+    only.is_loading = lambda: True
+    with closing(opened(only, patience=replace(HASTE, none_left=1))) as fleet:
 
         def die() -> None:
             only.is_dead, only.opening = True, load
 
         def load() -> None:
-            time.sleep(2 * HASTE.none_left)
+            time.sleep(1.5)
             only.is_dead = False
 
         assert answers(fleet, range(50), {10: die}) == names(range(50))
+
+
+def test_what_waits_for_a_place_to_load_is_waited_for_no_longer_than_others() -> None:
+    said: list[str] = []
+    lost, never_placed, has_room = Small("lost"), Small("never placed"), threading.Event()
+    never_placed.opening = has_room.wait
+    for one in (lost, never_placed):
+        one.is_loading = lambda: False
+    fleet = opened(lost, said=said, patience=SOON)
+
+    def die() -> None:
+        lost.is_dead, lost.opening = True, has_room.wait
+        fleet.add(never_placed.member())
+
+    try:
+        with closing(fleet), pytest.raises(EngineDied, match=r"within 0 s\. lost is dead\."):
+            answers(fleet, range(50), {10: die})
+    finally:
+        has_room.set()
+    assert said[1:] == ["tulu: no server is left; waiting 0 s for one to come back."]
 
 
 def test_a_failure_that_nobody_foresaw_ends_the_opening() -> None:

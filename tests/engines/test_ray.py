@@ -1,20 +1,26 @@
 """A worker on Ray without Ray: what its process does between its driver and its engine."""
 
+import math
 import os
 import pickle
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tulu_cli.core import EngineInfo
 from tulu_cli.engines.base import EngineSpec
 from tulu_cli.engines.ray import RayOptions
+from tulu_cli.engines.ray import cluster as clusters
 from tulu_cli.engines.ray.actor import LEAST_WAITING, Call, WorkerActor
-from tulu_cli.engines.ray.cluster import place_of
+from tulu_cli.engines.ray.cluster import Cluster, place_of
+from tulu_cli.engines.ray.engine import Silent
 from tulu_cli.engines.ray.files import Files
 from tulu_cli.engines.ray.order import Order
 from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, NoEngine, TuluError, UsageError
@@ -28,6 +34,12 @@ from tulu_cli.streams import Streams
 
 REQUESTS = 1000
 AT_ONCE = 100  # the requests that an engine takes before it answers one
+
+
+def order_for(files: Files) -> Order:
+    """An order of another release."""
+    place = files.directory
+    return Order("fake", EngineSpec("m", place, LateTokenizer(place), 64), "0.0.1", files)
 
 
 class Engine:
@@ -103,8 +115,7 @@ def test_a_worker_loads_the_very_files_of_its_driver(
         replace(files, directory=theirs).here()
     with pytest.raises(ModelNotFound, match=r"neither in .*gone nor in the cache"):
         replace(files, ref=replace(files.ref, path=Path("/gone")), directory=Path("/gone")).here()
-    order = Order("fake", EngineSpec("m", ours, LateTokenizer(ours), 64), "0.0.1", files)
-    told = WorkerActor().load(order)
+    told = WorkerActor().load(order_for(files))
     assert isinstance(told, NoEngine), "another release is not tried again"
     # What the Hub has is named by its commit, whatever the main branch is on that machine.
     asked: list[ModelRef] = []
@@ -148,3 +159,48 @@ def test_without_ray_it_says_how_to_get_it() -> None:
     asked = reached(RayOptions("auto"), read_settings({}), Machine(), Streams.standard())
     with pytest.raises(NoEngine, match=r"pip install 'tulu_cli\[ray\]'"), asked:
         pass
+
+
+class Placed:
+    """A worker of a cluster that has room, or has none any more. `asked` is all that was asked."""
+
+    has_room = True
+    asked: list[tuple[str, bool, bool]]
+    cluster: Cluster
+
+    def __init__(self, _made: Any, name: str, _is_left: threading.Event) -> None:
+        self.name = name
+
+    def ask(self, method: str, *_: Any, within: float = math.inf) -> Any:
+        self.asked.append((method, within < math.inf, self.cluster.is_loading("worker 1")))
+        if not self.has_room:
+            raise Silent("nothing was said")
+        return "there" if method == "host" else EngineInfo("fake", "m", None, "cpu", "", 64, {})
+
+    def end(self) -> None:
+        self.asked.append(("end", False, False))
+
+
+def test_a_worker_that_had_room_is_waited_for_with_a_limit_and_one_that_loads_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order = order_for(Files(resolve("demo"), tmp_path))
+    made = SimpleNamespace(options=lambda **_: None)
+    ray = SimpleNamespace(remote=lambda _kind: made, shutdown=lambda: None)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(clusters, "_connect", lambda *_: None)
+    monkeypatch.setattr(clusters, "_machines", lambda: [{"CPU": 2.0}])
+    monkeypatch.setattr(clusters, "Worker", Placed)
+    Placed.cluster = cluster = Cluster(RayOptions("head:6379", workers=1), 1, pytest.fail)
+    asked: list[tuple[str, bool, bool]] = []
+    Placed.asked = asked
+    assert cluster.open_worker("worker 1", order).info.engine == "fake"
+    assert asked == [("host", False, False), ("load", False, True)]
+    assert not cluster.is_loading("worker 1")
+    asked.clear()
+    monkeypatch.setattr(Placed, "has_room", False)
+    told = "The cluster has no room any more for worker 1, which takes 2 CPUs"
+    with pytest.raises(EngineDied, match=told):
+        cluster.open_worker("worker 1", order)
+    assert asked == [("host", True, False), ("end", False, False)]
+    cluster.close()

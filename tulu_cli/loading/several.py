@@ -10,7 +10,8 @@ from tulu_cli.core import Completion, Message, Request, Sampling
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import Engine, EngineSpec, ServedModel
 from tulu_cli.engines.choose import load
-from tulu_cli.engines.fleet import Fleet, Member, Patience
+from tulu_cli.engines.fleet import Fleet, Member
+from tulu_cli.engines.sharing import Patience
 from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.loading.prepare import ChatModel, Prepared, TokenModel

@@ -98,10 +98,15 @@ def open_workers(
 
         def member(number: int) -> Member:
             name = f"worker {number}"
-            return Member(name, partial(cluster.open_worker, name, order))
+            return Member(
+                name,
+                partial(cluster.open_worker, name, order),
+                is_loading=partial(cluster.is_loading, name),
+            )
 
         known = cluster.room()
-        fleet = Fleet(map(member, range(1, known + 1)), noun="worker", say=streams.say, loads=True)
+        members = map(member, range(1, known + 1))
+        fleet = Fleet(members, noun="worker", say=streams.say, all_must_open=False)
         is_over = threading.Event()
 
         def add_joining() -> None:

@@ -1,5 +1,6 @@
 """A cluster of Ray: reached or started, with room for workers, and left as it was."""
 
+import math
 import os
 import signal
 import socket
@@ -13,15 +14,16 @@ from typing import Any
 from tulu_cli.engines.base import first_line
 from tulu_cli.engines.ray import RayOptions, check_address
 from tulu_cli.engines.ray.actor import WorkerActor
-from tulu_cli.engines.ray.engine import RayEngine, Worker, answer_of, translated
+from tulu_cli.engines.ray.engine import RayEngine, Silent, Worker, answer_of, translated
 from tulu_cli.engines.ray.order import Order
-from tulu_cli.errors import EngineError, TuluError, UsageError
+from tulu_cli.errors import EngineDied, EngineError, TuluError, UsageError
 from tulu_cli.machine import Machine, read_machine
 from tulu_cli.processes import MARK, end_marked, private_folder
 from tulu_cli.text import one_line, plural
 
 LOCAL = "local"
 _ROOM_SECONDS = 10.0  # without room for so long, the user is told that it is waited for
+_ROOM_AGAIN_SECONDS = 120.0  # without room for so long, a worker that had it is given up for now
 _REACH_SECONDS = 10.0
 _DISCONNECT_SECONDS = 0.5
 _OBJECT_BYTES = 200 * 2**20  # of memory that processes share; requests and answers are small
@@ -53,6 +55,8 @@ class Cluster:
         self._folder = private_folder("ray") if options.address == LOCAL else None
         self._say = say
         self._late: threading.Timer | None = None
+        self._placed: set[str] = set()  # the workers that have had room, by their names
+        self._loading: set[str] = set()
         try:
             _connect(options, self._folder.name if self._folder else None)
             self._share = _share(options, split)
@@ -90,7 +94,8 @@ class Cluster:
     def open_worker(self, name: str, order: Order) -> RayEngine:
         """Have a worker placed as soon as there is room, and its engine loaded.
 
-        Raise what loading raises, with the name of the machine, and EngineDied if the worker ends.
+        Raise what loading raises, with the name of the machine, and EngineDied if the worker ends,
+        or if there is no room any more for one that had it.
         """
         import ray
 
@@ -102,16 +107,22 @@ class Cluster:
         )
         worker = Worker(made, name, self._is_left)
         try:
-            worker.name = f"{name} on {worker.ask('host')}"
-            self._got_room()
+            worker.name = f"{name} on {self._place(worker)}"
+            self._loading.add(name)
             told = worker.ask("load", order)
         except BaseException:
             worker.end()
             raise
+        finally:
+            self._loading.discard(name)
         if isinstance(told, TuluError):
             worker.end()
             raise type(told)(f"{worker.name}: {told}")
         return RayEngine(worker, told)
+
+    def is_loading(self, name: str) -> bool:
+        """Return True while the worker of that name has room, and loads its engine."""
+        return name in self._loading
 
     def expect_room(self) -> None:
         """Say so if nothing has room for a worker within some seconds."""
@@ -143,6 +154,19 @@ class Cluster:
         killing.cancel()
         end_marked(folder)
         self._folder.cleanup()
+
+    def _place(self, worker: Worker) -> str:
+        """Wait until a worker has room, and return the name of its machine."""
+        within = _ROOM_AGAIN_SECONDS if worker.name in self._placed else math.inf
+        try:
+            machine: str = worker.ask("host", within=within)
+        except Silent as error:
+            raise EngineDied(
+                f"The cluster has no room any more for {worker.name}, which takes {self._share}."
+            ) from error
+        self._got_room()
+        self._placed.add(worker.name)
+        return machine
 
     def _got_room(self) -> None:
         if self._late is not None:

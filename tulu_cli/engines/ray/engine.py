@@ -22,6 +22,10 @@ _GATHER_SECONDS = 0.02
 _LOOK_SECONDS = 0.2  # how often a thread that waits for an answer sees that it need not any more
 
 
+class Silent(EngineDied):
+    """A worker has not answered within the time."""
+
+
 class Worker:
     """The process of one worker. `made` makes its actor, `name` is what people call it.
 
@@ -38,7 +42,8 @@ class Worker:
     def ask(self, method: str, *given: Any, within: float = math.inf, **named: Any) -> Any:
         """Return what a method of the actor returns.
 
-        Raise EngineDied if the worker has ended, or does not answer within so many seconds.
+        Raise EngineDied if the worker has ended, and Silent if it does not answer within so many
+        seconds.
         """
         with translated(self.name):
             asked = getattr(self._actor, method).remote(*given, **named)
@@ -101,8 +106,8 @@ class RayEngine:
 def answer_of(asked: Any, name: str, is_left: threading.Event, within: float = math.inf) -> Any:
     """Return what Ray's object `asked` becomes, which is asked of `name`.
 
-    Raise EngineDied if that has ended, or does not answer within so many seconds, or once nobody
-    waits any more.
+    Raise EngineDied if that has ended, or once nobody waits any more, and Silent if it does not
+    answer within so many seconds.
     """
     import ray
 
@@ -112,7 +117,7 @@ def answer_of(asked: Any, name: str, is_left: threading.Event, within: float = m
             if is_left.is_set():
                 raise EngineDied(f"{name} is not waited for any more.")
             if time.monotonic() > until:
-                raise EngineDied(f"{name} has said nothing for {within:.0f} seconds.")
+                raise Silent(f"{name} has said nothing for {within:.0f} seconds.")
         return ray.get(asked)
 
 
