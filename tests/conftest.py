@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Iterator
@@ -114,3 +115,12 @@ def no_engines_of_the_user() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TULU_RUNTIME_DIR", NO_ENGINES)
         yield
+
+
+@pytest.fixture(autouse=True)
+def limit_of_open_files() -> Iterator[None]:
+    """No test has a limit that another one left: a batch raises its process's own."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    if resource.getrlimit(resource.RLIMIT_NOFILE) != before:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -9,10 +9,11 @@ import argparse
 import asyncio
 import json
 import random
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from typing import Any
@@ -26,8 +27,8 @@ class TokenServer:
     """What answers. In the mode `hang` no byte is sent, in `fail` completions are refused by 500.
 
     What it is asked from number `held_from` on waits until that changes. A `salt` makes its answers
-    those of another model. `most` is how many are answered at once, the
-    others wait, as they do in an engine that is full.
+    those of another model. `most` is how many are answered at once, the others wait, as they do in
+    an engine that is full.
     """
 
     def __init__(self, root: str, name: str, salt: int, latency: float, most: int) -> None:
@@ -117,9 +118,9 @@ class TokenServer:
 
 @dataclass
 class Running:
-    """A server in a process of its own."""
+    """A server in a process of its own, unless it is yet to be started."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None
     port: int
     host: str = "127.0.0.1"
 
@@ -149,22 +150,35 @@ class Running:
             return self.tell() > 1
         return False
 
-    def start_again(self, root: str, *options: str) -> None:
-        """Start it on the same port, after it was killed; do not wait for it."""
+    def is_running(self) -> bool:
+        """Whether its process has been started, and lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, root: str, *options: str) -> None:
+        """Start it on its port, where it does not run; do not wait for it."""
         self.process = _begun(root, "--port", str(self.port), *options)
 
     def kill(self) -> None:
         """End it as kill -9 does."""
-        if self.process.poll() is None:
+        if self.process is not None and self.is_running():
             self.process.kill()
             self.process.communicate()
 
 
-def start(root: str, *options: str) -> Running:
-    """Start a server, and return it once it listens."""
-    process = _begun(root, *options)
-    assert process.stdout is not None
-    return Running(process, int(process.stdout.readline()))
+@contextmanager
+def server_to_come(host: str = "127.0.0.1") -> Iterator[Running]:
+    """A server that does not run yet; meanwhile no other program can have its port.
+
+    Who connects to a port that is bound, and that nobody listens at, is refused.
+    """
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server may bind it too
+        bound.bind((host, 0))
+        running = Running(None, bound.getsockname()[1])
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def _begun(root: str, *options: str) -> subprocess.Popen[str]:
@@ -175,13 +189,16 @@ def _begun(root: str, *options: str) -> subprocess.Popen[str]:
 @contextmanager
 def servers(root: str, number: int, *options: str) -> Iterator[list[Running]]:
     """So many servers of one model, which end with the block."""
-    processes = [_begun(root, *options) for _ in range(number)]
-    running = [Running(one, int(one.stdout.readline())) for one in processes if one.stdout]
-    try:
-        yield running
-    finally:
+    with ExitStack() as held:
+        running = []
+        for _ in range(number):
+            running.append(one := Running(_begun(root, *options), 0))
+            held.callback(one.kill)
         for one in running:
-            one.kill()
+            assert one.process is not None
+            assert one.process.stdout is not None
+            one.port = int(one.process.stdout.readline())
+        yield running
 
 
 async def main() -> None:

@@ -1,10 +1,11 @@
 """Several servers of one model, in processes that die, hang, fail, lie and come late."""
 
+import io
 import json
 import os
 import resource
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from tests.foreign_server import end_chunk, serving, stream, strict, text_chunk
 from tests.program import eventually, tulu
-from tests.token_server import Running, servers, start
+from tests.token_server import Running, server_to_come, servers
 from tulu_cli.batch.options import BatchOptions
 from tulu_cli.batch.session import run
+from tulu_cli.core import Completion, Done, Text, Timings, TokenLogprob
+from tulu_cli.engines.remote.pool import IN_FLIGHT
 from tulu_cli.errors import EngineDied, UsageError
 from tulu_cli.loading import LoadOptions, several
 from tulu_cli.machine import Machine
@@ -32,9 +35,16 @@ def rows(tmp_path: Path) -> Path:
     return path
 
 
-def batch(rows: Path, output: str, *places: str, resume: bool = False, **load: Any) -> list[str]:
+def batch(
+    rows: Path,
+    output: str,
+    *places: str,
+    resume: bool = False,
+    streams: Streams | None = None,
+    **load: Any,
+) -> list[str]:
     """Answer the rows, and return what was said."""
-    streams = Streams.test()
+    streams = streams or Streams.test()
     values = {"server": list(places), "max_tokens": 8, **load.pop("settings", {})}
     settings = Settings({name: Setting(value, "flag") for name, value in values.items()})
     options = LoadOptions(settings, offline=True, **load)
@@ -45,9 +55,13 @@ def batch(rows: Path, output: str, *places: str, resume: bool = False, **load: A
     try:
         run(chosen, streams, Machine())
     finally:
-        streams.stderr.seek(0)
-        said = streams.stderr.read().decode().splitlines()
+        said = what_was_said(streams)
     return said
+
+
+def what_was_said(streams: Streams) -> list[str]:
+    assert isinstance(streams.stderr, io.BytesIO)
+    return streams.stderr.getvalue().decode().splitlines()
 
 
 def records(path: Path) -> list[str]:
@@ -87,23 +101,19 @@ def test_each_row_is_answered_once_whatever_becomes_of_the_servers(
 ) -> None:
     steady, dying, hanging = three
     batch(rows, "one.jsonl", steady.url)
-    late = start(str(demo_directory))
-    late.kill()
     for one in three:
         one.hold(15)
     output = rows.with_name("all.jsonl")
-    events = {
-        20: dying.kill,
-        25: lambda: hanging.tell(mode="hang"),
-        26: lambda: late.start_again(str(demo_directory)),
-        27: lambda: eventually(late.has_joined),
-        28: steady.release,
-    }
-    try:
+    with server_to_come() as late:
+        events = {
+            20: dying.kill,
+            25: lambda: hanging.tell(mode="hang"),
+            26: lambda: late.start(str(demo_directory)),
+            27: lambda: eventually(late.has_joined),
+            28: steady.release,
+        }
         with Events(output, events):
             said = batch(rows, "all.jsonl", *(one.url for one in (*three, late)))
-    finally:
-        late.kill()
     assert records(output) == records(rows.with_name("one.jsonl"))
     assert len(records(output)) == ROWS
     text = "\n".join(said)
@@ -114,11 +124,43 @@ def test_each_row_is_answered_once_whatever_becomes_of_the_servers(
     assert sum(one["answers"] for one in told) == ROWS
 
 
+def test_a_server_that_fails_every_request_rests_after_three(
+    rows: Path, three: list[Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._FIRST_PAUSE_SECONDS", 0.0)
+    steady, other, failing = three
+    for one in three:
+        one.hold(15)
+    output, streams = rows.with_name("all.jsonl"), Streams.test()
+    refused = "The server refused the request (500): out of order."
+    rests = f"tulu: {failing.url}: {refused} It is asked again."
+
+    def fail() -> None:
+        failing.tell(mode="fail")
+        failing.release()
+        assert eventually(lambda: rests in what_was_said(streams))
+
+    with Events(output, {20: fail, 21: steady.release, 22: other.release}):
+        batch(rows, "all.jsonl", *(one.url for one in three), streams=streams)
+    answered = [json.loads(line) for line in records(output)]
+    assert [row["line"] for row in answered] == [*range(1, ROWS + 1)]
+    assert not any("error" in row for row in answered)
+    told = json.loads(output.with_suffix(".stats").read_text())["servers"]
+    assert next(one for one in told if one["name"] == failing.url)["state"] == "away"
+
+
 def test_each_request_may_have_a_socket(rows: Path, three: list[Running]) -> None:
     few, most = len(os.listdir("/proc/self/fd")) + 40, resource.getrlimit(resource.RLIMIT_NOFILE)
     for one in three:
         one.hold(5)
-    answering = threading.Timer(1.0, lambda: [one.release() for one in three])  # type: ignore[func-returns-value]
+
+    def release() -> None:
+        """Let them answer once they are asked for all that one process asks of three at once."""
+        assert eventually(lambda: sum(one.tell() for one in three) >= 3 * IN_FLIGHT)
+        for one in three:
+            one.release()
+
+    answering = threading.Thread(target=release)
     answering.start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (few, most[1]))
     try:
@@ -176,20 +218,25 @@ def test_a_file_of_servers_is_read_again_when_it_changes(
     monkeypatch.setattr(several, "_LOOK_SECONDS", 0.1)
     file = rows.with_name("servers.txt")
     file.write_text(f"# ours\n{first}\n{second}  # the old one\n")
-    output = rows.with_name("all.jsonl")
+    output, streams = rows.with_name("all.jsonl"), Streams.test()
+    left = f"tulu: {second} has left."
     events: dict[int, Callable[[], object]] = {
         20: lambda: file.write_text(f"{first}\n{third}\n"),
         21: lambda: eventually(three[2].has_joined),
-        22: lambda: [one.release() for one in three],  # type: ignore[func-returns-value]
+        22: three[1].release,
+        23: lambda: eventually(lambda: left in what_was_said(streams)),
+        24: three[2].release,
+        25: three[0].release,
     }
     with Events(output, events):
-        said = batch(rows, "all.jsonl", f"@{file}")
+        said = batch(rows, "all.jsonl", f"@{file}", streams=streams)
     assert f"tulu: {third} has joined." in said
     assert len(set(records(output))) == ROWS
     told = json.loads(output.with_suffix(".stats").read_text())["servers"]
     states = {one["name"]: one["state"] for one in told}
     assert states[first] == states[third] == "open"
-    assert states[second] in ("resting", "left out"), "it finishes what it has, and leaves"
+    assert states[second] == "left out", "it has finished what it had, and left"
+    assert said.count(left) == 1
 
 
 def test_what_changes_in_a_file_while_servers_are_opened_is_not_lost(
@@ -238,3 +285,53 @@ def test_what_asks_one_thing_takes_one_server(three: list[Running], tmp_path: Pa
     done = tulu("complete", "Hi", "--raw", "--max-tokens", "4", env={"TULU_CONFIG": str(config)})
     assert (done.returncode, done.stderr) == (0, b"")
     assert [one.tell() for one in three[1:]] == [1, 0]
+
+
+def answer(ids: Sequence[int], *tops: Mapping[int, float]) -> Completion:
+    """A greedy answer, with the likeliest tokens in each place."""
+    logprobs = tuple(
+        TokenLogprob(token, top[token], tuple(top.items()))
+        for token, top in zip(ids, tops, strict=False)
+    )
+    text = Text(" ".join(map(str, ids)), tuple(ids), 0, logprobs)
+    return Completion.of([text], Done("length", None, Timings(0, 0, 0), 0))
+
+
+SURE = {1: -0.1, 2: -4.0}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (answer((1, 1), SURE, SURE), answer((1, 1), SURE, SURE), True),
+        (answer((1, 1)), answer((1, 1)), True),
+        (answer((1, 1)), answer((1, 2)), False),  # nothing says how near they were
+        (answer((1,), SURE), answer((1, 1), SURE, SURE), False),
+        # Both found the two tokens about as likely, whatever comes after.
+        (
+            answer((1, 1, 5), SURE, {1: -0.7, 2: -0.8}, SURE | {5: -0.1}),
+            answer((1, 2, 7), SURE, {1: -0.8, 2: -0.7}, SURE | {7: -0.1}),
+            True,
+        ),
+        (answer((1,), {1: -0.5, 2: -1.0}), answer((2,), {1: -0.9, 2: -0.7}), True),
+        (answer((1,), {1: -0.5, 2: -1.01}), answer((2,), {1: -0.9, 2: -0.7}), False),
+        (answer((1,), {1: -0.9, 2: -1.0}), answer((2,), {1: -1.3, 2: -0.7}), False),
+        # One has not even seen the other's token.
+        (answer((1,), {1: -0.7, 3: -0.7}), answer((2,), {1: -0.7, 2: -0.7}), False),
+    ],
+)
+def test_answers_are_alike_that_part_where_two_tokens_are_as_likely(
+    one: Completion, other: Completion, expected: bool
+) -> None:
+    assert several.are_alike(one, other) is expected
+    assert several.are_alike(other, one) is expected
+
+
+def test_texts_without_token_ids_are_alike_where_they_are_equal() -> None:
+    blue, red, thought = (
+        Completion.of([piece], Done("stop", None, Timings(0, 0, 0), 0))
+        for piece in (Text("blue"), Text("red"), Text("blue", channel="thought"))
+    )
+    assert several.are_alike(blue, blue)
+    assert not several.are_alike(blue, red)
+    assert not several.are_alike(blue, thought)

@@ -138,7 +138,7 @@ def death(root: str, folder: Path) -> list[Row]:
                 time.sleep(0.01)  # until all rows are in flight
             before = running[0].tell()
             killed = time.monotonic()
-            running[1].process.kill()
+            running[1].kill()
             running[0].release()
             while running[0].tell() == before:
                 time.sleep(0.001)
@@ -166,11 +166,11 @@ def chaos(root: str, folder: Path, rounds: int) -> list[Row]:
                 while not over.wait(dice.uniform(0.3, 1.2)):
                     victim = dice.choice(running[1:])
                     what = dice.choice(("kill", "kill", "fail", "hang", "plain"))
-                    if what == "kill" and victim.process.poll() is None:
+                    if what == "kill" and victim.is_running():
                         victim.kill()
                         deaths += 1
-                    elif victim.process.poll() is not None:
-                        victim.start_again(root, "--latency", "0.05")
+                    elif not victim.is_running():
+                        victim.start(root, "--latency", "0.05")
                     else:
                         with suppress(ConnectionError):  # it is only just starting
                             victim.tell(mode=what)
