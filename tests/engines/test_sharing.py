@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tulu_cli.core import Score
+from tulu_cli.core import Score, TokenLogprob
 from tulu_cli.engines.sharing import (
     AGAIN_SECONDS,
     MOST_REFUSED,
@@ -21,7 +21,7 @@ from tulu_cli.errors import BadInput, EngineDied, ModelNotFound, TuluError
 from tulu_cli.protocol.errors import Refused
 
 PATIENCE = Patience(first_pause=1, longest_pause=10, silence=20)
-FINE = Score(())
+FINE = Score((TokenLogprob(1, -1.0), TokenLogprob(2, -1.0)))
 BUSY, DEAD = Refused("busy", 503), EngineDied("dead")
 DENIALS: tuple[TuluError, ...] = (
     Refused("no key", 401),
@@ -136,8 +136,12 @@ def test_a_request_that_members_died_with_is_given_alone_and_to_one_that_lives()
     assert taken(run, third, 4) == [0]
     assert run.must_be_alone(third, 5)
     assert taken(run, third, 5) == [], "nothing beside it"
-    assert not run.has_something(first, 5) or taken(run, first, 5) == [2, 3], "and no copy of it"
-    run.die(third, DEAD, 6)
+    first.open(5)
+    for pending in pulled(run, first, 5):
+        run.receive(first, pending, FINE, 6)
+    assert set(told(run)) == {1, 2, 3}
+    assert not run.has_something(first, 500), "no copy of it"
+    run.die(third, DEAD, 501)
     assert str(told(run)[0]) == (
         "It is given up: 3 servers died with it in flight, the last one alone with it. dead"
     )
@@ -156,6 +160,7 @@ def test_a_suspect_waits_until_what_its_member_has_is_answered() -> None:
     run.receive(third, other, FINE, 5)
     assert taken(run, third, 5) == [0]
     run.receive(third, next(iter(third.held)), FINE, 6)
+    assert not run.must_be_alone(third, 6)
     assert set(told(run)) == {0, 1, 2}
     assert run.is_done is False
     run.answers.clear()
@@ -172,7 +177,21 @@ def test_where_only_a_suspect_is_left_its_member_has_to_show_that_it_lives() -> 
     assert not run.has_something(idle, 3)
     assert run.lacks_proof(idle, 3)
     idle.proven = 3
+    assert run.has_something(idle, 4)
     assert taken(run, idle, 4) == [0]
+
+
+def test_nothing_is_copied_while_a_suspect_waits_for_a_member_that_lives() -> None:
+    first, second, idle, slow = members = seats(4)
+    run = shared(members, 2)
+    assert taken(run, first, 1, 1) == [0]
+    taken(run, slow, 1)
+    run.die(first, DEAD, 2)
+    taken(run, second, 2)
+    run.die(second, DEAD, 3)
+    first.state = second.state = "away"
+    assert not run.has_something(idle, 500)
+    assert not run.lacks_proof(idle, 500), "an answer of the other one may show it"
 
 
 @pytest.mark.parametrize("error", [BUSY, DEAD, *DENIALS], ids=str)
@@ -195,6 +214,7 @@ def test_what_a_member_refused_goes_to_others_first_and_before_all_else() -> Non
     run = shared(members, 6)
     (pending,) = pulled(run, one, 1, 1)
     run.receive(one, pending, BUSY, 2)
+    assert one.losses == 1
     assert taken(run, one, 3, 1) == [1]
     assert taken(run, other, 3, 2) == [0, 2]
     other.state = "away"
@@ -218,6 +238,7 @@ def test_a_late_request_is_copied_once_at_once_and_more_often_ever_later() -> No
     run = shared(members, 2)
     late, answered = (pulled(run, one, 0, 1)[0] for one in (slow, quick))
     run.receive(quick, answered, FINE, 2)
+    assert (quick.answers, quick.errors, quick.tokens, quick.seconds) == (1, 0, 2, 2)
     assert taken(run, quick, 1.9) == []
     assert taken(run, quick, 2) == [0], "it takes 2 s for one"
     copied = []
@@ -226,10 +247,22 @@ def test_a_late_request_is_copied_once_at_once_and_more_often_ever_later() -> No
         assert taken(run, one, now) == [0]
         copied.append(now)
     assert copied == [2 + AGAIN_SECONDS, 2 + 3 * AGAIN_SECONDS, 2 + 7 * AGAIN_SECONDS]
-    run.receive(others[0], late, FINE, 1000)
-    run.receive(slow, late, FINE, 1001)
+    run.receive(slow, late, BadInput("its own"), 1000)
+    run.receive(quick, late, FINE, 1001)
     assert set(told(run)) == {0, 1}
-    assert (others[0].answers, slow.answers) == (1, 0)
+    assert (slow.answers, slow.errors, slow.tokens, slow.seconds) == (1, 1, 0, 1000)
+    assert (quick.answers, quick.is_copying) == (1, False)
+
+
+def test_a_member_takes_copies_once_it_has_none_of_its_own() -> None:
+    slow, quick = members = seats(2)
+    run = shared(members, 4)
+    taken(run, slow, 0, 2)
+    own, other = pulled(run, quick, 1, 2)
+    run.receive(quick, own, FINE, 2)
+    assert taken(run, quick, 100) == []
+    run.receive(quick, other, FINE, 101)
+    assert taken(run, quick, 1000) == [0, 1]
 
 
 def test_nothing_is_copied_while_more_comes_or_waits() -> None:
@@ -344,11 +377,24 @@ def test_what_one_member_denies_waits_for_others_that_are_full() -> None:
 def test_a_denial_in_the_midst_is_no_proof_against_a_member() -> None:
     one, _ = members = seats(2)
     run = shared(members, 9)
-    denied, later, other = pulled(run, one, 1, 1) + pulled(run, one, 2, 2)
-    run.receive(one, later, FINE, 3)
-    run.receive(one, other, FINE, 4)
-    run.receive(one, denied, DENIALS[0], 5)
+    first, denied, later = (pulled(run, one, now, 1)[0] for now in (1, 2, 3))
+    run.receive(one, later, FINE, 4)
+    run.receive(one, first, FINE, 5)
+    run.receive(one, denied, DENIALS[0], 6)
     assert (one.state, one.strikes) == ("open", 0), "it answered what it took later"
+
+
+def test_what_a_member_began_before_it_denied_a_request_shows_nothing() -> None:
+    (one,) = seats(1)
+    run = shared([one], 2)
+    denied, begun = pulled(run, one, 1)
+    run.receive(one, denied, DENIALS[0], 2)
+    assert one.state == "open"
+    assert taken(run, one, 3) == [], "what it has is waited for"
+    run.receive(one, begun, FINE, 4)
+    assert pulled(run, one, 5) == [denied]
+    run.receive(one, denied, DENIALS[0], 6)
+    assert (one.state, set(told(run))) == ("resting", {1})
 
 
 def test_a_member_that_can_show_nothing_is_opened_again_and_the_error_is_told_then() -> None:
