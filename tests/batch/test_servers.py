@@ -17,7 +17,7 @@ from tests.token_server import Running, server_to_come, servers
 from tulu_cli.batch.options import BatchOptions
 from tulu_cli.batch.session import run
 from tulu_cli.core import Completion, Done, Text, Timings, TokenLogprob
-from tulu_cli.engines.remote.pool import IN_FLIGHT
+from tulu_cli.engines.remote.pool import FIRST
 from tulu_cli.errors import EngineDied, UsageError
 from tulu_cli.loading import LoadOptions, several
 from tulu_cli.machine import Machine
@@ -156,7 +156,7 @@ def test_each_request_may_have_a_socket(rows: Path, three: list[Running]) -> Non
 
     def release() -> None:
         """Let them answer once they are asked for all that one process asks of three at once."""
-        assert eventually(lambda: sum(one.tell() for one in three) >= 3 * IN_FLIGHT)
+        assert eventually(lambda: sum(one.tell() for one in three) >= 3 * FIRST)
         for one in three:
             one.release()
 
