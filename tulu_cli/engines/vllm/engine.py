@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _Asked = TypeVar("_Asked")
 _Given = TypeVar("_Given")
-_IN_FLIGHT = 512
+_AHEAD = 256  # requests that wait in vLLM, so that one of them begins as soon as one ends
 _SOCKETS = "VLLM_RPC_BASE_PATH"  # where vLLM has the sockets of its processes
 _END = object()
 
@@ -50,7 +50,9 @@ class VllmEngine:
             translated = self._load_error(error)
             self._stop_loop()
             raise translated from error
-        self.info = info_of(self._engine.vllm_config, spec)
+        config = self._engine.vllm_config
+        self._in_flight = config.scheduler_config.max_num_seqs + _AHEAD
+        self.info = info_of(config, spec)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request; closing the generator aborts it in the worker."""
@@ -87,13 +89,13 @@ class VllmEngine:
     def _many(
         self, requests: Iterable[_Asked], answer: Callable[[_Asked], Coroutine[Any, Any, _Given]]
     ) -> Iterator[tuple[int, _Given | TuluError]]:
-        """Answer requests on the loop, a bounded number of them at once."""
+        """Answer requests on the loop, as many at once as vLLM runs, and some that wait there."""
         answers: queue.SimpleQueue[tuple[int, _Given | TuluError]] = queue.SimpleQueue()
         tasks: set[Any] = set()
         waiting = 0
         try:
             for position, request in enumerate(requests):
-                if waiting == _IN_FLIGHT:
+                if waiting == self._in_flight:
                     yield answers.get()
                     waiting -= 1
                 task = asyncio.run_coroutine_threadsafe(
