@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 RELEASES = ROOT / "tests" / "engines" / "vllm_releases"
 # Where keyword arguments of vLLM are put together that are not written in a call of it.
 _MAKERS = re.compile(
-    r"(engine|adapter|draft|server|public|cluster|ray)_arguments|ray_args|_settings_of_vllm"
+    r"(engine|adapter|draft|server|public|shared|ray)_arguments|ray_args|_settings_of_vllm"
 )
 _OF_ENGINE = (
     "engine_arguments",
