@@ -142,8 +142,14 @@ def test_a_request_that_members_died_with_is_given_alone_and_to_one_that_lives()
     assert set(told(run)) == {1, 2, 3}
     assert not run.has_something(first, 500), "no copy of it"
     run.die(third, DEAD, 501)
+    third.lose(DEAD, 501, PATIENCE)
+    assert 0 not in told(run), "once may be a chance"
+    assert run.lacks_proof(first, 502)
+    first.proven = 502
+    assert taken(run, first, 503) == [0]
+    run.die(first, DEAD, 504)
     assert str(told(run)[0]) == (
-        "It is given up: 3 servers died with it in flight, the last one alone with it. dead"
+        "It is given up: 4 servers died with it in flight, the last two alone with it. dead"
     )
 
 

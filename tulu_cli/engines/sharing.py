@@ -15,7 +15,8 @@ from tulu_cli.protocol.errors import Refused
 
 State = Literal["opening", "open", "resting", "away", "left out"]
 Verb = Literal["batch", "score"]
-SUSPECT_DEATHS = 2  # with the same request in flight; the next member is given it alone
+SUSPECT_DEATHS = 2  # with the same request in flight; the next members are given it alone
+ALONE_DEATHS = 2  # of those; one may be a chance, where machines come and go
 MOST_REFUSALS = 3  # of a request by as many members, each of whose engines has tried to avoid it
 MOST_TRIES = 6  # where those that have not refused it are silent
 MOST_REFUSED = 256  # requests that wait for members that have not refused them; then none is read
@@ -42,13 +43,15 @@ class Patience:
 class Pending:
     """A request that has no answer yet. `taken` is when a member last took it.
 
-    `deaths` are of members that had it in flight. Members that live may have refused it, the last
-    one at `refused_at`, and `denied_by` has when each of them refused it as it would any other.
+    `deaths` are of members that had it in flight, the last `deaths_alone` with nothing else.
+    Members that live may have refused it, the last one at `refused_at`, and `denied_by` has when
+    each of them refused it as it would any other.
     """
 
     position: int
     request: Any
     deaths: int = 0
+    deaths_alone: int = 0
     refusals: int = 0
     refused_by: "set[Seat]" = field(default_factory=set)
     refused_at: float = 0.0
@@ -273,18 +276,22 @@ class Sharing:
         self._answer(pending, answer)
 
     def die(self, seat: Seat, error: TuluError, now: float) -> None:
-        """Have what a member held wait again, before all else; what it held alone is given up."""
+        """Have what a member held wait again, before all else.
+
+        What it held alone, as the one before it did, is given up.
+        """
         self._died_at = now
         held, suspect = tuple(seat.held), seat.suspect
         seat.losses += len(held)
         for pending in reversed(held):
             self.let_go(seat, pending)
             pending.deaths += 1
-            if pending is suspect:
-                died = f"{pending.deaths} {self._noun}s died with it in flight, the last one alone"
-                self._answer(pending, EngineError(f"It is given up: {died} with it. {error}"))
-            else:
+            pending.deaths_alone += pending is suspect
+            if pending.deaths_alone < ALONE_DEATHS:
                 self._put_back(pending)
+                continue
+            died = f"{pending.deaths} {self._noun}s died with it in flight, the last two alone"
+            self._answer(pending, EngineError(f"It is given up: {died} with it. {error}"))
 
     def let_go(self, seat: Seat, pending: Pending) -> None:
         """Take a request from a member, for whatever reason."""
