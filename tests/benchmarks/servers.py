@@ -28,7 +28,7 @@ from tulu_cli.models import locate, resolve
 from .busy import watched
 from .report import NO_GOAL, Asked, Row, at_least, at_most, run
 
-LATENCY = 1.0
+LATENCY, IN_FLIGHT = 1.0, "32"
 NUMBERS = (1, 2, 4, 8)
 ROUNDS = 200
 FEW, MANY, SERVERS = 5_000, 100_000, 64
@@ -65,7 +65,7 @@ def answer(command: list[str]) -> tuple[float, int]:
 
 
 def speed(root: str, folder: Path) -> list[Row]:
-    """Rows a second with N servers that take a second for a row, against N times one."""
+    """Rows a second with N servers that take a second for 32 rows, against N times one."""
     rates: dict[int, float] = {}
     rows = folder / "rows.jsonl"
     shown = []
@@ -73,7 +73,7 @@ def speed(root: str, folder: Path) -> list[Row]:
         write_rows(rows, 320 * number)
         stats = folder / "stats"
         with servers(root, number, "--latency", str(LATENCY)) as running:
-            more = ("--max-tokens", "8", "--stats", str(stats))
+            more = ("--max-tokens", "8", "--stats", str(stats), "--in-flight", IN_FLIGHT)
             asked = command(rows, folder / "out.jsonl", running, *more)
             _, busy = watched(lambda asked=asked: answer(asked))  # type: ignore[misc]
         rates[number] = json.loads(stats.read_text())["rows_per_second"]
