@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from tests.program import eventually
+from tests.program import DEADLINE_SECONDS, eventually
 from tests.warming import load_warm, runtime, spec_of
 from tulu_cli.core import EngineInfo, Score, ScoreRequest, Text
 from tulu_cli.engines.base import Engine
 from tulu_cli.engines.choose import load
 from tulu_cli.engines.remote.pool import FIRST, MOST, Room, answer_all
+from tulu_cli.engines.remote.transport import LONGEST
 from tulu_cli.errors import EngineDied, EngineError, PromptTooLong, UsageError
 from tulu_cli.loading import servers
 from tulu_cli.warm.endpoint import ChatServer, Endpoint
@@ -86,7 +89,7 @@ def test_the_name_of_this_command_is_the_models_and_not_the_servers(fake: Engine
     assert (fake.info.model, fake.info.engine) == ("demo", "fake")
 
 
-Reply = tuple[int, dict[str, Any] | bytes]
+Reply = tuple[int, dict[str, Any] | bytes | threading.Event]
 
 
 class Stranger:
@@ -103,6 +106,9 @@ class Stranger:
                 outer.seen.append((self.path, self.headers.get("Authorization")))
                 outer.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
                 status, told = outer.replies.pop(0)
+                if isinstance(told, threading.Event):
+                    told.wait(DEADLINE_SECONDS)
+                    return
                 data = told if isinstance(told, bytes) else json.dumps(told).encode()
                 self.send_response(status)
                 if data is not told:
@@ -339,35 +345,75 @@ def test_a_defect_in_a_thread_comes_out_of_a_batch() -> None:
     assert left == [True]
 
 
-@pytest.mark.parametrize("status", [504, 502, 524])
+@pytest.mark.parametrize(("status", "is_gateways"), [(504, True), (502, False), (524, True)])
 def test_a_batch_asks_for_whole_answers_until_a_gateway_has_given_up_on_one(
     stranger: Stranger,
     remote: Engine,
     asker: Asker,
     status: int,
+    is_gateways: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def told(number: int) -> tuple[bool, list[str] | None]:
+    def told(number: int) -> tuple[bool, tuple[str, ...]]:
         body = json.loads(stranger.bodies[number])
-        return body["stream"], body.get("stop")
+        return body["stream"], tuple(body.get("stop", ()))
 
     ids = {"index": 0, "text": "The sky", "token_ids": [504, 6376], "finish_reason": "stop"}
     whole = {"choices": [ids], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
-    asked = [asker.request(stop=("!",))]
-    stranger.replies = [(200, whole), (status, {}), (200, whole)]
-    for _ in range(2):
+    asked = [asker.request(stop=("!", ""))]
+    stranger.replies = [(200, whole)]
+    if not is_gateways:  # of a server that refuses at once the whole answer is asked for again
+        stranger.replies += [(status, {}), (200, json.dumps(whole).encode())]
+    while stranger.replies:
         ((_, answer),) = remote.batch(asked)
         assert isinstance(answer, list)
         assert (answer[0].text, answer[0].token_ids) == ("The sky", (504, 6376))
-    # Of a server that refuses at once the whole answer is asked for again.
-    assert [told(number) for number in range(3)] == [(False, ["!"])] * 3
-    monkeypatch.setattr("tulu_cli.engines.remote.wire._SILENT_SECONDS", 0.0)
+    assert {told(number) for number in range(len(stranger.bodies))} == {(False, ("!",))}
+    stranger.bodies.clear()
+    if not is_gateways:
+        monkeypatch.setattr("tulu_cli.engines.remote.wire._SILENT_SECONDS", 0.0)
     stranger.replies = [(status, {}), *[(200, chunks(504, 6376) + b"data: [DONE]\n\n")] * 2]
     for _ in range(2):
         ((_, answer),) = remote.batch(asked)
         assert isinstance(answer, list)
         assert answer[0].text == "The sky"
-    assert [told(number) for number in range(3, 6)] == [(False, ["!"]), (True, None), (True, None)]
+    assert [told(number) for number in range(3)] == [(False, ("!",)), (True, ()), (True, ())]
+
+
+def test_a_batch_that_is_left_asks_for_nothing_again(
+    stranger: Stranger, remote: Engine, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tulu_cli.engines.remote.wire._SILENT_SECONDS", 0.0)
+    free = threading.Event()
+    stranger.replies = [(200, free), (200, free)]
+    answers = remote.batch(asker.request() for _ in range(2))
+    thread = threading.Thread(target=lambda: list(answers))
+    thread.start()
+    assert eventually(lambda: len(stranger.bodies) == 2)
+    remote.close()
+    thread.join(DEADLINE_SECONDS)
+    assert not thread.is_alive()
+    free.set()
+    assert len(stranger.bodies) == 2, "not asked for as streams"
+
+
+@pytest.mark.parametrize("finish", ["abort", "error"])
+def test_an_answer_that_the_server_broke_off_is_a_death(
+    stranger: Stranger, remote: Engine, asker: Asker, finish: str
+) -> None:
+    ids = {"index": 0, "text": "The", "token_ids": [504], "finish_reason": finish}
+    stranger.replies = [(200, {"choices": [ids]}), (200, {"choices": []})]
+    for _ in range(2):
+        ((_, error),) = remote.batch([asker.request()])
+        assert isinstance(error, EngineDied)
+        assert str(error) == f"The server at {stranger.url}/v1 broke off an answer."
+
+
+def test_a_whole_answer_may_be_long(stranger: Stranger, remote: Engine, asker: Asker) -> None:
+    ids = {"index": 0, "text": "The", "token_ids": [504], "finish_reason": "stop"}
+    stranger.replies = [(200, {"choices": [ids], "padding": "x" * (LONGEST + 1)})]
+    ((_, answer),) = remote.batch([asker.request()])
+    assert isinstance(answer, list), answer
 
 
 def test_a_server_is_given_more_until_some_requests_wait_there(
@@ -406,6 +452,7 @@ def test_a_number_that_was_chosen_stays_and_all_servers_together_have_a_bound(
     monkeypatch.setattr("tulu_cli.engines.remote.pool._LOOK_SECONDS", 0.0)
 
     def grown(room: Room) -> int:
+        room.open()
         for _ in range(12):
             room.look(lambda ask: ask())
         return room.size
@@ -421,6 +468,54 @@ def test_a_number_that_was_chosen_stays_and_all_servers_together_have_a_bound(
     again = Room(lambda: 0)
     assert grown(again) == MOST, "the room of those that ended is free again"
     again.close()
+    again.open()
+    assert again.size == MOST, "as large as it was in the batch before"
+    again.close()
+
+
+def test_a_server_that_does_not_tell_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tulu_cli.engines.remote.pool._LOOK_SECONDS", 0.0)
+    told = iter([None, None, 0, None, None, None, 0])
+    room = Room(lambda: next(told))
+    room.open()
+    for _ in range(9):
+        room.look(lambda ask: ask())
+    assert (room.size, next(told)) == (2 * FIRST, 0)
+    room.close()
+
+
+def test_requests_are_no_more_than_the_open_files_that_this_process_may_have() -> None:
+    own = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (100, {most}))\n"
+        "from tulu_cli.engines.remote.pool import Room\n"
+        "room = Room(fixed={fixed}); room.open(); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+    )
+
+    def ran(most: int, fixed: int) -> subprocess.CompletedProcess[str]:
+        script = own.format(most=most, fixed=fixed)
+        return subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        )
+
+    assert ran(400, 300).stdout == "400\n", "as many as it may"
+    assert "--in-flight 400: each request is an open file, and this process" in ran(400, 400).stderr
+
+
+def test_where_there_are_no_more_threads_requests_wait_for_those_that_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        began(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    answers = answer_all(range(50), str, lambda: None, Room())
+    assert dict(answers) == {number: str(number) for number in range(50)}
 
 
 def test_an_answer_without_its_end_is_a_death_and_keeps_what_came(

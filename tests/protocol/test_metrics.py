@@ -16,6 +16,8 @@ BY_REASON = 'vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 9
         (HEAD + ONE + BY_REASON, 3),
         (HEAD + ONE + OTHER, 7),
         ("vllm:num_requests_waiting 0\n", 0),
+        ('vllm:num_requests_waiting{engine="0"} 5.0 1700000000000\n', 5),
+        ('vllm:num_requests_waiting{model_name="a } b"} 6\n', 6),
         (HEAD + BY_REASON, None),
         ("vllm:num_requests_waiting{} much\n", None),
         ("vllm:num_requests_waiting{} nan\n", None),

@@ -250,7 +250,12 @@ def take_tokens(choice: ChoiceAssembler, told: Mapping[str, Any], top: int) -> I
         if choice.finish is not None:
             return
     if reason is not None:
-        yield from choice.close("length" if reason == "length" else "stop")
+        yield from choice.close(end_of(reason))
+
+
+def end_of(reason: str) -> FinishReason:
+    """Return how an answer ended, for what `read_finish` returns: what is filtered is a stop."""
+    return "length" if reason == "length" else "error" if reason == "error" else "stop"
 
 
 def take_text(choice: ToldChoice, told: Mapping[str, Any], top: int) -> Iterator[Text]:

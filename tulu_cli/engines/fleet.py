@@ -32,7 +32,8 @@ from tulu_cli.text import duration, plural
 
 _LOOK_SECONDS = 0.2  # how often an idle member looks for a request that is late elsewhere
 _WAKE_SECONDS = 1.0  # how often others look for what they were not told of
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0  # for engines that answer
+_OPENING_SECONDS = 1.0  # for members that are being opened: nothing may run while the process ends
 
 
 @dataclass(frozen=True)
@@ -259,9 +260,10 @@ class Fleet:
             self._notify_all()
         for _, engine in opened:
             engine.close()
-        until = time.monotonic() + _CLOSE_SECONDS
-        for seat, _ in opened:
+        now, engines = time.monotonic(), {seat for seat, _ in opened}
+        for seat in self._seats:
             if seat.thread is not None and seat.thread is not threading.current_thread():
+                until = now + (_CLOSE_SECONDS if seat in engines else _OPENING_SECONDS)
                 seat.thread.join(max(0.0, until - time.monotonic()))
 
     # The consumer's side.

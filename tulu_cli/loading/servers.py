@@ -340,7 +340,12 @@ def without_tokenizer(endpoint: Endpoint, say: Callable[[str], None]) -> ChatSer
         f"tulu: the tokenizer of {name} is not here, so the server makes the prompt; "
         "-m DIRECTORY names one that is."
     )
-    return ChatServer(url=endpoint.url, api_key=endpoint.api_key, models=(endpoint.info.model,))
+    return ChatServer(
+        url=endpoint.url,
+        api_key=endpoint.api_key,
+        models=(endpoint.info.model,),
+        in_flight=endpoint.in_flight,
+    )
 
 
 def _models(wire: "Wire") -> Any:

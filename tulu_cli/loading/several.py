@@ -34,7 +34,6 @@ def opened(prepared: "Prepared") -> Iterator[Fleet]:
     Raise UsageError if one runs another model than the first one that answered.
     """
     options = prepared.options
-    _allow_sockets()
     places = places_of(options.settings)
     roster = _Roster(prepared)
     roster.ask_first()
@@ -52,18 +51,6 @@ def opened(prepared: "Prepared") -> Iterator[Fleet]:
     finally:
         over.set()
         fleet.close()
-
-
-def _allow_sockets() -> None:
-    """Raise this process's limit of open files as far as it may: each request has a socket.
-
-    The usual limit of 1,024 is that of 30 servers.
-    """
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):  # macOS has a limit of its own below
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _watch(

@@ -61,8 +61,8 @@ def request_body(request: Request, model: str, *, stream: bool = True) -> dict[s
     }
     if stream:
         body["stream_options"] = {"include_usage": True}
-    elif sampling.stop:
-        body["stop"] = list(sampling.stop)
+    elif stop := [text for text in sampling.stop if text]:  # an empty one ends nothing
+        body["stop"] = stop
     if not sampling.greedy:
         body["seed"] = sampling.seed
     body |= penalties_body(sampling)

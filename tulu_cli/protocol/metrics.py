@@ -8,8 +8,9 @@ def read_waiting(text: str) -> int | None:
     """Return how many requests wait for room in an engine, None where the text does not say."""
     found = []
     for line in text.splitlines():
-        name, _, value = line.rpartition(" ")
-        if name.partition("{")[0] == _WAITING:
+        name, _, told = line.replace("{", " {", 1).partition(" ")
+        if name == _WAITING:
+            value, *_ = told.rpartition("}")[2].split() or [""]  # behind it may stand a time
             try:
                 found.append(int(float(value)))
             except (ValueError, OverflowError):

@@ -205,7 +205,7 @@ class ChatCompletionsEngine:
     def __init__(self, model: ServedModel) -> None:
         self._url = url = model.server.url
         self._wire = Wire(model.server, {})
-        self._in_flight = model.server.in_flight or FIRST
+        self._room = Room(fixed=model.server.in_flight or FIRST)
         self._quirks: frozenset[str] = frozenset()  # learnt from what the server refused
         self.info = EngineInfo("server", model.name, None, url or "", "unknown", None, {})
 
@@ -224,7 +224,7 @@ class ChatCompletionsEngine:
         def answer(request: Request) -> list[Completion]:
             return self._wire.patiently(lambda: collect(self._events(request, patient=False)))
 
-        return answer_all(requests, answer, self._wire.hang_up, Room(fixed=self._in_flight))
+        return answer_all(requests, answer, self._wire.hang_up, self._room)
 
     def score(self, _requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Raise UsageError: chat completions cannot score."""

@@ -33,10 +33,10 @@ from tulu_cli.engines.assemble import (
 )
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.guidance import grammar
-from tulu_cli.engines.remote.pool import Room, answer_all
+from tulu_cli.engines.remote.pool import FIRST, Room, answer_all
 from tulu_cli.engines.remote.wire import Unheard, Wire
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
-from tulu_cli.errors import EngineError, NoEngine, TuluError
+from tulu_cli.errors import EngineDied, EngineError, NoEngine, TuluError
 from tulu_cli.machine import Machine
 from tulu_cli.prompt.chat import NOTHING
 from tulu_cli.prompt.thinking import thinking_prompt
@@ -75,6 +75,9 @@ class RemoteEngine:
         self._wire = Wire(spec.server, {CLIENT_HEADER: f"{os.getpid()}-{id(self):x}"})
         self.info = replace(spec.server.info, model=spec.name)
         self._gives_whole = True  # until a gateway has cut what came late
+        self._room = Room(self._waiting, spec.server.in_flight)
+        # Scores are long, and a server that reads has no use for many at a time.
+        self._score_room = Room(fixed=spec.server.in_flight or FIRST)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request; closing the generator cancels it.
@@ -90,11 +93,11 @@ class RemoteEngine:
         self, requests: Iterable[Request]
     ) -> Iterator[tuple[int, list[Completion] | TuluError]]:
         """Keep the server busy with a bounded number of requests; yield answers as they end."""
-        return answer_all(requests, self._answer, self._wire.hang_up, self._room())
+        return answer_all(requests, self._answer, self._wire.hang_up, self._room)
 
     def score(self, requests: Iterable[ScoreRequest]) -> Iterator[tuple[int, Score | TuluError]]:
         """Keep the server busy with a bounded number of scores; yield them as they end."""
-        return answer_all(requests, self._score, self._wire.hang_up, self._room())
+        return answer_all(requests, self._score, self._wire.hang_up, self._score_room)
 
     def close(self) -> None:
         """Give the lease back; the engine cannot be used again."""
@@ -102,28 +105,38 @@ class RemoteEngine:
         if self._endpoint.lease is not None:
             self._endpoint.lease.close()
 
-    def _room(self) -> Room:
-        return Room(self._waiting, self._endpoint.in_flight)
+    @property
+    def _place(self) -> str:
+        return self._endpoint.url or "the socket"
 
     def _waiting(self) -> int | None:
         """Return how many requests wait in the server, None where it does not say."""
         try:
             return read_waiting(self._wire.text(METRICS_PATH))
-        except EngineError:
+        except TuluError:
             return None
 
     def _answer(self, request: Request) -> list[Completion]:
-        """Return the choices of a request, at once where nobody has to see a token before the last.
+        """Return the choices of a request. Raise EngineDied if the server broke off one of them."""
+        choices = collect(self._events(request))
+        if any(choice.done.finish_reason == "error" for choice in choices):
+            raise EngineDied(f"The server at {self._place} broke off an answer.")
+        return choices
+
+    def _events(self, request: Request) -> Iterator[Text | Done]:
+        """Yield the events of a request, all at its end where nobody has to see them before.
 
         To read each token as it comes takes this process longer than a large server to make it.
         """
         if is_guided(request):
-            return collect(self.stream(request))  # a warm engine of ours follows a thought itself
-        if self._gives_whole:
+            return self.stream(request)  # a warm engine of ours follows a thought itself
+        # A server that looks for stop strings may not see the signs of a thought.
+        is_seen_alike = request.thoughts is None or not request.sampling.stop
+        if self._gives_whole and is_seen_alike:
             with suppress(Unheard):
-                return collect(self._assembled(request, whole=True))
+                return iter(list(self._assembled(request, whole=True)))
             self._gives_whole = False
-        return collect(self._assembled(request))
+        return self._assembled(request)
 
     def _told(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request, with the text that the server makes."""
@@ -184,9 +197,8 @@ class RemoteEngine:
         try:
             yield
         except Unreadable as error:
-            place = self._endpoint.url or "the socket"
             raise EngineError(
-                f"The answer of the server at {place} cannot be read: {first_line(error)}."
+                f"The answer of the server at {self._place} cannot be read: {first_line(error)}."
             ) from error
 
     def _checked(self, request: Request) -> Request:

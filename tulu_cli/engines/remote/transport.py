@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ from tulu_cli.errors import UsageError
 from tulu_cli.warm.unix_http import UnixConnection
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
-LONGEST = 16 * 2**20  # bytes of an event; an answer's whole text is less
+LONGEST = 16 * 2**20  # bytes of an event
 _PIECE = 65536  # bytes that are read at a time, at most
 _ANSWER_SECONDS = 10.0  # to connect, and for an answer that needs no computing
 
@@ -61,6 +64,7 @@ class Line:
     def hold(self, connection: socket.socket) -> None:
         """Take the socket, or a socket over the one before, such as TLS."""
         self._socket = connection
+        keep_alive(connection)
         if self._is_cut:
             self.cut()
 
@@ -70,6 +74,17 @@ class Line:
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def keep_alive(connection: socket.socket) -> None:
+    """Have the system look after a connection on which nothing comes for long.
+
+    Networks forget such connections after minutes, and then neither side would hear of it.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10)):
+        if connection.family != socket.AF_UNIX and hasattr(socket, name):  # macOS has one of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
 
 
 class SocketTransport:
@@ -141,16 +156,13 @@ class UrlTransport:
             return self._client
 
     def _new_client(self) -> "httpx.Client":
-        import ssl
-
         import httpx
 
         try:
             return httpx.Client(
                 # Pieces of an answer are read as they come, which compression could hold back.
                 headers={"User-Agent": "tulu", "Accept-Encoding": "identity"},
-                # The certificates of this system, where a company adds its own.
-                verify=ssl.create_default_context(),
+                verify=_certificates(),
                 # A proxy does not know the way to a server on this machine.
                 trust_env=not _is_here(self.host or ""),
                 # Each request has a connection of its own, so that one can be cut alone.
@@ -212,6 +224,17 @@ class UrlTransport:
             f"The proxy {self.proxy} requires a name and a password: put them into the URL of the "
             "environment, as http://NAME:PASSWORD@HOST:PORT."
         )
+
+
+@cache
+def _certificates() -> "ssl.SSLContext":
+    """Return the certificates of this system, where a company adds its own, read once.
+
+    A thread that still reads them while the process ends would crash it.
+    """
+    import ssl
+
+    return ssl.create_default_context()
 
 
 # What a URL ends with that was copied from an example of a request.

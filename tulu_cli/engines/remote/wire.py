@@ -1,4 +1,4 @@
-"""A server that streams JSON: its chunks, its refusals, and the patience with one that is busy."""
+"""A server that sends JSON: its chunks, its refusals, and the patience with one that is busy."""
 
 import http.client
 import json
@@ -33,7 +33,9 @@ _ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 0.5
 _SHORTEST_SECRET = 8  # characters
 _LONGEST_PAUSE_SECONDS = 60.0  # a server that asks for a longer one is not waited for
-_SILENT_SECONDS = 25.0  # gateways give up on a connection without a byte from 30 s on
+# Gateways give up on a connection without a byte, and say so, or break it after 30 s or more.
+_GATEWAY_GAVE_UP = (408, 504, 524)
+_SILENT_SECONDS = 25.0
 
 _T = TypeVar("_T")
 
@@ -163,14 +165,15 @@ class Wire:
     def _chunks(
         self, path: str, body: Mapping[str, Any], *, patient: bool
     ) -> Generator[dict[str, Any], None, None]:
-        data = json.dumps(body).encode()
+        data, whole = json.dumps(body).encode(), not body["stream"]
 
         def begin() -> tuple[ExitStack, Iterator[dict[str, Any]]]:
-            begun = time.monotonic()
+            hung_up, begun = self._hung_up, time.monotonic()
             try:
-                return self._begun(path, data)
+                return self._begun(path, data, whole=whole)
             except (_Busy, _Lost) as error:
-                if body["stream"] or time.monotonic() - begun < _SILENT_SECONDS:
+                is_late = time.monotonic() - begun >= _SILENT_SECONDS
+                if not whole or hung_up.is_set() or not (is_late or _gave_up(error)):
                     raise
                 raise Unheard from error
 
@@ -178,24 +181,27 @@ class Wire:
         with held:
             yield from chunks
 
-    def _begun(self, path: str, body: bytes) -> tuple[ExitStack, Iterator[dict[str, Any]]]:
+    def _begun(
+        self, path: str, body: bytes, *, whole: bool
+    ) -> tuple[ExitStack, Iterator[dict[str, Any]]]:
         """Return an answer whose first chunk is there, and what holds its connection."""
         with ExitStack() as held:
-            chunks = self._read(held.enter_context(self._accepted("POST", path, body)))
+            reply = held.enter_context(self._accepted("POST", path, body))
+            chunks = self._read(reply, whole=whole)
             first = next(chunks, None)
             return held.pop_all(), chunks if first is None else chain((first,), chunks)
 
-    def _read(self, reply: Reply) -> Iterator[dict[str, Any]]:
+    def _read(self, reply: Reply, *, whole: bool) -> Iterator[dict[str, Any]]:
         if reply.content_type == "text/html":
             raise self._senseless("a web page")
         pieces = reply.pieces
-        if reply.content_type == "application/json":
+        if whole or reply.content_type == "application/json":
             with self._translated():
                 begin = begin_of(pieces)
             pieces = chain((begin,), pieces)
-            if not begins_with_event(begin):  # asked for a stream, it gives the whole
+            if not begins_with_event(begin):  # or, asked for a stream, it gives the whole
                 with self._translated():
-                    data = replace(reply, pieces=pieces).body()
+                    data = replace(reply, pieces=pieces).body(None if whole else LONGEST)
                 yield self._chunk(data)
                 return
         with self._translated():
@@ -322,6 +328,12 @@ class Wire:
         last = last_error_of(log) if log else None
         said = f". Its last error: {last}." if last else f" ({reason})."
         return f"The warm engine of {self._endpoint.name} is gone{said}"
+
+
+def _gave_up(error: Exception) -> bool:
+    """Return True if a gateway says that it has waited long enough for a server."""
+    failure = error.failure if isinstance(error, _Busy) else error
+    return isinstance(failure, Refused) and failure.status in _GATEWAY_GAVE_UP
 
 
 def _checked(key: str) -> str:

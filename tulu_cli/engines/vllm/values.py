@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tulu_cli.core import Done, Drafted, Request, Score, ScoreRequest, Text, TokenLogprob
-from tulu_cli.engines.assemble import ChoiceAssembler
+from tulu_cli.engines.assemble import ChoiceAssembler, end_of
 from tulu_cli.engines.base import adapter_named
 from tulu_cli.models.adapter import Adapter
+from tulu_cli.protocol.completions import read_finish
 from tulu_cli.protocol.scores import with_likeliest
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def take(choice: ChoiceAssembler, piece: Any, top: int) -> Iterator[Text | Done]
         if choice.finish is not None:
             break
     if piece.finish_reason is not None:
-        yield from choice.close("length" if piece.finish_reason == "length" else "stop")
+        yield from choice.close(end_of(read_finish(piece.finish_reason) or "stop"))
     if choice.finish is not None:
         yield choice.done()
 
