@@ -132,9 +132,9 @@ def test_a_request_that_members_died_with_is_given_alone_and_to_one_that_lives()
         dying.lose(DEAD, now, PATIENCE)
     assert taken(run, third, 3, 1) == [1], "it is not known to have outlived them"
     run.receive(third, next(iter(third.held)), FINE, 4)
-    assert run.must_be_alone(third, 4)
+    assert run.must_part(third, 4)
     assert taken(run, third, 4) == [0]
-    assert run.must_be_alone(third, 5)
+    assert run.must_part(third, 5)
     assert taken(run, third, 5) == [], "nothing beside it"
     first.open(5)
     for pending in pulled(run, first, 5):
@@ -143,14 +143,46 @@ def test_a_request_that_members_died_with_is_given_alone_and_to_one_that_lives()
     assert not run.has_something(first, 500), "no copy of it"
     run.die(third, DEAD, 501)
     third.lose(DEAD, 501, PATIENCE)
-    assert 0 not in told(run), "once may be a chance"
+    assert 0 not in told(run), "three may be a chance"
     assert run.lacks_proof(first, 502)
     first.proven = 502
     assert taken(run, first, 503) == [0]
     run.die(first, DEAD, 504)
     assert str(told(run)[0]) == (
-        "It is given up: 4 servers died with it in flight, the last two alone with it. dead"
+        "It is given up: 4 servers died with it in flight, the last one alone with it. dead"
     )
+
+
+def test_of_many_that_members_died_with_fewer_are_given_together_each_time() -> None:
+    members = seats(6)
+    run = shared(members, 64)
+    held = []
+    for now, dying in enumerate(members[:5], 1):
+        dying.open(now)
+        dying.proven = now + 0.5
+        group = pulled(run, dying, now + 0.6)
+        held.append(len(group))
+        run.die(dying, DEAD, now + 0.7)
+        dying.lose(DEAD, now + 0.7, PATIENCE)
+    assert held == [64, 64, 8, 1, 1]
+    assert sorted(told(run)) == sorted(set(told(run)))
+
+
+def test_innocent_ones_are_answered_in_company() -> None:
+    first, second, third = members = seats(3)
+    run = shared(members, 64)
+    for now, dying in ((1, first), (2, second)):
+        assert len(taken(run, dying, now)) == 64
+        run.die(dying, DEAD, now)
+        dying.lose(DEAD, now, PATIENCE)
+    third.proven = 3
+    for now in range(4, 12):
+        group = pulled(run, third, now)
+        assert len(group) == 8
+        for pending in group:
+            run.receive(third, pending, FINE, now + 0.5)
+    assert run.is_done is False
+    assert len(told(run)) == 64
 
 
 def test_a_suspect_waits_until_what_its_member_has_is_answered() -> None:
@@ -166,7 +198,7 @@ def test_a_suspect_waits_until_what_its_member_has_is_answered() -> None:
     run.receive(third, other, FINE, 5)
     assert taken(run, third, 5) == [0]
     run.receive(third, next(iter(third.held)), FINE, 6)
-    assert not run.must_be_alone(third, 6)
+    assert not run.must_part(third, 6)
     assert set(told(run)) == {0, 1, 2}
     assert run.is_done is False
     run.answers.clear()

@@ -536,7 +536,7 @@ class Fleet:
                     if run.wants_more:
                         self._for_consumer.notify()
                     return pending
-                if run.has_ended or not seat.held or run.must_be_alone(seat, now):
+                if run.has_ended or not seat.held or run.must_part(seat, now):
                     return None
                 self._for_consumer.notify()
                 self._for_members.wait(_WAKE_SECONDS)

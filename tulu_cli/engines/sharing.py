@@ -15,8 +15,9 @@ from tulu_cli.protocol.errors import Refused
 
 State = Literal["opening", "open", "resting", "away", "left out"]
 Verb = Literal["batch", "score"]
-SUSPECT_DEATHS = 2  # with the same request in flight; the next members are given it alone
-ALONE_DEATHS = 2  # of those; one may be a chance, where machines come and go
+SUSPECT_DEATHS = 2  # with the same request in flight; the next members are given it with fewer
+FEWER = 8  # times, at each further death, down to the request alone
+MOST_DEATHS = 4  # until a request is given up: fewer are chance where machines come and go
 MOST_REFUSALS = 3  # of a request by as many members, each of whose engines has tried to avoid it
 MOST_TRIES = 6  # where those that have not refused it are silent
 MOST_REFUSED = 256  # requests that wait for members that have not refused them; then none is read
@@ -43,15 +44,15 @@ class Patience:
 class Pending:
     """A request that has no answer yet. `taken` is when a member last took it.
 
-    `deaths` are of members that had it in flight, the last `deaths_alone` with nothing else.
-    Members that live may have refused it, the last one at `refused_at`, and `denied_by` has when
-    each of them refused it as it would any other.
+    `deaths` are of members that had it in flight. For a suspect, `company` is how many requests a
+    member may have with it, itself included. Members that live may have refused it, the last one at
+    `refused_at`, and `denied_by` has when each of them refused it as it would any other.
     """
 
     position: int
     request: Any
     deaths: int = 0
-    deaths_alone: int = 0
+    company: int = 0
     refusals: int = 0
     refused_by: "set[Seat]" = field(default_factory=set)
     refused_at: float = 0.0
@@ -67,14 +68,14 @@ class Seat:
 
     `heard` is when it last was opened, took something or answered; `proven` when it last showed
     that it lives; and `accepted` when it took the last request of those that it has answered, or
-    was opened. A `suspect` is all that it holds.
+    was opened. With a suspect it holds suspects alone, and at most `company` of them.
     """
 
     pause: float
     state: State = "opening"
     why: TuluError | None = None
     held: dict[Pending, float] = field(default_factory=dict)
-    suspect: Pending | None = None
+    company: int = 0
     is_copying: bool = False
     strikes: int = 0
     due: float = 0.0
@@ -164,9 +165,9 @@ class Sharing:
             self.in_flight[pending] = None
         return pending
 
-    def must_be_alone(self, seat: Seat, now: float) -> bool:
-        """Return True for a member that has a suspect, or is to take the next one."""
-        return seat.suspect is not None or self._may_take_suspect(seat, now)
+    def must_part(self, seat: Seat, now: float) -> bool:
+        """Return True for a member that has suspects, or is to take the next one."""
+        return seat.company > 0 or self._may_take_suspect(seat, now)
 
     def lacks_proof(self, seat: Seat, now: float) -> bool:
         """Return True where a suspect waits until a member lives, and no answer can show that."""
@@ -174,16 +175,25 @@ class Sharing:
         return are_others_idle and self._first(seat, self.suspects, now) is not None
 
     def _next(self, seat: Seat, now: float) -> Pending | None:
-        if self.must_be_alone(seat, now):
-            if seat.held:
-                return None
-            seat.suspect = self._removed(seat, self.suspects, now)
-            return seat.suspect
+        if self.must_part(seat, now):
+            return self._next_suspect(seat, now)
         pending = self._removed(seat, self.refused, now) or self._removed(seat, self.ready, now)
         if pending is None and self.has_ended and (seat.is_copying or not seat.held):
             pending = self._late_elsewhere(seat, now)
             seat.is_copying |= pending is not None
         return pending
+
+    def _next_suspect(self, seat: Seat, now: float) -> Pending | None:
+        """Return a suspect for a member that has no other requests, and not too many of these."""
+        number = len(seat.held)
+        if number and number >= seat.company:
+            return None
+        for pending in self.suspects:
+            if number < pending.company and self._is_for(seat, pending, now):
+                self.suspects.remove(pending)
+                seat.company = min(seat.company or pending.company, pending.company)
+                return pending
+        return None
 
     def _may_take_suspect(self, seat: Seat, now: float) -> bool:
         """Return True where one waits, and the member is known to have outlived the last death."""
@@ -199,10 +209,10 @@ class Sharing:
         """Return the first that a member may take, and that no late answer has come for."""
         while waiting and waiting[0].is_answered:
             waiting.popleft()
-        for pending in waiting:
-            if not pending.is_answered and self._may_take(seat, pending, now):
-                return pending
-        return None
+        return next((pending for pending in waiting if self._is_for(seat, pending, now)), None)
+
+    def _is_for(self, seat: Seat, pending: Pending, now: float) -> bool:
+        return not pending.is_answered and self._may_take(seat, pending, now)
 
     def _may_take(self, seat: Seat, pending: Pending, now: float) -> bool:
         """Return True unless a member has refused a request, and others are to be asked first.
@@ -276,30 +286,30 @@ class Sharing:
         self._answer(pending, answer)
 
     def die(self, seat: Seat, error: TuluError, now: float) -> None:
-        """Have what a member held wait again, before all else.
+        """Have what a member held wait again, before all else; give up a suspect that was alone.
 
-        What it held alone, as the one before it did, is given up.
+        One death says little of each of a thousand requests: their company becomes fewer each time.
         """
         self._died_at = now
-        held, suspect = tuple(seat.held), seat.suspect
+        held = tuple(seat.held)
         seat.losses += len(held)
         for pending in reversed(held):
             self.let_go(seat, pending)
             pending.deaths += 1
-            pending.deaths_alone += pending is suspect
-            if pending.deaths_alone < ALONE_DEATHS:
-                self._put_back(pending)
+            if pending.company == 1 and pending.deaths >= MOST_DEATHS:
+                died = f"{pending.deaths} {self._noun}s died with it in flight, the last one alone"
+                self._answer(pending, EngineError(f"It is given up: {died} with it. {error}"))
                 continue
-            died = f"{pending.deaths} {self._noun}s died with it in flight, the last two alone"
-            self._answer(pending, EngineError(f"It is given up: {died} with it. {error}"))
+            if pending.deaths >= SUSPECT_DEATHS:
+                pending.company = max(1, min(len(held), pending.company or len(held)) // FEWER)
+            self._put_back(pending)
 
     def let_go(self, seat: Seat, pending: Pending) -> None:
         """Take a request from a member, for whatever reason."""
         seat.held.pop(pending, None)
         pending.holders.discard(seat)
-        if pending is seat.suspect:
-            seat.suspect = None
         if not seat.held:
+            seat.company = 0
             seat.is_copying = False
 
     def _refused(self, seat: Seat, pending: Pending, error: TuluError, now: float) -> None:
