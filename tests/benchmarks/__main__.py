@@ -28,6 +28,8 @@ LIMITS = {
     "vllm_engine": 60,  # 15
     "serve": 35,  # 8
     "batch": 60,  # 14
+    "eval": 30,  # 5
+    "adapters": 20,  # 4
     "batch_memory": 40,  # 3
     "batch_kill": 40,  # 8
     "history_kill": 20,  # 7
