@@ -262,16 +262,31 @@ def test_a_second_turn_finds_the_first_in_the_cache(real_engine: Engine, asker: 
 def test_a_batch_gives_every_request_its_own_answer(engine: Engine, asker: Asker) -> None:
     texts = ("Hi", "Name a colour.", "Why is the sky blue? Explain it in detail, please.")
     requests = [asker.request(text, n=1 + i % 2) for i, text in enumerate(texts)]
+    (told,) = collect(engine.stream(requests[2]))
+    middle = told.text[len(told.text) // 2 :][:3]
+    requests.append(asker.request(texts[2], stop=("no such text", middle), logprobs=2))
+    requests.append(asker.request(texts[1], n=2, temperature=1.0, seed=3))
     too_long = Request(asker.ids("word " * CONTEXT), Sampling(), END)
-    answers = dict(engine.batch([requests[0], too_long, *requests[1:]]))
-    assert isinstance(answers.pop(1), PromptTooLong)
-    assert sorted(answers) == [0, 2, 3]
-    for position, request in zip((0, 2, 3), requests, strict=True):
+    answers = dict(engine.batch([*requests, too_long]))
+    assert isinstance(answers.pop(len(requests)), PromptTooLong)
+    assert sorted(answers) == [*range(len(requests))]
+    for position, request in enumerate(requests):
         choices = answers[position]
         assert isinstance(choices, list)
         assert len(choices) == request.sampling.n
-        alone = collect(engine.stream(request))
-        assert [c.token_ids for c in choices] == [c.token_ids for c in alone]
+        for choice, alone in zip(choices, collect(engine.stream(request)), strict=True):
+            assert (choice.token_ids, choice.text) == (alone.token_ids, alone.text)
+            assert (choice.done.finish_reason, choice.done.stop, choice.done.seed) == (
+                alone.done.finish_reason,
+                alone.done.stop,
+                alone.done.seed,
+            )
+            assert [one.token_id for one in choice.logprobs] == [
+                one.token_id for one in alone.logprobs
+            ]
+    stopped = answers[3]
+    assert isinstance(stopped, list)
+    assert (stopped[0].done.stop, len(stopped[0].logprobs)) == (middle, len(stopped[0].token_ids))
 
 
 @pytest.mark.vllm
