@@ -244,6 +244,53 @@ def test_a_row_of_another_form_is_refused(
         TASKS[task].items(DataFolder(small.folder(tmp_path, **{task: [row]})))
 
 
+# A row of each file of --data that its task takes.
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mmlu": ("mmlu", {"question": "q", "choices": ["w", "x"], "answer": 0, "subject": "law"}),
+    "popqa": ("popqa", {"question": "q", "possible_answers": ["Ann"]}),
+    "popqa-shots": ("popqa", dict(small.POPQA_SHOTS[0])),
+    "truthfulqa": ("truthfulqa", TRUTHFULQA),
+    "truthfulqa-shots": ("truthfulqa", dict(small.TRUTHFULQA_SHOTS[0])),
+    "bbh": ("bbh", NAVIGATE),
+    "bbh-shots": ("bbh", dict(small.BBH_SHOTS[0])),
+    "drop": ("drop", {"passage": "p", "question": "q", "answers": [["1"]]}),
+    "drop-shots": ("drop", dict(small.DROP_SHOTS[0])),
+    "math": ("math", {"problem": "p", "answer": "1", "subject": "algebra"}),
+    "math-shots": ("math", dict(small.MATH_SHOTS[0])),
+    "gsm8k": ("gsm8k", {"question": "q", "short_answer": "1"}),
+    "gsm8k-shots": ("gsm8k", dict(small.GSM8K_SHOTS[0])),
+    "humaneval": ("humaneval", small.ADD),
+    "humaneval+": ("humaneval+", small.PLUS),
+    "ifeval": ("ifeval", IFEVAL),
+}
+WRONG = (5, -1.5, True, None, [], {}, [5], [None], [[]], [[5]], {"x": 1}, {"choices": 5})
+
+
+def with_row(folder: Path, name: str, changes: dict[str, Any]) -> DataFolder:
+    """A folder with a row of each file, and changes to the first one of a file."""
+    for file, (_, one) in ROWS.items():
+        path = folder / f"{file}.jsonl"
+        if not file.endswith("-shots"):
+            small.write(path, [one])
+        if file == name:
+            first, *rest = map(json.loads, path.read_text().splitlines())
+            small.write(path, [first | changes, *rest])
+    return DataFolder(folder)
+
+
+@pytest.mark.parametrize("name", [*ROWS])
+def test_a_field_of_another_type_is_refused(tmp_path: Path, name: str) -> None:
+    path = small.folder(tmp_path)
+    task, fields = ROWS[name]
+    assert {one for one, _ in ROWS.values()} == TASKS.keys()
+    assert TASKS[task].items(with_row(path, name, {}))
+    unread = {"key"}
+    for field in fields.keys() - unread:
+        for value in WRONG:
+            with pytest.raises(BadInput, match=name.replace("+", r"\+")):
+                TASKS[task].items(with_row(path, name, {field: value}))
+
+
 def test_other_shots_than_those_of_the_definition_are_refused(tmp_path: Path) -> None:
     path = small.folder(tmp_path, truthfulqa=[TRUTHFULQA])
     small.write(path / "truthfulqa-shots.jsonl", small.TRUTHFULQA_SHOTS[:5])

@@ -157,6 +157,11 @@ class DataFolder:
         return shots
 
 
+def is_texts(value: Any) -> bool:
+    """Return True for a list of texts, one at least."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
 def _row(line: str, place: str, fields: Sequence[str], texts: Sequence[str]) -> dict[str, Any]:
     row = parse_json(line, place)
     if not isinstance(row, dict):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tulu_cli.core import Message
-from tulu_cli.evaluation.data import DataFolder
+from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.data import DataFolder, is_texts
 from tulu_cli.evaluation.task import Grade, Item, Task
 
 ROWS, SHOTS = "drop.jsonl", "drop-shots.jsonl"
@@ -19,16 +20,16 @@ def items(data: DataFolder) -> list[Item]:
     """Return the rows: the shots and the question in one block."""
     shots = "".join(
         f"{_asked(shot)} {shot['answer']}\n\n"
-        for shot in data.read(SHOTS, "passage", "question", "answer")[:_SHOTS_USED]
+        for shot in data.read(SHOTS, texts=["passage", "question", "answer"])[:_SHOTS_USED]
     )
     return [
         Item(
             str(number),
             (Message("user", shots + _asked(row)),),
-            row["answers"],
+            _answers(row),
             row["passage"][:_OPENING],
         )
-        for number, row in enumerate(data.read(ROWS, "passage", "question", "answers"))
+        for number, row in enumerate(data.read(ROWS, "answers", texts=["passage", "question"]))
     ]
 
 
@@ -37,6 +38,13 @@ _OPENING = 200  # characters that tell passages apart
 
 def _asked(row: dict[str, Any]) -> str:
     return f"Passage: {row['passage']}\nQuestion: {row['question']}\nAnswer:"
+
+
+def _answers(row: dict[str, Any]) -> list[list[str]]:
+    answers = row["answers"]
+    if not isinstance(answers, list) or not answers or not all(map(is_texts, answers)):
+        raise BadInput(f"{ROWS}: answers must be a list of lists of texts: one is {answers!r}.")
+    return answers
 
 
 def grade(text: str, label: Any) -> Grade:

@@ -15,7 +15,7 @@ def items(data: DataFolder) -> list[Item]:
     """Return the rows: the shots as turns, and an answer that has begun."""
     shots = [
         message
-        for shot in data.read(SHOTS, "question", "answer")
+        for shot in data.read(SHOTS, texts=["question", "answer"])
         for message in (
             Message("user", f"Question: {shot['question']}"),
             Message("assistant", f"{PREFIX} {shot['answer']}"),
@@ -27,7 +27,7 @@ def items(data: DataFolder) -> list[Item]:
             (*shots, Message("user", f"Question: {row['question']}"), Message("assistant", PREFIX)),
             row["short_answer"].replace(",", ""),
         )
-        for number, row in enumerate(data.read(ROWS, "question", "short_answer"))
+        for number, row in enumerate(data.read(ROWS, texts=["question", "short_answer"]))
     ]
 
 

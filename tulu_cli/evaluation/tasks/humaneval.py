@@ -19,7 +19,7 @@ def items(data: DataFolder, name: str = ROWS) -> list[Item]:
             (Message("user", row["prompt"]), Message("assistant", PREFIX)),
             {key: row[key] for key in ("prompt", "test", "entry_point")},
         )
-        for row in data.read(name, "task_id", "prompt", "test", "entry_point")
+        for row in data.read(name, texts=["task_id", "prompt", "test", "entry_point"])
     ]
 
 

@@ -15,12 +15,12 @@ def items(data: DataFolder) -> list[Item]:
     """Return the rows: Minerva's shots as turns, then the problem."""
     shots = [
         message
-        for shot in data.read(SHOTS, "problem", "solution")
+        for shot in data.read(SHOTS, texts=["problem", "solution"])
         for message in (_asked(shot["problem"]), Message("assistant", shot["solution"]))
     ]
     return [
         Item(str(number), (*shots, _asked(row["problem"])), row["answer"], row["subject"])
-        for number, row in enumerate(data.read(ROWS, "problem", "answer", "subject"))
+        for number, row in enumerate(data.read(ROWS, texts=["problem", "answer", "subject"]))
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.evaluation.data import DataFolder
+from tulu_cli.evaluation.data import DataFolder, is_texts
 from tulu_cli.evaluation.task import Grade, Item, Task
 
 ROWS = "mmlu.jsonl"
@@ -37,12 +37,16 @@ def items(data: DataFolder) -> list[Item]:
     """Return the rows of all subjects."""
     return [
         Item(str(number), (Message("user", prompt(row)),), _letter(row), row["subject"])
-        for number, row in enumerate(data.read(ROWS, "question", "choices", "answer", "subject"))
+        for number, row in enumerate(
+            data.read(ROWS, "choices", "answer", texts=["question", "subject"])
+        )
     ]
 
 
 def prompt(row: dict[str, Any]) -> str:
-    """Return the question with its choices, between the instructions."""
+    """Return the question with its choices, between the instructions. Raise BadInput."""
+    if not is_texts(row["choices"]):
+        raise BadInput(f"{ROWS}: choices must be a list of texts, and one is {row['choices']!r}.")
     choices = "".join(
         f" ({letter}) {choice}\n" for letter, choice in zip(LETTERS, row["choices"], strict=False)
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput
-from tulu_cli.evaluation.data import DataFolder
+from tulu_cli.evaluation.data import DataFolder, is_texts
 from tulu_cli.evaluation.task import Grade, Item, Task
 
 ROWS, SHOTS = "popqa.jsonl", "popqa-shots.jsonl"
@@ -37,9 +37,9 @@ def _names(row: dict[str, Any]) -> list[str]:
             names = json.loads(names)
         except (ValueError, RecursionError):
             names = None
-    if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
+    if not is_texts(names):
         raise BadInput(f"{ROWS}: possible_answers must be a list of texts, or one as JSON.")
-    return names
+    return list(names)
 
 
 def grade(text: str, label: Any) -> Grade:
