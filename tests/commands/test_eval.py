@@ -161,6 +161,78 @@ def test_a_larger_limit_goes_on_with_a_smaller_one(
     assert (replaced["n"], replaced["missing"]) == (1, 0)
 
 
+def without_hashes(folder: Path) -> dict[str, bytes]:
+    """Have a folder look like one of an older program. Return its files but for the answers."""
+    made = json.loads((folder / "run.json").read_text())
+    for asked in made["tasks"].values():
+        del asked["rows_sha256"]
+    (folder / "run.json").write_text(json.dumps(made))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_run_of_an_older_program_goes_on_with_its_rows_alone(
+    fake: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    folder, again = tmp_path / "run", (*fake, "gsm8k", "--resume")
+    whole = measured(folder, *fake, "gsm8k", "--limit", "2")
+    kept = without_hashes(folder)
+    rows = (data / "gsm8k.jsonl").read_bytes()
+    small.write(data / "gsm8k.jsonl", [question(text, 7) for text in ANSWERS])
+    for limit in ("2", "3"):
+        changed = tulu("eval", *again, "--limit", limit, "-o", str(folder))
+        assert changed.returncode == 2
+        assert "has answers to other rows of gsm8k" in changed.stderr.decode()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    (data / "gsm8k.jsonl").write_bytes(rows)
+    assert measured(folder, *again, "--limit", "2") == whole, "with the hash of its rows"
+    without_hashes(folder)
+    (folder / "gsm8k.prompts.jsonl").unlink()
+    unknown = tulu("eval", *again, "--limit", "2", "-o", str(folder))
+    assert (unknown.returncode, "other rows of gsm8k" in str(unknown.stderr)) == (2, True)
+
+
+def test_other_rows_of_any_task_are_said_before_one_is_answered(
+    fake: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    small.folder(data, drop=[{"passage": "p", "question": "q", "answers": [["x"]]}])
+    folder = tmp_path / "run"
+    measured(folder, *fake, "drop", "gsm8k", "--limit", "1")
+    small.folder(data, drop=[{"passage": "p", "question": at, "answers": [["x"]]} for at in "qr"])
+    for task in ("gsm8k", "drop"):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        other = "drop" if task == "gsm8k" else "gsm8k"
+        done = tulu("eval", *fake, task, other, "--resume", "--limit", "2", "-o", str(folder))
+        assert done.returncode == 2
+        assert "has answers to other rows of drop" in done.stderr.decode()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_same_rows_at_another_place_go_on(
+    fake: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    measured(folder, *fake, "gsm8k", "--limit", "2")
+    moved = str(data.rename(tmp_path / "moved"))
+    asked = (*fake[:-1], moved, "gsm8k", "--resume")
+    task = measured(folder, *asked)["tasks"]["gsm8k"]
+    assert (task["n"], f"the rows are of {moved}" in task["not_comparable"]) == (5, True)
+    without_hashes(folder)
+    again = (*fake[:-1], str(shutil.copytree(moved, tmp_path / "copied")), "gsm8k", "--resume")
+    older = tulu("eval", *again, "-o", str(folder))
+    assert (older.returncode, "-n or --data" in str(older.stderr)) == (2, True)
+
+
+@pytest.mark.parametrize("field", ["task_id", "prompt", "test", "entry_point"])
+def test_a_row_with_a_field_of_another_type_is_one_sentence(
+    fake: tuple[str, ...], tmp_path: Path, field: str
+) -> None:
+    small.folder(Path(fake[-1]), **{"humaneval+": [small.PLUS | {field: ["x"]}]})
+    done = tulu("eval", *fake, "humaneval+", "-o", str(tmp_path / "run"))
+    assert done.returncode == 65
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith(f"line 1: {field} must be a text.")
+
+
 def test_a_folder_has_results_of_one_model(
     fake: tuple[str, ...], small_directory: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
+from operator import eq
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tulu_cli.batch.requests import adapter_identity
 from tulu_cli.batch.scoring import Scored
 from tulu_cli.batch.session import BatchSession, answer_rows, journal, opened, record_writer
 from tulu_cli.core import Completion
-from tulu_cli.disk import replace_atomically, writing
+from tulu_cli.disk import reading, replace_atomically, writing
 from tulu_cli.errors import BadInput, UsageError
 from tulu_cli.evaluation import record
 from tulu_cli.evaluation.code import run_programs
@@ -78,16 +79,19 @@ def run(chosen: EvalOptions, streams: "Streams", machine: "Machine") -> int:
     prepared = prepare(chosen.load.without_draft(), machine, streams)
     _refuse_server(prepared, tasks)
     made = _record(chosen, prepared)
+    drawn_rows = [drawn(items, chosen.limit, is_macro=task.is_macro) for task, items in tasks]
+    all_asked = [
+        _asked(task, rows, items, data, made.tasks.get(task.name), chosen)
+        for (task, items), rows in zip(tasks, drawn_rows, strict=True)
+    ]
     with writing(chosen.folder):
         chosen.folder.mkdir(parents=True, exist_ok=True)
-    drawn_rows = [drawn(items, chosen.limit, is_macro=task.is_macro) for task, items in tasks]
     for (task, items), rows in zip(tasks, drawn_rows, strict=True):
         streams.say(f"tulu: {workload(task, rows, len(items), prepared).line()}")
     errors = 0
     with ExitStack() as stack:
         engines = _Engines(prepared, streams, stack)
-        for (task, items), rows in zip(tasks, drawn_rows, strict=True):
-            asked = _asked(task, rows, items, data, made.tasks.get(task.name), chosen)
+        for (task, _), rows, asked in zip(tasks, drawn_rows, all_asked, strict=True):
             made = made.with_task(task.name, asked)
             errors += _answer(chosen, task, rows, made, engines)
             made = made.with_task(task.name, replace(asked, **engines.info()))
@@ -116,7 +120,7 @@ def _asked(
     before: Asked | None,
     chosen: EvalOptions,
 ) -> Asked:
-    """Return what is asked of a task. Raise UsageError for fewer rows than a run that goes on."""
+    """Return what is asked of a task. Raise UsageError unless a run can go on with it."""
     own = str(data.path) if data.is_own else None
     asked = Asked(len(rows), len(items), task.max_tokens, task.samples, own, digest(items))
     if before is None or not chosen.resume:
@@ -127,13 +131,16 @@ def _asked(
             f"{folder} has {before.rows:,} rows of {task.name}: --resume goes on with a --limit of "
             "so many or more."
         )
-    names = ("max_tokens", "samples", "own_data")
+    is_older = before.rows_sha256 is None
+    names = ("max_tokens", "samples", *(("own_data",) if is_older else ()))
     if any(getattr(asked, name) != getattr(before, name) for name in names):
         raise UsageError(
             f"{folder} has answers to {task.name} with another --max-tokens, -n or --data: "
             "--resume needs the same."
         )
-    if before.rows_sha256 not in (None, asked.rows_sha256):
+    kept = _kept_prompts(chosen.folder, task)
+    goes_on = all(map(eq, kept, _prompts(task, rows).splitlines()))
+    if not goes_on or (not kept if is_older else before.rows_sha256 != asked.rows_sha256):
         raise UsageError(
             f"{folder} has answers to other rows of {task.name}: --resume needs the same."
         )
@@ -228,11 +235,17 @@ def _record(chosen: EvalOptions, prepared: Prepared) -> RunRecord:
     return replace(made, tasks=before.tasks)
 
 
-def _write_prompts(folder: Path, task: Task, rows: Sequence[Item]) -> None:
-    text = "".join(row(item, task.sampling()) for item in rows)
+def _kept_prompts(folder: Path, task: Task) -> list[bytes]:
+    """Return the lines of the rows that a folder has of a task, none if it has not."""
     path = record.prompts(folder, task.name)
-    with writing(path):
-        replace_atomically(path, text.encode("utf-8", "surrogatepass"), mode=0o644)
+    with reading(path):
+        return path.read_bytes().splitlines() if path.exists() else []
+
+
+def _prompts(task: Task, rows: Sequence[Item]) -> bytes:
+    """Return the file of a task's rows."""
+    text = "".join(row(item, task.sampling()) for item in rows)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _answer(
@@ -261,7 +274,8 @@ def _answer(
     with journal(options, writer.settings) as kept:
         # Not before the answers are ours to go on with, and at once, so that what a kill leaves
         # can be shown.
-        _write_prompts(chosen.folder, task, rows)
+        with writing(options.source):
+            replace_atomically(Path(options.source), _prompts(task, rows), mode=0o644)
         made.write(chosen.folder)
         with opened(options.source, streams) as source:
             session = BatchSession(options, writer, kept, streams)
