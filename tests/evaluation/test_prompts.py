@@ -263,7 +263,20 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "humaneval+": ("humaneval+", small.PLUS),
     "ifeval": ("ifeval", IFEVAL),
 }
-WRONG = (5, -1.5, True, None, [], {}, [5], [None], [[]], [[5]], {"x": 1}, {"choices": 5})
+WRONG: tuple[Any, ...] = (
+    5,
+    -1.5,
+    True,
+    None,
+    [],
+    {},
+    [5],
+    [None],
+    [[]],
+    [[5]],
+    {"x": 1},
+    {"choices": 5},
+)
 
 
 def with_row(folder: Path, name: str, changes: dict[str, Any]) -> DataFolder:

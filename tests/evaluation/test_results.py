@@ -1,14 +1,17 @@
 """Figures beside the card's: verdicts, what cannot be compared, and how a run is shown."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tulu_cli.errors import BadInput
+from tulu_cli.evaluation.compare import as_lines as pairs_as_lines
+from tulu_cli.evaluation.compare import as_object as pairs_as_object
 from tulu_cli.evaluation.compare import compare
 from tulu_cli.evaluation.page import as_html, picture
 from tulu_cli.evaluation.record import Asked, RunRecord
@@ -234,6 +237,40 @@ def test_files_that_are_not_of_a_run_are_refused(tmp_path: Path, name: str, text
         read_run(folder)
 
 
+WRONG: tuple[Any, ...] = (5, -1.5, True, None, "x", [], {}, ["a"], {"a": 1})
+
+
+def is_of(kind: Any, value: Any) -> bool:
+    """Whether JSON's value is of a field's type."""
+    if get_origin(kind) is Mapping:
+        return value == {}
+    return bool(isinstance(value, kind)) and (kind is bool or value is not True)
+
+
+def test_a_record_with_a_field_of_another_type_is_refused(tmp_path: Path) -> None:
+    folder = kept(tmp_path, run_record(), 1, 1)
+    path = folder / "run.json"
+    whole = json.loads(path.read_text())
+    task = whole["tasks"]["gsm8k"]
+    places = [(whole, name, kind) for name, kind in get_type_hints(RunRecord).items()]
+    places += [(task, name, kind) for name, kind in get_type_hints(Asked).items()]
+    refused = 0
+    for place, name, kind in places:
+        right = place[name]
+        for value in WRONG:
+            if is_of(kind, value):
+                continue
+            place[name] = value
+            path.write_text(json.dumps(whole))
+            with pytest.raises(BadInput, match="is not the record of a run"):
+                read_run(folder)
+            refused += 1
+        place[name] = right
+    assert refused > 6 * len(places)
+    path.write_text(json.dumps(whole))
+    assert read_run(folder)[0] == run_record()
+
+
 def test_a_torn_line_is_left_aside(tmp_path: Path) -> None:
     folder = kept(tmp_path, run_record(rows=2), 2, 0)
     with (folder / "gsm8k.jsonl").open("a") as file:
@@ -248,13 +285,27 @@ def test_runs_over_other_rows_are_no_pair(tmp_path: Path) -> None:
         for name, sha256 in zip("abcd", ("1" * 64, "1" * 64, "2" * 64, None), strict=True)
     )
     for second in (same, older):
-        (pair,) = compare(first, second)
+        (pair,) = compare(first, second).pairs
         assert (pair.better, pair.unpaired) == ("tied", 0)
     with pytest.raises(BadInput, match="asked gsm8k of different data"):
         compare(first, other)
 
 
+def test_a_task_of_other_rows_is_left_out_of_a_comparison_by_name(tmp_path: Path) -> None:
+    for name in "ab":
+        made = run_record(rows_sha256=name * 64).with_task("ifeval", run_record().tasks["gsm8k"])
+        kept(tmp_path / name, made, 3, 1)
+        kept(tmp_path / name, made, 2, 2, name="ifeval")
+    both = compare(tmp_path / "a", tmp_path / "b")
+    reason = "the two runs asked it of different data"
+    assert [one.task for one in both.pairs] == ["ifeval"]
+    assert pairs_as_lines(both)[-1] == f"gsm8k: left out: {reason}"
+    value = pairs_as_object(both)
+    assert value["gsm8k"] == {"verdict": "not comparable", "reason": reason}
+    assert value["ifeval"]["verdict"] == "tied"
+
+
 def test_a_report_says_which_rows_were_asked(tmp_path: Path) -> None:
     made, results = read_run(kept(tmp_path, run_record(rows_sha256="0123456789abcdef" * 4), 3, 1))
-    assert "- the rows have SHA-256 0123456789abcdef..." in as_markdown(made, results)
+    assert "- all 1,319 rows have SHA-256 0123456789abcdef..." in as_markdown(made, results)
     assert as_object(made, results)["tasks"]["gsm8k"]["rows_sha256"] == "0123456789abcdef" * 4

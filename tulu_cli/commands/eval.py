@@ -273,11 +273,11 @@ def _show(folder: "Path", streams: "Streams", *, json_output: bool) -> None:
 def _compare(first: "Path", second: "Path", streams: "Streams", *, json_output: bool) -> None:
     from tulu_cli.evaluation.compare import as_lines, as_object, compare
 
-    pairs = compare(first, second)
+    made = compare(first, second)
     if json_output:
-        streams.write(json.dumps(as_object(pairs), indent=2) + "\n")
+        streams.write(json.dumps(as_object(made), indent=2) + "\n")
         return
-    streams.write("\n".join(as_lines(pairs)) + "\n")
+    streams.write("\n".join(as_lines(made)) + "\n")
 
 
 def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:

@@ -9,10 +9,11 @@ from tulu_cli.errors import BadInput
 from tulu_cli.evaluation.results import Result, read_run
 from tulu_cli.render.columns import aligned
 from tulu_cli.statistics import Difference, difference, estimate
-from tulu_cli.text import plural
+from tulu_cli.text import listed, plural
 
 _HEAD = ("task", "first", "second", "difference", "error", "n", "better", "worse", "p", "")
 _RIGHT = tuple(range(1, len(_HEAD) - 1))
+_DIFFERENT = "the two runs asked it of different data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,36 @@ class Pair:
         return "second is better" if self.difference.value > 0 else "first is better"
 
 
-def compare(first: Path, second: Path) -> list[Pair]:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The pairs of two runs, and the tasks that they asked of different data, which have none."""
+
+    pairs: Sequence[Pair]
+    different: Sequence[str]
+
+
+def compare(first: Path, second: Path) -> Comparison:
     """Return the pairs of all tasks of both runs. Raise BadInput if there are none."""
     (_, ours), (_, theirs) = read_run(first), read_run(second)
     by_name = {one.task.name: one for one in theirs}
     both = [(one, by_name[one.task.name]) for one in ours if one.task.name in by_name]
-    pairs = [made for one, other in both if (made := _pair(one, other)) is not None]
+    different = [one.task.name for one, other in both if not _are_of_same_rows(one, other)]
+    same = [(one, other) for one, other in both if one.task.name not in different]
+    pairs = [made for one, other in same if (made := _pair(one, other)) is not None]
+    if not pairs and different:
+        raise BadInput(f"The two runs asked {listed(different)} of different data.")
     if not pairs:
         raise BadInput(f"{str(first)!r} and {str(second)!r} have no graded row in common.")
-    return pairs
+    return Comparison(pairs, different)
+
+
+def _are_of_same_rows(one: Result, other: Result) -> bool:
+    """Return False if two runs asked a task of different data, as far as their records tell."""
+    asked = {one.asked.rows_sha256, other.asked.rows_sha256} - {None}
+    groups = {row.id: row.group for row in one.scored}
+    return len(asked) < 2 and all(
+        groups.get(row.id, row.group) == row.group for row in other.scored
+    )
 
 
 def _pair(one: Result, other: Result) -> Pair | None:
@@ -53,9 +75,6 @@ def _pair(one: Result, other: Result) -> Pair | None:
     common = sorted(before.keys() & after.keys())
     if not common:
         return None
-    asked = {one.asked.rows_sha256, other.asked.rows_sha256} - {None}
-    if len(asked) > 1 or any(before[row].group != after[row].group for row in common):
-        raise BadInput(f"The two runs asked {one.task.name} of different data.")
     task = one.task
     first, second = [before[row].score for row in common], [after[row].score for row in common]
     groups = [before[row].group for row in common]
@@ -69,15 +88,15 @@ def _pair(one: Result, other: Result) -> Pair | None:
     )
 
 
-def as_lines(pairs: Sequence[Pair]) -> list[str]:
+def as_lines(made: Comparison) -> list[str]:
     """Return the table of the pairs, in points of a hundred, and what it leaves out."""
-    lines = aligned([_HEAD, *map(_cells, pairs)], _RIGHT)
+    lines = aligned([_HEAD, *map(_cells, made.pairs)], _RIGHT)
     lines += [
         f"{one.task}: with a score in one of the runs alone: {plural(one.unpaired, 'row')}"
-        for one in pairs
+        for one in made.pairs
         if one.unpaired
     ]
-    return lines
+    return lines + [f"{name}: left out: {_DIFFERENT}" for name in made.different]
 
 
 def _cells(one: Pair) -> tuple[str, ...]:
@@ -96,9 +115,10 @@ def _cells(one: Pair) -> tuple[str, ...]:
     )
 
 
-def as_object(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return the pairs for JSON."""
-    return {
+def as_object(made: Comparison) -> dict[str, Any]:
+    """Return the pairs for JSON, and the tasks that are left out with their reason."""
+    left = {name: {"verdict": "not comparable", "reason": _DIFFERENT} for name in made.different}
+    return left | {
         one.task: {
             "first": round(one.first, 6),
             "second": round(one.second, 6),
@@ -106,5 +126,5 @@ def as_object(pairs: Sequence[Pair]) -> dict[str, Any]:
             "unpaired": one.unpaired,
             "verdict": one.better,
         }
-        for one in pairs
+        for one in made.pairs
     }

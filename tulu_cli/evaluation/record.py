@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from tulu_cli.disk import read_json, replace_atomically, writing
 from tulu_cli.errors import BadInput
@@ -67,6 +67,9 @@ class RunRecord:
             replace_atomically(folder / RUN, text.encode(), mode=0o644)
 
 
+_Record = TypeVar("_Record", Asked, RunRecord)
+
+
 def read_record(folder: Path) -> RunRecord | None:
     """Return the record of a folder, None if it has none. Raise BadInput if it cannot be read."""
     path = folder / RUN
@@ -74,10 +77,27 @@ def read_record(folder: Path) -> RunRecord | None:
         return None
     try:
         value: dict[str, Any] = read_json(path)
-        tasks = {name: Asked(**one) for name, one in value.pop("tasks").items()}
-        return RunRecord(**value, tasks=tasks)
+        tasks = {name: _checked(Asked(**one)) for name, one in value.pop("tasks").items()}
+        return _checked(RunRecord(**value, tasks=tasks))
     except (TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{str(path)!r} is not the record of a run of tulu eval.") from error
+
+
+def _checked(made: _Record) -> _Record:
+    """Return a record whose fields have the types that they are declared with. Raise TypeError."""
+    for name, kind in get_type_hints(type(made)).items():
+        value = getattr(made, name)
+        if get_origin(kind) is Mapping:
+            keys, values = get_args(kind)
+            is_right = isinstance(value, Mapping) and all(
+                isinstance(key, keys) and isinstance(one, values) for key, one in value.items()
+            )
+        else:
+            # To Python a bool is an int too.
+            is_right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        if not is_right:
+            raise TypeError(f"{name} is {value!r}")
+    return made
 
 
 def prompts(folder: Path, task: str) -> Path:

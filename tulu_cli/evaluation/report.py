@@ -98,7 +98,8 @@ def about(one: Result) -> list[str]:
     if one.cut:
         lines.append(f"  cut by the limit of tokens: {plural(one.cut, 'answer')}")
     if one.asked.rows_sha256:
-        lines.append(f"  the rows have SHA-256 {one.asked.rows_sha256[:16]}...")
+        rows = "the row has" if one.asked.total == 1 else f"all {one.asked.total:,} rows have"
+        lines.append(f"  {rows} SHA-256 {one.asked.rows_sha256[:16]}...")
     if one.estimate is not None and one.rows_for_a_point is not None:
         lines.append(
             f"  the interval is {one.estimate.method}; one point to each side takes about "
