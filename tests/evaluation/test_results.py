@@ -243,8 +243,9 @@ WRONG: tuple[Any, ...] = (5, -1.5, True, None, "x", [], {}, ["a"], {"a": 1})
 def is_of(kind: Any, value: Any) -> bool:
     """Whether JSON's value is of a field's type."""
     if get_origin(kind) is Mapping:
-        return value == {}
-    return bool(isinstance(value, kind)) and (kind is bool or value is not True)
+        return bool(value == {})
+    found: bool = isinstance(value, kind)
+    return found and (kind is bool or value is not True)
 
 
 def test_a_record_with_a_field_of_another_type_is_refused(tmp_path: Path) -> None:

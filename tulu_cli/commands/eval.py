@@ -250,21 +250,14 @@ def _check_card(alias: object) -> None:
 
 def _show(folder: "Path", streams: "Streams", *, json_output: bool) -> None:
     """Print the results of a folder, and write them into it as pages where that can be done."""
-    from contextlib import suppress
-
-    from tulu_cli.disk import replace_atomically
-    from tulu_cli.evaluation.page import as_html
-    from tulu_cli.evaluation.record import PAGE, REPORT
-    from tulu_cli.evaluation.report import as_lines, as_markdown, as_object
+    from tulu_cli.evaluation.page import write_pages
+    from tulu_cli.evaluation.report import as_lines, as_object
     from tulu_cli.evaluation.results import read_run
 
     made, results = read_run(folder)
-    with suppress(OSError):  # a folder of somebody else's can be shown all the same
-        for name, page in ((REPORT, as_markdown), (PAGE, as_html)):
-            text = page(made, results)
-            replace_atomically(folder / name, text.encode("utf-8", "replace"), mode=0o644)
+    write_pages(folder, made, results)
     if json_output:
-        streams.write(json.dumps(as_object(made, results), indent=2, ensure_ascii=False) + "\n")
+        _write_json(as_object(made, results), streams)
         return
     lines = as_lines(made, results, bars=streams.stdout_tty, utf8=streams.utf8)
     streams.write("\n".join(lines) + "\n")
@@ -275,47 +268,23 @@ def _compare(first: "Path", second: "Path", streams: "Streams", *, json_output: 
 
     made = compare(first, second)
     if json_output:
-        streams.write(json.dumps(as_object(made), indent=2) + "\n")
+        _write_json(as_object(made), streams)
         return
     streams.write("\n".join(as_lines(made)) + "\n")
 
 
 def _data(own: str | None, streams: "Streams", *, json_output: bool) -> None:
     """List the rows of all tasks: whether they are here, their licences and sources. Fetch none."""
-    from pathlib import Path
+    from tulu_cli.evaluation.data import cached_folder, own_folder
+    from tulu_cli.evaluation.listing import as_lines, as_object, where
 
-    from tulu_cli.evaluation.data import SOURCES, DataFolder, cached_folder
-    from tulu_cli.render.columns import aligned
-
-    folder = cached_folder() if own is None else DataFolder(Path(own).expanduser(), is_own=True)
-    sources = [
-        {
-            "task": task,
-            "here": folder.has(task),
-            "folder": str(folder.place(source.files[0]).parent),
-            "dataset": source.dataset,
-            "from": source.origin if own is None else str(folder.path),
-            "license": source.license,
-            "files": list(source.files),
-        }
-        for task, source in SOURCES.items()
-    ]
+    folder = cached_folder() if own is None else own_folder(own)
     if json_output:
-        made = {"folder": str(folder.path), "tasks": sources}
-        streams.write(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+        _write_json(as_object(folder), streams)
         return
-    rows = [
-        (
-            str(one["task"]),
-            "here" if one["here"] else "not here",
-            str(one["license"]),
-            str(one["dataset"]),
-            str(one["from"]),
-        )
-        for one in sources
-    ]
-    head = ("task", "rows", "licence", "dataset", "from")
-    streams.write("\n".join(aligned([head, *rows])) + "\n")
-    names = [name for task, one in SOURCES.items() if folder.has(task) for name in one.files]
-    folders = dict.fromkeys(str(folder.place(name).parent) for name in names)
-    streams.say(f"tulu: the rows are in {' and '.join(folders or [str(folder.path)])}")
+    streams.write("\n".join(as_lines(folder)) + "\n")
+    streams.say(f"tulu: {where(folder)}")
+
+
+def _write_json(value: object, streams: "Streams") -> None:
+    streams.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

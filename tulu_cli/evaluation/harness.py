@@ -55,4 +55,5 @@ HARNESS = WheelRows(
     "lm-eval-0.4.13-1",
     ("truthfulqa-shots.jsonl", "bbh-shots.jsonl"),
     _files,
+    variable="TULU_LM_EVAL_WHEEL",
 )

@@ -1,17 +1,23 @@
 """Datasets on the Hugging Face Hub as files of rows: by their commit, and by a hash of ours."""
 
+import errno
 import hashlib
+import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from tulu_cli.disk import require_space
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError
 from tulu_cli.evaluation.files import Files, write
 from tulu_cli.machine import install
 from tulu_cli.models.demo import require_hash
-from tulu_cli.models.hub import is_offline, quiet, silent_bar
+from tulu_cli.models.hub import quiet, silent_bar
 from tulu_cli.streams import Progress
+
+_NEEDED_BYTES = 64 * 2**20  # more than any of the datasets takes with the rows made of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +46,24 @@ class HubRows:
         """Return where the rows are from, for people."""
         return f"the Hub at {self.commit[:12]}"
 
+    def check(self, *, offline: bool) -> None:
+        """Raise TuluError if what reads the files is missing.
+
+        Raise ModelNotFound if we are offline and the user's cache of the Hub has not all of them.
+        """
+        if self.names[0].endswith(".parquet") and find_spec("pyarrow") is None:
+            raise TuluError(f"The rows of {self.repo} need pyarrow: {install('eval')}.")
+        if offline:
+            self._kept()
+
     def build(self, staging: Path, *, offline: bool, progress: Progress) -> Path:
         """Return a folder with the rows, made of the files, which are fetched.
 
-        Raise ModelNotFound if they cannot be fetched, TuluError if what reads them is missing, and
-        BadInput if they are not the expected ones.
+        If we are offline, they are those of the user's own cache of the Hub. Raise ModelNotFound if
+        they cannot be fetched, and BadInput if they are not the expected ones.
         """
-        if offline or is_offline():
-            raise ModelNotFound(
-                f"The rows of {self.repo} are not in the cache, and we are offline: give --data."
-            )
-        if self.names[0].endswith(".parquet") and find_spec("pyarrow") is None:
-            raise TuluError(f"The rows of {self.repo} need pyarrow: {install('eval')}.")
-        fetched = self._download(staging / "download", progress)
+        require_space(staging, _NEEDED_BYTES, f"The rows of {self.repo}", "TULU_CACHE_DIR")
+        fetched = self._kept() if offline else self._download(staging / "download", progress)
         if self.sha256 is not None:
             require_hash(fetched[0], self.sha256)
         made = staging / "rows"
@@ -62,14 +73,12 @@ class HubRows:
             self._require_rows(made / self.files[0], self.made_sha256)
         return made
 
-    def _download(self, folder: Path, progress: Progress) -> list[Path]:
+    def _kept(self) -> list[Path]:
+        """Return the files of the user's own cache of the Hub. Raise ModelNotFound."""
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
-        from tulu_cli.models.hub_errors import translated
-
-        stage = f"Downloading the rows of {self.repo}"
-        progress(stage, 0, 0)
-        with translated(f"{self.repo} (a dataset)"), quiet():
+        try:
             return [
                 Path(
                     hf_hub_download(
@@ -77,12 +86,47 @@ class HubRows:
                         name,
                         repo_type="dataset",
                         revision=self.commit,
-                        local_dir=folder,
-                        tqdm_class=silent_bar(stage, progress),
+                        local_files_only=True,
                     )
                 )
                 for name in self.names
             ]
+        except LocalEntryNotFoundError as error:
+            raise ModelNotFound(
+                f"The rows of {self.repo} are not in the cache, and we are offline: give --data."
+            ) from error
+
+    def _download(self, folder: Path, progress: Progress) -> list[Path]:
+        """Fetch the files. Raise TuluError, and OSError for a full disk, which is the cache's."""
+        from huggingface_hub import hf_hub_download
+
+        from tulu_cli.models.hub_errors import FOREIGN, translate
+
+        stage = f"Downloading the rows of {self.repo}"
+        progress(stage, 0, 0)
+        try:
+            with warnings.catch_warnings(), quiet():
+                # The library only warns of it, and then fills the disk.
+                warnings.filterwarnings("error", message="Not enough free disk space")
+                return [
+                    Path(
+                        hf_hub_download(
+                            self.repo,
+                            name,
+                            repo_type="dataset",
+                            revision=self.commit,
+                            local_dir=folder,
+                            tqdm_class=silent_bar(stage, progress),
+                        )
+                    )
+                    for name in self.names
+                ]
+        except FOREIGN as error:
+            if isinstance(error, UserWarning):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise translate(error, f"{self.repo} (a dataset)") from error
 
     def _require_rows(self, path: Path, sha256: str) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

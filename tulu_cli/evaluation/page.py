@@ -4,10 +4,13 @@ It is whole in itself: no scripts, no requests, light or dark as the reader has 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
+from pathlib import Path
 
-from tulu_cli.evaluation.record import RunRecord
-from tulu_cli.evaluation.report import about, heading, setup, table
+from tulu_cli.disk import replace_atomically
+from tulu_cli.evaluation.record import PAGE, REPORT, RunRecord
+from tulu_cli.evaluation.report import about, as_markdown, heading, setup, table
 from tulu_cli.evaluation.results import Result
 from tulu_cli.statistics import Estimate
 from tulu_cli.text import command_free
@@ -48,6 +51,14 @@ th:first-child, td:first-child, th:last-child, td:last-child {{ text-align: left
 </body>
 </html>
 """
+
+
+def write_pages(folder: Path, made: RunRecord, results: Sequence[Result]) -> None:
+    """Write the results of a folder into it, as Markdown and as HTML, if that can be done."""
+    with suppress(OSError):  # a folder of somebody else's can be shown all the same
+        for name, page in ((REPORT, as_markdown), (PAGE, as_html)):
+            text = page(made, results)
+            replace_atomically(folder / name, text.encode("utf-8", "replace"), mode=0o644)
 
 
 def as_html(made: RunRecord, results: Sequence[Result]) -> str:

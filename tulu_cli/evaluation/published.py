@@ -111,7 +111,7 @@ def _ifeval(fetched: Sequence[Path]) -> Files:
 
 
 def _parquet(path: Path, *names: str) -> Iterator[Row]:
-    """Yield the rows of a Parquet file, with these columns. Raise BadInput."""
+    """Yield the rows of a Parquet file, with these columns of texts or objects. Raise BadInput."""
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -119,8 +119,10 @@ def _parquet(path: Path, *names: str) -> Iterator[Row]:
         with ParquetFile(path) as file:
             columns = file.read(columns=list(names), use_threads=False)
         for row in columns.to_pylist():
+            if not all(isinstance(row[name], (str, dict)) for name in names):
+                raise ValueError(row)
             yield {name: row[name] for name in names}
-    except (ArrowException, KeyError) as error:
+    except (ArrowException, KeyError, OSError, ValueError) as error:
         raise BadInput(
             f"{path.name!r} is not a Parquet file of {', '.join(names)}: it was not used."
         ) from error

@@ -172,8 +172,8 @@ def _breaks(task: Task, asked: Asked) -> list[str]:
 
 
 def _are_complete(task: Task, asked: Asked) -> bool:
-    """Return True for rows that the wheel has not, if they are as many as the authors have."""
-    return not SOURCES[task.name].is_in_wheel and asked.total == task.published_rows
+    """Return True for rows that Ai2's wheel has not, if they are as many as the authors have."""
+    return not SOURCES[task.name].is_in_ai2_wheel and asked.total == task.published_rows
 
 
 def _unfinished(waiting: int, errors: int, missing: int) -> list[str]:
