@@ -207,6 +207,18 @@ def test_other_rows_of_any_task_are_said_before_one_is_answered(
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_answers_to_any_task_are_said_before_one_is_answered(
+    fake: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    small.folder(data, drop=[{"passage": "p", "question": "q", "answers": [["x"]]}])
+    folder = tmp_path / "run"
+    measured(folder, *fake, "gsm8k", "--limit", "1")
+    done = tulu("eval", *fake, "drop", "gsm8k", "-o", str(folder))
+    assert done.returncode == 2
+    assert "gsm8k.jsonl' is not empty: --resume goes on with it" in done.stderr.decode()
+    assert not (folder / "drop.jsonl").exists()
+
+
 def test_the_same_rows_at_another_place_go_on(
     fake: tuple[str, ...], data: Path, tmp_path: Path
 ) -> None:
@@ -365,6 +377,7 @@ def test_two_runs_are_compared_in_pairs(fake: tuple[str, ...], tmp_path: Path) -
         (["eval", "demo", "gsm8k", "--card", "405b"], 2, "The card has no values for 405b"),
         (["eval", "demo", "gsm8k", "--resume", "--overwrite"], 2, "cannot be combined"),
         (["eval", "demo", "gsm8k", "--data", "/nowhere"], 65, "--data: there is no folder"),
+        (["eval", "demo", "gsm8k", "--data", "~nobody-is-so/x"], 65, "--data: there is no folder"),
         (["eval", "show"], 2, "takes one folder"),
         (["eval", "show", "/nowhere"], 65, "it is not a folder of tulu eval"),
         (["eval", "--compare", "a"], 2, "--compare takes two folders"),

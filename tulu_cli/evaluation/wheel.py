@@ -41,7 +41,7 @@ class WheelRows:
 
     def _at_hand(self) -> Path | None:
         path = os.environ.get(self.variable)
-        return Path(path).expanduser() if path else None
+        return Path(os.path.expanduser(path)) if path else None
 
     def check(self, *, offline: bool) -> None:
         """Raise ModelNotFound if the wheel is not at hand and nothing can fetch it.
