@@ -14,7 +14,7 @@ from tulu_cli.errors import BadInput, ModelNotFound, TuluError
 from tulu_cli.evaluation.files import Files, write
 from tulu_cli.machine import install
 from tulu_cli.models.demo import require_hash
-from tulu_cli.models.hub import quiet, silent_bar
+from tulu_cli.models.hub import be_private, quiet, silent_bar
 from tulu_cli.streams import Progress
 
 _NEEDED_BYTES = 64 * 2**20  # more than any of the datasets takes with the rows made of it
@@ -75,6 +75,7 @@ class HubRows:
 
     def _kept(self) -> list[Path]:
         """Return the files of the user's own cache of the Hub. Raise ModelNotFound."""
+        be_private()
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -98,6 +99,7 @@ class HubRows:
 
     def _download(self, folder: Path, progress: Progress) -> list[Path]:
         """Fetch the files. Raise TuluError, and OSError for a full disk, which is the cache's."""
+        be_private()
         from huggingface_hub import hf_hub_download
 
         from tulu_cli.models.hub_errors import FOREIGN, translate

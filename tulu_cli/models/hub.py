@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import sys
 import threading
 import time
 import warnings
@@ -55,6 +56,17 @@ def hub_cache() -> Path:
 def hub_folder(repo: str) -> Path:
     """Return the folder in which the Hub's library keeps the repository `repo`."""
     return hub_cache() / f"models--{repo.replace('/', '--')}"
+
+
+def be_private() -> None:
+    """Have the Hub's library tell nothing of this machine, nor ask the Hub which programs it knows.
+
+    It does so before it looks into its own cache, too.
+    """
+    told = os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    constants: Any = sys.modules.get("huggingface_hub.constants")
+    if constants is not None:  # it has read it already
+        constants.HF_HUB_DISABLE_TELEMETRY |= told == "1"
 
 
 def is_commit(revision: str | None) -> bool:
@@ -343,8 +355,7 @@ def snapshot(
     while the Hub is out of reach; BadInput for pickle weights; TuluError for a full disk.
     """
     offline = offline or is_offline()
-    # Set before the first import, which is when the library reads it.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    be_private()
     if offline or is_commit(ref.revision):
         found = cached(ref, weights=weights)
         if found:
@@ -368,7 +379,7 @@ def adapter_snapshot(ref: ModelRef, *, offline: bool, progress: Progress) -> Pat
 
     from tulu_cli.models.hub_errors import FOREIGN, translate, translated
 
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    be_private()
     wanted: dict[str, Any] = {"revision": ref.revision, "allow_patterns": _ADAPTER}
     wanted["ignore_patterns"] = ["*.bin", "*.pt"]
 
