@@ -93,6 +93,20 @@ def test_a_row_sets_its_own_sampling(model: tuple[str, ...]) -> None:
     assert said[2] == "sampling.n takes a whole number from 1 to 1024."
 
 
+def test_sampling_that_stands_beside_sampling_is_said_once(model: tuple[str, ...]) -> None:
+    row = {"prompt": "one", "max_tokens": 2, "stop": "e", "colour": "red"}
+    stdin = "\n".join([json.dumps({"prompt": "none"}), *[json.dumps(row)] * 2]).encode()
+    said = "has max_tokens, stop as columns, which are only copied: a row sets its own in an"
+    done = tulu(*FAKE, *model, "--max-tokens", "4", stdin=stdin)
+    assert done.stderr.decode().count(said) == 1
+    assert f"line 2 {said}" in done.stderr.decode() or f"line 3 {said}" in done.stderr.decode()
+    made = [record.get("columns", {}).get("max_tokens") for record in records(done.stdout)]
+    assert sorted(made, key=str) == [2, 2, None]
+    done = tulu(*FAKE, *model, "--max-tokens", "4", "--template", "{stop} {max_tokens}",
+                stdin=json.dumps(row).encode())  # fmt: skip
+    assert said not in done.stderr.decode()
+
+
 def test_a_row_that_is_too_long_or_breaks_the_structure_keeps_its_place(
     model: tuple[str, ...],
 ) -> None:

@@ -409,6 +409,16 @@ def test_an_answer_that_the_server_broke_off_is_a_death(
         assert str(error) == f"The server at {stranger.url}/v1 broke off an answer."
 
 
+def test_an_empty_answer_is_asked_for_again(
+    stranger: Stranger, remote: Engine, asker: Asker
+) -> None:
+    ids = {"index": 0, "text": "The", "token_ids": [504], "finish_reason": "stop"}
+    stranger.replies = [(200, b""), (200, {"choices": [ids]})]
+    ((_, answer),) = remote.batch([asker.request()])
+    assert isinstance(answer, list)
+    assert answer[0].text == "The"
+
+
 def test_a_whole_answer_may_be_long(stranger: Stranger, remote: Engine, asker: Asker) -> None:
     ids = {"index": 0, "text": "The", "token_ids": [504], "finish_reason": "stop"}
     stranger.replies = [(200, {"choices": [ids], "padding": "x" * (LONGEST + 1)})]

@@ -161,6 +161,15 @@ def override(settings: Settings, sampling: Mapping[str, Any]) -> tuple[Settings,
     return (replace(settings, values={**settings.values, **values}) if values else settings), own
 
 
+def misplaced(row: "Row", *, has_template: bool) -> list[str]:
+    """Return the columns of a row that have the names of sampling parameters, and are only copied.
+
+    A template may have made the prompt of them.
+    """
+    names = {"max_completion_tokens", *_KEYS, *_OWN}
+    return [] if has_template else sorted(names & row.columns.keys())
+
+
 def _own(name: str, value: Any) -> Any:
     if name == "stop":
         texts = [value] if isinstance(value, str) else value

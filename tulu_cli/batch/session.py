@@ -18,7 +18,13 @@ from tulu_cli.batch.logprobs import LogprobForms
 from tulu_cli.batch.options import check_combinations, check_model
 from tulu_cli.batch.progress import Counts, Reporter
 from tulu_cli.batch.records import Writer
-from tulu_cli.batch.requests import check_sampling, identity, row_requests, row_scores
+from tulu_cli.batch.requests import (
+    check_sampling,
+    identity,
+    misplaced,
+    row_requests,
+    row_scores,
+)
 from tulu_cli.batch.rows import Row, id_of, read_row
 from tulu_cli.batch.run import Feed, InOrder
 from tulu_cli.batch.scoring import RowScorer
@@ -28,7 +34,7 @@ from tulu_cli.errors import BadInput, TuluError, UsageError
 from tulu_cli.loading import TokenModel, open_engine, prepare
 from tulu_cli.loading.workers import open_workers, reached
 from tulu_cli.request.constraint import check
-from tulu_cli.text import plural, shown
+from tulu_cli.text import listed, plural, shown
 
 if TYPE_CHECKING:
     from tulu_cli.batch.journal import Journal
@@ -179,6 +185,7 @@ class BatchSession:
         self._reporter = Reporter(self.streams, self.counts, label=self.chosen.label)
         self._source: BinaryIO | None = None
         self._size: int | None = None
+        self._has_said = False
 
     def open_rows(self, source: BinaryIO) -> "Iterator[Row | BadRow]":
         """Yield the rows of the shard that have no record yet."""
@@ -235,6 +242,7 @@ class BatchSession:
             )
 
     def _write(self, row: "Row | BadRow", answer: "Answer") -> None:
+        self._say_misplaced(row)
         problem = self._problem(answer)
         verdicts: Mapping[str, Any] = {}
         if self.chosen.verify and isinstance(row, Row) and not isinstance(answer, TuluError):
@@ -254,6 +262,18 @@ class BatchSession:
             raise BadInput(
                 f"Line {row.line:,} could not be answered, which are more errors than the "
                 f"{most:,} that were allowed. {problem}"
+            )
+
+    def _say_misplaced(self, row: "Row | BadRow") -> None:
+        """Say, once, that a row's sampling stands where it is only copied."""
+        if self._has_said or not isinstance(row, Row):
+            return
+        names = misplaced(row, has_template=self.chosen.template is not None)
+        if names:
+            self._has_said = True
+            self.streams.say(
+                f"tulu: line {row.line:,} has {listed(names)} as columns, which are only copied: a "
+                "row sets its own in an object named sampling."
             )
 
     def _problem(self, answer: "Answer") -> TuluError | None:

@@ -202,6 +202,8 @@ class Wire:
             if not begins_with_event(begin):  # or, asked for a stream, it gives the whole
                 with self._translated():
                     data = replace(reply, pieces=pieces).body(None if whole else LONGEST)
+                if not data.strip():
+                    raise _Lost(self._death("it sent nothing"))
                 yield self._chunk(data)
                 return
         with self._translated():
