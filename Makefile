@@ -15,8 +15,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # The order of a gate is one and the same for each commit; `make fuzz` shuffles anew.
 GATE := -m pytest --dist loadfile --randomly-seed=1
-# Two workers more than there are cores: many tests wait, for a process or a terminal.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One worker more than there are cores: many tests wait, for a process or a terminal.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 SUITE := $(GATE) -m "not vllm" -n $(WORKERS)
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
 # leaves sockets of its own to the garbage collector. Each worker holds an engine or two.
