@@ -53,12 +53,14 @@ def runtime() -> Iterator[Path]:
             subprocess.run([*TULU, "stop", "--all"], check=True, stderr=subprocess.DEVNULL)
 
 
-def moments(command: list[str], *wanted: bytes) -> tuple[float, ...]:
-    """Seconds from the start of a process to each of these words on its stdout or stderr."""
+def moments(
+    command: list[str], *wanted: bytes, stderr: int = subprocess.STDOUT
+) -> tuple[float, ...]:
+    """Seconds from the start of a process to each of these words of what it writes."""
     started = time.perf_counter()
     found: list[float] = []
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr
     ) as process:
         seen = b""
         while process.stdout and (piece := os.read(process.stdout.fileno(), 4096)):
@@ -72,19 +74,7 @@ def moments(command: list[str], *wanted: bytes) -> tuple[float, ...]:
 
 def first_byte(command: list[str], wanted: bytes = b"") -> float:
     """Seconds from the start of a process to its first byte on stdout, or the first `wanted`."""
-    started = time.perf_counter()
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        seen = b""
-        while process.stdout and (piece := os.read(process.stdout.fileno(), 4096)):
-            seen += piece
-            if wanted in seen:
-                break
-        seconds = time.perf_counter() - started
-        process.communicate()
-    assert process.returncode == 0, command
-    return seconds
+    return moments(command, wanted, stderr=subprocess.DEVNULL)[0]
 
 
 def complete(engine: str, directory: Path, *more: str) -> list[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _KEYS = {key.name: key for key in KEYS if key.table == "sampling"}
 _LIMIT = "max_reasoning_tokens"
 _OWN = ("stop", "n", "ignore_eos", "logit_bias", "constraint")
+_NAMES = {"max_completion_tokens", *_KEYS, *_OWN}
 # As older outputs have them in their identity.
 _ENGINE_NAMES = {"remote.tokens": "remote", "remote.chat": "chat_completions"}
 
@@ -166,8 +167,7 @@ def misplaced(row: "Row", *, has_template: bool) -> list[str]:
 
     A template may have made the prompt of them.
     """
-    names = {"max_completion_tokens", *_KEYS, *_OWN}
-    return [] if has_template else sorted(names & row.columns.keys())
+    return [] if has_template else sorted(_NAMES & row.columns.keys())
 
 
 def _own(name: str, value: Any) -> Any:

@@ -6,8 +6,10 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tulu_cli.disk import require_space
 from tulu_cli.errors import BadInput, ModelNotFound, TuluError
@@ -75,23 +77,10 @@ class HubRows:
 
     def _kept(self) -> list[Path]:
         """Return the files of the user's own cache of the Hub. Raise ModelNotFound."""
-        be_private()
-        from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
-            return [
-                Path(
-                    hf_hub_download(
-                        self.repo,
-                        name,
-                        repo_type="dataset",
-                        revision=self.commit,
-                        local_files_only=True,
-                    )
-                )
-                for name in self.names
-            ]
+            return self._found(local_files_only=True)
         except LocalEntryNotFoundError as error:
             raise ModelNotFound(
                 f"The rows of {self.repo} are not in the cache, and we are offline: give --data."
@@ -99,9 +88,6 @@ class HubRows:
 
     def _download(self, folder: Path, progress: Progress) -> list[Path]:
         """Fetch the files. Raise TuluError, and OSError for a full disk, which is the cache's."""
-        be_private()
-        from huggingface_hub import hf_hub_download
-
         from tulu_cli.models.hub_errors import FOREIGN, translate
 
         stage = f"Downloading the rows of {self.repo}"
@@ -110,25 +96,21 @@ class HubRows:
             with warnings.catch_warnings(), quiet():
                 # The library only warns of it, and then fills the disk.
                 warnings.filterwarnings("error", message="Not enough free disk space")
-                return [
-                    Path(
-                        hf_hub_download(
-                            self.repo,
-                            name,
-                            repo_type="dataset",
-                            revision=self.commit,
-                            local_dir=folder,
-                            tqdm_class=silent_bar(stage, progress),
-                        )
-                    )
-                    for name in self.names
-                ]
+                return self._found(local_dir=folder, tqdm_class=silent_bar(stage, progress))
         except FOREIGN as error:
             if isinstance(error, UserWarning):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise translate(error, f"{self.repo} (a dataset)") from error
+
+    def _found(self, **how: Any) -> list[Path]:
+        """Return what the Hub's library has, or gets, of the files. Raise what it raises."""
+        be_private()
+        from huggingface_hub import hf_hub_download
+
+        get = partial(hf_hub_download, self.repo, repo_type="dataset", revision=self.commit, **how)
+        return [Path(get(name)) for name in self.names]
 
     def _require_rows(self, path: Path, sha256: str) -> None:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -23,7 +23,7 @@ from tulu_cli.core import (
 )
 from tulu_cli.engines.assemble import collect
 from tulu_cli.engines.base import ServedModel
-from tulu_cli.engines.remote.pool import FIRST, Room, answer_all
+from tulu_cli.engines.remote.pool import Room, answer_all
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied, EngineError, ModelNotFound, TuluError, UsageError
 from tulu_cli.machine import Machine
@@ -205,7 +205,7 @@ class ChatCompletionsEngine:
     def __init__(self, model: ServedModel) -> None:
         self._url = url = model.server.url
         self._wire = Wire(model.server, {})
-        self._room = Room(fixed=model.server.in_flight or FIRST)
+        self._room = Room(fixed=model.server.in_flight)
         self._quirks: frozenset[str] = frozenset()  # learnt from what the server refused
         self.info = EngineInfo("server", model.name, None, url or "", "unknown", None, {})
 

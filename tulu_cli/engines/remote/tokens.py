@@ -33,7 +33,7 @@ from tulu_cli.engines.assemble import (
 )
 from tulu_cli.engines.base import EngineSpec, bounded, check_fits_context, first_line
 from tulu_cli.engines.guidance import grammar
-from tulu_cli.engines.remote.pool import FIRST, Room, answer_all
+from tulu_cli.engines.remote.pool import Room, answer_all
 from tulu_cli.engines.remote.wire import Unheard, Wire
 from tulu_cli.engines.thinking import ContinuedChoice, is_guided
 from tulu_cli.errors import EngineDied, EngineError, NoEngine, TuluError
@@ -76,8 +76,8 @@ class RemoteEngine:
         self.info = replace(spec.server.info, model=spec.name)
         self._gives_whole = True  # until a gateway has cut what came late
         self._room = Room(self._waiting, spec.server.in_flight)
-        # Scores are long, and a server that reads has no use for many at a time.
-        self._score_room = Room(fixed=spec.server.in_flight or FIRST)
+        # Scores are long, and a server that reads has no use for many at a time: it is not asked.
+        self._score_room = Room(fixed=spec.server.in_flight)
 
     def stream(self, request: Request) -> Iterator[Text | Done]:
         """Yield the events of a request; closing the generator cancels it.
