@@ -20,7 +20,7 @@ WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 SUITE := $(GATE) -m "not vllm" -n $(WORKERS)
 # vLLM forks, which is safe only in a process where nothing else has computed with threads; it
 # leaves sockets of its own to the garbage collector. Each worker holds an engine or two.
-VLLM := $(GATE) -m vllm -n 3 -W ignore::pytest.PytestUnraisableExceptionWarning
+VLLM := $(GATE) -p tests.vllm_part -m vllm -n 3 -W ignore::pytest.PytestUnraisableExceptionWarning
 # What every engine promises, once more with the newest supported release of transformers: it has a
 # folder of its own on the path, for the processes too that a test starts.
 NEWEST := $(GATE) --dist load -m "not vllm" -n 2 \

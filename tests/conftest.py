@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.program import NO_ENGINES
 from tests.thinker import write_thinker
+from tests.vllm_part import may_run_vllm
 from tulu_cli.models import locate, resolve
 
 # How long an example takes says more about the machine than about what it tests.
@@ -25,6 +26,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 # terminal's end: every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No test is left out of vLLM's part for a file that does not look like it."""
+    files = {item.path for item in items if item.get_closest_marker("vllm")}
+    if missed := [str(path) for path in files if not may_run_vllm(path)]:
+        raise pytest.UsageError(f"tests/vllm_part.py does not collect {', '.join(missed)}")
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,18 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
     assert eventually(lambda: not any(path.exists() for path in shared))
 
 
+def test_a_worker_leaves_its_modules_alone_when_it_ends() -> None:
+    """vLLM unfreezes them there, and would copy and search them all for garbage."""
+    script = (
+        "import gc, os; from tulu_cli.engines.worker import minded_workers\n"
+        "with minded_workers():\n"
+        "    if not (child := os.fork()):\n"
+        "        gc.unfreeze(); os._exit(not gc.get_freeze_count())\n"
+        "    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the import of vLLM
 def test_a_device_of_another_build_is_a_usage_error(small_directory: Path) -> None:
     with pytest.raises(UsageError, match=r"^This vLLM is built for cpu and cannot run on cuda:1"):

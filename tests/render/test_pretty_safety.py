@@ -16,7 +16,8 @@ from .events import text
 from .screen import Screen
 
 # What the filter takes out, with the line separators that some terminals obey.
-COMMANDS = {chr(code) for code in range(0x110000) if terminal_safe(chr(code)) != chr(code)}
+_KEPT = set(terminal_safe("".join(map(chr, range(0x110000)))))
+COMMANDS = {chr(code) for code in range(0x110000)} - _KEPT
 BLOCKS = ["{}", "# {}", "- {}", "> {}", "`{}`", "```\n{}\n```", "**{}**", "[{}](x)", "[x]({})"]
 ALPHABET = [*sorted(COMMANDS), *"[]()*_`~|#->&;:0127aJ\n <\\$汉\u200d"]
 

@@ -6,6 +6,7 @@ one through `worker.sh`, which multiprocessing starts in Python's place; both en
 """
 
 import ctypes
+import gc
 import logging
 import os
 import re
@@ -95,6 +96,9 @@ def _begin_forked() -> None:
 
 def _begin(parent: int, log: Path | None) -> None:
     end_with(parent, signal.SIGKILL)
+    # At its end vLLM would look for garbage among the modules too, half a second in each process,
+    # and have each page of them copied: what it has goes with the process.
+    gc.unfreeze = gc.freeze
     if log is None:
         return
     os.setpgid(0, 0)
