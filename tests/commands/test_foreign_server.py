@@ -47,6 +47,41 @@ def test_an_answer_and_what_it_took(server: ForeignServer) -> None:
     assert server.seen[0].key is None
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ("--engine", "vllm"),
+        ("--dtype", "float32"),
+        ("--quantization", "fp8"),
+        ("--tensor-parallel-size", "2"),
+        ("--pipeline-parallel-size", "2"),
+        ("--gpu-memory-utilization", "0.5"),
+        ("--max-model-len", "2048"),
+        ("--device", "cpu"),
+        ("--engine-arg", "max_num_seqs=8"),
+        ("--draft", "ngram"),
+        ("--draft-tokens", "6"),
+        ("--deterministic",),
+    ],
+    ids=lambda flag: flag[0].strip("-"),
+)
+def test_how_an_engine_is_loaded_is_not_asked_of_one_that_runs(
+    server: ForeignServer, flag: tuple[str, ...]
+) -> None:
+    code, out, err = ask(server, *flag)
+    assert (code, out, server.seen) == (2, "", [])
+    assert err == (
+        f"tulu: {flag[0]} is for an engine that is loaded here: {server.url}/v1 answers with what "
+        "it was started with. Leave it out, or give --no-server.\n"
+    )
+
+
+def test_what_the_settings_say_of_engines_here_is_for_those(server: ForeignServer) -> None:
+    env = {"TULU_ENGINE": "vllm", "TULU_DTYPE": "float32", "TULU_MAX_MODEL_LEN": "2048"}
+    code, out, err = ask(server, "--device", "auto", env=env)
+    assert (code, out, err) == (0, "The sky is blue.\n", "")
+
+
 def test_json_holds_what_is_known_and_null_for_the_rest(server: ForeignServer) -> None:
     asked = ("--json", "--n", "2", "--logprobs", "1", "--seed", "7", "--max-tokens", "2")
     code, out, err = ask(server, *asked, "--api-key-env", "KEY", env={"KEY": "secret"})

@@ -125,8 +125,9 @@ def test_a_key_that_others_can_read_is_refused(demo_directory: Path, tmp_path: P
         assert "--api-key-file" in said(*serve, str(key), code=65)[1]
 
 
-def test_a_server_url_that_is_none(model: tuple[str, ...]) -> None:
-    err = said("complete", *model, "--server", "http://127.0.0.1:9", "x", code=7)[1]
+def test_a_server_url_that_is_none(model: tuple[str, ...], demo_directory: Path) -> None:
+    asked = ("complete", "-m", str(demo_directory))
+    err = said(*asked, "--server", "http://127.0.0.1:9", "x", code=7)[1]
     assert err.startswith("tulu: The server at http://127.0.0.1:9 does not answer: ")
     assert (
         said("complete", *model, "--raw", "--no-server", "x", env={"TULU_SERVER": "x"})[0] == "x\n"

@@ -133,10 +133,6 @@ def test_what_cannot_draft_is_said(
     monkeypatch.setattr(drafts, "find_spec", lambda _name: None)
     with pytest.raises(NoEngine, match=r"with numba: pip install 'numba==0\.65\.0'"):
         prepared(model=model, draft="ngram")
-    with pytest.raises(UsageError, match="whether http://here drafts is decided where"):
-        drafts.refuse_draft(settings(draft="ngram"), "http://here")
-    with pytest.raises(UsageError, match="--draft-tokens is for an engine that is loaded here"):
-        drafts.refuse_draft(settings(draft_tokens=6), "http://here")
 
 
 def test_a_draft_of_the_settings_that_does_not_go_is_left_out_and_said(

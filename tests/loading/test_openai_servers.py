@@ -64,16 +64,13 @@ def test_sampling_that_cannot_be_told_is_said_once_or_refused() -> None:
     )
 
 
-def test_settings_of_engines_here_are_no_matter_and_their_flags_are() -> None:
+def test_settings_of_engines_here_are_no_matter() -> None:
     kept = settings("config.toml", dtype="float16", engine="vllm")
     assert applicable(kept, URL, pytest.fail).values == kept.values
-    for name in ("dtype", "engine", "tensor_parallel_size"):
-        with pytest.raises(UsageError, match="it has loaded its model already"):
-            applicable(settings(**{name: 1}), URL, pytest.fail)
 
 
 def test_options_are_refused_by_their_names() -> None:
-    refuse({"raw": False, "prefill": False, "engine_arg": {}}, None, URL)
+    refuse({"raw": False, "prefill": False}, None, URL)
     refuse({}, Constraint("json_schema", "{}"), URL)
     with pytest.raises(UsageError, match=r"--prefill cannot be asked of .*: it makes the prompt"):
         refuse({"raw": False, "prefill": True}, None, URL)

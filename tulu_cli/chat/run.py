@@ -64,7 +64,6 @@ def run(chosen: ChatOptions, streams: Streams, machine: Machine) -> int:
         model.prepared.model.refuse(
             ignore_eos=chosen.ignore_eos,
             allow_special=chosen.allow_special,
-            engine_arg=chosen.load.engine_args,
             overflow=chosen.overflow not in (None, "error"),
         )
         if model.tokens is not None and chosen.variables:

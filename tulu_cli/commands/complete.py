@@ -266,7 +266,6 @@ def check_server(chosen: CompleteOptions, prepared: "Prepared") -> None:
         allow_special=chosen.allow_special,
         strict_roles=chosen.strict_roles,
         ignore_eos=chosen.ignore_eos,
-        engine_arg=chosen.load.engine_args,
     )
 
 

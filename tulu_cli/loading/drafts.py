@@ -40,17 +40,6 @@ def engine_for(settings: Settings) -> str:
     return "vllm" if wants else asked
 
 
-def refuse_draft(settings: Settings, url: str | None) -> None:
-    """Raise UsageError for flags of a draft where a server at a URL answers."""
-    has_draft = settings.is_flag("draft") and is_chosen(settings)
-    if has_draft or settings.is_flag("draft_tokens"):
-        option = "--draft" if has_draft else "--draft-tokens"
-        raise UsageError(
-            f"{option} is for an engine that is loaded here: whether {url} drafts is decided where "
-            "that server is started. Leave it out, or give --no-server."
-        )
-
-
 def with_draft(
     spec: "EngineSpec",
     settings: Settings,

@@ -309,17 +309,30 @@ def _decided(
 def _server_at(places: Sequence[str], options: LoadOptions) -> Endpoint | ChatServer:
     """Return the first named server that answers. Raise UsageError, or EngineError for none."""
     settings = options.settings
-    if options.deterministic:
-        raise UsageError(
-            f"--deterministic is for an engine that is loaded here: whether {places[0]} lets "
-            "answers depend on what else it does is decided where that server is started. Leave it "
-            "out, or give --no-server."
-        )
+    _refuse_loading(options, places[0])
     name = settings.get("model")
     wanted = None if name is None else settings.aliases.get(name, name)
     return servers.first_that_answers(
         places, settings.get("api_key_env"), wanted, in_flight=settings.get("in_flight")
     )
+
+
+def _refuse_loading(options: LoadOptions, place: str) -> None:
+    """Raise UsageError for a flag of how an engine is loaded, where a named server answers."""
+    settings = options.settings
+    given = {
+        "engine_arg": bool(options.engine_args),
+        "deterministic": options.deterministic,
+        "draft": settings.is_flag("draft") and drafts.is_chosen(settings),
+        "draft_tokens": settings.is_flag("draft_tokens"),
+    }
+    for name in ("engine", *_PASSED_ON, "max_model_len"):
+        given[name] = settings.is_flag(name) and settings.get(name) != "auto"
+    for name in filter(given.get, given):
+        raise UsageError(
+            f"--{name.replace('_', '-')} is for an engine that is loaded here: {place} answers "
+            "with what it was started with. Leave it out, or give --no-server."
+        )
 
 
 def _of_tokens(
@@ -348,14 +361,12 @@ def _of_tokens(
     adapter = None
     if named is not None:
         adapter = adapters.adapter_of_server(settings, named, say)
-    elif "adapter" in settings.values:
-        found = adapters.find_adapters(
-            settings, files, offline=options.offline, progress=progress, say=say
-        )
-        spec, adapter = replace(spec, adapters=found), found[0].name
-    if named is not None:
-        drafts.refuse_draft(settings, named.url)
     else:
+        if "adapter" in settings.values:
+            found = adapters.find_adapters(
+                settings, files, offline=options.offline, progress=progress, say=say
+            )
+            spec, adapter = replace(spec, adapters=found), found[0].name
         spec = drafts.with_draft(
             spec,
             settings,
@@ -438,7 +449,6 @@ def _on_chat_server(
     say: Callable[[str], None],
 ) -> Prepared:
     adapters.refuse_adapters(options.settings, server.url, say)
-    drafts.refuse_draft(options.settings, server.url)
     model = ChatModel(ServedModel(servers.chosen_model(server, options.settings), server))
     settings = servers.applicable(options.settings, server.url, say)
     return Prepared(model, choice, settings, options, machine, say)

@@ -22,16 +22,12 @@ from tulu_cli.protocol.errors import Refused
 
 _NO_WORD = "chat completions have no such parameter"
 _ITS_PROMPT = "it makes the prompt itself, of messages"
-_LOADED = "it has loaded its model already"
 # What cannot be asked of such a server, by the name of the option, and why.
 CANNOT: Mapping[str, str] = {
     **dict.fromkeys(("top_k", "min_p", "repetition_penalty", "ignore_eos"), _NO_WORD),
     "max_reasoning_tokens": _NO_WORD,
     **dict.fromkeys(("regex", "choice"), _NO_WORD),
     **dict.fromkeys(("raw", "prefill", "allow_special", "strict_roles"), _ITS_PROMPT),
-    **dict.fromkeys(("engine", "dtype", "quantization", "device", "max_model_len"), _LOADED),
-    **dict.fromkeys(("tensor_parallel_size", "pipeline_parallel_size"), _LOADED),
-    **dict.fromkeys(("gpu_memory_utilization", "engine_arg"), _LOADED),
     "score": "chat completions do not report the logprobs of a given text",
     "overflow": "it does not say how long its context is",
 }
