@@ -119,7 +119,12 @@ class LoadedModel:
     def switch(self, name: str) -> None:
         """Load another model. One that cannot be loaded leaves the old one the chosen one."""
         before = self._options, self.prepared
-        settings = self._options.settings.without("adapter")  # which are of the old one
+        settings = self._options.settings
+        if "adapter" in settings.values and (left := self.prepared.model.adapters):
+            are = "adapter {} is" if len(left) == 1 else "adapters {} are"
+            said = are.format(listed(left))
+            self._streams.say(f"tulu: the {said} of the model before, and left out.")
+        settings = settings.without("adapter")
         draft = settings.get("draft", NONE)
         if draft not in (NGRAM, NONE):
             settings = settings.without("draft").without("draft_tokens")

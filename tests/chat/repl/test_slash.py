@@ -94,10 +94,16 @@ def test_adapter_switches_and_nothing_is_loaded_anew(
 def test_another_model_has_no_adapter_of_the_old_one(
     stage: Stage, small_directory: Path, tmp_path: Path
 ) -> None:
-    path = make_adapter(tmp_path / "a", small_directory, rank=1, targets=("q_proj",))
-    chosen: dict[str, Any] = {"model": str(small_directory), "adapter": [str(path)]}
-    said = stage.play(f"/model {small_directory}", "/adapter", ONE, **chosen)
+    made = [
+        make_adapter(tmp_path / name, small_directory, rank=1, targets=("q_proj",))
+        for name in ("a", "b")
+    ]
+    model = str(small_directory)
+    lines = (f"/model {model}", "/adapter", ONE, f"/model {model}")
+    said = stage.play(*lines, model=model, adapter=[*map(str, made)])
     assert "Adapter: none.\n" in said.err
+    assert said.err.count("left out") == 1
+    assert "tulu: the adapters a, b are of the model before, and left out.\n" in said.err
     assert contents(said) == [ONE, "one"]
 
 
