@@ -11,6 +11,8 @@ from struct import unpack
 from time import monotonic, sleep
 from typing import IO, Any
 
+from tests.forkserver import Forked, is_faithful
+
 TULU = (sys.executable, "-m", "tulu_cli")
 # After it something hangs. It is no measure of speed: other programs may have the machine.
 DEADLINE_SECONDS = 300
@@ -37,10 +39,25 @@ def tulu(
     **options: Any,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `tulu` to its end; `stdin` is the bytes to pipe in, or a file."""
-    given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-    settings: dict[str, Any] = {"capture_output": True, "env": environment(env)} | given
-    settings = {**settings, "timeout": DEADLINE_SECONDS, "check": False, **options}
-    return subprocess.run([*TULU, *arguments], **settings)
+    piped = stdin if isinstance(stdin, bytes) else None
+    streams = {"stdin": stdin if piped is None else subprocess.PIPE}
+    streams |= dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    with start(arguments, {"env": environment(env), **streams, **options}) as process:
+        try:
+            output, errors = process.communicate(piped, DEADLINE_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def start(
+    arguments: Sequence[str | bytes], options: Mapping[str, Any]
+) -> "subprocess.Popen[bytes]":
+    """Start `tulu` with options of Popen, by a fork where that makes no difference."""
+    if is_faithful(arguments, options, environment()):
+        return Forked(arguments, **options)
+    return subprocess.Popen([*TULU, *arguments], **options)
 
 
 @contextmanager
@@ -51,7 +68,7 @@ def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]
     """
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     settings: dict[str, Any] = {"env": environment(), "bufsize": 0, **streams}
-    process = subprocess.Popen([*TULU, *arguments], start_new_session=True, **settings | options)
+    process = start(arguments, {"start_new_session": True, **settings, **options})
     try:
         yield process
     finally:

@@ -29,7 +29,9 @@ def may_run_vllm(path: Path) -> bool:
 class _Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return next((files[0] for files in _SHARING if file.endswith(files)), nodeid)
+        group = next((files[0] for files in _SHARING if file.endswith(files)), nodeid)
+        # An engine in this process and one in another are two engines.
+        return f"{group} warm" if "warm" in nodeid else group
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

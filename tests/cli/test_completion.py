@@ -80,7 +80,7 @@ def test_what_a_script_knows_by_itself_is_not_answered(kind: str) -> None:
 def test_a_shell_that_went_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = tulu(env={"_TULU_CANDIDATES": "MODEL"}, capture_output=False, stdout=writing)
+    done = tulu(env={"_TULU_CANDIDATES": "MODEL"}, stdout=writing)
     os.close(writing)
     assert done.returncode == 1
 

@@ -186,7 +186,7 @@ def test_a_real_engine_prefers_what_is_true(model: tuple[str, ...]) -> None:
         "1024",
         "--in-order",
     )
-    done = tulu("batch", "--score", *model, *real, stdin=stdin, timeout=DEADLINE_SECONDS)
+    done = tulu("batch", "--score", *model, *real, stdin=stdin)
     assert done.returncode == 0, done.stderr
     text, chat = records(done.stdout)
     assert [one["best"]["logprob"] for one in (text, chat)] == [1, 1]

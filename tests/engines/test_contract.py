@@ -290,7 +290,7 @@ def test_a_batch_gives_every_request_its_own_answer(engine: Engine, asker: Asker
 
 
 @pytest.mark.vllm
-def test_drawn_answers_to_prompts_that_one_step_has_no_room_for(
+def test_a_warm_vllm_draws_answers_to_prompts_that_one_step_has_no_room_for(
     loaded_engines: Callable[[str], Engine], asker: Asker
 ) -> None:
     """vLLM would split one of the prompts, and forgets on a CPU how to draw behind a part."""

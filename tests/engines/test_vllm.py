@@ -14,14 +14,22 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from tests.forkserver import Forked
 from tests.leftovers import shared_memory
-from tests.program import DEADLINE_SECONDS, eventually
+from tests.program import DEADLINE_SECONDS, TULU, eventually
 from tulu_cli.errors import UsageError
 from tulu_cli.machine import Gpu, Machine
 
 from .loading import load_engine
 
-TULU = [sys.executable, "-m", "tulu_cli", "complete", "--engine", "vllm", "--max-model-len", "2048"]
+COMPLETE = ["complete", "--engine", "vllm", "--max-model-len", "2048"]
+# What takes most of a start's time, where it is not the start that is looked at.
+IMPORTED = (
+    "vllm.engine.arg_utils",
+    "vllm.v1.engine.async_llm",
+    "vllm.v1.worker.cpu_worker",
+    "vllm.model_executor.models.llama",
+)
 LONG = ["--greedy", "--ignore-eos", "--max-tokens", "1500", "Write a long story."]
 TWO_STAGES = ("--pipeline-parallel-size", "2")
 FORK, SPAWN = {"VLLM_WORKER_MULTIPROC_METHOD": "fork"}, {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
@@ -37,13 +45,7 @@ def begin(
     directory: Path, *arguments: str, env: Mapping[str, str] = FORK
 ) -> "subprocess.Popen[bytes]":
     """A long answer, of which the first bytes have come."""
-    process = subprocess.Popen(
-        [*TULU, "-m", str(directory), *(arguments or LONG)],
-        env=os.environ | env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start(directory, *(arguments or LONG), env=env)
     assert process.stdout is not None
     assert process.stdout.read(10), process.communicate()[1].decode()
     return process
@@ -78,6 +80,21 @@ def test_a_killed_worker_is_exit_7_with_the_partial_kept(small_directory: Path) 
     assert output.endswith(b"\n")
     (line,) = errors.decode().splitlines()
     assert line.startswith("tulu: vLLM's worker process died")
+    wait_until_gone(started)
+
+
+def test_who_waits_for_a_step_takes_no_core(small_directory: Path) -> None:
+    with begin(small_directory) as process:
+        started = engines(workers(process))
+
+        def used() -> list[float]:
+            return [sum(one.cpu_times()[:2]) for one in started]
+
+        before = used()
+        assert eventually(lambda: max(used()) > max(before) + 1)
+        waited, computed = sorted(b - a for a, b in zip(before, used(), strict=True))
+        process.kill()
+    assert waited < computed / 2
     wait_until_gone(started)
 
 
@@ -142,7 +159,15 @@ def test_an_answer_is_all_that_is_on_stdout_and_nothing_is_left(
     small_directory: Path, tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*TULU, "-m", str(small_directory), "--regex", "sky blue", "Which colour is the sky?"],
+        [
+            *TULU,
+            *COMPLETE,
+            "-m",
+            str(small_directory),
+            "--regex",
+            "sky blue",
+            "Which colour is the sky?",
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -234,15 +259,20 @@ def test_memory_that_is_too_small_is_exit_3(
     assert reason in line
 
 
-def run_once(directory: Path, *arguments: str, env: Mapping[str, str] = FORK) -> Any:
-    return subprocess.run(
-        [*TULU, "-m", str(directory), *arguments],
-        env=os.environ | env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run_once(
+    directory: Path, *arguments: str, env: Mapping[str, str] = FORK
+) -> "subprocess.CompletedProcess[str]":
+    with start(directory, *arguments, env=env) as process:
+        output, errors = (stream.decode() for stream in process.communicate())
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def start(directory: Path, *arguments: str, env: Mapping[str, str]) -> Forked:
+    """The program, which has imported vLLM already; what it spawns has to do so itself."""
+    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    asked = [*COMPLETE, "-m", str(directory), *arguments]
+    options = {"stdin": subprocess.DEVNULL, "env": os.environ | env, **streams}
+    return Forked(asked, libraries=IMPORTED, **options)
 
 
 def test_it_says_why_it_cannot_run() -> None:

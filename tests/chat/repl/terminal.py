@@ -6,8 +6,6 @@ import pty
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Callable, Mapping
 from time import monotonic
@@ -15,14 +13,9 @@ from typing import Any
 
 import pyte
 
-from tests.program import DEADLINE_SECONDS, TULU, environment
+from tests.forkserver import Forked
+from tests.program import DEADLINE_SECONDS, environment
 
-# Ctrl-C is a signal of the terminal that a process controls: the child takes it for its own.
-_CONTROLLED = (
-    "import fcntl, os, sys, termios\n"
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    "os.execv(sys.argv[1], sys.argv[1:])"
-)
 CTRL_C, CTRL_D, ENTER = "\x03", "\x04", "\r"
 PASTE_BEGINS, PASTE_ENDS = "\x1b[200~", "\x1b[201~"
 HISTORY_LINES = 20_000
@@ -41,12 +34,14 @@ class ChatTerminal:
         self._master, slave = pty.openpty()
         self._set_size(columns, lines)
         self.before = self.attributes()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _CONTROLLED, *TULU, "chat", *arguments],
+        # Ctrl-C is a signal of the terminal that a process controls.
+        self.process = Forked(
+            ["chat", *arguments],
+            controls=True,
+            env=environment(env),
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(env),
             start_new_session=True,
         )
         os.close(slave)

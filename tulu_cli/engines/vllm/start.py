@@ -2,6 +2,7 @@
 
 import gc
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ from tulu_cli.engines.worker import minded_workers
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
+
+
+# How often a process of vLLM looks for a message by itself, in ms.
+_LOOK_MS = 5
 
 
 def make_config(arguments: Any, context: Any) -> Any:
@@ -37,8 +42,30 @@ def start_engine(
     # vLLM collects garbage half a dozen times while it starts, in each process, and each time would
     # look at the million objects of the modules that are loaded by now.
     gc.freeze()
+    if config.device_config.device_type == "cpu":
+        _sleep_between_steps()
     with minded_workers(log):
         return AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
+
+
+def _sleep_between_steps() -> None:
+    """Have vLLM's processes sleep until another one sends them something.
+
+    vLLM has each look for a message without a pause, until none has come for a second. That is a
+    core for the one that waits while another one computes a step; on a CPU it is one to compute on.
+    The message itself wakes them, as it does in vLLM after that second.
+    """
+    from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
+
+    sleep = SpinCondition.wait
+
+    def wait(condition: Any, timeout_ms: int | None = None) -> None:
+        condition.busy_loop_s = 0
+        if time.monotonic() <= condition.last_read + 1:  # one may be lost while they connect
+            timeout_ms = _LOOK_MS
+        sleep(condition, timeout_ms)
+
+    SpinCondition.wait = wait
 
 
 def info_of(config: Any, spec: EngineSpec) -> EngineInfo:
