@@ -57,10 +57,11 @@ class Forked(subprocess.Popen[bytes]):
         controls: bool = False,
         **options: Any,
     ) -> None:
-        # What is measured of each process, and of one that is forked is not, needs real starts.
+        # Coverage measures a process from its start, and only Linux has such forks.
         is_measured = any(name.startswith("COVERAGE_PROCESS") for name in os.environ)
+        is_real = is_measured or sys.platform != "linux"
         read_once = tuple(_read_once(env).items())
-        self._helper = None if is_measured else _helper(libraries, read_once)
+        self._helper = None if is_real else _helper(libraries, read_once)
         self._controls = controls
         super().__init__(list(arguments), env=env, **options)
 
@@ -181,9 +182,8 @@ def _take_over(order: Mapping[str, Any], streams: Sequence[int]) -> None:
     for number, (encoding, errors) in enumerate(kinds):
         mode, newline = ("wb", "\n") if number else ("rb", None)
         file = open(number, mode, closefd=False)  # noqa: SIM115  it is the process's own
-        made.append(
-            io.TextIOWrapper(file, encoding, errors, newline, line_buffering=os.isatty(number))
-        )
+        by_lines = number == 2 or os.isatty(number)
+        made.append(io.TextIOWrapper(file, encoding, errors, newline, line_buffering=by_lines))
     sys.stdin, sys.stdout, sys.stderr = made
     os.environ.clear()
     os.environ.update(order["environment"])
