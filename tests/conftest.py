@@ -28,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m leaves them out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """No test is left out of vLLM's part for a file that does not look like it."""
     files = {item.path for item in items if item.get_closest_marker("vllm")}

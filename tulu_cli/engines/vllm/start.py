@@ -3,6 +3,7 @@
 import gc
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def start_engine(
         return AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
 
 
+@cache
 def _sleep_between_steps() -> None:
     """Have vLLM's processes sleep until another one sends them something.
 
