@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.program import NO_ENGINES
 from tests.thinker import write_thinker
+from tests.tokenizers import keep_tokenizers
 from tests.vllm_part import may_run_vllm
 from tulu_cli.models import locate, resolve
 
@@ -22,6 +23,7 @@ _ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 settings.register_profile("gate", _ANY_TIME, derandomize=True)
 settings.register_profile("fuzz", _ANY_TIME, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
+keep_tokenizers()
 # A shell starts what runs in the background with Ctrl-C ignored, and nohup what it runs with a
 # terminal's end: every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,9 +1,10 @@
 """Starts of the program that are forks, for tests of what it does and not of how it starts.
 
-A helper imports what the program imports, and runs nothing of it. Each start is a fork of the
-helper, and from then on a process as any other: a child of the test, with streams, a folder, an
-environment, signals and an exit code of its own. It saves the half second in which Python starts
-and imports. What such a fork could not tell from a real start is in `is_faithful`.
+A helper imports what the program imports, and runs nothing of it but for reading the tokenizers of
+models that are asked for again and again. Each start is a fork of the helper, and from then on a
+process as any other: a child of the test, with streams, a folder, an environment, signals and an
+exit code of its own. It saves the half second in which Python starts, imports and reads. What such
+a fork could not tell from a real start is in `is_faithful`.
 """
 
 import atexit
@@ -23,6 +24,7 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from inspect import signature
@@ -30,6 +32,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tulu_cli
+from tests.tokenizers import keep_tokenizers
+from tulu_cli.errors import TuluError
+from tulu_cli.prompt import Tokenizer
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 _MOST_BYTES = 100_000  # of an order, which is one packet
@@ -39,6 +44,7 @@ _READ_ONCE = ("PYTHON", "LD_", "LC_", "LANG", "TZ", "HF_", "OMP_", "VLLM_")
 # What runs something or loads a large library where it is imported.
 _NOT_IMPORTED = ("engines.transformers", "engines.vllm", "doctor.torch_child", "models.hub_errors")
 _OPTIONS = {"env", "cwd", "stdin", "stdout", "stderr", "bufsize", "start_new_session"}
+_asked_for: set[str] = set()
 _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
@@ -148,6 +154,8 @@ def serve(orders: socket.socket) -> None:
         message, streams, *_ = socket.recv_fds(orders, _MOST_BYTES, 3)
         if not message:
             os._exit(0)
+        order = json.loads(message)
+        _read_tokenizer(order["arguments"])
         if between := os.fork():
             os.waitpid(between, 0)
             for stream in streams:
@@ -156,7 +164,6 @@ def serve(orders: socket.socket) -> None:
             os._exit(0)
         else:
             break
-    order = json.loads(message)
     while os.getppid() != order["parent"]:
         time.sleep(0.0001)
     if order["leads"]:
@@ -165,6 +172,16 @@ def serve(orders: socket.socket) -> None:
     _take_over(order, streams)
     if order["controls"]:
         _take_terminal()
+
+
+def _read_tokenizer(arguments: Sequence[str]) -> None:
+    """Read the tokenizer of a model that has been asked for before, for all children to come."""
+    for word in arguments:
+        if os.path.isfile(f"{word}/tokenizer.json"):
+            if word in _asked_for:
+                with suppress(TuluError):
+                    Tokenizer.load(Path(word))
+            _asked_for.add(word)
 
 
 def _take_terminal() -> None:
@@ -202,6 +219,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # of other libraries, which a real start has too
         for name in sys.argv[2:]:
             import_module(name)
+    keep_tokenizers()
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
     try:

@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 # A test runs vLLM by its own mark, or by a fixture that is one engine after another.
 _RUNS_VLLM = re.compile(r"\bmark\.vllm\b|: Engine\b|\bloaded_engines\b")
 _SHARING = (
-    ("engines/test_contract.py", "engines/test_score.py", "engines/test_remote.py"),
+    tuple(f"engines/test_{name}.py" for name in ("contract", "score", "remote", "drafts")),
     ("plan/test_vllm_groups.py",),
     ("plan/test_vllm_blocks.py",),
 )
@@ -29,9 +29,7 @@ def may_run_vllm(path: Path) -> bool:
 class _Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        group = next((files[0] for files in _SHARING if file.endswith(files)), nodeid)
-        # An engine in this process and one in another are two engines.
-        return f"{group} warm" if "warm" in nodeid else group
+        return next((files[0] for files in _SHARING if file.endswith(files)), nodeid)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

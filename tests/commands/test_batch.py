@@ -282,12 +282,12 @@ def test_a_real_engine_answers_each_row_as_it_answers_it_alone(
     model = ("-m", str(small_directory))
     loaded = ("--engine", engine, "--dtype", "float32", "--max-model-len", "1024")
     greedy = ("--greedy", "--max-tokens", "6")
+    # One that stays warm: in a process of its own each would load it again.
+    assert tulu("serve", str(small_directory), *loaded, "--detach").returncode == 0
     done = tulu("batch", *model, *loaded, *greedy, "--in-order", stdin=stdin)
     assert done.returncode == 0, done.stderr
     made = records(done.stdout)
     assert [record["line"] for record in made] == [1, 2, 3]
-    # One that stays warm is asked for one after the other.
-    assert tulu("serve", str(small_directory), *loaded, "--detach").returncode == 0
     alone = [tulu("complete", *model, *loaded, *greedy, "--json", text) for text in questions]
     texts = [json.loads(one.stdout)["choices"][0]["text"] for one in alone]
     assert [record["text"] for record in made] == texts

@@ -26,13 +26,13 @@ ENGINES = (
 
 
 @pytest.fixture(scope="session")
-def asker(demo_directory: Path) -> Asker:
+def asker(small_directory: Path) -> Asker:
     """Makes requests for the demo model."""
-    return Asker(demo_directory)
+    return Asker(small_directory)
 
 
 @pytest.fixture(scope="session")
-def loaded_engines(demo_directory: Path) -> Iterator[Callable[[str], Engine]]:
+def loaded_engines(small_directory: Path) -> Iterator[Callable[[str], Engine]]:
     """Loads an engine by its name, once."""
     loaded: dict[str, Engine] = {}
 
@@ -42,7 +42,7 @@ def loaded_engines(demo_directory: Path) -> Iterator[Callable[[str], Engine]]:
             # A worker is forked with our filters; vLLM's own warnings must not end it.
             with warnings.catch_warnings(), used(directory):
                 warnings.simplefilter("ignore")
-                loaded[name] = load(name.removeprefix("warm "), demo_directory)
+                loaded[name] = load(name.removeprefix("warm "), small_directory)
         return loaded[name]
 
     # These engines live as long as the suite: other tests must not find them.

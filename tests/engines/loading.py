@@ -1,5 +1,6 @@
 """An engine with the demo model, and requests for it."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ class Asker:
 
     def __init__(self, directory: Path) -> None:
         self.tokenizer = Tokenizer.load(directory)
+
+    @cached_property
+    def white_space(self) -> tuple[int, ...]:
+        """The tokens of white space alone."""
+        tokenizer = self.tokenizer
+        ids = range(tokenizer.vocab_size)
+        return tuple(one for one in ids if tokenizer.decode((one,), False).isspace())
 
     def ids(self, text: str, *earlier: str) -> tuple[int, ...]:
         """The prompt of a conversation: `earlier` turns alternate, then the user says `text`."""

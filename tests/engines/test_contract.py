@@ -47,20 +47,33 @@ def test_greedy_is_the_same_twice(engine: Engine, asker: Asker) -> None:
     assert first[0].token_ids == second[0].token_ids
 
 
+def ending(engine: Engine, asker: Asker) -> Request:
+    """A request with an end token that its answer surely comes to."""
+    request = asker.request(max_tokens=200)
+    if engine.info.engine == "fake":  # it says its prompt, and ends it
+        return request
+    (whole,) = collect(engine.stream(asker.request(ignore_eos=True)))
+    later = (token for token in whole.token_ids[5:] if token not in whole.token_ids[:5])
+    return replace(request, stop_token_ids=(next(later),))
+
+
 def test_the_end_token_ends_the_answer_and_is_counted(engine: Engine, asker: Asker) -> None:
-    text = "What is the capital of France? Answer with one word."
-    (answer,) = collect(engine.stream(asker.request(text, max_tokens=200)))
+    request = ending(engine, asker)
+    (answer,) = collect(engine.stream(request))
+    (end,) = request.stop_token_ids
     assert answer.done.finish_reason == "stop"
-    assert answer.done.stop == END[0] == answer.token_ids[-1]
-    assert answer.token_ids.count(END[0]) == 1
-    assert "<|im_end|>" not in answer.text
+    assert answer.done.stop == end == answer.token_ids[-1]
+    assert answer.token_ids.count(end) == 1
+    assert usage_of(answer.done).completion_tokens == len(answer.token_ids) > 5
+    assert answer.text == asker.tokenizer.decode(answer.token_ids[:-1])
 
 
 def test_an_end_token_can_be_ignored(engine: Engine, asker: Asker) -> None:
-    text = "What is the capital of France? Answer with one word."
-    (ended,) = collect(engine.stream(asker.request(text, max_tokens=200)))
+    request = ending(engine, asker)
+    (ended,) = collect(engine.stream(request))
     more = len(ended.token_ids) + 8
-    (answer,) = collect(engine.stream(asker.request(text, max_tokens=more, ignore_eos=True)))
+    sampling = replace(request.sampling, ignore_eos=True, max_tokens=more)
+    (answer,) = collect(engine.stream(replace(request, sampling=sampling)))
     assert answer.done.finish_reason == "length"
     assert len(answer.token_ids) == more
 
@@ -156,19 +169,16 @@ def test_a_repetition_penalty_changes_the_answer(real_engine: Engine, asker: Ask
 
 # The greedy answer with both of OpenAI's penalties and with biases: the same from each engine.
 PENALIZED = {"frequency_penalty": 1.5, "presence_penalty": 0.5, "logit_bias": {260: 3.0, 282: -100}}
-PENALIZED_TEXT = (
-    'The answer to the question "Why is the sky blue?" lies in the intricate dance between '
-    "atmospheric chemistry and human perception."
-)
+PENALIZED_IDS = (365, 339, 339, 29, 284, 28, 216, 30, *[15442] * 6, 619, 619)
 
 
 def test_openais_penalties_and_a_bias_count_as_they_do_elsewhere(
     real_engine: Engine, asker: Asker
 ) -> None:
-    (plain,) = collect(real_engine.stream(asker.request(max_tokens=24)))
-    (answer,) = collect(real_engine.stream(asker.request(max_tokens=24, **PENALIZED)))
+    (plain,) = collect(real_engine.stream(asker.request()))
+    (answer,) = collect(real_engine.stream(asker.request(**PENALIZED)))
     assert 282 in plain.token_ids
-    assert answer.text == PENALIZED_TEXT
+    assert answer.token_ids == PENALIZED_IDS
     with pytest.raises(TuluError, match=r"logit_bias|out-of-vocab"):
         collect(real_engine.stream(asker.request(logit_bias={10**6: 1.0})))
 
@@ -186,8 +196,10 @@ def test_a_structured_answer_satisfies_its_structure(
     real_engine: Engine, asker: Asker, kind: str, source: str, temperature: float
 ) -> None:
     constraint = Constraint(kind, source)  # type: ignore[arg-type]
+    # So small a model would go on with the white space that JSON allows anywhere.
+    bias = dict.fromkeys(asker.white_space, -100.0)
     request = asker.request(
-        max_tokens=80, constraint=constraint, temperature=temperature, seed=5, n=2
+        max_tokens=80, constraint=constraint, temperature=temperature, seed=5, n=2, logit_bias=bias
     )
     for answer in collect(real_engine.stream(request)):
         check(constraint, answer)
@@ -406,7 +418,7 @@ def test_a_thought_is_closed_at_its_limit(real_engine: Engine, asker: Asker) -> 
         assert choice.token_ids[limit : limit + len(closing)] == closing
         assert choice.done.reasoning_truncated
         assert choice.reasoning is not None
-        assert thought.startswith(choice.reasoning.strip())
+        assert thought.strip().startswith(choice.reasoning.strip())
         assert bool(choice.reasoning.strip()) == bool(limit)
         usage = usage_of(choice.done)
         assert (usage.completion_tokens, choice.done.finish_reason) == (10, "length")

@@ -48,7 +48,7 @@ def test_what_vllm_is_told() -> None:
 
 @pytest.mark.vllm
 def test_greedy_answers_are_those_without_a_draft(
-    loaded_engines: Callable[[str], Engine], demo_directory: Path, asker: Asker
+    loaded_engines: Callable[[str], Engine], small_directory: Path, asker: Asker
 ) -> None:
     """The model drafts for itself, so that nearly all is accepted: rounding may differ."""
     plain = loaded_engines("vllm")
@@ -61,7 +61,8 @@ def test_greedy_answers_are_those_without_a_draft(
     assert all(usage_of(one.done).drafted is None for one in expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        drafting = load_engine("vllm", demo_directory, draft=Draft("demo", demo_directory, TOKENS))
+        draft = Draft("small", small_directory, TOKENS)
+        drafting = load_engine("vllm", small_directory, draft=draft)
     with closing(drafting) as engine:
         streamed = collect(engine.stream(requests[0]))
         for one, whole in zip(
@@ -76,6 +77,7 @@ def test_greedy_answers_are_those_without_a_draft(
         drafted = usage_of(streamed[0].done).drafted
         assert drafted is not None
         assert drafted.accepted > 0.8 * drafted.tokens
-        (stopped,) = collect(engine.stream(asker.request(max_tokens=24, stop=("sky",))))
-        assert stopped.done.stop == "sky"
+        stop = expected[0].text.split()[-1]
+        (stopped,) = collect(engine.stream(asker.request(max_tokens=24, stop=(stop,))))
+        assert stopped.done.stop == stop
         assert usage_of(stopped.done).drafted is None, "vLLM was stopped, and has told nothing"

@@ -109,7 +109,6 @@ def test_completions_rank_as_computed_by_hand(transformers_engine: Any, asker: A
     for score, hand in zip(found, expected, strict=True):
         assert logprobs(score) == pytest.approx(hand, abs=NEAR)
     assert ranking([score.logprob for score in found]) == ranking([sum(each) for each in expected])
-    assert ranking([score.logprob for score in found])[0] == 1
 
 
 def ranking(values: list[float]) -> list[int]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, normalizers, pre_tokenizers
 
+from tests.tokenizers import own_tokenizer
 from tulu_cli.core import Message
 from tulu_cli.errors import BadInput, ModelNotFound, PromptTooLong
 from tulu_cli.prompt import Tokenizer, encode_chat, tokenizer
@@ -260,13 +261,13 @@ def test_where_a_tokenizer_drops_text_no_length_is_refused(demo_directory: Path)
         pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), level]),
         pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "removed"), level]),
     ):
-        dropping = Tokenizer.load(demo_directory)
+        dropping = own_tokenizer(demo_directory)
         dropping.backend.pre_tokenizer = part
         dropping.check_length(text, 1024)
-    stripping = Tokenizer.load(demo_directory)
+    stripping = own_tokenizer(demo_directory)
     stripping.backend.normalizer = normalizers.Strip()
     stripping.check_length(text, 1024)
-    swallowing = Tokenizer.load(demo_directory)
+    swallowing = own_tokenizer(demo_directory)
     swallowing.backend.add_special_tokens([AddedToken("<cut>", rstrip=True)])
     swallowing.check_length(text, 1024)
 

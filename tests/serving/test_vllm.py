@@ -38,7 +38,6 @@ def root() -> Iterator[Path]:
     ("killed", "method"),
     [
         ("the worker", "fork"),
-        ("the server", "fork"),
         ("the server", "spawn"),
         ("the server and its supervisor", "fork"),
     ],
