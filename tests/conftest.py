@@ -1,5 +1,6 @@
 """What every test may use: the demo model, prepared once in the user's own cache."""
 
+import gc
 import json
 import os
 import resource
@@ -36,6 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {item.path for item in items if item.get_closest_marker("vllm")}
     if missed := [str(path) for path in files if not may_run_vllm(path)]:
         raise pytest.UsageError(f"tests/vllm_part.py does not collect {', '.join(missed)}")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been imported and collected out of all searches for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
+from tulu_cli.disk import read_bytes
+from tulu_cli.errors import TuluError
 from tulu_cli.prompt import Tokenizer, tokenizer
 
 _MOST = 16  # of some 20 MB each
@@ -46,8 +48,8 @@ def _once(directory: Path, paths: list[Path], load: Callable[[], Any]) -> Any:
     """What the files gave before; what cannot be read is for the loading to say."""
     try:
         state = (directory / "tokenizer.json").stat()
-        texts = [(path.name, path.read_bytes() if path.exists() else None) for path in paths]
-    except OSError:
+        texts = [(path.name, read_bytes(path)) for path in paths]
+    except (OSError, TuluError):
         return load()
     key = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, *texts)
     if key not in _kept:

@@ -40,18 +40,11 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelFiles]:
-    """The real demo model, downloaded and converted for this run, or once for TULU_CACHE_DIR."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # the other workers want it too
-    shared = os.environ.get("TULU_CACHE_DIR") or str(folder / "demo-cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TULU_CACHE_DIR", shared)
-        # A fixture of the session is set up before the one above, which serves each test.
-        for name in OFFLINE:
-            patch.delenv(name, raising=False)
-        yield locate(resolve("demo"))
+def demo_files(demo_directory: Path) -> ModelFiles:
+    """The real demo model, as the whole suite has it: converted by this run, or an earlier one."""
+    found = locate(resolve("demo"), offline=True)
+    assert found.directory == demo_directory
+    return found
 
 
 @pytest.fixture
