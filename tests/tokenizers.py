@@ -9,7 +9,7 @@ from tulu_cli.errors import TuluError
 from tulu_cli.prompt import Tokenizer, tokenizer
 
 _MOST = 16  # of some 20 MB each
-# What is read whole beside tokenizer.json; patterns of it.
+# What is read beside tokenizer.json.
 _BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 _MORE = "additional_chat_templates/*.jinja"
 _kept: dict[Hashable, Any] = {}
