@@ -13,8 +13,10 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+# With a new worker in the place of one that has died, pytest-xdist waits for ever.
+PYTEST := -m pytest --dist loadfile --max-worker-restart 0
 # The order of a gate is one and the same for each commit; `make fuzz` shuffles anew.
-GATE := -m pytest --dist loadfile --randomly-seed=1
+GATE := $(PYTEST) --randomly-seed=1
 # One worker more than there are cores: many tests wait, for a process or a terminal.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 SUITE := $(GATE) -m "not vllm" -n $(WORKERS)
@@ -58,7 +60,7 @@ fuzz: export HYPOTHESIS_PROFILE = fuzz
 fuzz: .venv/.test
 	end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \
-		$(BIN)/python -m pytest --dist loadfile -m "hypothesis and not vllm" -n logical || exit 1; \
+		$(BIN)/python $(PYTEST) -m "hypothesis and not vllm" -n logical || exit 1; \
 	done
 
 # With SEED the dice fall as they did in the run that printed it.
