@@ -95,7 +95,9 @@ def test_who_waits_for_a_step_takes_no_core(small_directory: Path) -> None:
     wait_until_gone(started)
 
 
-@pytest.mark.parametrize(("stages", "method"), [((), FORK), (TWO_STAGES, FORK), ((), SPAWN)])
+@pytest.mark.parametrize(
+    ("stages", "method"), [((), FORK), (TWO_STAGES, FORK), (TWO_STAGES, SPAWN)]
+)
 def test_a_killed_command_leaves_no_worker_and_no_shared_memory(
     small_directory: Path, stages: tuple[str, ...], method: Mapping[str, str]
 ) -> None:
@@ -133,11 +135,14 @@ def test_the_sockets_of_a_killed_command_go_with_the_next() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code", "method"),
+    [(signal.SIGINT, 130, FORK), (signal.SIGTERM, 143, FORK), (signal.SIGINT, 130, SPAWN)],
+)
 def test_an_interrupt_keeps_the_partial_and_leaves_no_worker(
-    small_directory: Path, number: int, code: int
+    small_directory: Path, number: int, code: int, method: Mapping[str, str]
 ) -> None:
-    process = begin(small_directory)
+    process = begin(small_directory, env=method)
     started = workers(process)
     os.kill(process.pid, number)
     output, errors = process.communicate(timeout=DEADLINE_SECONDS)
@@ -217,11 +222,14 @@ def test_parts_that_do_not_come_out_even_are_one_sentence(small_directory: Path)
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_broken_weights_are_one_sentence(small_directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [FORK, SPAWN], ids=["fork", "spawn"])
+def test_broken_weights_are_one_sentence(
+    small_directory: Path, tmp_path: Path, method: Mapping[str, str]
+) -> None:
     broken = shutil.copytree(small_directory, tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100_000])
-    done = run_once(broken, "Hi")
+    done = run_once(broken, "Hi", env=method)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert "cannot load" in line
