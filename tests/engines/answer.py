@@ -2,8 +2,8 @@
 
 The directories of adapters may follow, each named by its last part. Reads JSON lines
 {"ids": [...], "max_tokens": N, "logprobs": K}, perhaps with an "adapter", on stdin, and writes for
-each, in order, the token ids and the alternatives of every position. The engine answers them as a
-batch. Two engines never share a process.
+each, in order, the token ids, the alternatives of every position, the text and what stopped it.
+The engine answers them as a batch. Two engines never share a process.
 """
 
 import json
@@ -27,7 +27,8 @@ def main(name: str, directory: Path, *adapters: Path) -> None:
         assert isinstance(answers, list), answers
         (answer,) = answers
         tops = [dict(entry.top) for entry in answer.logprobs]
-        print(json.dumps({"ids": answer.token_ids, "tops": tops}), flush=True)
+        told = {"ids": answer.token_ids, "tops": tops, "text": answer.text}
+        print(json.dumps(told | {"stop": answer.done.stop}), flush=True)
     engine.close()
 
 
