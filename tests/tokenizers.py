@@ -54,7 +54,7 @@ def _once(directory: Path, paths: list[Path], load: Callable[[], Any]) -> Any:
     key = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, *texts)
     if key not in _kept:
         made = load()
-        while len(_kept) >= _MOST:
-            _kept.pop(next(iter(_kept)), None)
+        if len(_kept) >= _MOST:
+            _kept.clear()
         _kept[key] = made
     return _kept[key]

@@ -42,7 +42,7 @@ def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo_files(demo_directory: Path) -> ModelFiles:
     """The real demo model, as the whole suite has it: converted by this run, or an earlier one."""
-    found = locate(resolve("demo"), offline=True)
+    found = locate(resolve("demo"))
     assert found.directory == demo_directory
     return found
 
