@@ -1,5 +1,6 @@
 """vLLM's own server as a warm engine: whatever is killed, nothing is left; and in public, a key."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from openai import OpenAI
 from tests.engines.loading import Asker
 from tests.leftovers import shared_memory
 from tests.program import DEADLINE_SECONDS, environment, eventually, tulu
-from tests.warming import load_warm, runtime
+from tests.warming import load_warm, runtime, spec_of
 from tulu_cli.core import Text
 from tulu_cli.engines.remote.wire import Wire
 from tulu_cli.errors import EngineDied
 from tulu_cli.protocol.metrics import METRICS_PATH, read_waiting
+from tulu_cli.serving.public import public_arguments
+from tulu_cli.serving.vllm_server import main_public
 from tulu_cli.warm.endpoint import Address
 from tulu_cli.warm.finder import is_alive, sweep, warm_engines
 
@@ -76,7 +79,7 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
     key = tmp_path / "key"
     key.write_text("secret\n")
     key.chmod(0o600)
-    port = str(free_port())
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
         sys.executable,
@@ -124,6 +127,30 @@ def test_in_public_programs_are_answered_and_nobody_without_the_key(
             psutil.wait_procs(family, timeout=DEADLINE_SECONDS)
 
 
+def test_memory_that_is_too_small_in_public_is_exit_3(
+    small_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_KVCACHE_SPACE", raising=False)  # it would come first
+    own = ("--engine", "vllm", "--engine-arg", "kv_cache_memory_bytes=100000")
+    done = tulu("serve", str(small_directory), *own, "--host", "127.0.0.1", "--port", free_port())
+    last = done.stderr.decode().splitlines()[-1]
+    assert done.returncode == 3, last
+    assert last.startswith(f"tulu: {small_directory} does not fit in memory: ValueError: No ")
+
+
+@pytest.mark.filterwarnings("ignore")  # vLLM has its own when it is imported
+def test_a_setting_that_vllm_refuses_in_public_is_one_sentence(
+    small_directory: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    spec = spec_of(small_directory, engine_args={"max_num_seqs": 64, "max_num_batched_tokens": 32})
+    arguments = public_arguments(spec, "127.0.0.1", int(free_port()))
+    assert main_public("small", "cpu", arguments) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "vLLM" in line]
+    assert line.startswith("tulu: vLLM cannot load small: ")
+    assert "max_num_batched_tokens (32)" in line
+
+
 def in_the_cache(model: Path, folder: Path) -> dict[str, str]:
     """The environment in which the model is org/thinker of the Hub, and called thinker."""
     repository = folder / "hub" / "models--org--thinker"
@@ -152,10 +179,10 @@ def check_clients(url: str, directory: Path) -> None:
     assert found == clients.told_outcomes("vllm")
 
 
-def free_port() -> int:
+def free_port() -> str:
     """A port of this machine that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+        return str(listener.getsockname()[1])
 
 
 def answers_or_ended(url: str, process: "subprocess.Popen[bytes]") -> bool:

@@ -13,8 +13,10 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from select import select
+from threading import Thread
 from typing import Any
 
 from tulu_cli.models.hub import is_offline
@@ -116,7 +118,7 @@ def end_with(parent: int, number: int) -> None:
             os.kill(os.getpid(), number)
 
 
-def last_error(tail: bytes) -> str | None:
+def last_error(tail: bytes | bytearray) -> str | None:
     """Return the last line of a log that names an exception and its own reason, without prefix."""
     lines = tail.decode("utf-8", errors="replace").splitlines()
     found = [match.group(1) for line in reversed(lines) if (match := _ERROR.match(line))]
@@ -146,6 +148,46 @@ def quiet_stdout() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+@contextmanager
+def overheard_stderr() -> Iterator[bytearray]:
+    """Keep the end of what comes on stderr in here, also from workers that start in here.
+
+    Everything is passed on as it comes. What is yielded holds the last 64 KiB afterwards.
+    """
+    tail = bytearray()
+    passed_to = os.dup(2)
+    reading, writing = os.pipe()
+    over, say_over = os.pipe()  # a process that lives on holds the first pipe open
+
+    def pass_on() -> None:
+        ready: list[int] = []
+        while over not in ready:
+            ready = select([reading, over], [], [])[0]
+            if reading in ready:
+                keep(os.read(reading, _TAIL))  # all that a pipe holds
+
+    def keep(said: bytes) -> None:
+        tail.extend(said)
+        del tail[:-_TAIL]
+        with suppress(OSError):  # nobody reads it: it is kept all the same
+            while said:
+                said = said[os.write(passed_to, said) :]
+
+    passing = Thread(target=pass_on, daemon=True)
+    passing.start()
+    sys.stderr.flush()
+    os.dup2(writing, 2)
+    try:
+        yield tail
+    finally:
+        sys.stderr.flush()
+        os.dup2(passed_to, 2)
+        os.write(say_over, b".")
+        passing.join()
+        for descriptor in (passed_to, reading, writing, over, say_over):
+            os.close(descriptor)
 
 
 _VARIABLE = "HF_HUB_OFFLINE"

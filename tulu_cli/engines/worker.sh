@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start a spawned worker: multiprocessing runs this file in Python's place, with Python's arguments.
-# What Python is to run gets one call in front, which makes the worker ours (workers.py).
+# What Python is to run gets one call in front, which makes the worker ours (worker.py).
 for argument do
   shift
   case $argument in

@@ -57,7 +57,7 @@ def become_vllms_server(chosen: ServeOptions, prepared: Prepared, key: str | Non
         spec = replace(spec, draft=None)
     bound(address, chosen.port).close()  # that it can be had is known before vLLM is imported
     arguments = public_arguments(spec, address, chosen.port, model.files.ref.name)
-    command = [*servers.host_command("vllm"), "--public", spec.device, *arguments]
+    command = [*servers.host_command("vllm"), "--public", spec.name, spec.device, *arguments]
     environment = {**os.environ, **chosen.environment}
     environment |= invariance(spec.device, deterministic=spec.deterministic)
     environment.pop(KEY_VARIABLE, None)

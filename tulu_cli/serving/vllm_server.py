@@ -10,6 +10,7 @@ own words (`vllm_middleware.py`).
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,13 @@ from tulu_cli.engines.vllm.settings import (
     set_environment,
 )
 from tulu_cli.engines.vllm.start import info_of, make_config, start_engine
-from tulu_cli.engines.worker import end_with, hub_switched_off, last_error_of
+from tulu_cli.engines.worker import (
+    end_with,
+    hub_switched_off,
+    last_error,
+    last_error_of,
+    overheard_stderr,
+)
 from tulu_cli.errors import TuluError, UsageError
 from tulu_cli.serving.host import report_failure, say_stage, spec_of
 from tulu_cli.serving.public import served_names
@@ -63,15 +70,30 @@ def main(folder: Path) -> int:
     return 0
 
 
-def main_public(device: str, arguments: list[str]) -> int:
-    """Serve on an address of vLLM's own options, in the foreground; VLLM_API_KEY is the key."""
+def main_public(name: str, device: str, arguments: list[str]) -> int:
+    """Serve on an address of vLLM's own options, in the foreground; VLLM_API_KEY is the key.
+
+    The terminal is the log; why model `name` could not be loaded is the last line of it.
+    """
     set_environment(device)
+    loaded: list[Any] = []
+    failure: TuluError
     try:
-        run(device, arguments, lambda _config: None)
+        with overheard_stderr() as said:
+            run(device, arguments, loaded.append)
     except TuluError as error:
-        print(f"tulu: {error}", file=sys.stderr)  # noqa: T201 (there is no `main` around this)
-        return int(error.exit_code)
-    return 0
+        failure = error
+    except Exception as error:
+        if loaded:
+            raise
+        reason = last_error(said)
+        if reason is None and not isinstance(error, ValueError):  # which a wrong setting is
+            traceback.print_exc()
+        failure = load_error(name, reason or first_line(error))
+    else:
+        return 0
+    print(f"tulu: {failure}", file=sys.stderr)  # noqa: T201 (there is no `main` around this)
+    return int(failure.exit_code)
 
 
 def run(device: str, arguments: list[str], loaded: Callable[[Any], None]) -> None:
@@ -150,5 +172,5 @@ def note(config: Any, spec: EngineSpec, folder: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--public":
-        sys.exit(main_public(sys.argv[2], sys.argv[3:]))
+        sys.exit(main_public(sys.argv[2], sys.argv[3], sys.argv[4:]))
     sys.exit(main(Path(sys.argv[1])))
