@@ -38,6 +38,18 @@ def test_the_same_files_are_read_once_and_changed_ones_anew(model: Path) -> None
         Tokenizer.load(model)
 
 
+def test_of_many_the_last_ones_are_kept(model: Path) -> None:
+    first = Tokenizer.load(model)
+    for number in range(20):
+        (model / TEMPLATE).write_text(f"{number}")
+        other = Tokenizer.load(model)
+        assert other is not first
+        assert other.backend is first.backend, "which each of them has asked for"
+        assert Tokenizer.load(model) is other
+    assert own_tokenizer(model) is not other
+    assert Tokenizer.load(model) is other
+
+
 def test_one_that_is_changed_is_nobody_elses(model: Path) -> None:
     shared, own = Tokenizer.load(model), own_tokenizer(model)
     own.backend.add_tokens(["<only here>"])

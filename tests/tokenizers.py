@@ -52,9 +52,8 @@ def _once(directory: Path, paths: list[Path], load: Callable[[], Any]) -> Any:
     except (OSError, TuluError):
         return load()
     key = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, *texts)
-    if key not in _kept:
-        made = load()
-        if len(_kept) >= _MOST:
-            _kept.clear()
-        _kept[key] = made
-    return _kept[key]
+    found = _kept.pop(key) if key in _kept else load()
+    while len(_kept) >= _MOST:
+        del _kept[next(iter(_kept))]  # which was asked for longest ago
+    _kept[key] = found
+    return found
