@@ -52,8 +52,10 @@ def _once(directory: Path, paths: list[Path], load: Callable[[], Any]) -> Any:
     except (OSError, TuluError):
         return load()
     key = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size, *texts)
-    found = _kept.pop(key) if key in _kept else load()
-    while len(_kept) >= _MOST:
-        del _kept[next(iter(_kept))]  # which was asked for longest ago
+    found = _kept.pop(key, None)  # by one step each: a test may load in several threads
+    if found is None:
+        found = load()
     _kept[key] = found
+    for old in list(_kept)[:-_MOST]:  # which were asked for longest ago
+        _kept.pop(old, None)
     return found
