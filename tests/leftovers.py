@@ -10,13 +10,10 @@ SHARED_MEMORY = "/dev/shm/"
 
 
 def shared_memory(processes: Iterable[psutil.Process]) -> set[Path]:
-    """What these processes share by Python's means, as files that are there while it is in use.
-
-    Stages of vLLM share files of its C++ library too, which it leaves behind when it is killed.
-    """
+    """What these processes share, as files that are there while it is in use or longer."""
     found = set()
     for process in processes:
         with suppress(psutil.Error):
-            paths = (Path(region.path) for region in process.memory_maps())
-            found |= {path for path in paths if str(path).startswith(f"{SHARED_MEMORY}psm_")}
+            paths = (region.path for region in process.memory_maps())
+            found |= {Path(path) for path in paths if path.startswith(SHARED_MEMORY)}
     return found

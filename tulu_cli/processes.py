@@ -70,6 +70,15 @@ def end_marked(folder: Path) -> None:
             _kill(process)
 
 
+def descendants(process: int) -> Iterator[int]:
+    """Yield the children of a process, and theirs, whichever thread started them. Linux only."""
+    for thread in _PROC.glob(f"{process}/task/[0-9]*"):
+        with suppress(OSError):
+            for child in map(int, (thread / "children").read_text().split()):
+                yield child
+                yield from descendants(child)
+
+
 def resident_bytes(process: int) -> int:
     """Return the resident memory of a process in bytes, 0 if it is gone."""
     try:

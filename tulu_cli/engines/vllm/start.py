@@ -2,7 +2,9 @@
 
 import gc
 import os
+import re
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tulu_cli.core import EngineInfo
 from tulu_cli.engines.base import EngineSpec, versions
 from tulu_cli.engines.worker import minded_workers
+from tulu_cli.processes import descendants
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 # How often a process of vLLM looks for a message by itself, in ms.
 _LOOK_MS = 5
+# What workers on a CPU share, beside what Python's trackers remove: files of vLLM's C++ library.
+_SHARED = re.compile(r"/dev/shm/\S+-cpushm_\d+")  # noqa: S108 (they are of our workers)
 
 
 def make_config(arguments: Any, context: Any) -> Any:
@@ -43,10 +48,26 @@ def start_engine(
     # vLLM collects garbage half a dozen times while it starts, in each process, and each time would
     # look at the million objects of the modules that are loaded by now.
     gc.freeze()
-    if config.device_config.device_type == "cpu":
+    is_cpu = config.device_config.device_type == "cpu"
+    if is_cpu:
         _sleep_between_steps()
     with minded_workers(log):
-        return AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
+        engine = AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
+    if is_cpu and config.parallel_config.world_size > 1:
+        _unname_shared_memory()
+    return engine
+
+
+def _unname_shared_memory() -> None:
+    """Remove the names of the memory that workers on a CPU share, 4 MiB for each of them.
+
+    All of them have it open by now. It goes with the last one, however that ends; vLLM would remove
+    it at an end for which there is time, and not when a worker is killed.
+    """
+    for process in descendants(os.getpid()):
+        with suppress(OSError):
+            for name in _SHARED.findall(Path(f"/proc/{process}/maps").read_text()):
+                Path(name).unlink(missing_ok=True)
 
 
 @cache
