@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # How often a process of vLLM looks for a message by itself, in ms.
 _LOOK_MS = 5
 # What workers on a CPU share, beside what Python's trackers remove: files of vLLM's C++ library.
-_SHARED = re.compile(r"/dev/shm/\S+-cpushm_\d+")  # noqa: S108 (they are of our workers)
+_SHARED = re.compile(rb"/dev/shm/\S+-cpushm_\d+")
 
 
 def make_config(arguments: Any, context: Any) -> Any:
@@ -54,11 +54,11 @@ def start_engine(
     with minded_workers(log):
         engine = AsyncLLM.from_vllm_config(config, disable_log_stats=disable_log_stats)
     if is_cpu and config.parallel_config.world_size > 1:
-        _unname_shared_memory()
+        unname_shared_memory()
     return engine
 
 
-def _unname_shared_memory() -> None:
+def unname_shared_memory() -> None:
     """Remove the names of the memory that workers on a CPU share, 4 MiB for each of them.
 
     All of them have it open by now. It goes with the last one, however that ends; vLLM would remove
@@ -66,8 +66,8 @@ def _unname_shared_memory() -> None:
     """
     for process in descendants(os.getpid()):
         with suppress(OSError):
-            for name in _SHARED.findall(Path(f"/proc/{process}/maps").read_text()):
-                Path(name).unlink(missing_ok=True)
+            for name in _SHARED.findall(Path(f"/proc/{process}/maps").read_bytes()):
+                Path(os.fsdecode(name)).unlink(missing_ok=True)
 
 
 @cache
